@@ -1,0 +1,148 @@
+import { LineReader, type NameIndex } from './lines.js';
+
+const LF = 10;
+const CR = 13;
+
+/** Edits over a file's bytes, none of which they touch. */
+export class Draft {
+  readonly #index: NameIndex;
+  readonly #edits = new Map<string, string | undefined>();
+  #undo: Array<() => void> = [];
+
+  constructor(index: NameIndex) {
+    this.#index = index;
+  }
+
+  has(name: string): boolean {
+    return this.#edits.has(name) ? this.#edits.get(name) !== undefined : this.#index.lines(name).length > 0;
+  }
+
+  get(name: string): string | undefined {
+    if (this.#edits.has(name)) return this.#edits.get(name);
+    const start = this.#index.lines(name).at(-1);
+    if (start === undefined) return undefined;
+    const reader = new LineReader(this.#index.bytes);
+    reader.read(start);
+    return reader.hash();
+  }
+
+  /** Whether the name stands in more than one line, which a set mends. */
+  isDoubled(name: string): boolean {
+    return !this.#edits.has(name) && this.#index.lines(name).length > 1;
+  }
+
+  set(name: string, hash: string): void {
+    this.#edit(name, hash);
+  }
+
+  delete(name: string): boolean {
+    const present = this.has(name);
+    if (present) this.#edit(name, undefined);
+    return present;
+  }
+
+  *keys(): IterableIterator<string> {
+    const seen = new Set<string>();
+    const reader = new LineReader(this.#index.bytes);
+    for (let start = 0; start < reader.bytes.length; start = reader.next) {
+      reader.read(start);
+      const name = reader.name();
+      if (name === undefined || name === '' || seen.has(name)) continue;
+      seen.add(name);
+      if (this.has(name)) yield name;
+    }
+    for (const [name, hash] of this.#edits) if (!seen.has(name) && hash !== undefined) yield name;
+  }
+
+  /** From here on, edits can be rolled back. */
+  begin(): void {
+    this.#undo = [];
+  }
+
+  /** Whether anything was edited since {@link begin}. */
+  hasChanged(): boolean {
+    return this.#undo.length > 0;
+  }
+
+  /** Undoes all edits since {@link begin}. */
+  rollBack(): void {
+    for (const undo of this.#undo.reverse()) undo();
+    this.#undo = [];
+  }
+
+  #edit(name: string, hash: string | undefined): void {
+    const edits = this.#edits;
+    const before = edits.get(name);
+    this.#undo.push(edits.has(name) ? () => edits.set(name, before) : () => edits.delete(name));
+    edits.set(name, hash);
+  }
+
+  /**
+   * Finds which stretches of the old bytes give way to which text, in the order of the file. It yields now and then,
+   * so that a caller with a million edits can let others run.
+   */
+  *changes(): Generator<void, Change[]> {
+    const { bytes } = this.#index;
+    const reader = new LineReader(bytes);
+    const changes: Change[] = [];
+    const added: string[] = [];
+    for (const [name, hash] of this.#edits) {
+      yield;
+      const [first, ...further] = this.#index.lines(name);
+      if (first === undefined) {
+        if (hash !== undefined) added.push(`${name}:${hash}`);
+        continue;
+      }
+      reader.read(first);
+      if (hash === undefined) changes.push(removal(reader));
+      else if (further.length > 0 || reader.hash() !== hash)
+        changes.push(replacement(reader, `${name}:${hash}`));
+      for (const start of further) {
+        reader.read(start);
+        changes.push(removal(reader));
+      }
+    }
+    changes.sort((a, b) => a.start - b.start);
+    return added.length > 0 ? changes.concat(additions(bytes, added, changes)) : changes;
+  }
+}
+
+/** A stretch of a file's bytes and the text that takes its place. */
+export interface Change {
+  start: number;
+  end: number;
+  text: string;
+}
+
+/** The file with its changes made, in pieces, mostly slices of the old bytes. */
+export function* edited(bytes: Buffer, changes: Iterable<Change>): Generator<Uint8Array> {
+  let done = 0;
+  for (const { start, end, text } of changes) {
+    if (start > done) yield bytes.subarray(done, start);
+    if (text !== '') yield Buffer.from(text);
+    done = end;
+  }
+  if (done < bytes.length) yield bytes.subarray(done);
+}
+
+function removal(reader: LineReader): Change {
+  return { start: reader.start, end: Math.min(reader.next, reader.bytes.length), text: '' };
+}
+
+/** The line's own ending stays. */
+function replacement(reader: LineReader, text: string): Change {
+  const { bytes, start, end } = reader;
+  return { start, end: end < bytes.length && bytes[end - 1] === CR ? end - 1 : end, text };
+}
+
+/** New lines go to the end and end as the file's first line does. */
+function additions(bytes: Buffer, lines: string[], changes: Change[]): Change[] {
+  const at = bytes.length;
+  const firstLineFeed = bytes.indexOf(LF);
+  const ending = firstLineFeed > 0 && bytes[firstLineFeed - 1] === CR ? '\r\n' : '\n';
+  const additions = lines.map(line => ({ start: at, end: at, text: line + ending }));
+  const lastLineGoes = changes.some(({ end, text }) => end === at && text === '');
+  if (at > 0 && bytes[at - 1] !== LF && !lastLineGoes)
+    additions.unshift({ start: at, end: at, text: ending });
+  return additions;
+}

@@ -1,0 +1,338 @@
+import { type Credentials, type CredentialsOptions, generateCredentials } from './credentials.js';
+import type { Draft } from './document.js';
+import { PasswordFileError, systemCode } from './errors.js';
+import { parseHash } from './format.js';
+import { verifyPassword } from './hash.js';
+import { assertPassword, assertUsername } from './names.js';
+import { type PasswordFileOptions, type Settings, settingsOf } from './options.js';
+import { submit } from './queue.js';
+import { addUser, type ProgressOptions, type SetOutcome, setUsers, type WaitOptions } from './set-users.js';
+import { FileSite } from './site.js';
+import { inSlices } from './slices.js';
+import { asString, type PasswordDraft, runUpdate } from './update.js';
+
+/** How many generated names `provision` tries before it says that the options allow too few. */
+const NAMES_TRIED = 100;
+
+/**
+ * A Mosquitto password file. Reads see the file as it is; writes replace it atomically and durably, beside any number
+ * of other writers, and keep every byte that is not theirs to change. Making one does no I/O.
+ *
+ * All methods may reject with a `PasswordFileError`: `ERR_READ_FAILED`, `ERR_FOLDER_MISSING`, `ERR_NOT_REPLACEABLE` (what
+ * stands at the path is not a regular file), `ERR_FILE_MISSING` (with `missing: 'error'`). Those that write also with
+ * `ERR_WRITE_FAILED`, `ERR_OWNERSHIP`, `ERR_LOCK_TIMEOUT` (nothing changed) and `ERR_NOT_DURABLE` (see `committed`).
+ *
+ * @example
+ * ```ts
+ * import { PasswordFile } from 'mosquitto-passwd-ts';
+ *
+ * const file = new PasswordFile('/tmp/example-passwd');
+ * const { username, password } = await file.provision();
+ * console.log(await file.verify(username, password)); // true
+ * ```
+ */
+export class PasswordFile {
+  readonly #settings: Settings;
+  readonly #site: FileSite;
+
+  /**
+   * @param path the file, as a path or `file:` URL; symbolic links are followed at each call
+   * @throws PasswordFileError `ERR_INVALID_ARGUMENT`
+   */
+  constructor(path: string | URL, options: PasswordFileOptions = {}) {
+    this.#settings = settingsOf(path, options);
+    this.#site = new FileSite(this.#settings);
+  }
+
+  /**
+   * Makes an empty file where there is none: a broker does not start without it.
+   *
+   * @returns `false`: there was one already
+   * @example
+   * ```ts
+   * await new PasswordFile('/tmp/example-passwd').create();
+   * ```
+   */
+  async create(options: WaitOptions = {}): Promise<boolean> {
+    return submit(this.#site.target, {
+      site: this.#site,
+      names: new Set(),
+      creates: true,
+      signal: options.signal,
+      // biome-ignore lint/correctness/useYield: there is but one step
+      *apply(_draft, fileExists) {
+        return !fileExists;
+      },
+    });
+  }
+
+  /**
+   * Gives a user this password, adding the user where there is none.
+   *
+   * @returns `'unchanged'` where the password verified already, with the same algorithm and cost
+   * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`
+   * @example
+   * ```ts
+   * console.log(await new PasswordFile('/tmp/example-passwd').setUser('alice', 'correct horse'));
+   * ```
+   */
+  async setUser(
+    username: string,
+    password: string | Uint8Array,
+    options: WaitOptions = {},
+  ): Promise<SetOutcome> {
+    const outcomes = await this.#set(new Map([[username, password]]), { signal: options.signal });
+    return outcomes.get(username) as SetOutcome;
+  }
+
+  /**
+   * Adds a user whose name must be new; that is decided while no one else can write.
+   *
+   * @throws PasswordFileError also `ERR_USER_EXISTS`, `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`
+   * @example
+   * ```ts
+   * await new PasswordFile('/tmp/example-passwd').addUser('bob', 'battery staple');
+   * ```
+   */
+  async addUser(username: string, password: string | Uint8Array, options: WaitOptions = {}): Promise<void> {
+    assertUsername(username);
+    assertPassword(password);
+    await addUser(this.#site, this.#settings, username, password, options);
+  }
+
+  /**
+   * Takes a user out, all lines of that name.
+   *
+   * @returns `false`: was not there
+   * @example
+   * ```ts
+   * console.log(await new PasswordFile('/tmp/example-passwd').removeUser('bob'));
+   * ```
+   */
+  async removeUser(username: string, options: WaitOptions = {}): Promise<boolean> {
+    return (await this.removeUsers([username], options)).length > 0;
+  }
+
+  /**
+   * Gives many users their passwords in one commit: all of them or, should anything fail, none. Of a name that comes
+   * twice the last password counts. Hashing is spread over all cores.
+   *
+   * @param entries pairs of user name and password
+   * @returns how many users were added, updated and found unchanged
+   * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`, with `username`
+   * @example
+   * ```ts
+   * const devices = new Map([['device_1', 'first password'], ['device_2', 'second password']]);
+   * console.log(await new PasswordFile('/tmp/example-passwd').setUsers(devices)); // { added: 2, … }
+   * ```
+   */
+  async setUsers(
+    entries: Iterable<PasswordEntry> | AsyncIterable<PasswordEntry>,
+    options: ProgressOptions = {},
+  ): Promise<{ added: number; updated: number; unchanged: number }> {
+    const passwords = new Map<string, string | Uint8Array>();
+    for await (const [username, password] of entries) passwords.set(username, password);
+    const counts = { added: 0, updated: 0, unchanged: 0 };
+    for (const outcome of (await this.#set(passwords, options)).values()) counts[outcome]++;
+    return counts;
+  }
+
+  /**
+   * Takes users out in one commit.
+   *
+   * @returns the names that were there
+   * @example
+   * ```ts
+   * console.log(await new PasswordFile('/tmp/example-passwd').removeUsers(['device_1', 'nobody'])); // ['device_1']
+   * ```
+   */
+  async removeUsers(usernames: Iterable<string>, options: WaitOptions = {}): Promise<string[]> {
+    const names = new Set(usernames);
+    for (const name of names) asString(name);
+    return submit(this.#site.target, {
+      site: this.#site,
+      names,
+      signal: options.signal,
+      *apply(draft) {
+        const removed: string[] = [];
+        for (const name of names) {
+          yield;
+          if (draft.delete(name)) removed.push(name);
+        }
+        return removed;
+      },
+    });
+  }
+
+  /**
+   * Generates a login and adds it under a name that is new in this file.
+   *
+   * @throws PasswordFileError also `ERR_INVALID_ARGUMENT` (options; or they allow too few names),
+   *   `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`
+   * @example
+   * ```ts
+   * const { username, password } = await new PasswordFile('/tmp/example-passwd').provision();
+   * console.log(`${username}: tell the device, the file holds only the hash of ${password.length} characters`);
+   * ```
+   */
+  async provision(options: CredentialsOptions & WaitOptions = {}): Promise<Credentials> {
+    for (let tried = 0; tried < NAMES_TRIED; tried++) {
+      const credentials = generateCredentials(options);
+      try {
+        await this.addUser(credentials.username, credentials.password, options);
+        return credentials;
+      } catch (error) {
+        if (systemCode(error) !== 'ERR_USER_EXISTS') throw error;
+      }
+    }
+    throw new PasswordFileError(
+      'ERR_INVALID_ARGUMENT',
+      `${NAMES_TRIED} generated user names were all taken. Allow more of them: a longer username.length.`,
+      { path: this.#settings.path },
+    );
+  }
+
+  /**
+   * Whether the broker would let this user in by the file as it is now. Never throws over a line of the file. A file
+   * that has not changed since the last call is not read again.
+   *
+   * @example
+   * ```ts
+   * console.log(await new PasswordFile('/tmp/example-passwd').verify('alice', 'correct horse'));
+   * ```
+   */
+  async verify(username: string, password: string | Uint8Array, options: WaitOptions = {}): Promise<boolean> {
+    const hash = (await this.#view(options)).get(asString(username));
+    if (hash === undefined || !isCanonical(hash)) return false;
+    return verifyPassword(password, hash);
+  }
+
+  /**
+   * Whether the name stands in the file.
+   *
+   * @example
+   * ```ts
+   * console.log(await new PasswordFile('/tmp/example-passwd').hasUser('alice'));
+   * ```
+   */
+  async hasUser(username: string, options: WaitOptions = {}): Promise<boolean> {
+    return (await this.#view(options)).has(asString(username));
+  }
+
+  /**
+   * The names in the file, each once and in order; not those that are no UTF-8, which no client can send.
+   *
+   * @example
+   * ```ts
+   * console.log(await new PasswordFile('/tmp/example-passwd').users());
+   * ```
+   */
+  async users(options: WaitOptions = {}): Promise<string[]> {
+    const view = await this.#view(options);
+    return inSlices(collected(view.keys()));
+  }
+
+  /**
+   * A user's hash, as it stands in the file; `undefined`: no such user.
+   *
+   * @example
+   * ```ts
+   * const hash = await new PasswordFile('/tmp/example-passwd').getHash('alice');
+   * console.log(hash?.slice(0, 6)); // $7$101
+   * ```
+   */
+  async getHash(username: string, options: WaitOptions = {}): Promise<string | undefined> {
+    return (await this.#view(options)).get(asString(username));
+  }
+
+  /**
+   * Gives a user a hash that was made elsewhere, to rebuild a file from a database for example.
+   *
+   * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_HASH`
+   * @example
+   * ```ts
+   * import { hashPassword } from 'mosquitto-passwd-ts';
+   *
+   * await new PasswordFile('/tmp/example-passwd').setHash('carol', await hashPassword('secret'));
+   * ```
+   */
+  async setHash(username: string, hash: string, options: WaitOptions = {}): Promise<SetOutcome> {
+    assertUsername(username);
+    parseHash(hash);
+    return submit(this.#site.target, {
+      site: this.#site,
+      names: new Set([username]),
+      signal: options.signal,
+      // biome-ignore lint/correctness/useYield: one edit is one step
+      *apply(draft) {
+        if (!draft.isDoubled(username) && draft.get(username) === hash) return 'unchanged';
+        const outcome = draft.has(username) ? 'updated' : 'added';
+        draft.set(username, hash);
+        return outcome;
+      },
+    });
+  }
+
+  /**
+   * Any number of edits in one atomic commit. The function is synchronous (a returned promise is an error), gets the
+   * file as it is while no one else can write, and may run again on a newer one. Where it throws, nothing is changed
+   * and the promise rejects with what it threw.
+   *
+   * @returns what the function returns
+   * @throws PasswordFileError also `ERR_INVALID_ARGUMENT`, and from the draft's `set` `ERR_INVALID_USERNAME`, `ERR_INVALID_HASH`
+   * @example
+   * ```ts
+   * await new PasswordFile('/tmp/example-passwd').update(draft => {
+   *   for (const name of [...draft.keys()]) if (name.startsWith('old_')) draft.delete(name);
+   * });
+   * ```
+   */
+  async update<T>(edit: (draft: PasswordDraft) => T, options: WaitOptions = {}): Promise<T> {
+    return submit(this.#site.target, {
+      site: this.#site,
+      names: undefined,
+      signal: options.signal,
+      // biome-ignore lint/correctness/useYield: the caller's function is one step
+      *apply(draft) {
+        return runUpdate(draft, edit);
+      },
+    });
+  }
+
+  async #set(
+    passwords: ReadonlyMap<string, string | Uint8Array>,
+    options: ProgressOptions,
+  ): Promise<Map<string, SetOutcome>> {
+    for (const [username, password] of passwords) {
+      assertUsername(username);
+      assertPassword(password);
+    }
+    return setUsers(this.#site, this.#settings, passwords, options);
+  }
+
+  #view({ signal }: WaitOptions): Promise<Draft> | Draft {
+    signal?.throwIfAborted();
+    return this.#site.view();
+  }
+}
+
+/** A user name and its password. */
+export type PasswordEntry = readonly [username: string, password: string | Uint8Array];
+
+function isCanonical(hash: string): boolean {
+  try {
+    parseHash(hash);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function* collected(names: Iterable<string>): Generator<void, string[]> {
+  const all: string[] = [];
+  for (const name of names) {
+    yield;
+    all.push(name);
+  }
+  return all;
+}

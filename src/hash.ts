@@ -1,0 +1,183 @@
+import * as crypto from 'node:crypto';
+import { PasswordFileError } from './errors.js';
+import {
+  type Argon2idHash,
+  joinHash,
+  KEY_BYTES,
+  MAX_ITERATIONS,
+  type Pbkdf2Hash,
+  parseHash,
+  type Sha512Hash,
+} from './format.js';
+import { assertPassword, comparedPassword } from './names.js';
+
+/** How a new hash is made. */
+export interface HashOptions {
+  /** Default `'pbkdf2-sha512'`. `'sha512'` is for Mosquitto 1.x brokers only: it is one fast SHA-512. */
+  algorithm?: 'pbkdf2-sha512' | 'sha512' | undefined;
+  /** Iterations of PBKDF2, 1 to 2^31 − 1. Default 101, as Mosquitto 2.0 writes. */
+  iterations?: number | undefined;
+  /** 12 or 64 bytes, to reproduce a hash. Default: 12 random bytes, which every 2.x broker reads. */
+  salt?: Uint8Array | undefined;
+}
+
+/**
+ * Hashes a password into what stands behind the `:` in a password file, `$7$101$<salt>$<key>` by default, on the
+ * thread pool. Mosquitto 2.0 and 2.1 both read the default (2.0.11 src/security_default.c, 2.1.2 common/password_mosq.c).
+ *
+ * @param password a string (hashed as UTF-8, not normalised) or bytes
+ * @throws PasswordFileError `ERR_INVALID_PASSWORD`, `ERR_INVALID_ARGUMENT` (options), `ERR_UNSUPPORTED_HASH` (argon2id)
+ * @example
+ * ```ts
+ * import { hashPassword } from 'mosquitto-passwd-ts';
+ *
+ * console.log(`alice:${await hashPassword('correct horse battery staple')}`);
+ * ```
+ */
+export async function hashPassword(password: string | Uint8Array, options?: HashOptions): Promise<string> {
+  const recipe = prepare(password, options);
+  return joinHash({ ...recipe.params, key: await deriveKey(recipe.password, recipe.params) });
+}
+
+/**
+ * {@link hashPassword}, computed on the calling thread.
+ *
+ * @throws PasswordFileError with the same codes
+ * @example
+ * ```ts
+ * import { hashPasswordSync } from 'mosquitto-passwd-ts';
+ *
+ * console.log(hashPasswordSync('correct horse battery staple', { iterations: 1000 }));
+ * ```
+ */
+export function hashPasswordSync(password: string | Uint8Array, options?: HashOptions): string {
+  const recipe = prepare(password, options);
+  return joinHash({ ...recipe.params, key: deriveKeySync(recipe.password, recipe.params) });
+}
+
+/**
+ * Whether a broker would let a client with this password in by this hash. It compares as the broker does: up to the
+ * first NUL byte, and never an empty password. The comparison takes the same time wherever the keys differ.
+ *
+ * @throws PasswordFileError `ERR_INVALID_HASH` (malformed), `ERR_UNSUPPORTED_HASH` (argon2id before Node 24.7),
+ *   `ERR_INVALID_PASSWORD` (neither string nor bytes)
+ * @example
+ * ```ts
+ * import { hashPassword, verifyPassword } from 'mosquitto-passwd-ts';
+ *
+ * const hash = await hashPassword('secret');
+ * console.log(await verifyPassword('secret', hash), await verifyPassword('Secret', hash)); // true false
+ * ```
+ */
+export async function verifyPassword(password: string | Uint8Array, hash: string): Promise<boolean> {
+  const { key, ...params } = parseHash(hash);
+  const compared = comparedPassword(password);
+  return compared !== undefined && crypto.timingSafeEqual(key, await deriveKey(compared, params));
+}
+
+/**
+ * {@link verifyPassword}, computed on the calling thread.
+ *
+ * @throws PasswordFileError with the same codes
+ * @example
+ * ```ts
+ * import { hashPasswordSync, verifyPasswordSync } from 'mosquitto-passwd-ts';
+ *
+ * console.log(verifyPasswordSync('secret', hashPasswordSync('secret'))); // true
+ * ```
+ */
+export function verifyPasswordSync(password: string | Uint8Array, hash: string): boolean {
+  const { key, ...params } = parseHash(hash);
+  const compared = comparedPassword(password);
+  return compared !== undefined && crypto.timingSafeEqual(key, deriveKeySync(compared, params));
+}
+
+type KeyParams = Omit<Pbkdf2Hash, 'key'> | Omit<Sha512Hash, 'key'> | Omit<Argon2idHash, 'key'>;
+type NewKeyParams = Exclude<KeyParams, { algorithm: 'argon2id' }>;
+
+function prepare(
+  password: string | Uint8Array,
+  options: HashOptions = {},
+): { password: Uint8Array; params: NewKeyParams } {
+  assertPassword(password);
+  const bytes = typeof password === 'string' ? Buffer.from(password) : password;
+  return { password: bytes, params: newKeyParams(options) };
+}
+
+/** Checks the options and draws the salt. */
+function newKeyParams(options: HashOptions): NewKeyParams {
+  const { algorithm = 'pbkdf2-sha512', iterations = 101, salt = crypto.randomBytes(12) } = options;
+  if (!(salt instanceof Uint8Array) || (salt.length !== 12 && salt.length !== 64)) {
+    throw new PasswordFileError('ERR_INVALID_ARGUMENT', 'The salt must be a Uint8Array of 12 or 64 bytes.');
+  }
+  if (algorithm === 'sha512') return { algorithm, salt };
+  if (algorithm === 'pbkdf2-sha512') {
+    if (!Number.isInteger(iterations) || iterations < 1 || iterations > MAX_ITERATIONS) {
+      throw new PasswordFileError(
+        'ERR_INVALID_ARGUMENT',
+        `The number of iterations must be a whole number from 1 to ${MAX_ITERATIONS}.`,
+      );
+    }
+    return { algorithm, iterations, salt };
+  }
+  if (algorithm === 'argon2id') {
+    throw new PasswordFileError(
+      'ERR_UNSUPPORTED_HASH',
+      'argon2id hashes are not made, because stock Mosquitto brokers cannot read them. Use pbkdf2-sha512.',
+    );
+  }
+  throw new PasswordFileError('ERR_INVALID_ARGUMENT', "The algorithm must be 'pbkdf2-sha512' or 'sha512'.");
+}
+
+function deriveKey(password: Uint8Array, params: KeyParams): Promise<Uint8Array> | Uint8Array {
+  if (params.algorithm === 'sha512') return sha512(password, params.salt);
+  return new Promise((resolve, reject) => {
+    const settle = (error: Error | null, key: Uint8Array) => (error ? reject(error) : resolve(key));
+    if (params.algorithm === 'argon2id') argon2().argon2('argon2id', argon2Options(password, params), settle);
+    else crypto.pbkdf2(password, params.salt, params.iterations, KEY_BYTES, 'sha512', settle);
+  });
+}
+
+function deriveKeySync(password: Uint8Array, params: KeyParams): Uint8Array {
+  if (params.algorithm === 'sha512') return sha512(password, params.salt);
+  if (params.algorithm === 'argon2id')
+    return argon2().argon2Sync('argon2id', argon2Options(password, params));
+  return crypto.pbkdf2Sync(password, params.salt, params.iterations, KEY_BYTES, 'sha512');
+}
+
+function sha512(password: Uint8Array, salt: Uint8Array): Uint8Array {
+  return crypto.createHash('sha512').update(password).update(salt).digest();
+}
+
+interface Argon2Options {
+  message: Uint8Array;
+  nonce: Uint8Array;
+  memory: number;
+  passes: number;
+  parallelism: number;
+  tagLength: number;
+}
+
+/** `crypto.argon2`, which @types/node for Node 20 cannot know. */
+interface Argon2Crypto {
+  argon2(
+    algorithm: 'argon2id',
+    options: Argon2Options,
+    callback: (error: Error | null, key: Uint8Array) => void,
+  ): void;
+  argon2Sync(algorithm: 'argon2id', options: Argon2Options): Uint8Array;
+}
+
+function argon2(): Argon2Crypto {
+  if ('argon2' in crypto && 'argon2Sync' in crypto) return crypto as unknown as Argon2Crypto;
+  throw new PasswordFileError(
+    'ERR_UNSUPPORTED_HASH',
+    `Node ${process.versions.node} cannot compute argon2id; Node 24.7 and later can. ` +
+      'Update Node, or give the user a new password (hashed with PBKDF2).',
+  );
+}
+
+function argon2Options(message: Uint8Array, params: Omit<Argon2idHash, 'key'>): Argon2Options {
+  const { memory, passes, parallelism, salt } = params;
+  return { message, nonce: salt, memory, passes, parallelism, tagLength: KEY_BYTES };
+}

@@ -1,0 +1,37 @@
+export type { LockOptions } from './commit.js';
+export {
+  type Credentials,
+  type CredentialsOptions,
+  generateCredentials,
+  generatePassword,
+  generateUsername,
+  type PasswordOptions,
+  type UsernameOptions,
+} from './credentials.js';
+export {
+  type Finding,
+  PasswordFileError,
+  type PasswordFileErrorCode,
+  type PasswordFileErrorDetails,
+} from './errors.js';
+export { type PasswordEntry, PasswordFile } from './file.js';
+export {
+  type Argon2idHash,
+  formatHash,
+  type ParsedHash,
+  type Pbkdf2Hash,
+  parseHash,
+  type Sha512Hash,
+} from './format.js';
+export {
+  type HashOptions,
+  hashPassword,
+  hashPasswordSync,
+  verifyPassword,
+  verifyPasswordSync,
+} from './hash.js';
+export { assertPassword, assertUsername } from './names.js';
+export type { FileHashOptions, PasswordFileOptions } from './options.js';
+export type { CreateOptions } from './replace.js';
+export type { ProgressOptions, SetOutcome, WaitOptions } from './set-users.js';
+export type { PasswordDraft } from './update.js';

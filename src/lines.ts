@@ -1,0 +1,176 @@
+/**
+ * The bytes of a password file, read as the broker reads them: 2.0.11 src/security_default.c `pwfile__parse`,
+ * 2.1.2 plugins/password-file. Both cut a line at its first NUL, take one that starts with `#` or has no `:` for no
+ * entry, split the others at runs of `:`, and trim blanks (C `isspace`) round name and hash.
+ */
+const NUL = 0;
+const LF = 10;
+const HASH = 35;
+const COLON = 58;
+
+/** Walks the lines of a password file. One reader serves any number of lines; its fields tell of the present one. */
+export class LineReader {
+  readonly bytes: Buffer;
+  /** Where the line starts. */
+  start = 0;
+  /** Where its content ends: at its line feed or the end of the file. */
+  end = 0;
+  /** The name without the blanks round it; `nameStart < 0`: the line is no entry. */
+  nameStart = -1;
+  nameEnd = -1;
+  /** Where the name's field ends: at a `:`, or at the end of the line where nothing else follows. */
+  #fieldEnd = 0;
+
+  constructor(bytes: Buffer) {
+    this.bytes = bytes;
+  }
+
+  /** Where the next line starts. */
+  get next(): number {
+    return this.end + 1;
+  }
+
+  /** Reads the line that starts at `start`. */
+  read(start: number): void {
+    const { bytes } = this;
+    const lineFeed = bytes.indexOf(LF, start);
+    this.start = start;
+    this.end = lineFeed < 0 ? bytes.length : lineFeed;
+    this.#readName();
+  }
+
+  #readName(): void {
+    const { bytes, end } = this;
+    this.nameStart = -1;
+    let from = this.start;
+    if (bytes[from] === HASH) return;
+    while (bytes[from] === COLON) from++;
+    let to = from;
+    while (to < end && bytes[to] !== COLON && bytes[to] !== NUL) to++;
+    if ((to === end || bytes[to] === NUL) && from === this.start) return;
+    this.#fieldEnd = to;
+    while (from < to && isBlank(bytes[from])) from++;
+    while (to > from && isBlank(bytes[to - 1])) to--;
+    this.nameStart = from;
+    this.nameEnd = to;
+  }
+
+  /** The name; `undefined` where the line is no entry or the name is not UTF-8 (no client can send such a name). */
+  name(): string | undefined {
+    if (this.nameStart < 0) return undefined;
+    const name = this.bytes.toString('utf8', this.nameStart, this.nameEnd);
+    return name.includes('\ufffd') && !this.nameIs(Buffer.from(name)) ? undefined : name;
+  }
+
+  /** Whether the line is an entry with this name. */
+  nameIs(name: Uint8Array): boolean {
+    const { bytes, nameStart, nameEnd } = this;
+    return nameStart >= 0 && bytes.compare(name, 0, name.length, nameStart, nameEnd) === 0;
+  }
+
+  /** What the broker takes for the hash, trimmed, each byte a character; `''` where there is none. */
+  hash(): string {
+    const { bytes, end } = this;
+    let from = this.#fieldEnd;
+    while (from < end && bytes[from] === COLON) from++;
+    let to = from;
+    while (to < end && bytes[to] !== COLON && bytes[to] !== NUL) to++;
+    while (from < to && isBlank(bytes[from])) from++;
+    while (to > from && isBlank(bytes[to - 1])) to--;
+    return bytes.toString('latin1', from, to);
+  }
+}
+
+/** C `isspace` in the C locale. */
+function isBlank(byte: number | undefined): boolean {
+  return byte === 32 || (byte !== undefined && byte >= 9 && byte <= 13);
+}
+
+/**
+ * Where the names of a file stand: an open hash table of line starts, 4 bytes a slot, so that a million lines are two
+ * typed arrays. Lines are taken in as the bytes arrive; with `wanted`, only those that can matter.
+ */
+export class NameIndex {
+  readonly bytes: Buffer;
+  readonly #reader: LineReader;
+  #slots = new Uint32Array(1024);
+  #used = 0;
+  #scanned = 0;
+  readonly #filter: Uint8Array | undefined;
+
+  /** @param wanted the only names that will be asked for; without it, any */
+  constructor(bytes: Buffer, wanted?: Iterable<string>) {
+    this.bytes = bytes;
+    this.#reader = new LineReader(bytes);
+    if (wanted === undefined) return;
+    this.#filter = new Uint8Array(FILTER_SIZE);
+    for (const name of wanted) {
+      const utf8 = Buffer.from(name);
+      this.#filter[hashBytes(utf8, 0, utf8.length) & (FILTER_SIZE - 1)] = 1;
+    }
+  }
+
+  /** Takes in the lines that end before `limit`; with the whole length, all of them. */
+  scan(limit: number): void {
+    const reader = this.#reader;
+    const filter = this.#filter;
+    const last = limit === this.bytes.length ? limit - 1 : this.bytes.lastIndexOf(LF, limit - 1);
+    while (this.#scanned <= last) {
+      reader.read(this.#scanned);
+      this.#scanned = reader.next;
+      if (reader.nameStart < 0) continue;
+      const hash = hashBytes(this.bytes, reader.nameStart, reader.nameEnd);
+      if (filter === undefined || filter[hash & (FILTER_SIZE - 1)] === 1) this.#insert(reader.start, hash);
+    }
+  }
+
+  /** Where the lines of a name start, first line first. */
+  lines(name: string): number[] {
+    const utf8 = Buffer.from(name);
+    const mask = this.#slots.length - 1;
+    const found: number[] = [];
+    for (
+      let slot = hashBytes(utf8, 0, utf8.length) & mask;
+      this.#slots[slot] !== 0;
+      slot = (slot + 1) & mask
+    ) {
+      const start = (this.#slots[slot] as number) - 1;
+      this.#reader.read(start);
+      if (this.#reader.nameIs(utf8)) found.push(start);
+    }
+    return found.sort((a, b) => a - b);
+  }
+
+  #insert(start: number, hash: number): void {
+    if (this.#used * 2 >= this.#slots.length) this.#grow();
+    this.#put(start + 1, hash);
+    this.#used++;
+  }
+
+  #put(entry: number, hash: number): void {
+    const mask = this.#slots.length - 1;
+    let slot = hash & mask;
+    while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
+    this.#slots[slot] = entry;
+  }
+
+  #grow(): void {
+    const entries = this.#slots;
+    this.#slots = new Uint32Array(entries.length * 4);
+    const reader = new LineReader(this.bytes);
+    for (const entry of entries) {
+      if (entry === 0) continue;
+      reader.read(entry - 1);
+      this.#put(entry, hashBytes(this.bytes, reader.nameStart, reader.nameEnd));
+    }
+  }
+}
+
+const FILTER_SIZE = 1 << 16;
+
+/** FNV-1a, with its high bits folded in because tables use the low ones. */
+function hashBytes(bytes: Uint8Array, from: number, to: number): number {
+  let hash = 0x811c9dc5;
+  for (let i = from; i < to; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193);
+  return hash ^ (hash >>> 15);
+}

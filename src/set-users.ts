@@ -1,0 +1,133 @@
+/** Giving many users their passwords in one commit: hashing comes first, on all cores. */
+import type { Draft } from './document.js';
+import { PasswordFileError } from './errors.js';
+import { type ParsedHash, parseHash } from './format.js';
+import { verifyPassword } from './hash.js';
+import { hashFor, type Settings } from './options.js';
+import { inParallel } from './parallel.js';
+import { submit } from './queue.js';
+import type { FileSite } from './site.js';
+
+/** What became of a user: `'unchanged'` where the password verified already, with the same algorithm and cost. */
+export type SetOutcome = 'added' | 'updated' | 'unchanged';
+
+/** What a call that waits can be given. */
+export interface WaitOptions {
+  /** Gives up waiting: the promise rejects with its `reason`. An edit that is being written by then still settles by its commit. */
+  signal?: AbortSignal | undefined;
+}
+
+/** What a call with many users can be given. */
+export interface ProgressOptions extends WaitOptions {
+  /** Told after each user how many of how many are hashed. */
+  onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+type Passwords = ReadonlyMap<string, string | Uint8Array>;
+
+/** Sets all of them or, should anything fail, none. */
+export async function setUsers(
+  site: FileSite,
+  settings: Settings,
+  passwords: Passwords,
+  { signal, onProgress }: ProgressOptions,
+): Promise<Map<string, SetOutcome>> {
+  signal?.throwIfAborted();
+  const names = new Set(passwords.keys());
+  const before = await site.view(names);
+  const kept = new Map<string, string>();
+  const hashes = new Map<string, string>();
+  let done = 0;
+  const prepare = async ([name, password]: [string, string | Uint8Array]): Promise<void> => {
+    const present = before.isDoubled(name) ? undefined : before.get(name);
+    if (present !== undefined && (await isUpToDate(present, password, settings))) kept.set(name, present);
+    else hashes.set(name, await hashFor(settings, password));
+    onProgress?.(++done, names.size);
+  };
+  await inParallel(passwords, prepare, signal);
+
+  for (;;) {
+    const { outcomes, stale } = await submit(site.target, {
+      site,
+      names,
+      signal,
+      apply: draft => makeEdits(draft, names, kept, hashes),
+    });
+    if (stale.size === 0) return outcomes;
+    // Somebody has changed these since they were found unchanged.
+    for (const [name, password] of passwords) {
+      if (!stale.has(name)) continue;
+      kept.delete(name);
+      hashes.set(name, await hashFor(settings, password));
+    }
+  }
+}
+
+function* makeEdits(
+  draft: Draft,
+  names: ReadonlySet<string>,
+  kept: ReadonlyMap<string, string>,
+  hashes: ReadonlyMap<string, string>,
+): Generator<void, { outcomes: Map<string, SetOutcome>; stale: Set<string> }> {
+  const outcomes = new Map<string, SetOutcome>();
+  const stale = new Set<string>();
+  for (const [name, hash] of kept) {
+    yield;
+    if (draft.isDoubled(name) || draft.get(name) !== hash) stale.add(name);
+  }
+  if (stale.size > 0) return { outcomes, stale };
+  for (const name of names) {
+    yield;
+    const hash = hashes.get(name);
+    outcomes.set(name, hash === undefined ? 'unchanged' : draft.has(name) ? 'updated' : 'added');
+    if (hash !== undefined) draft.set(name, hash);
+  }
+  return { outcomes, stale };
+}
+
+/** Adds one user whose name must be new; decided while no one else can write. */
+export async function addUser(
+  site: FileSite,
+  settings: Settings,
+  username: string,
+  password: string | Uint8Array,
+  { signal }: WaitOptions,
+): Promise<void> {
+  signal?.throwIfAborted();
+  const hash = await hashFor(settings, password);
+  await submit(site.target, {
+    site,
+    names: new Set([username]),
+    signal,
+    // biome-ignore lint/correctness/useYield: one edit is one step
+    *apply(draft) {
+      if (draft.has(username)) {
+        throw new PasswordFileError(
+          'ERR_USER_EXISTS',
+          `The user ${JSON.stringify(username)} is in the file already. Pick another name, or use setUser to change it.`,
+          { path: settings.path, username },
+        );
+      }
+      draft.set(username, hash);
+    },
+  });
+}
+
+async function isUpToDate(
+  hash: string,
+  password: string | Uint8Array,
+  { hash: wanted }: Settings,
+): Promise<boolean> {
+  let parsed: ParsedHash;
+  try {
+    parsed = parseHash(hash);
+  } catch {
+    return false;
+  }
+  return (
+    parsed.algorithm === wanted.algorithm &&
+    parsed.salt.length === wanted.saltBytes &&
+    (parsed.algorithm !== 'pbkdf2-sha512' || parsed.iterations === wanted.iterations) &&
+    (await verifyPassword(password, hash))
+  );
+}

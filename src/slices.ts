@@ -1,0 +1,18 @@
+import { setImmediate as othersHaveRun } from 'node:timers/promises';
+
+/** How long work may keep the event loop to itself, in milliseconds. */
+const SLICE = 15;
+/** Steps between two looks at the clock. */
+const STEPS = 256;
+
+/** Runs long work that yields often, in slices between which the event loop turns. */
+export async function inSlices<T>(work: Generator<unknown, T>): Promise<T> {
+  let sliceEnd = performance.now() + SLICE;
+  for (let steps = 1; ; steps++) {
+    const { done, value } = work.next();
+    if (done) return value;
+    if (steps % STEPS !== 0 || performance.now() < sliceEnd) continue;
+    await othersHaveRun();
+    sliceEnd = performance.now() + SLICE;
+  }
+}

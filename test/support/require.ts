@@ -1,0 +1,125 @@
+/** What a test needs of the machine, and what becomes of it where that is missing. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, type TestFunction, test } from 'vitest';
+import {
+  type Broker,
+  findBrokers,
+  findPasswdTools,
+  type PasswdTool,
+  type Program,
+  type Release,
+  which,
+} from './broker.js';
+
+export interface Need {
+  /** Completes "needs …". */
+  what: string;
+  /** With MOSQUITTO_REQUIRED=1 the lack of a program fails the test. Other things may be missing even then. */
+  isProgram: boolean;
+  met(): boolean;
+}
+
+const UNPACK = 'test/broker/unpack-releases.sh';
+
+export const root: Need = need('root', () => process.geteuid?.() === 0);
+
+/** A tmpfs can be mounted. */
+export const mounting: Need = need('to be allowed to mount', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mount-'));
+  const mounted = succeeds('sh', '-c', 'mount -t tmpfs none "$0" && umount "$0"', folder);
+  rmdirSync(folder);
+  return mounted;
+});
+
+/** A process can be started in a pid namespace with a /proc of its own. */
+export const namespaces: Need = need('to be allowed to unshare namespaces', () =>
+  succeeds('unshare', '--pid', '--fork', '--mount-proc', 'true'),
+);
+
+export function program(name: string): Need {
+  return { what: `the program ${name}`, isProgram: true, met: () => which(name) !== undefined };
+}
+
+export function broker(release?: Release): Need {
+  const what = `a Mosquitto broker${release ? ` ${release}` : ''} (installed, or by ${UNPACK})`;
+  return { what, isProgram: true, met: () => ofRelease(findBrokers(), release).length > 0 };
+}
+
+export function passwdTool(release?: Release): Need {
+  const what = `mosquitto_passwd${release ? ` ${release}` : ''} (installed, or by ${UNPACK})`;
+  return { what, isProgram: true, met: () => ofRelease(findPasswdTools(), release).length > 0 };
+}
+
+/**
+ * Tests with needs. Where one of them is not met, they are skipped with the reason in the title, or fail with
+ * it; a suite is then not even read.
+ *
+ * ```ts
+ * needs(root, program('strace')).test('keeps the owner', async () => {});
+ * needs(broker('2.1')).describe('a broker of today', () => {});
+ * ```
+ */
+export function needs(...needed: Need[]): {
+  test(title: string, run: TestFunction, timeout?: number): void;
+  describe(title: string, suite: () => void): void;
+} {
+  const missing = needed.filter(({ met }) => !met());
+  if (missing.length === 0) return { test, describe };
+
+  const reason = `needs ${missing.map(({ what }) => what).join(' and ')}`;
+  const { MOSQUITTO_REQUIRED } = process.env;
+  const fails = MOSQUITTO_REQUIRED === '1' && missing.some(({ isProgram }) => isProgram);
+  const report = (title: string) =>
+    fails
+      ? test(title, () => {
+          throw new Error(reason);
+        })
+      : test.skip(`${title} (${reason})`);
+  return { test: report, describe: report };
+}
+
+/** One suite for each broker there is. A release of which there is none counts as a need that is not met. */
+export function describeBrokers(title: string, suite: (broker: Broker) => void): void {
+  describeEach(title, findBrokers(), broker, suite);
+}
+
+/** The same for each mosquitto_passwd. */
+export function describePasswdTools(title: string, suite: (tool: PasswdTool) => void): void {
+  describeEach(title, findPasswdTools(), passwdTool, suite);
+}
+
+function describeEach<P extends Program>(
+  title: string,
+  found: P[],
+  needOf: (release: Release) => Need,
+  suite: (program: P) => void,
+): void {
+  for (const release of ['2.0', '2.1'] as const) {
+    needs(needOf(release)).describe(`${title}, Mosquitto ${release}`, () => {
+      for (const each of ofRelease(found, release)) describe(each.version, () => suite(each));
+    });
+  }
+}
+
+function ofRelease<P extends Program>(programs: P[], release: Release | undefined): P[] {
+  return programs.filter(each => release === undefined || each.release === release);
+}
+
+function need(what: string, probe: () => boolean): Need {
+  let met: boolean | undefined;
+  return {
+    what,
+    isProgram: false,
+    met: () => {
+      met ??= probe();
+      return met;
+    },
+  };
+}
+
+function succeeds(command: string, ...args: string[]): boolean {
+  return spawnSync(command, args, { stdio: 'ignore' }).status === 0;
+}
