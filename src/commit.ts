@@ -243,7 +243,12 @@ function makeFolder(path: string): void {
   } catch {
     // Not a member of that group; the mode below still counts for all others.
   }
-  step('chmod', () => fs.chmodSync(path, mode & 0o7777));
+  try {
+    step('chmod', () => fs.chmodSync(path, mode & 0o7777));
+  } catch (error) {
+    // Swept already, because it is empty: that no stage can be made in it will tell.
+    if (systemCode(error) !== 'ENOENT') throw error;
+  }
 }
 
 function isSameFile(path: string, fd: number): boolean {
@@ -267,7 +272,8 @@ async function syncFolder(folder: string, committed: boolean): Promise<void> {
       { path: folder, cause: error, committed },
     );
   } finally {
-    if (fd !== undefined) fs.closeSync(fd);
+    // By now it does not matter whether that works.
+    if (fd !== undefined) fs.close(fd, () => undefined);
   }
 }
 

@@ -72,7 +72,10 @@ export function generateCredentials(options: CredentialsOptions = {}): Credentia
 export function generateUsername(options: UsernameOptions = {}): string {
   const { prefix = 'device_', length = 8, alphabet = NAME_ALPHABET } = options;
   if (typeof prefix !== 'string') throw argument('The prefix must be a string.');
-  const username = prefix + draw(alphabet, length);
+  const characters = charactersOf(alphabet);
+  // Each of them may come last, and first where there is no prefix: an error now is better than one every other time.
+  for (const character of characters) assertUsername(prefix + character);
+  const username = prefix + draw(characters, length);
   assertUsername(username);
   return username;
 }
@@ -91,28 +94,34 @@ export function generateUsername(options: UsernameOptions = {}): string {
  */
 export function generatePassword(options: PasswordOptions = {}): string {
   const { length = 32, alphabet = PASSWORD_ALPHABET } = options;
-  const password = draw(alphabet, length);
-  const bits = length * Math.log2(alphabet.length);
+  const characters = charactersOf(alphabet);
+  for (const character of characters) assertPassword(character);
+  const password = draw(characters, length);
+  const bits = length * Math.log2(characters.length);
   if (bits < MIN_PASSWORD_BITS) {
-    const needed = Math.ceil(MIN_PASSWORD_BITS / Math.log2(alphabet.length));
+    const needed = Math.ceil(MIN_PASSWORD_BITS / Math.log2(characters.length));
     throw argument(
       `${length} characters of this alphabet are ${Math.floor(bits)} bits, fewer than ${MIN_PASSWORD_BITS}. ` +
         `Use at least ${needed} characters.`,
     );
   }
-  assertPassword(password);
   return password;
 }
 
-/** `randomInt` draws without modulo bias. */
-function draw(alphabet: string, length: number): string {
-  if (typeof alphabet !== 'string' || alphabet.length < 2 || new Set(alphabet).size !== alphabet.length) {
+function charactersOf(alphabet: string): string[] {
+  const characters = typeof alphabet === 'string' ? [...alphabet] : [];
+  if (characters.length < 2 || new Set(characters).size !== characters.length) {
     throw argument('The alphabet must be a string of at least two characters, each standing in it once.');
   }
+  return characters;
+}
+
+/** `randomInt` draws without modulo bias. */
+function draw(characters: string[], length: number): string {
   if (!Number.isInteger(length) || length < 1 || length > MAX_LENGTH) {
     throw argument(`The length must be a whole number from 1 to ${MAX_LENGTH}.`);
   }
-  return Array.from({ length }, () => alphabet[randomInt(alphabet.length)]).join('');
+  return Array.from({ length }, () => characters[randomInt(characters.length)]).join('');
 }
 
 function argument(message: string): PasswordFileError {

@@ -5,30 +5,30 @@ const CR = 13;
 
 /** Edits over a file's bytes, none of which they touch. */
 export class Draft {
-  readonly #index: NameIndex;
+  readonly index: NameIndex;
   readonly #edits = new Map<string, string | undefined>();
   #undo: Array<() => void> = [];
 
   constructor(index: NameIndex) {
-    this.#index = index;
+    this.index = index;
   }
 
   has(name: string): boolean {
-    return this.#edits.has(name) ? this.#edits.get(name) !== undefined : this.#index.lines(name).length > 0;
+    return this.#edits.has(name) ? this.#edits.get(name) !== undefined : this.index.lines(name).length > 0;
   }
 
   get(name: string): string | undefined {
-    if (this.#edits.has(name)) return this.#edits.get(name);
-    const start = this.#index.lines(name).at(-1);
-    if (start === undefined) return undefined;
-    const reader = new LineReader(this.#index.bytes);
-    reader.read(start);
-    return reader.hash();
+    return this.#edits.has(name) ? this.#edits.get(name) : this.#lastLine(name)?.hash();
+  }
+
+  /** What stands behind the `:` of a name that was not edited, as it stands there. */
+  rest(name: string): string | undefined {
+    return this.#edits.has(name) ? undefined : this.#lastLine(name)?.rest();
   }
 
   /** Whether the name stands in more than one line, which a set mends. */
   isDoubled(name: string): boolean {
-    return !this.#edits.has(name) && this.#index.lines(name).length > 1;
+    return !this.#edits.has(name) && this.index.lines(name).length > 1;
   }
 
   set(name: string, hash: string): void {
@@ -41,15 +41,22 @@ export class Draft {
     return present;
   }
 
-  *keys(): IterableIterator<string> {
-    const seen = new Set<string>();
-    const reader = new LineReader(this.#index.bytes);
+  /** The lines of the file, unedited; always the same reader. */
+  *lines(): Generator<LineReader> {
+    const reader = new LineReader(this.index.bytes);
     for (let start = 0; start < reader.bytes.length; start = reader.next) {
       reader.read(start);
-      const name = reader.name();
+      yield reader;
+    }
+  }
+
+  *keys(): IterableIterator<string> {
+    const seen = new Set<string>();
+    for (const line of this.lines()) {
+      const name = line.name();
       if (name === undefined || name === '' || seen.has(name)) continue;
       seen.add(name);
-      if (this.has(name)) yield name;
+      if (!this.#edits.has(name) || this.#edits.get(name) !== undefined) yield name;
     }
     for (const [name, hash] of this.#edits) if (!seen.has(name) && hash !== undefined) yield name;
   }
@@ -70,6 +77,14 @@ export class Draft {
     this.#undo = [];
   }
 
+  #lastLine(name: string): LineReader | undefined {
+    const start = this.index.lines(name).at(-1);
+    if (start === undefined) return undefined;
+    const reader = new LineReader(this.index.bytes);
+    reader.read(start);
+    return reader;
+  }
+
   #edit(name: string, hash: string | undefined): void {
     const edits = this.#edits;
     const before = edits.get(name);
@@ -82,13 +97,13 @@ export class Draft {
    * so that a caller with a million edits can let others run.
    */
   *changes(): Generator<void, Change[]> {
-    const { bytes } = this.#index;
+    const { bytes } = this.index;
     const reader = new LineReader(bytes);
     const changes: Change[] = [];
     const added: string[] = [];
     for (const [name, hash] of this.#edits) {
       yield;
-      const [first, ...further] = this.#index.lines(name);
+      const [first, ...further] = this.index.lines(name);
       if (first === undefined) {
         if (hash !== undefined) added.push(`${name}:${hash}`);
         continue;

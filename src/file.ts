@@ -1,15 +1,19 @@
+import type { CheckReport } from './check.js';
+import { type BrokerUser, checkFile } from './check-file.js';
 import { type Credentials, type CredentialsOptions, generateCredentials } from './credentials.js';
 import type { Draft } from './document.js';
 import { PasswordFileError, systemCode } from './errors.js';
 import { parseHash } from './format.js';
-import { verifyPassword } from './hash.js';
+import { verifyParsed } from './hash.js';
 import { assertPassword, assertUsername } from './names.js';
 import { type PasswordFileOptions, type Settings, settingsOf } from './options.js';
 import { submit } from './queue.js';
+import { Reloader } from './reloader.js';
 import { addUser, type ProgressOptions, type SetOutcome, setUsers, type WaitOptions } from './set-users.js';
 import { FileSite } from './site.js';
 import { inSlices } from './slices.js';
 import { asString, type PasswordDraft, runUpdate } from './update.js';
+import { type UpgradeOptions, upgrade } from './upgrade.js';
 
 /** How many generated names `provision` tries before it says that the options allow too few. */
 const NAMES_TRIED = 100;
@@ -34,6 +38,7 @@ const NAMES_TRIED = 100;
 export class PasswordFile {
   readonly #settings: Settings;
   readonly #site: FileSite;
+  readonly #reloader: Reloader | undefined;
 
   /**
    * @param path the file, as a path or `file:` URL; symbolic links are followed at each call
@@ -42,6 +47,10 @@ export class PasswordFile {
   constructor(path: string | URL, options: PasswordFileOptions = {}) {
     this.#settings = settingsOf(path, options);
     this.#site = new FileSite(this.#settings);
+    if (options.reload === undefined) return;
+    const reloader = new Reloader(this.#settings.path, options.reload, () => this.check());
+    this.#site.onCommit = () => reloader.committed();
+    this.#reloader = reloader;
   }
 
   /**
@@ -202,9 +211,10 @@ export class PasswordFile {
    * ```
    */
   async verify(username: string, password: string | Uint8Array, options: WaitOptions = {}): Promise<boolean> {
-    const hash = (await this.#view(options)).get(asString(username));
-    if (hash === undefined || !isCanonical(hash)) return false;
-    return verifyPassword(password, hash);
+    options.signal?.throwIfAborted();
+    const users = await this.#site.brokerUsers(this.#settings.broker);
+    const hash = users.hashOf(asString(username));
+    return hash !== undefined && verifyParsed(password, hash);
   }
 
   /**
@@ -299,6 +309,65 @@ export class PasswordFile {
     });
   }
 
+  /**
+   * Hashes the passwords that stand in the file in plain text, and only those, in one commit. What stands behind the
+   * first `:` of a line, without the blanks round it, is the password, also with a `:` in it. A line that begins like
+   * a hash but is damaged, or whose name stands twice, stays as it is and is told to `onSkipped`.
+   *
+   * @returns the names of the users whose passwords were hashed
+   * @example
+   * ```ts
+   * const names = await new PasswordFile('/tmp/example-passwd').upgrade({
+   *   onSkipped: ({ line, message }) => console.log(line, message),
+   * });
+   * console.log(names);
+   * ```
+   */
+  async upgrade(options: UpgradeOptions = {}): Promise<string[]> {
+    return upgrade(this.#site, this.#settings, options);
+  }
+
+  /**
+   * Tells what a broker of the release in the `broker` option will make of the file: what its bytes say
+   * (`checkPasswordFile`), and what only the file system knows: a symbolic link, rights, what dead writers left.
+   *
+   * @param options `brokerUser`: the user that the broker runs as, to see whether it may read the file
+   * @example
+   * ```ts
+   * const { loads, findings } = await new PasswordFile('/tmp/example-passwd').check({ brokerUser: { uid: 1883, gid: 1883 } });
+   * console.log(loads, findings.map(({ line, code, message }) => `${line}: ${code}: ${message}`));
+   * ```
+   */
+  async check(options: WaitOptions & { brokerUser?: BrokerUser | undefined } = {}): Promise<CheckReport> {
+    options.signal?.throwIfAborted();
+    return checkFile(this.#site, this.#settings, options.brokerUser);
+  }
+
+  /**
+   * Resolves when the broker has been told of all commits that this instance has made so far; see the `reload` option.
+   *
+   * @throws PasswordFileError `ERR_RELOAD_REFUSED` (it would not load the file; see `findings`), `ERR_RELOAD_FAILED`,
+   *   `ERR_INVALID_ARGUMENT` (there is no `reload` option)
+   * @example
+   * ```ts
+   * const file = new PasswordFile('/tmp/example-passwd', { reload: { command: ['true'] } });
+   * await file.setUser('alice', 'correct horse');
+   * await file.reloaded();
+   * ```
+   */
+  async reloaded(options: WaitOptions = {}): Promise<void> {
+    if (this.#reloader === undefined) {
+      throw new PasswordFileError(
+        'ERR_INVALID_ARGUMENT',
+        'This PasswordFile was made without the option reload.',
+        {
+          path: this.#settings.path,
+        },
+      );
+    }
+    await orAborted(this.#reloader.reloaded(), options.signal);
+  }
+
   async #set(
     passwords: ReadonlyMap<string, string | Uint8Array>,
     options: ProgressOptions,
@@ -319,15 +388,6 @@ export class PasswordFile {
 /** A user name and its password. */
 export type PasswordEntry = readonly [username: string, password: string | Uint8Array];
 
-function isCanonical(hash: string): boolean {
-  try {
-    parseHash(hash);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 function* collected(names: Iterable<string>): Generator<void, string[]> {
   const all: string[] = [];
   for (const name of names) {
@@ -335,4 +395,20 @@ function* collected(names: Iterable<string>): Generator<void, string[]> {
     all.push(name);
   }
   return all;
+}
+
+/** Stops waiting, not what is waited for. */
+async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  signal.throwIfAborted();
+  let abort = (): void => {};
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason);
+    signal.addEventListener('abort', abort);
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
 }

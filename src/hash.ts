@@ -5,6 +5,7 @@ import {
   joinHash,
   KEY_BYTES,
   MAX_ITERATIONS,
+  type ParsedHash,
   type Pbkdf2Hash,
   parseHash,
   type Sha512Hash,
@@ -70,7 +71,12 @@ export function hashPasswordSync(password: string | Uint8Array, options?: HashOp
  * ```
  */
 export async function verifyPassword(password: string | Uint8Array, hash: string): Promise<boolean> {
-  const { key, ...params } = parseHash(hash);
+  return verifyParsed(password, parseHash(hash));
+}
+
+/** {@link verifyPassword} for a hash that has been taken apart, by whatever rules. */
+export async function verifyParsed(password: string | Uint8Array, hash: ParsedHash): Promise<boolean> {
+  const { key, ...params } = hash;
   const compared = comparedPassword(password);
   return compared !== undefined && crypto.timingSafeEqual(key, await deriveKey(compared, params));
 }

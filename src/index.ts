@@ -1,3 +1,6 @@
+export type { BrokerRelease } from './broker-hash.js';
+export { type CheckReport, checkPasswordFile } from './check.js';
+export type { BrokerUser } from './check-file.js';
 export type { LockOptions } from './commit.js';
 export {
   type Credentials,
@@ -30,8 +33,12 @@ export {
   verifyPassword,
   verifyPasswordSync,
 } from './hash.js';
+export { confirmLogin, type LoginOptions } from './login.js';
 export { assertPassword, assertUsername } from './names.js';
 export type { FileHashOptions, PasswordFileOptions } from './options.js';
+export { type ReloadBrokerOptions, type ReloadTarget, reloadBroker } from './reload.js';
+export type { ReloadOptions } from './reloader.js';
 export type { CreateOptions } from './replace.js';
 export type { ProgressOptions, SetOutcome, WaitOptions } from './set-users.js';
 export type { PasswordDraft } from './update.js';
+export type { UpgradeOptions } from './upgrade.js';

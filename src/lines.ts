@@ -79,6 +79,12 @@ export class LineReader {
     while (to > from && isBlank(bytes[to - 1])) to--;
     return bytes.toString('latin1', from, to);
   }
+
+  /** All that stands behind the name's `:`, each byte a character; `undefined`: a `:` stands before the name. */
+  rest(): string | undefined {
+    if (this.bytes[this.start] === COLON) return undefined;
+    return this.bytes.toString('latin1', this.#fieldEnd + 1, this.end);
+  }
 }
 
 /** C `isspace` in the C locale. */
@@ -93,7 +99,7 @@ function isBlank(byte: number | undefined): boolean {
 export class NameIndex {
   readonly bytes: Buffer;
   readonly #reader: LineReader;
-  #slots = new Uint32Array(1024);
+  #slots = new Uint32Array(0);
   #used = 0;
   #scanned = 0;
   readonly #filter: Uint8Array | undefined;
@@ -127,8 +133,9 @@ export class NameIndex {
   /** Where the lines of a name start, first line first. */
   lines(name: string): number[] {
     const utf8 = Buffer.from(name);
-    const mask = this.#slots.length - 1;
     const found: number[] = [];
+    if (this.#used === 0) return found;
+    const mask = this.#slots.length - 1;
     for (
       let slot = hashBytes(utf8, 0, utf8.length) & mask;
       this.#slots[slot] !== 0;
@@ -142,7 +149,7 @@ export class NameIndex {
   }
 
   #insert(start: number, hash: number): void {
-    if (this.#used * 2 >= this.#slots.length) this.#grow();
+    if (this.#used * 2 >= this.#slots.length) this.#grow(start);
     this.#put(start + 1, hash);
     this.#used++;
   }
@@ -154,9 +161,11 @@ export class NameIndex {
     this.#slots[slot] = entry;
   }
 
-  #grow(): void {
+  /** Makes room for as many names as the whole file will have, should it go on as up to `start`. */
+  #grow(start: number): void {
     const entries = this.#slots;
-    this.#slots = new Uint32Array(entries.length * 4);
+    const expected = (this.#used * this.bytes.length) / (start + 1);
+    this.#slots = new Uint32Array(2 ** Math.ceil(Math.log2(Math.max(64, this.#used * 4, expected * 2.2))));
     const reader = new LineReader(this.bytes);
     for (const entry of entries) {
       if (entry === 0) continue;

@@ -5,6 +5,8 @@ import type { LockOptions } from './commit.js';
 import { PasswordFileError } from './errors.js';
 import { type HashOptions, hashPassword } from './hash.js';
 import type { WritePolicy } from './queue.js';
+import { assertReloadTarget } from './reload.js';
+import type { ReloadOptions } from './reloader.js';
 import type { CreateOptions } from './replace.js';
 
 /** How the hashes of a file are made. */
@@ -31,6 +33,8 @@ export interface PasswordFileOptions {
   allowOwnerChange?: boolean | undefined;
   /** How long to wait for other writers. */
   lock?: LockOptions | undefined;
+  /** The broker to tell of each commit. Only a file that it would load is told of. */
+  reload?: ReloadOptions | undefined;
 }
 
 /** Options with all defaults filled in. */
@@ -52,6 +56,7 @@ export function settingsOf(path: string | URL, options: PasswordFileOptions): Se
     allowOwnerChange = false,
     lock = {},
   } = options;
+  const { reload } = options;
   oneOf('broker', broker, ['2.0', '2.1']);
   oneOf('missing', missing, ['empty', 'error']);
   oneOf('allowOwnerChange', allowOwnerChange, [true, false]);
@@ -65,6 +70,12 @@ export function settingsOf(path: string | URL, options: PasswordFileOptions): Se
   if (create.uid !== undefined) whole('create.uid', create.uid, 0, 2 ** 32 - 2);
   if (create.gid !== undefined) whole('create.gid', create.gid, 0, 2 ** 32 - 2);
   if (create.mode !== undefined) whole('create.mode', create.mode, 0, 0o7777);
+  if (reload !== undefined) {
+    const { minInterval = 0, onError, ...target } = reload;
+    whole('reload.minInterval', minInterval, 0, 2 ** 31 - 1);
+    if (onError !== undefined && typeof onError !== 'function') throw invalid('reload.onError', 'a function');
+    assertReloadTarget(target);
+  }
   return {
     path: pathOf(path),
     broker,

@@ -3,11 +3,12 @@ const IN_FLIGHT = 16;
 
 /** Calls `run` for each item, some at once; the first failure or abort ends it. */
 export async function inParallel<T>(
-  items: Iterable<T>,
+  items: Iterable<T> & ({ length: number } | { size: number }),
   run: (item: T) => Promise<void>,
   signal?: AbortSignal | undefined,
 ): Promise<void> {
   const iterator = items[Symbol.iterator]();
+  const count = 'length' in items ? items.length : items.size;
   let failed = false;
   const lane = async (): Promise<void> => {
     for (let item = iterator.next(); !item.done && !failed; item = iterator.next()) {
@@ -20,5 +21,5 @@ export async function inParallel<T>(
       }
     }
   };
-  await Promise.all(Array.from({ length: IN_FLIGHT }, lane));
+  await Promise.all(Array.from({ length: Math.min(IN_FLIGHT, count) }, lane));
 }

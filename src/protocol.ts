@@ -39,7 +39,6 @@ export class Writer {
   /** The stage's name, new for every attempt. */
   stage = '';
   #privateFolder = '';
-  readonly #foreignPrivateFolder: RegExp;
 
   constructor(
     readonly target: string,
@@ -47,7 +46,6 @@ export class Writer {
     readonly nameStage: (nonce: string) => string,
   ) {
     this.folder = `${target}.writer`;
-    this.#foreignPrivateFolder = new RegExp(`^${quote(basename(target))}\\.${NONCE}\\.writer$`);
   }
 
   /** Enters, works, commits; over again when fenced. */
@@ -170,7 +168,7 @@ export class Writer {
   /** Removes the private folders that dead writers left. */
   *sweep(): Steps<void> {
     for (const name of yield* this.list(dirname(this.target))) {
-      if (!this.#foreignPrivateFolder.test(name)) continue;
+      if (!isPrivateFolder(this.target, name)) continue;
       const folder = join(dirname(this.target), name);
       for (const stage of yield* this.list(folder)) {
         if (parseStageName(stage) && (yield { call: 'is stale', folder, stage })) {
@@ -216,6 +214,10 @@ function isRefused(error: unknown): boolean {
   return code === 'EACCES' || code === 'EPERM';
 }
 
-function quote(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+/** Whether a name beside the password file is that of a writer's private folder. */
+export function isPrivateFolder(target: string, name: string): boolean {
+  const file = basename(target);
+  return name.startsWith(`${file}.`) && PRIVATE_SUFFIX.test(name.slice(file.length));
 }
+
+const PRIVATE_SUFFIX = new RegExp(`^\\.${NONCE}\\.writer$`);

@@ -15,6 +15,8 @@ export interface WritePolicy extends ReplacePolicy {
 /** Where edits come from: one `PasswordFile`. */
 export interface Site {
   policy: WritePolicy;
+  /** Equal for equal policies. */
+  policyKey: string;
   /** Whether a file that is not there is an error to edits. */
   fileMustExist: boolean;
   watch: Watch;
@@ -51,7 +53,7 @@ class Waiting {
     resolve: (value: unknown) => void,
     reject: (error: unknown) => void,
   ) {
-    this.policy = JSON.stringify(edit.site.policy);
+    this.policy = edit.site.policyKey;
     this.#resolve = resolve;
     this.#reject = reject;
     edit.signal?.addEventListener('abort', this.#desert);

@@ -1,4 +1,7 @@
 /** A password file as one `PasswordFile` sees it: what it read last, and who it has seen holding the file. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { BrokerRelease } from './broker-hash.js';
+import { BrokerUsers } from './broker-users.js';
 import { Watch } from './commit.js';
 import { Draft } from './document.js';
 import { NameIndex } from './lines.js';
@@ -9,15 +12,21 @@ import { type Snapshot, takeSnapshot } from './snapshot.js';
 
 export class FileSite implements Site {
   readonly policy: WritePolicy;
+  readonly policyKey: string;
   readonly fileMustExist: boolean;
   readonly watch = new Watch();
+  /** Called after each commit with an edit from here in it. */
+  onCommit: (() => void) | undefined;
   readonly #path: string;
   #snapshot: Snapshot | undefined;
+  #users: BrokerUsers | undefined;
   #reading: Promise<unknown> = Promise.resolve();
+  #nextLook: Look | undefined;
 
   constructor(settings: Settings) {
     this.#path = settings.path;
     this.policy = settings.policy;
+    this.policyKey = JSON.stringify(settings.policy);
     this.fileMustExist = settings.fileMustExist;
   }
 
@@ -32,17 +41,47 @@ export class FileSite implements Site {
     return reading;
   }
 
+  /** What the file holds; `undefined`: there is none. */
+  snapshot(): Promise<Snapshot | undefined> {
+    return this.#look(undefined);
+  }
+
+  /** Whom a broker of this release would let in. */
+  async brokerUsers(release: BrokerRelease): Promise<BrokerUsers> {
+    const { index } = await this.view();
+    if (this.#users?.index !== index) this.#users = new BrokerUsers(index, release);
+    return this.#users;
+  }
+
   /** What stands in the file, to look at. Without `wanted`, any name can be looked up. */
   async view(wanted?: ReadonlySet<string>): Promise<Draft> {
-    if (this.#snapshot?.hasIndex() && this.#snapshot.isCurrent(this.#path)) return viewOf(this.#snapshot);
-    const { target } = this;
-    const snapshot = await this.read(target, wanted);
-    if (snapshot === undefined && this.fileMustExist) throw missing(target);
-    return viewOf(snapshot);
+    const snapshot = await this.#look(wanted);
+    if (snapshot === undefined && this.fileMustExist) throw missing(this.#path);
+    return new Draft(snapshot?.index ?? NO_NAMES);
+  }
+
+  /** Callers of one turn of the event loop share a look at the file, which comes after all of them have called. */
+  #look(wanted: ReadonlySet<string> | undefined): Promise<Snapshot | undefined> {
+    if (this.#nextLook === undefined) {
+      const names = new Set<string>();
+      const look: Look = { names, snapshot: nextTurn().then(() => this.#lookNow(look)) };
+      this.#nextLook = look;
+    }
+    const { names } = this.#nextLook;
+    if (wanted === undefined) this.#nextLook.names = undefined;
+    else for (const name of wanted) names?.add(name);
+    return this.#nextLook.snapshot;
+  }
+
+  #lookNow({ names }: Look): Promise<Snapshot | undefined> | Snapshot {
+    this.#nextLook = undefined;
+    const warm = this.#snapshot;
+    return warm?.covers(names) && warm.isCurrent(this.#path) ? warm : this.read(this.target, names);
   }
 
   committed(): void {
     this.#drop();
+    this.onCommit?.();
   }
 
   async #refresh(target: string, wanted: ReadonlySet<string> | undefined): Promise<Snapshot | undefined> {
@@ -57,9 +96,15 @@ export class FileSite implements Site {
   #drop(): void {
     this.#snapshot?.close();
     this.#snapshot = undefined;
+    this.#users = undefined;
   }
 }
 
-function viewOf(snapshot: Snapshot | undefined): Draft {
-  return new Draft(snapshot?.index ?? new NameIndex(Buffer.alloc(0)));
+/** A look at the file that is to be taken. */
+interface Look {
+  /** The names that it is for; `undefined`: any. */
+  names: Set<string> | undefined;
+  snapshot: Promise<Snapshot | undefined>;
 }
+
+const NO_NAMES = new NameIndex(Buffer.alloc(0));

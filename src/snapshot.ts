@@ -55,15 +55,15 @@ export class Snapshot {
     return this.#index;
   }
 
-  /** Whether the index knows all names of the file. */
-  hasIndex(): boolean {
-    return this.#wanted === undefined;
+  /** Whether the index knows the `wanted` names; without them, whether it knows all names of the file. */
+  covers(wanted: ReadonlySet<string> | undefined): boolean {
+    const known = this.#wanted;
+    return known === undefined || (wanted !== undefined && [...wanted].every(name => known.has(name)));
   }
 
   /** Makes the index know at least the `wanted` names; without them, all names of the file. */
   async cover(wanted?: ReadonlySet<string>): Promise<void> {
-    const known = this.#wanted;
-    if (known === undefined || (wanted !== undefined && [...wanted].every(name => known.has(name)))) return;
+    if (this.covers(wanted)) return;
     const index = new NameIndex(this.bytes);
     await inSlices(scanned(index));
     this.#index = index;

@@ -1,0 +1,128 @@
+import { type BrokerRelease, type LoadedHash, readBrokerHash } from './broker-hash.js';
+import { BrokerLines, entryParts } from './broker-lines.js';
+import { LineReader, type NameIndex } from './lines.js';
+import { searchOrder, UserTable } from './uthash.js';
+
+/** MQTT carries a user name with a two-byte length, and the broker reads no longer field (pwfile__parse). */
+export const MAX_FIELD = 65_535;
+
+const NUL = 0;
+const LF = 10;
+
+/** What a broker of one release would compare the passwords of users with. Made for one content of the file. */
+export class BrokerUsers {
+  readonly index: NameIndex;
+  readonly #release: BrokerRelease;
+  #unusual: UnusualLines | undefined;
+  #doublings: number[] | undefined;
+
+  /** @param index of the whole file, scanned to its end */
+  constructor(index: NameIndex, release: BrokerRelease) {
+    this.index = index;
+    this.#release = release;
+  }
+
+  /**
+   * What the broker compares this user's password with; `undefined`: it lets no client with this name in. It goes by
+   * the lines of this name alone: whether another line keeps Mosquitto 2.1 from loading the file is for
+   * `checkPasswordFile` to say.
+   *
+   * @example
+   * ```ts
+   * const users = new BrokerUsers(index, '2.0');
+   * const hash = users.hashOf('alice');
+   * console.log(hash !== undefined && (await verifyParsed('secret', hash)));
+   * ```
+   */
+  hashOf(name: string): LoadedHash | undefined {
+    if (!canBeSent(name)) return undefined;
+    const lines = this.#linesOf(name);
+    // 2.1.2 plugins/password-file/password_parse.c refuses a file with a name that stands twice.
+    if (this.#release === '2.1') return lines.length > 1 ? undefined : this.#read(lines[0]);
+    const order = lines.length > 1 ? searchOrder(lines, this.#allDoublings()) : lines;
+    for (const start of order) {
+      const hash = this.#read(start);
+      if (hash !== undefined) return hash;
+    }
+    return undefined;
+  }
+
+  #read(start: number | undefined): LoadedHash | undefined {
+    if (start === undefined) return undefined;
+    const line = new LineReader(this.index.bytes);
+    line.read(start);
+    const field = line.hash();
+    return field.length > MAX_FIELD ? undefined : readBrokerHash(field, this.#release).hash;
+  }
+
+  /** Where the lines of a name start, without those that the broker does not come to read. */
+  #linesOf(name: string): number[] {
+    const { bytes } = this.index;
+    this.#unusual ??= findUnusual(bytes, this.#release);
+    const { unread, end, further } = this.#unusual;
+    const lines = this.index.lines(name).filter(start => start < end && !unread.has(start));
+    if (further.length === 0) return lines;
+    const utf8 = Buffer.from(name);
+    const line = new LineReader(bytes);
+    const isOfName = (start: number) => {
+      line.read(start);
+      return line.nameIs(utf8);
+    };
+    return [...lines, ...further.filter(isOfName)].sort((a, b) => a - b);
+  }
+
+  #allDoublings(): number[] {
+    this.#doublings ??= findDoublings(this.index.bytes);
+    return this.#doublings;
+  }
+}
+
+/** Whether an MQTT client can log in with a name (2.0.11 lib/utf8_mosq.c `mosquitto_validate_utf8`, the same in 2.1). */
+export function canBeSent(name: string): boolean {
+  return name !== '' && !hasForbidden(name) && Buffer.byteLength(name) <= MAX_FIELD;
+}
+
+/** Whether a string has what no MQTT client may send: control characters, noncharacters, halves of surrogate pairs. */
+export function hasForbidden(text: string): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+  return /[\u0000-\u001f\u007f-\u009f]|\p{Noncharacter_Code_Point}|\p{Surrogate}/u.test(text);
+}
+
+/** Which lines of a file the broker's `fgets` does not read as they stand there. */
+interface UnusualLines {
+  unread: Set<number>;
+  /** From here on it reads none. */
+  end: number;
+  /** Where it takes the middle of a line for the start of one. */
+  further: number[];
+}
+
+function findUnusual(bytes: Buffer, release: BrokerRelease): UnusualLines {
+  const unusual: UnusualLines = { unread: new Set(), end: bytes.length, further: [] };
+  if (bytes.at(-1) === LF && !bytes.includes(NUL)) return unusual;
+  const lines = new BrokerLines(bytes, release);
+  while (lines.advance()) {
+    const { start } = lines.line;
+    if (lines.fate === 'swallowed') unusual.end = start;
+    if (lines.fate !== 'read') unusual.unread.add(start);
+    else if (start > 0 && bytes[start - 1] !== LF) unusual.further.push(start);
+    if (release === '2.0' && lines.contentEnd < lines.line.end)
+      unusual.end = Math.min(unusual.end, start + 1);
+  }
+  return unusual;
+}
+
+/** Over which lines the table of 2.0 is doubled (2.0.11 src/security_default.c `pwfile__parse`). */
+function findDoublings(bytes: Buffer): number[] {
+  const table = new UserTable();
+  const doublings: number[] = [];
+  const lines = new BrokerLines(bytes, '2.0');
+  while (lines.advance()) {
+    const { start, nameStart, nameEnd } = lines.line;
+    if (lines.fate !== 'read' || nameStart < 0 || nameEnd - nameStart > MAX_FIELD) continue;
+    const { hasHash, hashStart, hashEnd } = entryParts(lines);
+    if (!hasHash || hashEnd - hashStart > MAX_FIELD) continue;
+    if (table.add(bytes, nameStart, nameEnd)) doublings.push(start);
+  }
+  return doublings;
+}

@@ -1,0 +1,245 @@
+import type { BrokerRelease, HashFault } from './broker-hash.js';
+import type { Finding } from './errors.js';
+
+/** One kind of finding, as a broker of one release is concerned. */
+interface Kind {
+  code: string;
+  severity: Finding['severity'];
+  message: string;
+  /** The broker does not load a file with it. */
+  isRefused: boolean;
+}
+
+type Kinds = Record<BrokerRelease, Kind>;
+
+/** Over these Mosquitto 2.1 refuses the file, while 2.0 goes on without the user. */
+function refused(
+  code: string,
+  problem: string,
+  remedy: string,
+  on20 = 'Mosquitto 2.0 drops this user',
+): Kinds {
+  const severity = on20.startsWith('Mosquitto 2.0 drops') ? 'error' : 'warning';
+  return {
+    '2.0': {
+      code,
+      severity,
+      message: `${problem} ${on20}, 2.1 refuses the whole file. ${remedy}`,
+      isRefused: false,
+    },
+    '2.1': {
+      code,
+      severity: 'error',
+      message:
+        `${problem} Mosquitto 2.1 refuses the whole file over that: it does not start, and a running one ` +
+        `exits when it is told to reload. ${remedy}`,
+      isRefused: true,
+    },
+  };
+}
+
+function error(code: string, message: string): Kinds {
+  const kind: Kind = { code, severity: 'error', message, isRefused: false };
+  return { '2.0': kind, '2.1': kind };
+}
+
+function warning(code: string, message: string): Kinds {
+  const kind: Kind = { code, severity: 'warning', message, isRefused: false };
+  return { '2.0': kind, '2.1': kind };
+}
+
+const NEW_PASSWORD = 'Set the password of this user anew.';
+
+const FAULTS: Record<HashFault | 'colon-in-name', Kinds> = {
+  missing: refused(
+    'MISSING_HASH',
+    'No hash stands behind the user name.',
+    'Set a password for this user, or remove the line.',
+  ),
+  plain: refused(
+    'PLAIN_TEXT',
+    'What stands behind the user name is no hash; it looks like a password in plain text.',
+    'Hash it with upgrade(), or set the password anew.',
+  ),
+  'colon-in-name': refused(
+    'COLON_IN_NAME',
+    "The user name seems to have a ':' in it, but the broker ends the name there, and takes what follows for the hash.",
+    "Set the user anew under a name without ':'; good separators are '/', '.', '-' and '_'.",
+  ),
+  argon2id: refused(
+    'UNSUPPORTED_HASH',
+    'The hash is argon2id, which only brokers built with argon2 can read; stock builds are not.',
+    'Set the password of this user anew, hashed with PBKDF2.',
+  ),
+  type: refused(
+    'UNSUPPORTED_HASH',
+    'The hash does not start with $7$ or $6$, the only types that the broker reads.',
+    NEW_PASSWORD,
+  ),
+  fields: refused('MALFORMED_HASH', 'The hash is cut short: fields are missing.', NEW_PASSWORD),
+  iterations: refused(
+    'MALFORMED_HASH',
+    'The number of iterations in the hash is not a positive number.',
+    NEW_PASSWORD,
+  ),
+  salt: refused('MALFORMED_HASH', 'The salt in the hash is not base64 of 12 or 64 bytes.', NEW_PASSWORD),
+  key: refused('MALFORMED_HASH', 'The key in the hash is not base64 of 64 bytes.', NEW_PASSWORD),
+  depends: refused(
+    'OPENSSL_DEPENDENT_HASH',
+    'The base64 in the hash is damaged in a way that some versions of OpenSSL overlook and others do not. With those others,',
+    NEW_PASSWORD,
+  ),
+  'salt-64': refused(
+    'LONG_SALT',
+    'The hash has a salt of 64 bytes, as Mosquitto 2.1 writes it; 2.0 reads only 12.',
+    'Set the password of this user anew, with a salt of 12 bytes, which every release reads.',
+  ),
+};
+
+const LINES = {
+  EMPTY_NAME: refused(
+    'EMPTY_NAME',
+    "There is no user name before the ':'.",
+    'Remove the line.',
+    'Mosquitto 2.0 ignores the line',
+  ),
+  COLONS_AT_END: warning(
+    'EMPTY_NAME',
+    "There is nothing but ':' in this line. The broker skips it, but only as long as no line feed follows. Remove it.",
+  ),
+  DOUBLED_NAME: refused(
+    'DOUBLED_NAME',
+    'An earlier line has the same user name.',
+    'Set the password of this user anew, which leaves one line, or remove all but one.',
+    'Mosquitto 2.0 goes by one of the lines (which one changes with the number of users)',
+  ),
+  LONG_NAME: refused('LONG_NAME', 'The user name is longer than 65535 bytes.', 'Use a shorter one.'),
+  LONG_HASH: refused('LONG_HASH', 'The hash is longer than 65535 bytes.', NEW_PASSWORD),
+  UNSENDABLE_NAME: error(
+    'UNSENDABLE_NAME',
+    'The user name has a control character or a Unicode noncharacter in it, or is not UTF-8. The broker drops the ' +
+      'connection of a client with such a name. Use another name.',
+  ),
+  NUL_BYTE: error(
+    'NUL_BYTE',
+    'There is a NUL byte in this line. Mosquitto 2.1 drops the line; 2.0 loses it and all that follow. Remove the NUL byte.',
+  ),
+  NUL_IN_COMMENT: {
+    ...error(
+      'NUL_BYTE',
+      'There is a NUL byte in this comment. Mosquitto 2.0 loses all lines that follow. Remove it.',
+    ),
+    '2.1': {
+      code: 'NUL_BYTE',
+      severity: 'warning',
+      message:
+        'There is a NUL byte in this comment, over which Mosquitto 2.0 loses all lines that follow. Remove it.',
+      isRefused: false,
+    } satisfies Kind as Kind,
+  },
+  LOST_LAST_LINE: error(
+    'LOST_LAST_LINE',
+    'The broker does not see this line: it has no line feed at its end, and just as many bytes as the buffer of the ' +
+      'broker can hold. End the file with a line feed.',
+  ),
+};
+
+const HASHES = {
+  'only-2.0': warning(
+    'ONLY_2_0_HASH',
+    `The hash does not start with $7$ or $6$. Mosquitto 2.0 reads it all the same, 2.1 refuses the whole file. ${NEW_PASSWORD}`,
+  ),
+  'only-2.1': warning(
+    'LONG_SALT',
+    'From this line on there are hashes with a salt of 64 bytes, as Mosquitto 2.1 writes them; 2.0 would drop their ' +
+      'users. Before going back to 2.0, set their passwords anew with a salt of 12 bytes.',
+  ),
+  odd: warning(
+    'ODD_HASH',
+    "The hash is not in the form that mosquitto_passwd writes. The broker reads it: it takes several '$' for one, ignores " +
+      `what follows the key, and overlooks stray bits or characters at the end of base64. ${NEW_PASSWORD}`,
+  ),
+  'odd-iterations': warning(
+    'ODD_HASH',
+    'The number of iterations in the hash is not a plain number. The broker goes by the digits that it begins with, cut ' +
+      `to 32 bits. ${NEW_PASSWORD}`,
+  ),
+  weak: warning(
+    'WEAK_HASH',
+    `The hash is $6$, the format of Mosquitto 1.x: one fast SHA-512, quickly tried through. ${NEW_PASSWORD}`,
+  ),
+  slow: warning(
+    'SLOW_HASH',
+    'The hash has a million iterations or more. The broker serves nobody else while it computes them, for a second or ' +
+      'more at each login and reload. Set the password of this user anew, with fewer iterations.',
+  ),
+};
+
+const ODDITIES = {
+  PATTERN_ACL_NAME: warning(
+    'PATTERN_ACL_NAME',
+    "The user name has a '+' or '#' in it, and every pattern ACL denies such a client. Use another name.",
+  ),
+  HASH_SIGN_NAME: warning(
+    'HASH_SIGN_NAME',
+    "The user name starts with '#'. It works only because something stands before the '#' in this line; most programs " +
+      'take it for a comment. Use another name.',
+  ),
+  COMMENTED_OUT: warning(
+    'COMMENTED_OUT',
+    "The broker takes this line for a comment, as it starts with '#'; but it looks like a user. To let the user in, remove " +
+      "the '#'; a name cannot start with it.",
+  ),
+  NO_COLON: warning(
+    'NO_COLON',
+    "There is no ':' in this line, so the broker skips it. Remove it, begin it with '#', or join what belongs to one line.",
+  ),
+  EXTRA_COLON: warning(
+    'EXTRA_COLON',
+    "There are more ':' than one between name and hash, or one before the name. The broker skips them. Remove them.",
+  ),
+  FURTHER_FIELD: warning(
+    'FURTHER_FIELD',
+    "There is a ':' behind the hash. The broker ignores it and all behind it. Remove it.",
+  ),
+  BLANKS: warning(
+    'BLANKS',
+    'There are blanks round the user name or the hash. The broker trims them. Remove them.',
+  ),
+  CR_LF: warning(
+    'CR_LF',
+    'Lines end with CR LF, here for the first time. The broker trims the CR; other programs may not. Use LF alone.',
+  ),
+  BYTE_ORDER_MARK: warning(
+    'BYTE_ORDER_MARK',
+    'The line begins with a byte order mark (U+FEFF). The broker takes it for a part of the user name. Save the file ' +
+      'without it.',
+  ),
+  NO_FINAL_NEWLINE: warning(
+    'NO_FINAL_NEWLINE',
+    'The file does not end with a line feed, so that a program which appends a line would spoil this one. Add a line feed.',
+  ),
+};
+
+const KINDS = { ...FAULTS, ...HASHES, ...LINES, ...ODDITIES };
+
+/** What can be found: the ways in which a hash is unreadable, and whatever else is wrong or odd in a line. */
+export type FindingKind = keyof typeof KINDS;
+
+/** Whether a broker of this release refuses the whole file over such a finding. */
+export function isRefused(kind: FindingKind, release: BrokerRelease): boolean {
+  return KINDS[kind][release].isRefused;
+}
+
+/** A finding in words. */
+export function finding(
+  kind: FindingKind,
+  release: BrokerRelease,
+  line: number,
+  username: string | undefined,
+): Finding {
+  const { code, severity, message } = KINDS[kind][release];
+  return username === undefined
+    ? { line, severity, code, message }
+    : { line, severity, code, message, username };
+}

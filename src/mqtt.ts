@@ -1,0 +1,48 @@
+/** The two packets of MQTT 3.1.1 that a login takes, and DISCONNECT. */
+
+/** Section 3.14. */
+export const DISCONNECT: Uint8Array = Uint8Array.of(0xe0, 0);
+
+/** Section 3.1.2.3: clean session, a password and a user name. */
+const CONNECT_FLAGS = 0x02 | 0x40 | 0x80;
+const PROTOCOL_LEVEL = 4;
+
+/** What a client says first (section 3.1). The keep alive is in seconds. */
+export function connectPacket(login: {
+  clientId: string;
+  username: string;
+  password: string | Uint8Array;
+  keepAlive: number;
+}): Uint8Array {
+  const variableHeader = Buffer.concat([
+    field('MQTT'),
+    Uint8Array.of(PROTOCOL_LEVEL, CONNECT_FLAGS, login.keepAlive >> 8, login.keepAlive & 0xff),
+  ]);
+  const payload = Buffer.concat([field(login.clientId), field(login.username), field(login.password)]);
+  const length = remainingLength(variableHeader.length + payload.length);
+  return Buffer.concat([Uint8Array.of(0x10, ...length), variableHeader, payload]);
+}
+
+/** A string or bytes with their length before them (section 1.5.3). */
+function field(value: string | Uint8Array): Uint8Array {
+  const bytes = Buffer.from(value);
+  return Buffer.concat([Uint8Array.of(bytes.length >> 8, bytes.length & 0xff), bytes]);
+}
+
+/** Section 2.2.3: seven bits a byte, the lowest first; the eighth says that more follow. */
+function remainingLength(length: number): number[] {
+  return length < 0x80 ? [length] : [0x80 | (length & 0x7f), ...remainingLength(length >> 7)];
+}
+
+/** CONNACK up to its return code (section 3.2): packet type, remaining length, session present or not. */
+const CONNACK = [[0x20], [2], [0, 1]];
+
+/**
+ * The return code of a CONNACK that may still be arriving; `'incomplete'`: more bytes are to come, `'not MQTT'`: this
+ * becomes no CONNACK.
+ */
+export function readConnack(bytes: Uint8Array): number | 'incomplete' | 'not MQTT' {
+  if (!CONNACK.every((allowed, at) => at >= bytes.length || allowed.includes(bytes[at] as number)))
+    return 'not MQTT';
+  return bytes[CONNACK.length] ?? 'incomplete';
+}

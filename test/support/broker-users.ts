@@ -1,0 +1,16 @@
+/** Whom a broker lets in, by the rules of the library. */
+import type { BrokerRelease } from '../../src/broker-hash.js';
+import { BrokerUsers } from '../../src/broker-users.js';
+import { verifyParsed } from '../../src/hash.js';
+import { NameIndex } from '../../src/lines.js';
+
+export function brokerUsers(bytes: Buffer, release: BrokerRelease): BrokerUsers {
+  const index = new NameIndex(bytes);
+  index.scan(bytes.length);
+  return new BrokerUsers(index, release);
+}
+
+export async function letsIn(users: BrokerUsers, name: string, password: string): Promise<boolean> {
+  const hash = users.hashOf(name);
+  return hash !== undefined && (await verifyParsed(password, hash));
+}

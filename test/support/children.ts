@@ -1,0 +1,183 @@
+/** Child processes that run the library from its source: bundled once for each test file, because many are started. */
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { chmod } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { build } from 'tsup';
+import { temporaryFolder, undoing } from './leftovers.js';
+
+const SOURCES = fileURLToPath(new URL('../faults/children/', import.meta.url));
+
+let bundles: Promise<string> | undefined;
+
+async function bundleAll(): Promise<string> {
+  const { path } = temporaryFolder('children');
+  const entries = readdirSync(SOURCES).map(name => [name.replace(/\.ts$/, ''), join(SOURCES, name)]);
+  await build({
+    entry: Object.fromEntries(entries),
+    outDir: path,
+    outExtension: () => ({ js: '.mjs' }),
+    format: 'esm',
+    target: 'node20',
+    config: false,
+    silent: true,
+    clean: false,
+  });
+  // Other users run them too.
+  await chmod(path, 0o755);
+  return path;
+}
+
+export interface ChildOptions {
+  /** What starts it: `['strace', '-f']` for example. */
+  under?: readonly string[];
+  env?: Record<string, string>;
+}
+
+/** Starts test/faults/children/<name>.ts, with one argument of any JSON. Resolves when it says that it is ready. */
+export async function startChild(
+  name: string,
+  argument: unknown,
+  options: ChildOptions = {},
+): Promise<Child> {
+  bundles ??= bundleAll();
+  const program = join(await bundles, `${name}.mjs`);
+  const [command = '', ...args] = [
+    ...(options.under ?? []),
+    process.execPath,
+    program,
+    JSON.stringify(argument),
+  ];
+  const child = new Child(
+    spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...options.env } }),
+  );
+  child.greeting = await child.next();
+  return child;
+}
+
+/** Starts several at once. */
+export async function startChildren(starts: Iterable<Promise<Child>>): Promise<Child[] & AsyncDisposable> {
+  const outcomes = await Promise.allSettled(starts);
+  const children = outcomes.flatMap(each => (each.status === 'fulfilled' ? each.value : []));
+  const end = async () => {
+    await Promise.all(children.map(child => child[Symbol.asyncDispose]()));
+  };
+  for (const each of outcomes) {
+    if (each.status === 'fulfilled') continue;
+    await end();
+    throw each.reason;
+  }
+  return Object.assign(children, { [Symbol.asyncDispose]: end });
+}
+
+export interface Exit {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+}
+
+/** A process that gets orders and tells what it did, each a line of JSON. */
+export class Child implements AsyncDisposable {
+  /** All output has been read by then. */
+  readonly exited: Promise<Exit>;
+  /** What it told when it was ready. */
+  greeting: unknown;
+  /** What it complained of. */
+  stderr = '';
+  /** Called with what it tells; until then, {@link next} hands that out. */
+  onMessage: (message: unknown) => void;
+  readonly #process: ChildProcessByStdio<Writable, Readable, Readable>;
+  readonly #inbox: unknown[] = [];
+  #wake: (() => void) | undefined;
+  #exit: Exit | undefined;
+
+  constructor(child: ChildProcessByStdio<Writable, Readable, Readable>) {
+    this.#process = child;
+    const gone = undoing(() => this.kill('SIGKILL'));
+    this.onMessage = message => {
+      this.#inbox.push(message);
+      this.#wake?.();
+    };
+    createInterface({ input: child.stdout }).on('line', line => this.onMessage(JSON.parse(line)));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
+    });
+    // Orders to a process that has died are lost.
+    child.stdin.on('error', () => undefined);
+    this.exited = once(child, 'close').then(([code, signal]) => {
+      gone[Symbol.dispose]();
+      this.#exit = { code, signal };
+      this.#wake?.();
+      return this.#exit;
+    });
+  }
+
+  /** The process that runs the program, which is not the one started where that made it a child of its own. */
+  get pid(): number {
+    const started = this.#process.pid as number;
+    return command(started) === 'unshare' ? (childrenOf(started)[0] ?? started) : started;
+  }
+
+  send(order: unknown): void {
+    this.#process.stdin.write(`${JSON.stringify(order)}\n`);
+  }
+
+  /** Lets it know that there are no more orders. */
+  end(): void {
+    this.#process.stdin.end();
+  }
+
+  /** What it tells next. Rejects where it exits instead. */
+  async next<T>(): Promise<T> {
+    while (this.#inbox.length === 0) {
+      if (this.#exit !== undefined) {
+        const { code, signal } = this.#exit;
+        throw new Error(`the child has ended (${signal ?? `status ${code}`}): ${this.stderr}`);
+      }
+      await new Promise<void>(resolve => {
+        this.#wake = resolve;
+      });
+    }
+    return this.#inbox.shift() as T;
+  }
+
+  /** Gives an order and waits for what it tells about it. */
+  ask<T>(order: unknown): Promise<T> {
+    this.send(order);
+    return this.next();
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    if (this.#exit !== undefined || this.#process.exitCode !== null || this.#process.signalCode !== null)
+      return;
+    try {
+      process.kill(this.pid, signal);
+    } catch {
+      // It was quicker.
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.kill('SIGKILL');
+    await this.exited;
+  }
+}
+
+function command(pid: number): string {
+  return readProc(`${pid}/comm`).trim();
+}
+
+function childrenOf(pid: number): number[] {
+  return readProc(`${pid}/task/${pid}/children`).split(' ').filter(Boolean).map(Number);
+}
+
+function readProc(name: string): string {
+  try {
+    return readFileSync(`/proc/${name}`, 'latin1');
+  } catch {
+    return '';
+  }
+}

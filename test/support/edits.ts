@@ -1,0 +1,57 @@
+/** The pure part of an edit, driven as src/queue.ts drives it; and the reading of a file to compare it with. */
+import { Draft, edited } from '../../src/document.js';
+import { NameIndex } from '../../src/lines.js';
+
+export function draftOf(bytes: Uint8Array): Draft {
+  const index = new NameIndex(Buffer.from(bytes));
+  index.scan(bytes.length);
+  return new Draft(index);
+}
+
+/** The file after edits in one draft. */
+export function edit(bytes: Uint8Array, make: (draft: Draft) => void): Buffer {
+  const draft = draftOf(bytes);
+  make(draft);
+  const work = draft.changes();
+  for (let step = work.next(); ; step = work.next()) {
+    if (step.done) return Buffer.concat([...edited(Buffer.from(bytes), step.value)]);
+  }
+}
+
+/** A line with its ending; name and hash where it is an entry. All of it latin1: a character for each byte. */
+export interface Line {
+  text: string;
+  ending: '\r\n' | '\n' | '';
+  name?: string;
+  hash?: string;
+}
+
+/**
+ * The lines of a file by the book, for comparison: pwfile__parse of 2.0.11 src/security_default.c with strchr,
+ * strtok_r and misc__trimblanks written as string operations.
+ */
+export function linesOf(bytes: Uint8Array): Line[] {
+  const lines =
+    Buffer.from(bytes)
+      .toString('latin1')
+      .match(/[^\n]*\n|[^\n]+$/g) ?? [];
+  return lines.map(line => {
+    const [, text = '', ending = ''] = /^(.*?)(\r?\n|)$/s.exec(line) ?? [];
+    return { text, ending: ending as Line['ending'], ...entryOf(line) };
+  });
+}
+
+function entryOf(line: string): { name: string; hash: string } | undefined {
+  const [read = ''] = line.split('\0');
+  if (read.startsWith('#') || !read.includes(':')) return undefined;
+  const [name = '', hash = ''] = read.replace(/^:+/, '').replace(/\n$/, '').split(/:+/);
+  return { name: trim(name), hash: trim(hash) };
+}
+
+function trim(text: string): string {
+  return text.replace(/^[ \t-\r]+|[ \t-\r]+$/g, '');
+}
+
+export function latin1(text: string): string {
+  return Buffer.from(text).toString('latin1');
+}

@@ -1,0 +1,41 @@
+/** Folders and mounts that go when the test that asked for them has ended, however it ended. */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished } from 'vitest';
+import { undoing } from './leftovers.js';
+
+function undoAfterTest(undo: () => void): void {
+  const undone = undoing(undo);
+  onTestFinished(() => undone[Symbol.dispose]());
+}
+
+/** An empty folder that all users can look into. */
+export function testFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'passwd-'));
+  undoAfterTest(() => {
+    // What a test has made read-only.
+    spawnSync('chmod', ['-R', 'u+rwX', folder]);
+    rmSync(folder, { recursive: true, force: true });
+  });
+  chmodSync(folder, 0o755);
+  return folder;
+}
+
+/** `mount` with arguments, the last of which is where. */
+export function mount(...args: [string, ...string[]]): void {
+  run('mount', ...args);
+  undoAfterTest(() => run('umount', args.at(-1) as string));
+}
+
+/** Runs a command that has to succeed. */
+export function run(command: string, ...args: string[]): void {
+  const { status, stderr, error } = spawnSync(command, args, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${error?.message ?? stderr}`);
+}
+
+/** Nothing stands in a folder but these names. */
+export function expectOnly(folder: string, ...names: string[]): void {
+  expect(readdirSync(folder).sort()).toEqual(names.sort());
+}

@@ -1,0 +1,143 @@
+/** Good password files, and what random edits make of them. All of it follows from a seed. */
+import { hashPasswordSync } from '../../src/hash.js';
+
+/** The password behind most hashes of these files, and that behind the others. */
+export const PASSWORD = 'pw';
+export const OTHER_PASSWORD = 'other';
+
+const NAMES = ['alice', 'bob', 'dev-1', 'tenant/device/2', 'é', '設備-7', 'a b', 'x+y', 'q\'uo"te'];
+const SALTS = [Buffer.from('AQIDBAUGBwgJCgsM', 'base64'), Buffer.alloc(64, 7)];
+const HASHES = [PASSWORD, OTHER_PASSWORD].flatMap(password => [
+  ...SALTS.flatMap(salt => [1, 101].map(iterations => hashPasswordSync(password, { salt, iterations }))),
+  hashPasswordSync(password, { salt: SALTS[0], algorithm: 'sha512' }),
+]);
+const SHORT_SALT_HASHES = HASHES.filter(hash => hash.length < 120);
+
+/** Characters that mean something somewhere in the file, and some that should not be there at all. */
+const CHARACTERS = [
+  ...':$#=+/-_%,.79AQz0 \t\r\v\f\0\n',
+  '\xff',
+  '\xc2',
+  '\x85',
+  '\x7f',
+  '==',
+  '::',
+  '$$',
+  '    ',
+];
+const LINES = [
+  '',
+  ' ',
+  '\r',
+  '#c',
+  '# a: b',
+  '  # c',
+  ':',
+  '::',
+  ' : ',
+  'x',
+  'x:',
+  'x:y',
+  ':x',
+  'x:y:z',
+  '\0',
+  'a\0b:c',
+];
+
+/** Random numbers from a seed (mulberry32). */
+export class Random {
+  #state: number;
+
+  constructor(seed: number) {
+    this.#state = seed;
+  }
+
+  /** From 0 to below `limit`. */
+  below(limit: number): number {
+    this.#state = (this.#state + 0x6d2b79f5) | 0;
+    let t = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * limit);
+  }
+
+  of<T>(choices: readonly T[]): T {
+    return choices[this.below(choices.length)] as T;
+  }
+}
+
+/** A file with up to three random edits; bytes as characters. */
+export function mutatedFile(random: Random): string {
+  // Half of the files hold only what every release reads, so that 2.1 and 2.0 both get files to load.
+  const hashes = random.below(2) === 0 ? HASHES : SHORT_SALT_HASHES;
+  const users = random.below(12) === 0 ? 60 + random.below(500) : 1 + random.below(5);
+  const names = users < 6 ? NAMES : Array.from({ length: users }, (_, i) => `user-${i}`);
+  let file = names
+    .slice(0, users)
+    .map(name => `${Buffer.from(name).toString('latin1')}:${random.of(hashes)}\n`)
+    .join('');
+  for (let edits = random.below(4); edits > 0; edits--) file = random.of(EDITS)(file, random);
+  return file;
+}
+
+type Edit = (file: string, random: Random) => string;
+
+const insert: Edit = (file, random) => splice(file, place(file, random), 0, random.of(CHARACTERS));
+const replace: Edit = (file, random) => splice(file, place(file, random), 1, random.of(CHARACTERS));
+const remove: Edit = (file, random) => splice(file, place(file, random), 1 + random.below(3), '');
+const oddLine: Edit = (file, random) => {
+  const lines = file.split('\n');
+  lines.splice(random.below(lines.length), 0, random.of(LINES));
+  return lines.join('\n');
+};
+const repeatLine: Edit = (file, random) => {
+  const lines = file.split('\n');
+  const [name] = random.of(lines).split(':');
+  lines.splice(random.below(lines.length), 0, `${name}:${random.of(HASHES)}`);
+  return lines.join('\n');
+};
+const otherFields: Edit = (file, random) => {
+  const fields = file.split('$');
+  const at = random.below(fields.length);
+  if (random.below(2) === 0) fields.splice(at, 1);
+  else
+    fields.splice(
+      at,
+      0,
+      random.of([...fields.slice(0, 4), '', '101x', ' 101', '+1', '-1', '4294967297', '0']),
+    );
+  return fields.join('$');
+};
+const copyStretch: Edit = (file, random) => {
+  const from = random.below(file.length);
+  return splice(file, random.below(file.length), 0, file.slice(from, from + random.below(40)));
+};
+const otherEnds: Edit = file => file.replaceAll('\n', '\r\n');
+const noEnd: Edit = file => file.replace(/\n$/, '');
+const byteOrderMark: Edit = file => `\xef\xbb\xbf${file}`;
+/** Makes a line just as long as the broker's buffer, or off by one, and maybe the last of a file without a line feed. */
+const bufferful: Edit = (file, random) => {
+  const lines = file.split('\n').filter(line => line !== '');
+  const at = random.of([0, lines.length - 1]);
+  const line = lines[at] ?? '';
+  const length = random.of([254, 255, 256, 1254, 1255, 1256, 2255]);
+  lines[at] = 'n'.repeat(Math.max(0, length - line.length)) + line;
+  return lines.join('\n') + random.of(['', '\n']);
+};
+
+const EDITS = [
+  ...[insert, insert, insert, replace, replace, replace, remove, remove, oddLine, oddLine, repeatLine],
+  ...[otherFields, otherFields, copyStretch, otherEnds, noEnd, byteOrderMark, bufferful],
+];
+
+/** Somewhere in a file; half the time next to a separator. */
+function place(file: string, random: Random): number {
+  const anywhere = random.below(file.length + 1);
+  if (random.below(2) === 0) return anywhere;
+  const separators = [...file.matchAll(/[:$=\n]/g)];
+  const { index = anywhere } = random.of(separators) ?? {};
+  return index + random.below(2);
+}
+
+function splice(text: string, at: number, length: number, replacement: string): string {
+  return text.slice(0, at) + replacement + text.slice(at + length);
+}

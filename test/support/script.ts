@@ -1,0 +1,46 @@
+/** Runs code of this repository in a process of its own: as another user, in other namespaces, under other parents. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
+
+export interface ScriptOptions {
+  /** Commands that start it, one after another: `['unshare', '--pid', '--fork']`. */
+  through?: readonly string[];
+  /** What it gets as `args`. */
+  args?: unknown;
+}
+
+/**
+ * Runs the body of an async function and resolves with what it returns, by way of JSON. It has `args` and `load`:
+ *
+ * ```ts
+ * const hash = await runScript(`
+ *   const { hashPassword } = await load('src/hash.ts');
+ *   return hashPassword(args);
+ * `, { args: 'secret' });
+ * ```
+ */
+export async function runScript(body: string, { through = [], args = null }: ScriptOptions = {}) {
+  const script = `
+    const load = path => import(new URL(path, ${JSON.stringify(`file://${REPOSITORY}`)}).href);
+    const args = ${JSON.stringify(args)};
+    const result = await (async () => {${body}})();
+    process.stdout.write('\\n' + JSON.stringify(result ?? null), () => process.exit());
+  `;
+  const node = [process.execPath, '--import', 'tsx', '--input-type=module', '-e', script];
+  const [program = '', ...rest] = [...through, ...node];
+  const child = spawn(program, rest, { cwd: REPOSITORY, stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  let errors = '';
+  child.stdout.setEncoding('utf8').on('data', text => {
+    output += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', text => {
+    errors += text;
+  });
+  const [status, signal] = await once(child, 'close');
+  if (status !== 0) throw new Error(`the script ended with ${signal ?? `status ${status}`}:\n${errors}`);
+  return JSON.parse(output.slice(output.lastIndexOf('\n')));
+}

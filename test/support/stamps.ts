@@ -1,0 +1,16 @@
+/** Lines of a password file that say who wrote them: hashes that no password has, made up of two numbers. */
+
+/** A hash as any other, to the broker too, that names its writer and which of his writings it is. */
+export function stamp(writer: number, writing: number): string {
+  const salt = Buffer.alloc(12);
+  salt.writeUInt32BE(writer, 0);
+  salt.writeUInt32BE(writing, 4);
+  return `$7$101$${salt.toString('base64')}$${Buffer.alloc(64, salt).toString('base64')}`;
+}
+
+/** `<prefix>0` and so on, each with a hash. */
+export function stampedLines(prefix: string, count: number): string {
+  let lines = '';
+  for (let n = 0; n < count; n++) lines += `${prefix}${n}:${stamp(0, n)}\n`;
+  return lines;
+}

@@ -1,0 +1,134 @@
+/** strace on a process that runs already: which system calls it makes on some paths, and making them fail or deadly. */
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { temporaryFolder, undoing } from './leftovers.js';
+import { type Need, program } from './require.js';
+
+/** strace is there and may look at other processes. */
+export const tracing: Need[] = [
+  program('strace'),
+  {
+    what: 'to be allowed to trace processes',
+    isProgram: false,
+    met: () =>
+      spawnSync('sh', [
+        '-c',
+        'sleep 9 & timeout 0.2 strace -o /dev/null -e trace=none -p $!; test $? -eq 124; s=$?; kill $!; exit $s',
+      ]).status === 0,
+  },
+];
+
+/** A system call. */
+export interface Call {
+  thread: number;
+  name: string;
+  /** The whole line that strace wrote of it. */
+  text: string;
+  injected: boolean;
+}
+
+export interface TraceOptions {
+  /** Only calls on these very paths, also through open descriptors. */
+  paths?: readonly string[];
+  /** `write:error=ENOSPC:when=2`: the second write (on these paths, in each thread) fails. */
+  inject?: readonly string[];
+}
+
+/** Attaches to a process. Resolves when it is being traced. */
+export async function trace(pid: number, { paths = [], inject = [] }: TraceOptions = {}): Promise<Trace> {
+  const folder = temporaryFolder('strace');
+  const log = join(folder.path, 'log');
+  const strace = spawn(
+    'strace',
+    [
+      ['-f', '-y', '-s', '0', '-o', log, '-e', 'trace=%file,%desc'],
+      paths.flatMap(path => ['-P', path]),
+      inject.flatMap(each => ['-e', `inject=${each}`]),
+      ['-p', String(pid)],
+    ].flat(),
+    { stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  const gone = undoing(() => strace.kill('SIGKILL'));
+  const exited = once(strace, 'close');
+  let complaints = '';
+  strace.stderr.setEncoding('utf8').on('data', (text: string) => {
+    complaints += text;
+  });
+  const running = { value: true };
+  void exited.then(() => {
+    running.value = false;
+  });
+  while (!complaints.includes(' attached')) {
+    if (!running.value) throw new Error(`strace failed: ${complaints}`);
+    await Promise.race([once(strace.stderr, 'data'), exited]);
+  }
+  return new Trace(async () => {
+    strace.kill('SIGTERM');
+    await exited;
+    gone[Symbol.dispose]();
+    const calls = parse(readFileSync(log, 'latin1'));
+    folder[Symbol.dispose]();
+    return calls;
+  });
+}
+
+export class Trace implements AsyncDisposable {
+  #calls: Promise<Call[]> | undefined;
+
+  constructor(readonly stop: () => Promise<Call[]>) {}
+
+  /** Lets the process go and tells what it called meanwhile, in order. */
+  end(): Promise<Call[]> {
+    this.#calls ??= this.stop();
+    return this.#calls;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end();
+  }
+}
+
+/** A call as `inject` can name it. */
+export interface Point {
+  call: Call;
+  /** The how-manieth of that name in its thread it is. */
+  ordinal: number;
+}
+
+/** The calls, each once. */
+export function numbered(calls: readonly Call[]): Point[] {
+  const counts = new Map<string, number>();
+  const points = new Map<string, Point>();
+  for (const call of calls) {
+    const thread = `${call.thread} ${call.name}`;
+    const ordinal = (counts.get(thread) ?? 0) + 1;
+    counts.set(thread, ordinal);
+    const point = `${call.name} ${ordinal}`;
+    if (!points.has(point)) points.set(point, { call, ordinal });
+  }
+  return [...points.values()];
+}
+
+function parse(log: string): Call[] {
+  const calls: Call[] = [];
+  const unfinished = new Map<number, Call>();
+  for (const line of log.split('\n')) {
+    const [, thread, text = ''] = /^(\d+) +(.*)$/.exec(line) ?? [];
+    const [, resumed, name] = /^(<\.\.\. )?(\w+)[ (]/.exec(text) ?? [];
+    if (thread === undefined || name === undefined) continue;
+    const injected = text.endsWith('(INJECTED)');
+    const begun = unfinished.get(Number(thread));
+    if (resumed !== undefined && begun !== undefined) {
+      begun.text += text;
+      begun.injected = injected;
+      unfinished.delete(Number(thread));
+      continue;
+    }
+    const call = { thread: Number(thread), name, text, injected };
+    if (text.endsWith('<unfinished ...>')) unfinished.set(call.thread, call);
+    calls.push(call);
+  }
+  return calls;
+}
