@@ -52,8 +52,9 @@ function broker(pid: number, label: string, path?: string): BrokerProcess {
 /** Why a process must not be signalled; `undefined`: it is the broker. */
 function whyNot({ pid, name, isDead }: Process): string | undefined {
   const kinship = kinshipOf(pid);
-  if (name !== MOSQUITTO)
+  if (name !== MOSQUITTO) {
     return `is ${name}, not ${MOSQUITTO}: ${kinship && `it is ${kinship}. `}${OTHER_CONTAINER}`;
+  }
   if (kinship !== '') return `is called ${name}, but is ${kinship}. ${OTHER_CONTAINER}`;
   if (isDead) return `is a ${name} that has ended (a zombie). Start the broker; it reads the file then.`;
   return undefined;

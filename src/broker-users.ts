@@ -1,4 +1,4 @@
-import { type BrokerRelease, type LoadedHash, readBrokerHash } from './broker-hash.js';
+import { type BrokerRelease, type HashReading, type LoadedHash, readBrokerHash } from './broker-hash.js';
 import { BrokerLines, entryParts } from './broker-lines.js';
 import { LineReader, type NameIndex } from './lines.js';
 import { searchOrder, UserTable } from './uthash.js';
@@ -38,21 +38,21 @@ export class BrokerUsers {
     if (!canBeSent(name)) return undefined;
     const lines = this.#linesOf(name);
     // 2.1.2 plugins/password-file/password_parse.c refuses a file with a name that stands twice.
-    if (this.#release === '2.1') return lines.length > 1 ? undefined : this.#read(lines[0]);
-    const order = lines.length > 1 ? searchOrder(lines, this.#allDoublings()) : lines;
-    for (const start of order) {
-      const hash = this.#read(start);
-      if (hash !== undefined) return hash;
-    }
-    return undefined;
+    if (this.#release === '2.1' && lines.length > 1) return undefined;
+    const readings = (lines.length > 1 ? searchOrder(lines, this.#allDoublings()) : lines).map(start =>
+      this.#read(start),
+    );
+    // Builds of 2.0 with different versions of OpenSSL may go by different lines.
+    if (readings.some(reading => reading?.fault === 'depends')) return undefined;
+    return readings.find(reading => reading?.hash !== undefined)?.hash;
   }
 
-  #read(start: number | undefined): LoadedHash | undefined {
-    if (start === undefined) return undefined;
+  /** @returns `undefined`: it is longer than the broker takes */
+  #read(start: number): HashReading | undefined {
     const line = new LineReader(this.index.bytes);
     line.read(start);
     const field = line.hash();
-    return field.length > MAX_FIELD ? undefined : readBrokerHash(field, this.#release).hash;
+    return field.length > MAX_FIELD ? undefined : readBrokerHash(field, this.#release);
   }
 
   /** Where the lines of a name start, without those that the broker does not come to read. */

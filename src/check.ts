@@ -84,6 +84,8 @@ class Check {
   readonly #users: string[] = [];
   /** Names whose lines so far let nobody in; a further line of theirs may. */
   readonly #lockedOut = new Set<string>();
+  /** Names of which builds with different versions of OpenSSL may go by different lines. */
+  readonly #uncertain = new Set<string | undefined>();
   readonly #findings: Finding[] = [];
   #usualSalts: readonly number[] = [12];
   #hasCrLf = false;
@@ -114,7 +116,9 @@ class Check {
     const { bytes } = this.#line;
     if (bytes.length > 0 && bytes.at(-1) !== LF && this.#lines.fate === 'read')
       this.#tell('NO_FINAL_NEWLINE');
-    return { loads: this.#loads, users: this.#loads ? this.#users : [], findings: this.#findings };
+    const uncertain = this.#uncertain;
+    const users = uncertain.size === 0 ? this.#users : this.#users.filter(name => !uncertain.has(name));
+    return { loads: this.#loads, users: this.#loads ? users : [], findings: this.#findings };
   }
 
   #tell(kind: FindingKind, username?: string): void {
@@ -207,6 +211,7 @@ class Check {
     const field = bytes.toString('latin1', hashStart, hashEnd);
     const reading = readBrokerHash(field, this.#release);
     if (reading.hash === undefined) {
+      if (reading.fault === 'depends') this.#uncertain.add(this.#line.name());
       this.#tell(this.#isColonInName(reading.fault, hashEnd) ? 'colon-in-name' : reading.fault, shown);
       return false;
     }

@@ -32,6 +32,9 @@ export interface CommitRequest {
   signal?: AbortSignal | undefined;
 }
 
+/** How old a stage may be that never got in, in milliseconds. Clocks differ by less; if they do not, it costs a retry. */
+const FORGOTTEN = 3_600_000;
+
 /** Linux and macOS allow 255 bytes for a name. */
 const NAME_MAX = 255;
 
@@ -126,7 +129,12 @@ class Run {
       case 'list':
         return step('list', () => fs.readdirSync(next.path));
       case 'is stale':
-        return request.watch.isStale(next.folder, next.stage, request.lock.stale);
+        return request.watch.isStale(
+          next.folder,
+          next.stage,
+          request.lock.stale,
+          this.#patience(next.folder),
+        );
       case 'work':
         request.watch.forgetOthers();
         return request.work({ fd: this.#fd as number });
@@ -135,6 +143,11 @@ class Run {
       case 'pause':
         return this.#pause(next.held);
     }
+  }
+
+  /** For all private folders, so that they go even where no writer stays for long enough to watch them. */
+  #patience(folder: string): number {
+    return folder === this.#writer.folder ? Infinity : FORGOTTEN;
   }
 
   #unlink(path: string): void {
@@ -205,13 +218,17 @@ export class Watch {
     this.#abandoned.add(stage);
   }
 
-  /** Whether a stage's writer is gone for sure, or has shown no life for `stale` ms of our own monotonic clock. */
-  isStale(folder: string, stage: string, stale: number): boolean {
+  /**
+   * Whether a stage's writer is gone for sure, or has shown no life for `stale` ms of our own monotonic clock, or for
+   * `patience` ms by what clock its file system goes.
+   */
+  isStale(folder: string, stage: string, stale: number, patience: number): boolean {
     const holder = parseStageName(stage);
     if (this.#abandoned.has(stage) || (holder !== undefined && isGone(holder))) return true;
     const key = `${folder}/${stage}`;
     const mtime = modified(key);
     if (mtime === undefined) return false;
+    if (Date.now() - Number(mtime / 1_000_000n) > patience) return true;
     const seen = this.#looked.get(key) ?? this.#seen.get(key);
     const now = performance.now();
     const entry = seen?.mtime === mtime ? seen : { mtime, since: now };

@@ -61,6 +61,16 @@ export class Draft {
     for (const [name, hash] of this.#edits) if (!seen.has(name) && hash !== undefined) yield name;
   }
 
+  /** All names at once, gathered in steps. */
+  *names(): Generator<void, string[]> {
+    const names: string[] = [];
+    for (const name of this.keys()) {
+      names.push(name);
+      yield;
+    }
+    return names;
+  }
+
   /** From here on, edits can be rolled back. */
   begin(): void {
     this.#undo = [];

@@ -1,22 +1,19 @@
 import type { CheckReport } from './check.js';
 import { type BrokerUser, checkFile } from './check-file.js';
-import { type Credentials, type CredentialsOptions, generateCredentials } from './credentials.js';
+import type { Credentials, CredentialsOptions } from './credentials.js';
 import type { Draft } from './document.js';
-import { PasswordFileError, systemCode } from './errors.js';
+import { addUser, makeFile, provision, removeUsers, setHash, update } from './edits.js';
+import { PasswordFileError } from './errors.js';
 import { parseHash } from './format.js';
 import { verifyParsed } from './hash.js';
 import { assertPassword, assertUsername } from './names.js';
 import { type PasswordFileOptions, type Settings, settingsOf } from './options.js';
-import { submit } from './queue.js';
 import { Reloader } from './reloader.js';
-import { addUser, type ProgressOptions, type SetOutcome, setUsers, type WaitOptions } from './set-users.js';
+import { type ProgressOptions, type SetOutcome, setUsers, type WaitOptions } from './set-users.js';
 import { FileSite } from './site.js';
-import { inSlices } from './slices.js';
+import { inSlices, orAborted } from './slices.js';
 import { asString, type PasswordDraft, runUpdate } from './update.js';
 import { type UpgradeOptions, upgrade } from './upgrade.js';
-
-/** How many generated names `provision` tries before it says that the options allow too few. */
-const NAMES_TRIED = 100;
 
 /**
  * A Mosquitto password file. Reads see the file as it is; writes replace it atomically and durably, beside any number
@@ -63,16 +60,7 @@ export class PasswordFile {
    * ```
    */
   async create(options: WaitOptions = {}): Promise<boolean> {
-    return submit(this.#site.target, {
-      site: this.#site,
-      names: new Set(),
-      creates: true,
-      signal: options.signal,
-      // biome-ignore lint/correctness/useYield: there is but one step
-      *apply(_draft, fileExists) {
-        return !fileExists;
-      },
-    });
+    return makeFile(this.#site, options);
   }
 
   /**
@@ -90,7 +78,7 @@ export class PasswordFile {
     password: string | Uint8Array,
     options: WaitOptions = {},
   ): Promise<SetOutcome> {
-    const outcomes = await this.#set(new Map([[username, password]]), { signal: options.signal });
+    const outcomes = await this.#set(new Map([[username, ownCopy(password)]]), { signal: options.signal });
     return outcomes.get(username) as SetOutcome;
   }
 
@@ -105,7 +93,7 @@ export class PasswordFile {
    */
   async addUser(username: string, password: string | Uint8Array, options: WaitOptions = {}): Promise<void> {
     assertUsername(username);
-    assertPassword(password);
+    assertPassword(password, username);
     await addUser(this.#site, this.#settings, username, password, options);
   }
 
@@ -139,8 +127,8 @@ export class PasswordFile {
     entries: Iterable<PasswordEntry> | AsyncIterable<PasswordEntry>,
     options: ProgressOptions = {},
   ): Promise<{ added: number; updated: number; unchanged: number }> {
-    const passwords = new Map<string, string | Uint8Array>();
-    for await (const [username, password] of entries) passwords.set(username, password);
+    options.signal?.throwIfAborted();
+    const passwords = await orAborted(gather(entries, options.signal), options.signal);
     const counts = { added: 0, updated: 0, unchanged: 0 };
     for (const outcome of (await this.#set(passwords, options)).values()) counts[outcome]++;
     return counts;
@@ -156,21 +144,16 @@ export class PasswordFile {
    * ```
    */
   async removeUsers(usernames: Iterable<string>, options: WaitOptions = {}): Promise<string[]> {
+    if (typeof usernames === 'string') {
+      throw new PasswordFileError(
+        'ERR_INVALID_ARGUMENT',
+        'removeUsers takes a list of user names, not a string. Use removeUser for one.',
+        { path: this.#settings.path },
+      );
+    }
     const names = new Set(usernames);
     for (const name of names) asString(name);
-    return submit(this.#site.target, {
-      site: this.#site,
-      names,
-      signal: options.signal,
-      *apply(draft) {
-        const removed: string[] = [];
-        for (const name of names) {
-          yield;
-          if (draft.delete(name)) removed.push(name);
-        }
-        return removed;
-      },
-    });
+    return removeUsers(this.#site, names, options);
   }
 
   /**
@@ -185,20 +168,7 @@ export class PasswordFile {
    * ```
    */
   async provision(options: CredentialsOptions & WaitOptions = {}): Promise<Credentials> {
-    for (let tried = 0; tried < NAMES_TRIED; tried++) {
-      const credentials = generateCredentials(options);
-      try {
-        await this.addUser(credentials.username, credentials.password, options);
-        return credentials;
-      } catch (error) {
-        if (systemCode(error) !== 'ERR_USER_EXISTS') throw error;
-      }
-    }
-    throw new PasswordFileError(
-      'ERR_INVALID_ARGUMENT',
-      `${NAMES_TRIED} generated user names were all taken. Allow more of them: a longer username.length.`,
-      { path: this.#settings.path },
-    );
+    return provision(this.#site, this.#settings, options);
   }
 
   /**
@@ -239,7 +209,7 @@ export class PasswordFile {
    */
   async users(options: WaitOptions = {}): Promise<string[]> {
     const view = await this.#view(options);
-    return inSlices(collected(view.keys()));
+    return inSlices(view.names());
   }
 
   /**
@@ -269,18 +239,7 @@ export class PasswordFile {
   async setHash(username: string, hash: string, options: WaitOptions = {}): Promise<SetOutcome> {
     assertUsername(username);
     parseHash(hash);
-    return submit(this.#site.target, {
-      site: this.#site,
-      names: new Set([username]),
-      signal: options.signal,
-      // biome-ignore lint/correctness/useYield: one edit is one step
-      *apply(draft) {
-        if (!draft.isDoubled(username) && draft.get(username) === hash) return 'unchanged';
-        const outcome = draft.has(username) ? 'updated' : 'added';
-        draft.set(username, hash);
-        return outcome;
-      },
-    });
+    return setHash(this.#site, username, hash, options);
   }
 
   /**
@@ -298,15 +257,7 @@ export class PasswordFile {
    * ```
    */
   async update<T>(edit: (draft: PasswordDraft) => T, options: WaitOptions = {}): Promise<T> {
-    return submit(this.#site.target, {
-      site: this.#site,
-      names: undefined,
-      signal: options.signal,
-      // biome-ignore lint/correctness/useYield: the caller's function is one step
-      *apply(draft) {
-        return runUpdate(draft, edit);
-      },
-    });
+    return update(this.#site, draft => runUpdate(draft, edit), options);
   }
 
   /**
@@ -374,7 +325,7 @@ export class PasswordFile {
   ): Promise<Map<string, SetOutcome>> {
     for (const [username, password] of passwords) {
       assertUsername(username);
-      assertPassword(password);
+      assertPassword(password, username);
     }
     return setUsers(this.#site, this.#settings, passwords, options);
   }
@@ -388,27 +339,20 @@ export class PasswordFile {
 /** A user name and its password. */
 export type PasswordEntry = readonly [username: string, password: string | Uint8Array];
 
-function* collected(names: Iterable<string>): Generator<void, string[]> {
-  const all: string[] = [];
-  for (const name of names) {
-    yield;
-    all.push(name);
+/** Takes all entries in; of a name that comes twice the last password. */
+async function gather(
+  entries: Iterable<PasswordEntry> | AsyncIterable<PasswordEntry>,
+  signal: AbortSignal | undefined,
+): Promise<Map<string, string | Uint8Array>> {
+  const passwords = new Map<string, string | Uint8Array>();
+  for await (const [username, password] of entries) {
+    signal?.throwIfAborted();
+    passwords.set(username, ownCopy(password));
   }
-  return all;
+  return passwords;
 }
 
-/** Stops waiting, not what is waited for. */
-async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  signal.throwIfAborted();
-  let abort = (): void => {};
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(signal.reason);
-    signal.addEventListener('abort', abort);
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
+/** Callers may wipe or reuse their bytes before these have been hashed. */
+function ownCopy(password: string | Uint8Array): string | Uint8Array {
+  return password instanceof Uint8Array ? new Uint8Array(password) : password;
 }

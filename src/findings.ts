@@ -1,6 +1,20 @@
 import type { BrokerRelease, HashFault } from './broker-hash.js';
 import type { Finding } from './errors.js';
 
+/**
+ * What `checkPasswordFile` can find. `refused`: Mosquitto 2.1 does not load the file; *(once)*: told for the first line
+ * only.
+ *
+ * | codes | 2.0 | 2.1 |
+ * |---|---|---|
+ * | `MISSING_HASH` `PLAIN_TEXT` `COLON_IN_NAME` `UNSUPPORTED_HASH` `MALFORMED_HASH` `OPENSSL_DEPENDENT_HASH` `LONG_NAME` `LONG_HASH` | error | refused |
+ * | `LONG_SALT` (64 bytes) | error | warning (once) |
+ * | `EMPTY_NAME` `DOUBLED_NAME` | warning | refused |
+ * | `UNSENDABLE_NAME` `NUL_BYTE` `LOST_LAST_LINE` | error | error |
+ * | `ONLY_2_0_HASH` | warning | |
+ * | `ODD_HASH` `WEAK_HASH` `SLOW_HASH` `PATTERN_ACL_NAME` `HASH_SIGN_NAME` `COMMENTED_OUT` `NO_COLON` `EXTRA_COLON` `FURTHER_FIELD` `BLANKS` `CR_LF` (once) `BYTE_ORDER_MARK` `NO_FINAL_NEWLINE` | warning | warning |
+ */
+
 /** One kind of finding, as a broker of one release is concerned. */
 interface Kind {
   code: string;

@@ -33,6 +33,8 @@ const MAX_TIMEOUT = 2 ** 31 - 1;
 /** Milliseconds from one attempt to the next: the first pause, doubled each time up to the longest. */
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 500;
+/** Milliseconds without an answer that say more than an earlier failure. */
+const FAIR_WAIT = 500;
 /** Milliseconds that the broker has to close the connection after DISCONNECT. */
 const CLOSE_TIMEOUT = 1_000;
 /** Seconds. With `max_keepalive` Mosquitto refuses 0 and what is above. */
@@ -47,7 +49,7 @@ type Outcome =
   | { kind: 'not MQTT' }
   // The timeout came first.
   | { kind: 'no connection' }
-  | { kind: 'no answer' };
+  | { kind: 'no answer'; waited: number };
 
 /**
  * Resolves when a live broker has let this user in: connects with MQTT 3.1.1, user name and password until the broker
@@ -95,8 +97,9 @@ export async function confirmLogin(options: LoginOptions): Promise<void> {
 
 function assertOptions(options: LoginOptions): void {
   const { host, port, tls, username, password, timeout = DEFAULT_TIMEOUT, clientId = '-' } = options ?? {};
-  if (typeof host !== 'string' || host === '')
+  if (typeof host !== 'string' || host === '') {
     throw argument('The host must be a host name or an IP address.');
+  }
   if (!(Number.isInteger(port) && port >= 1 && port <= 65_535)) {
     throw argument('The port must be a whole number from 1 to 65535.');
   }
@@ -116,7 +119,7 @@ function assertOptions(options: LoginOptions): void {
 /** Whether an outcome should be told in place of the last one. Where the timeout cut it short, it may say less. */
 function isNews(outcome: Outcome, last: Outcome): boolean {
   if (outcome.kind === 'no connection') return false;
-  return outcome.kind !== 'no answer' || last.kind !== 'refused';
+  return outcome.kind !== 'no answer' || (last.kind !== 'refused' && outcome.waited >= FAIR_WAIT);
 }
 
 /** Whether another attempt would end in the same way, or there is no time for one. */
@@ -141,7 +144,7 @@ function attempt(options: LoginOptions, hello: Uint8Array, ms: number): Promise<
     let answer = Buffer.alloc(0);
     const destroy = () => socket.destroy();
     let timer = setTimeout(() => {
-      outcome = { kind: isConnected ? 'no answer' : 'no connection' };
+      outcome = isConnected ? { kind: 'no answer', waited: ms } : { kind: 'no connection' };
       destroy();
     }, ms);
     signal?.addEventListener('abort', destroy);
@@ -149,7 +152,7 @@ function attempt(options: LoginOptions, hello: Uint8Array, ms: number): Promise<
       .on('connect', () => {
         isConnected = true;
       })
-      // No sooner: the certificate must have been checked before the password leaves.
+      // Not on 'connect': the certificate is checked before the password is even handed over.
       .on(options.tls ? 'secureConnect' : 'connect', () => socket.write(hello))
       .on('data', (chunk: Buffer) => {
         if (outcome !== undefined) return;
@@ -174,7 +177,7 @@ function attempt(options: LoginOptions, hello: Uint8Array, ms: number): Promise<
 
 function open({ host, port, tls: tlsOptions }: LoginOptions): net.Socket {
   if (!tlsOptions) return net.connect({ host, port });
-  // node:tls sends no server name of its own accord; brokers behind a proxy are known by it. IP addresses may not be sent.
+  // node:tls does not send the name of its own accord, which proxies go by. An IP address is none (RFC 6066 section 3).
   const servername = net.isIP(host) ? {} : { servername: host };
   try {
     return tls.connect({ ...servername, ...(tlsOptions === true ? {} : tlsOptions), host, port });
@@ -220,7 +223,7 @@ function loginError(outcome: Outcome, options: LoginOptions): PasswordFileError 
       const { cause } = outcome;
       const remedy = isNetworkError(cause)
         ? `Does the broker run, and listen there? ${otherKind}`
-        : 'Set ca, cert and key in tls to what the listener asks for.';
+        : 'Set tls: ca to trust its certificate, servername if that is for another name, cert and key if it asks for them.';
       return error('ERR_LOGIN_FAILED', `failed: ${cause.message.trim() || cause.code}. ${remedy}`, { cause });
     }
     case 'dropped':

@@ -89,6 +89,7 @@ export function assertUsername(username: unknown): asserts username is string {
  * Throws `ERR_INVALID_PASSWORD` unless a client could log in with this password: a string or bytes, not empty, no NUL
  * byte (the broker compares only up to it), no lone surrogates, at most 65,535 bytes. Unicode is not normalised.
  *
+ * @param username whose password it is, for the error to carry
  * @example
  * ```ts
  * import { assertPassword } from 'mosquitto-passwd-ts';
@@ -100,10 +101,13 @@ export function assertUsername(username: unknown): asserts username is string {
  * }
  * ```
  */
-export function assertPassword(password: unknown): asserts password is string | Uint8Array {
+export function assertPassword(
+  password: unknown,
+  username?: string | undefined,
+): asserts password is string | Uint8Array {
   const problem = passwordProblem(password);
   if (problem !== undefined) {
-    throw new PasswordFileError('ERR_INVALID_PASSWORD', `The password ${problem}`);
+    throw new PasswordFileError('ERR_INVALID_PASSWORD', `The password ${problem}`, { username });
   }
 }
 

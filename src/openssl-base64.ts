@@ -47,7 +47,7 @@ export function decodeBase64(text: string, lengths: readonly number[]): Decoded 
   return older;
 }
 
-/** OpenSSL 1.1.1 to 3.4 (3.0.19 seen): crypto/evp/bio_b64.c `b64_read` hands whole quads to `EVP_DecodeBlock`. */
+/** Older OpenSSL (seen: 3.0.19): crypto/evp/bio_b64.c `b64_read` hands whole quads to `EVP_DecodeBlock`. */
 function decodeOlder(text: string): Uint8Array | undefined {
   const whole = text.length - (text.length % 4);
   let from = 0;
@@ -59,7 +59,7 @@ function decodeOlder(text: string): Uint8Array | undefined {
   return withoutPadding(decodeQuads(text.slice(from, to)), padding);
 }
 
-/** OpenSSL from 3.5 on (3.5.7 and 3.6.5 seen): `b64_read` calls `EVP_DecodeUpdate`, but never `EVP_DecodeFinal`. */
+/** Newer OpenSSL (seen: 3.5.7 and 3.6.5): `b64_read` calls `EVP_DecodeUpdate`, but never `EVP_DecodeFinal`. */
 function decodeNewer(text: string): Uint8Array | undefined {
   let quads = '';
   let padding = 0;

@@ -97,7 +97,10 @@ function pathOf(path: string | URL): string {
     throw invalid('path', `a file: URL, not ${path.protocol}`);
   }
   if (typeof path !== 'string' || path === '' || path.includes('\0')) {
-    throw invalid('path', 'a non-empty string or a file: URL. Is the variable that should hold it set?');
+    throw new PasswordFileError(
+      'ERR_INVALID_ARGUMENT',
+      'path must be a non-empty string or a file: URL. Is the variable that should hold it set?',
+    );
   }
   return path;
 }

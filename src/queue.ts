@@ -202,7 +202,12 @@ class Batch {
       draft.begin();
       try {
         if (!fileExists && edit.site.fileMustExist && !edit.creates) throw missing(this.target);
-        waiting.outcome = { value: await inSlices(edit.apply(draft, fileExists)) };
+        const value = await inSlices(edit.apply(draft, fileExists));
+        if (waiting.deserted) {
+          draft.rollBack();
+          continue;
+        }
+        waiting.outcome = { value };
         fileExists ||= edit.creates === true || draft.hasChanged();
       } catch (error) {
         draft.rollBack();

@@ -78,16 +78,19 @@ export class Reloader {
       if (!report.loads) throw this.#refused(report);
       await reloadBroker(this.#target);
       this.#told = commits;
-      this.#notBefore =
-        performance.now() + Math.max(this.#minInterval, statSync(this.#path).size * MS_PER_BYTE);
     } catch (error) {
       failure = { error };
-      this.#notBefore = performance.now() + this.#minInterval;
     }
+    this.#notBefore = performance.now() + this.#interval();
     this.#busy = false;
     this.#settle(commits, failure);
-    if (failure === undefined ? this.#commits > commits : this.#waiting.length > 0) this.#schedule();
+    if (this.#commits > commits || this.#waiting.length > 0) this.#schedule();
     if (failure !== undefined) this.#onError?.(failure.error);
+  }
+
+  #interval(): number {
+    const size = statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0;
+    return Math.max(this.#minInterval, size * MS_PER_BYTE);
   }
 
   #settle(commits: number, failure: { error: unknown } | undefined): void {

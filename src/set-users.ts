@@ -1,6 +1,5 @@
 /** Giving many users their passwords in one commit: hashing comes first, on all cores. */
 import type { Draft } from './document.js';
-import { PasswordFileError } from './errors.js';
 import { type ParsedHash, parseHash } from './format.js';
 import { verifyPassword } from './hash.js';
 import { hashFor, type Settings } from './options.js';
@@ -83,34 +82,6 @@ function* makeEdits(
     if (hash !== undefined) draft.set(name, hash);
   }
   return { outcomes, stale };
-}
-
-/** Adds one user whose name must be new; decided while no one else can write. */
-export async function addUser(
-  site: FileSite,
-  settings: Settings,
-  username: string,
-  password: string | Uint8Array,
-  { signal }: WaitOptions,
-): Promise<void> {
-  signal?.throwIfAborted();
-  const hash = await hashFor(settings, password);
-  await submit(site.target, {
-    site,
-    names: new Set([username]),
-    signal,
-    // biome-ignore lint/correctness/useYield: one edit is one step
-    *apply(draft) {
-      if (draft.has(username)) {
-        throw new PasswordFileError(
-          'ERR_USER_EXISTS',
-          `The user ${JSON.stringify(username)} is in the file already. Pick another name, or use setUser to change it.`,
-          { path: settings.path, username },
-        );
-      }
-      draft.set(username, hash);
-    },
-  });
 }
 
 async function isUpToDate(

@@ -87,8 +87,6 @@ export class Child implements AsyncDisposable {
   greeting: unknown;
   /** What it complained of. */
   stderr = '';
-  /** Called with what it tells; until then, {@link next} hands that out. */
-  onMessage: (message: unknown) => void;
   readonly #process: ChildProcessByStdio<Writable, Readable, Readable>;
   readonly #inbox: unknown[] = [];
   #wake: (() => void) | undefined;
@@ -97,11 +95,10 @@ export class Child implements AsyncDisposable {
   constructor(child: ChildProcessByStdio<Writable, Readable, Readable>) {
     this.#process = child;
     const gone = undoing(() => this.kill('SIGKILL'));
-    this.onMessage = message => {
-      this.#inbox.push(message);
+    createInterface({ input: child.stdout }).on('line', line => {
+      this.#inbox.push(JSON.parse(line));
       this.#wake?.();
-    };
-    createInterface({ input: child.stdout }).on('line', line => this.onMessage(JSON.parse(line)));
+    });
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text;
     });
@@ -142,6 +139,14 @@ export class Child implements AsyncDisposable {
       });
     }
     return this.#inbox.shift() as T;
+  }
+
+  /** Hands over all that it tells from now on, as it comes. */
+  listen(hear: (message: unknown) => void): void {
+    this.#wake = () => {
+      for (const message of this.#inbox.splice(0)) hear(message);
+    };
+    this.#wake();
   }
 
   /** Gives an order and waits for what it tells about it. */

@@ -26,7 +26,8 @@ export function testFolder(): string {
 /** `mount` with arguments, the last of which is where. */
 export function mount(...args: [string, ...string[]]): void {
   run('mount', ...args);
-  undoAfterTest(() => run('umount', args.at(-1) as string));
+  // Lazily: a PasswordFile keeps the file that it has read open.
+  undoAfterTest(() => run('umount', '-l', args.at(-1) as string));
 }
 
 /** Runs a command that has to succeed. */

@@ -70,11 +70,13 @@ export function mutatedFile(random: Random): string {
   // Half of the files hold only what every release reads, so that 2.1 and 2.0 both get files to load.
   const hashes = random.below(2) === 0 ? HASHES : SHORT_SALT_HASHES;
   const users = random.below(12) === 0 ? 60 + random.below(500) : 1 + random.below(5);
-  const names = users < 6 ? NAMES : Array.from({ length: users }, (_, i) => `user-${i}`);
+  const names = users < 6 ? NAMES : Array.from({ length: users }, (_, i) => `tenant/device-${i}`);
   let file = names
     .slice(0, users)
     .map(name => `${Buffer.from(name).toString('latin1')}:${random.of(hashes)}\n`)
     .join('');
+  // Which line of a doubled name Mosquitto 2.0 goes by depends on how many users there are.
+  if (users >= 60) for (let doubled = 0; doubled < 4; doubled++) file = repeatLine(file, random);
   for (let edits = random.below(4); edits > 0; edits--) file = random.of(EDITS)(file, random);
   return file;
 }
@@ -123,10 +125,20 @@ const bufferful: Edit = (file, random) => {
   lines[at] = 'n'.repeat(Math.max(0, length - line.length)) + line;
   return lines.join('\n') + random.of(['', '\n']);
 };
+/** A NUL, and behind it as much as fills the buffer, or nearly; then something that may be a line of its own. */
+const nul: Edit = (file, random) => {
+  const lines = file.split('\n');
+  const at = random.below(lines.length);
+  const line = lines[at] ?? '';
+  const cut = random.below(line.length + 1);
+  const length = random.of([0, 253, 254, 255, 1255]);
+  lines[at] = `${line.slice(0, cut)}\0`.padEnd(length, 'x') + random.of(['', line, 'carol:x']);
+  return lines.join('\n');
+};
 
 const EDITS = [
   ...[insert, insert, insert, replace, replace, replace, remove, remove, oddLine, oddLine, repeatLine],
-  ...[otherFields, otherFields, copyStretch, otherEnds, noEnd, byteOrderMark, bufferful],
+  ...[otherFields, otherFields, copyStretch, otherEnds, noEnd, byteOrderMark, bufferful, nul],
 ];
 
 /** Somewhere in a file; half the time next to a separator. */

@@ -1,0 +1,180 @@
+/** One user, a thousand users at once, and plain-text files, against mosquitto_passwd and a careful recipe. */
+import * as fs from 'node:fs';
+import { copyFile } from 'node:fs/promises';
+import { lockfileRecipe } from './competitors.js';
+import { compare, repeat, spread, timed } from './measure.js';
+import type { Row, Series } from './report.js';
+import { expectEqual, expectUser, library, makeFile, nameOf, PASSWORD, spawnTool } from './setting.js';
+
+/** Adds one new user to a file again and again; `add` gets a name that is new. */
+function adding(path: string, prefix: string, add: (name: string) => Promise<unknown>) {
+  let added = 0;
+  return async (): Promise<number> => {
+    const name = `${prefix}${added++}`;
+    const time = await timed(() => add(name));
+    await expectUser(path, name, PASSWORD);
+    return time;
+  };
+}
+
+export async function oneUser(users: number, rounds: number): Promise<Row[]> {
+  const path = makeFile('one', users);
+  const file = new library.PasswordFile(path);
+  const ours = adding(path, 'ours', name => file.setUser(name, PASSWORD));
+  const tool = adding(path, 'tool', name => spawnTool('-b', path, name, PASSWORD));
+  const recipe = adding(path, 'recipe', name => lockfileRecipe.add(path, name, PASSWORD));
+  const what = `setUser, ${users} users in the file`;
+  const large = users >= 1_000_000;
+  return [
+    {
+      what,
+      rival: 'mosquitto_passwd -b, spawned (does not sync)',
+      ...(await compare(rounds, ours, tool)),
+      goal: { ratio: 3 },
+    },
+    {
+      what,
+      rival: 'proper-lockfile + write-file-atomic',
+      ...(await compare(Math.min(rounds, 5), ours, recipe)),
+    },
+    ...(large ? [await againstTheLimit(path, ours, rounds)] : []),
+  ];
+}
+
+/** The same bytes read, written, synced and renamed by the plainest loop. */
+async function againstTheLimit(path: string, ours: () => Promise<number>, rounds: number): Promise<Row> {
+  const limit = () => timed(() => copySynced(path));
+  return {
+    what: 'setUser, the same file',
+    rival: 'read, write, sync, rename, sync: the plainest loop',
+    ...(await compare(rounds, ours, limit)),
+    goal: { ratio: 1 / 1.2 },
+    note: 'the limit of this disk',
+  };
+}
+
+export function copySynced(path: string): void {
+  const bytes = fs.readFileSync(path);
+  const copy = `${path}.copy`;
+  const fd = fs.openSync(copy, 'w', 0o600);
+  for (let done = 0; done < bytes.length; ) done += fs.writeSync(fd, bytes, done);
+  fs.fsyncSync(fd);
+  fs.closeSync(fd);
+  fs.renameSync(copy, `${path}.copied`);
+  const folder = fs.openSync(`${path}/..`.replace(/\/[^/]+\/\.\.$/, ''), 'r');
+  fs.fsyncSync(folder);
+  fs.closeSync(folder);
+}
+
+export async function atOnce(count: number, rounds: number): Promise<Row> {
+  const path = makeFile('at-once', 1000);
+  let round = 0;
+  const ours = async () => {
+    const file = new library.PasswordFile(path);
+    const prefix = `ours${round++}-`;
+    const names = Array.from({ length: count }, (_, i) => `${prefix}${i}`);
+    const time = await timed(() => Promise.all(names.map(name => file.setUser(name, PASSWORD))));
+    await expectUser(path, names[count - 1] as string, PASSWORD);
+    await file.removeUsers(names);
+    return time;
+  };
+  const tool = async () => {
+    const prefix = `tool${round++}-`;
+    const names = Array.from({ length: count }, (_, i) => `${prefix}${i}`);
+    const time = await timed(async () => {
+      for (const name of names) await spawnTool('-b', path, name, PASSWORD);
+    });
+    await expectUser(path, names[count - 1] as string, PASSWORD);
+    await new library.PasswordFile(path).removeUsers(names);
+    return time;
+  };
+  return {
+    what: `${count} concurrent setUser, 1000 users in the file`,
+    rival: `${count} × mosquitto_passwd -b, one after the other`,
+    ...(await compare(rounds, ours, tool)),
+    goal: { ratio: 100 },
+  };
+}
+
+export async function upgrading(users: number, rounds: number): Promise<Row> {
+  const plain = makeFile('plain', users, 'plain');
+  const path = `${plain}.now`;
+  const last = nameOf(users - 1);
+  const upgraded = (upgrade: () => Promise<unknown>) => async () => {
+    await copyFile(plain, path);
+    const time = await timed(upgrade);
+    await expectUser(path, last, `secret of ${last}`);
+    return time;
+  };
+  const ours = upgraded(async () => {
+    expectEqual((await new library.PasswordFile(path).upgrade()).length, users, 'upgraded');
+  });
+  return {
+    what: `upgrade(), ${users} plain lines`,
+    rival: 'mosquitto_passwd -U',
+    ...(await compare(
+      rounds,
+      ours,
+      upgraded(() => spawnTool('-U', path)),
+    )),
+    goal: { ratio: 2 },
+  };
+}
+
+/** One user added to files of growing size. */
+export async function growth(sizes: readonly number[], rounds: number): Promise<Series[]> {
+  const series: Series[] = [
+    { name: 'this library', points: [] },
+    { name: 'mosquitto_passwd', points: [] },
+    { name: 'lockfile + atomic', points: [] },
+  ];
+  for (const users of sizes) {
+    const path = makeFile('growth', users);
+    const file = new library.PasswordFile(path);
+    const ways = [
+      adding(path, 'ours', name => file.setUser(name, PASSWORD)),
+      adding(path, 'tool', name => spawnTool('-b', path, name, PASSWORD)),
+      adding(path, 'recipe', name => lockfileRecipe.add(path, name, PASSWORD)),
+    ];
+    const times: number[][] = [[], [], []];
+    for (let round = 0; round <= rounds; round++) {
+      for (const [i, way] of ways.entries()) {
+        const time = await way();
+        if (round > 0) times[i]?.push(time);
+      }
+    }
+    for (const [i, { points }] of series.entries()) points.push([users, spread(times[i] ?? []).median]);
+  }
+  return series;
+}
+
+/** How the time of the library's calls grows with the file: each step's factor over the users' factor. */
+export async function growthOfCalls(sizes: readonly number[], rounds: number): Promise<Series[]> {
+  const calls: Record<
+    string,
+    (file: InstanceType<typeof library.PasswordFile>, path: string) => Promise<unknown>
+  > = {
+    'update, 100 edits': file =>
+      file.update(draft => {
+        for (let i = 0; i < 100; i++) draft.delete(nameOf(i));
+      }),
+    'first verify': (_file, path) => new library.PasswordFile(path).verify(nameOf(1), PASSWORD),
+    check: (_file, path) => new library.PasswordFile(path).check(),
+  };
+  const series: Series[] = [];
+  for (const [name, call] of Object.entries(calls)) {
+    const points: Series['points'] = [];
+    for (const users of sizes) {
+      const source = makeFile('source', users);
+      const path = `${source}.now`;
+      const once = async () => {
+        await copyFile(source, path);
+        const file = new library.PasswordFile(path);
+        return timed(() => call(file, path));
+      };
+      points.push([users, (await repeat(rounds, once)).median]);
+    }
+    series.push({ name, points });
+  }
+  return series;
+}

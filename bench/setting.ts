@@ -1,0 +1,78 @@
+/** What the benchmarks work with: the built package, files of any size, and the machine they run on. */
+import { execFile } from 'node:child_process';
+import { pbkdf2Sync } from 'node:crypto';
+import * as fs from 'node:fs';
+import { cpus, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+/** The package as users get it. */
+export const library: typeof import('../src/index.js') = await import(
+  new URL('../dist/index.js', import.meta.url).href
+);
+
+export const run = promisify(execFile);
+
+/** On the disk where temporary files are; TMPDIR chooses another one. */
+export const folder = fs.mkdtempSync(join(tmpdir(), 'passwd-bench-'));
+process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
+
+export const PASSWORD = 'correct horse';
+const SALT = Buffer.alloc(12, 7);
+const HASH = `$7$101$${SALT.toString('base64')}$${pbkdf2Sync(PASSWORD, SALT, 101, 64, 'sha512').toString('base64')}`;
+
+export function nameOf(user: number): string {
+  return `device_${user.toString(36).padStart(8, '0')}`;
+}
+
+/** A file of so many users, all with one password: about 129 bytes each, or the plain text. */
+export function makeFile(name: string, users: number, what: 'hashed' | 'plain' = 'hashed'): string {
+  const path = join(folder, name);
+  const fd = fs.openSync(path, 'w', 0o600);
+  const block = 10_000;
+  for (let first = 0; first < users; first += block) {
+    const lines = Array.from({ length: Math.min(block, users - first) }, (_, i) => {
+      const user = nameOf(first + i);
+      return `${user}:${what === 'hashed' ? HASH : `secret of ${user}`}\n`;
+    });
+    fs.writeSync(fd, lines.join(''));
+  }
+  fs.fsyncSync(fd);
+  fs.closeSync(fd);
+  return path;
+}
+
+/** Throws unless the user can log in by what stands in the file now. */
+export async function expectUser(path: string, username: string, password: string): Promise<void> {
+  const hash = await new library.PasswordFile(path).getHash(username);
+  if (hash === undefined || !(await library.verifyPassword(password, hash))) {
+    throw new Error(`${path}: ${username} is missing, or has another password`);
+  }
+}
+
+export function expectEqual(found: unknown, wanted: unknown, what: string): void {
+  if (found !== wanted) throw new Error(`${what}: ${found} instead of ${wanted}`);
+}
+
+/** `mosquitto_passwd`, spawned as services do. */
+export async function spawnTool(...args: string[]): Promise<void> {
+  await run('mosquitto_passwd', args);
+}
+
+export async function toolVersion(): Promise<string | undefined> {
+  // It tells no version of its own; the broker beside it does, with status 3.
+  const help = await run('mosquitto', ['-h']).catch((error: { stdout?: string }) => error);
+  return /version (\S+)/.exec(help.stdout ?? '')?.[1];
+}
+
+/** Processor, memory and disk, for whoever reads the figures. */
+export async function machine(): Promise<string[]> {
+  const df = await run('df', ['--output=source,fstype', folder]);
+  const [device = '?', type = '?'] = df.stdout.trim().split('\n').at(-1)?.split(/\s+/) ?? [];
+  const cores = cpus();
+  return [
+    `${cores.length} × ${cores[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
+    `${type} on ${device}`,
+    `Node ${process.versions.node}, OpenSSL ${process.versions.openssl}, mosquitto_passwd ${(await toolVersion()) ?? 'missing'}`,
+  ];
+}

@@ -1,0 +1,350 @@
+/**
+ * Eight processes edit one file at random while a ninth, this one, kills, stops and continues them at random: no
+ * acknowledged edit is lost, nobody waits for long. CHAOS_SECONDS says for how long (20), CHAOS_SEED repeats the dice,
+ * though not the scheduling.
+ */
+import { chmodSync, chownSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as passed } from 'node:timers/promises';
+import { PasswordFile } from 'mosquitto-passwd-ts';
+import { expect, test } from 'vitest';
+import { parseStageName } from '../../src/holder.js';
+import { type Child, startChild } from '../support/children.js';
+import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
+import { randomNumbers } from '../support/random.js';
+import { namespaces, needs, program, root } from '../support/require.js';
+import { stamp } from '../support/stamps.js';
+import type { Told, WorkerArgument } from './children/worker.js';
+
+const SECONDS = Number(process.env.CHAOS_SECONDS ?? 20);
+const SEED = Number(process.env.CHAOS_SEED ?? Math.floor(Math.random() * 2 ** 32));
+/** Milliseconds without a sign of life after which a writer counts as dead. */
+const STALE = 1_000;
+const LONGEST_WAIT = 2 * STALE + 2_000;
+/** So many of those that are waited for may be hit before one's turn has come: twice `STALE` is for these. */
+const FAULTS_PER_WAIT = 2;
+const SHARED_NAME = 'shared';
+const GROUP = 4242;
+
+const sameNamespace: string[] = [];
+const otherNamespace = ['unshare', '--pid', '--fork'];
+const otherProc = ['unshare', '--pid', '--fork', '--mount-proc'];
+const asUser = (uid: number) => ['setpriv', `--reuid=${uid}`, `--regid=${GROUP}`, '--clear-groups', '--'];
+
+const everywhere = [
+  sameNamespace,
+  asUser(1234),
+  sameNamespace,
+  asUser(1235),
+  otherNamespace,
+  [...otherNamespace, ...asUser(1234)],
+  otherProc,
+  [...otherProc, ...asUser(1235)],
+];
+
+needs(root, namespaces, program('setpriv')).test(
+  'killed, stopped and continued at random, in several pid namespaces and of several users',
+  () => chaos(everywhere),
+  SECONDS * 1000 + 60_000,
+);
+
+if (!root.met() || !namespaces.met()) {
+  test(
+    'killed, stopped and continued at random',
+    () => chaos(everywhere.map(() => [])),
+    SECONDS * 1000 + 60_000,
+  );
+}
+
+async function chaos(places: string[][]): Promise<void> {
+  using folder = temporaryFolder('chaos', memoryFolder());
+  const path = join(folder.path, 'passwords');
+  const base = `# both may write\nbase:${stamp(99, 99)}\n`;
+  writeFileSync(path, base);
+  chmodSync(path, 0o660);
+  if (root.met()) {
+    chownSync(path, 0, GROUP);
+    chownSync(folder.path, 0, GROUP);
+  }
+  chmodSync(folder.path, 0o2770);
+
+  console.info(`CHAOS_SEED=${SEED} CHAOS_SECONDS=${SECONDS}`);
+  await using crew = new Crew(path, places);
+  await crew.start();
+  await crew.torment(SECONDS * 1000, () => expectWhole(readFileSync(path, 'latin1'), base));
+  await crew.finish();
+
+  expect(crew.wrong.slice(0, 5)).toEqual([]);
+  expect(crew.longestWait / 1000).toBeLessThan(LONGEST_WAIT);
+  expect(crew.acknowledged).toBeGreaterThan(SECONDS * 10);
+
+  const lines = expectWhole(readFileSync(path, 'latin1'), base);
+  for (const name of crew.names()) expect(crew.mayHold(name, lines.get(name))).toEqual([]);
+  for (const name of lines.keys()) expect(crew.names()).toContain(name);
+
+  await expectTidied(path);
+  expect(readFileSync(path, 'latin1')).toBe(
+    base + [...lines].map(([name, hash]) => `${name}:${hash}\n`).join(''),
+  );
+  const { acknowledged, attempts, signals, longestWait } = crew;
+  console.info(
+    `${acknowledged} of ${attempts.length} edits acknowledged, ${JSON.stringify(signals)}, ` +
+      `the longest wait of a survivor ${Math.round(longestWait / 1000)} ms`,
+  );
+}
+
+/** The lines after those that were there from the start. Both of a pair are always edited at once. */
+function expectWhole(text: string, base: string): Map<string, string> {
+  expect(text.startsWith(base), text).toBe(true);
+  expect(text.endsWith('\n'), text).toBe(true);
+  const lines = text.slice(base.length).split('\n').slice(0, -1);
+  const entries = new Map(lines.map(line => line.split(':') as [string, string]));
+  expect(entries.size, text).toBe(lines.length);
+  for (const [name, hash] of entries) {
+    if (name.startsWith('pair_'))
+      expect(entries.get(name.replace(/.$/, l => (l === 'a' ? 'b' : 'a')))).toBe(hash);
+  }
+  return entries;
+}
+
+/** The next writers remove what the killed ones left, those of other namespaces after `STALE`. */
+async function expectTidied(path: string): Promise<void> {
+  const file = new PasswordFile(path, { lock: { stale: STALE } });
+  const folder = join(path, '..');
+  for (const started = now(); readdirSync(folder).length > 1 && now() - started < 3_000 * STALE; ) {
+    await file.update(() => undefined);
+    await passed(20);
+  }
+  expect(readdirSync(folder)).toEqual(['passwords']);
+}
+
+/** An edit that a worker told of. */
+interface Attempt {
+  slot: number;
+  edits: Map<string, string | undefined>;
+  start: number;
+  /** When it was acknowledged, or its process dead; it took effect before that, if ever. */
+  end: number;
+  acknowledged: boolean;
+}
+
+/** A worker, again and again. */
+interface Slot {
+  number: number;
+  under: string[];
+  life: number;
+  child: Child | undefined;
+  isUp: boolean;
+  pid: number;
+  namespace: string;
+  inFlight: Map<number, Attempt>;
+  /** When it was last sent SIGSTOP, and SIGCONT after that. */
+  stoppedAt: number;
+  continuedAt: number;
+}
+
+/** A signal to a worker. What it did to the others is over when one of them has begun and ended an edit since. */
+interface Fault {
+  at: number;
+  slot: number;
+  overAt: number;
+}
+
+class Crew implements AsyncDisposable {
+  readonly attempts: Attempt[] = [];
+  readonly wrong: string[] = [];
+  readonly signals = { SIGKILL: 0, SIGSTOP: 0, SIGCONT: 0 };
+  acknowledged = 0;
+  /** Of those that were not stopped meanwhile, in microseconds. */
+  longestWait = 0;
+  readonly #slots: Slot[];
+  readonly #faults: Fault[] = [];
+  readonly #random = randomNumbers(SEED);
+  readonly #restarts = new Set<Promise<void>>();
+  #finished = false;
+
+  constructor(
+    readonly path: string,
+    places: string[][],
+  ) {
+    this.#slots = places.map((under, number) => ({
+      number,
+      under,
+      life: 0,
+      child: undefined,
+      isUp: false,
+      pid: 0,
+      namespace: '',
+      inFlight: new Map(),
+      stoppedAt: -2,
+      continuedAt: -1,
+    }));
+  }
+
+  async start(): Promise<void> {
+    await Promise.all(this.#slots.map(slot => this.#enlist(slot)));
+  }
+
+  async #enlist(slot: Slot): Promise<void> {
+    const { number, life, under } = slot;
+    const argument: WorkerArgument = {
+      ...{ path: this.path, slot: number, life, seed: SEED, stale: STALE },
+      sharedName: SHARED_NAME,
+    };
+    const child = await startChild('worker', argument, { under });
+    child.listen(message => this.#hear(slot, message as Told));
+    slot.child = child;
+    slot.isUp = true;
+    slot.pid = child.pid;
+    slot.namespace = namespaceOf(String(child.pid));
+    void child.exited.then(({ code }) => {
+      const at = now();
+      for (const attempt of slot.inFlight.values()) attempt.end = at;
+      slot.inFlight.clear();
+      slot.child = undefined;
+      slot.isUp = false;
+      slot.life++;
+      // unshare has something to say when what it started is killed.
+      if (/^(?!unshare:)./m.test(child.stderr)) this.wrong.push(child.stderr);
+      if (!this.#finished) this.#restart(slot);
+      else if (code !== 0) this.wrong.push(`worker ${number} ended with ${code}`);
+    });
+  }
+
+  #restart(slot: Slot): void {
+    const restart = this.#enlist(slot).finally(() => this.#restarts.delete(restart));
+    this.#restarts.add(restart);
+  }
+
+  #hear(slot: Slot, told: Told): void {
+    if ('wrong' in told) {
+      this.wrong.push(`worker ${slot.number}: ${told.wrong}`);
+    } else if ('tries' in told) {
+      const edits = new Map(told.edits.map(([name, hash]) => [name, hash ?? undefined]));
+      const attempt = { slot: slot.number, edits, start: told.at, end: Infinity, acknowledged: false };
+      this.attempts.push(attempt);
+      slot.inFlight.set(told.tries, attempt);
+    } else {
+      const attempt = slot.inFlight.get(told.done) as Attempt;
+      slot.inFlight.delete(told.done);
+      attempt.end = told.at;
+      attempt.acknowledged = true;
+      this.acknowledged++;
+      for (const fault of this.#faults)
+        if (fault.at < attempt.start) fault.overAt = Math.min(fault.overAt, attempt.end);
+      const wasStopped = isStopped(slot) || slot.continuedAt > attempt.start;
+      if (!wasStopped) this.longestWait = Math.max(this.longestWait, attempt.end - attempt.start);
+    }
+  }
+
+  /** Sends signals at random. */
+  async torment(milliseconds: number, look: () => void): Promise<void> {
+    const end = now() + 1_000 * milliseconds;
+    while (now() < end) {
+      await passed(10 + 200 * this.#random());
+      look();
+      const anyone = this.#slots[Math.floor(this.#random() * this.#slots.length)] as Slot;
+      const slot = (this.#random() < 0.5 ? this.#holder() : undefined) ?? anyone;
+      if (!slot.isUp || isStopped(slot) || this.#wouldBeTooMuch()) continue;
+      this.#faults.push({ at: now(), slot: slot.number, overAt: Infinity });
+      const dice = this.#random();
+      if (dice < 0.45) this.#send(slot, 'SIGKILL');
+      else void this.#stop(slot, dice < 0.75 ? STALE * (1.2 + this.#random()) : 50 * this.#random());
+    }
+  }
+
+  /** Whose stage is in the writer's folder right now. */
+  #holder(): Slot | undefined {
+    const stage = names(`${this.path}.writer`)[0];
+    const holder = parseStageName(stage ?? '');
+    return this.#slots.find(
+      ({ pid, namespace }) =>
+        holder?.realm.endsWith(`-${namespace}`) && (namespace !== ownNamespace || holder.pid === pid),
+    );
+  }
+
+  async #stop(slot: Slot, milliseconds: number): Promise<void> {
+    const { child } = slot;
+    this.#send(slot, 'SIGSTOP');
+    slot.stoppedAt = now();
+    await passed(milliseconds);
+    if (slot.child === child && slot.isUp) this.#send(slot, this.#random() < 0.2 ? 'SIGKILL' : 'SIGCONT');
+    slot.continuedAt = now();
+  }
+
+  #send(slot: Slot, signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void {
+    this.signals[signal]++;
+    slot.child?.kill(signal);
+    // From here on it is not to be counted on, though it takes a moment to go.
+    if (signal === 'SIGKILL') slot.isUp = false;
+  }
+
+  /** Whether somebody waits who has been hit by enough already. */
+  #wouldBeTooMuch(): boolean {
+    const waiting = this.#slots.flatMap(slot => (isStopped(slot) ? [] : [...slot.inFlight.values()]));
+    return waiting.some(
+      ({ start }) => this.#faults.filter(({ overAt }) => overAt > start).length >= FAULTS_PER_WAIT,
+    );
+  }
+
+  /** Lets all go on, finish what they are at, and end. */
+  async finish(): Promise<void> {
+    while (this.#restarts.size > 0 || this.#slots.some(slot => !slot.isUp || isStopped(slot))) {
+      await Promise.all(this.#restarts);
+      await passed(10);
+    }
+    this.#finished = true;
+    await Promise.all(
+      this.#slots.map(({ child }) => {
+        child?.send('stop');
+        child?.end();
+        return child?.exited;
+      }),
+    );
+  }
+
+  names(): string[] {
+    return [...new Set(this.attempts.flatMap(({ edits }) => [...edits.keys()]))];
+  }
+
+  /**
+   * Why a name must not stand in the file with this hash (or not at all, without one): some edit made that so, or none
+   * ever did anything to the name, and no edit that was acknowledged began after it had ended.
+   */
+  mayHold(name: string, hash: string | undefined): string[] {
+    const attempts = this.attempts.filter(({ edits }) => edits.has(name));
+    const makers = attempts.filter(({ edits }) => edits.get(name) === hash).map(({ end }) => end);
+    if (hash === undefined) makers.push(-1);
+    const lastAcknowledged = Math.max(...attempts.map(each => (each.acknowledged ? each.start : -2)));
+    if (makers.some(end => end >= lastAcknowledged)) return [];
+    return [`${name} holds ${hash} (${makers.length} edits made it so), but a later edit was acknowledged`];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#finished = true;
+    await Promise.allSettled(this.#restarts);
+    await Promise.all(this.#slots.map(({ child }) => child?.[Symbol.asyncDispose]()));
+  }
+}
+
+const ownNamespace = namespaceOf('self');
+
+function namespaceOf(pid: string): string {
+  return readlinkSync(`/proc/${pid}/ns/pid`).replace(/\D/g, '');
+}
+
+function names(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+function isStopped(slot: Slot): boolean {
+  return slot.stoppedAt > slot.continuedAt;
+}
+
+function now(): number {
+  return Number(process.hrtime.bigint() / 1000n);
+}

@@ -1,0 +1,74 @@
+/**
+ * Makes the edits that it is ordered to and tells what came of each and which steps it took; dies at a step where it
+ * is told to. Can be told which nonces to use, so that the paths of its stages are known before they are made.
+ */
+import crypto from 'node:crypto';
+import { stat } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
+import { steps } from '../../../src/commit.js';
+import { stageName } from '../../../src/holder.js';
+import { PasswordFile, type PasswordFileOptions } from '../../../src/index.js';
+import { argument, orders, tell } from './talk.js';
+
+export interface EditorArgument {
+  path: string;
+  /** Where the first edit is made, before anybody watches. */
+  warmUp?: string;
+  options?: PasswordFileOptions;
+}
+
+export interface EditOrder {
+  name: string;
+  hash: string;
+  nonce?: string;
+  /** Counted from 1. */
+  dieBefore?: number;
+}
+
+export interface EditReport {
+  outcome?: string;
+  error?: { name: string; code: string; message: string; committed?: boolean; errno?: number };
+  steps: string[];
+}
+
+let nonce: string | undefined;
+const { randomBytes } = crypto;
+crypto.randomBytes = ((size: number) => {
+  return size === 8 && nonce !== undefined ? Buffer.from(nonce, 'hex') : randomBytes(size);
+}) as typeof randomBytes;
+syncBuiltinESMExports();
+
+const { path, warmUp, options } = argument<EditorArgument>();
+const file = new PasswordFile(path, options);
+if (warmUp !== undefined) await new PasswordFile(warmUp).create();
+tell({ stageSuffix: stageName('') });
+
+for await (const { name, hash, dieBefore, ...further } of orders<EditOrder>()) {
+  const taken: string[] = [];
+  steps.before = call => {
+    taken.push(call);
+    if (taken.length === dieBefore) process.kill(process.pid, 'SIGKILL');
+  };
+  nonce = further.nonce;
+  const report: EditReport = { steps: taken };
+  try {
+    report.outcome = await file.setHash(name, hash);
+  } catch (error) {
+    report.error = describe(error as Error & { code: string; committed?: boolean });
+  }
+  // Its closing of files waits in a queue; with one thread, this comes after it.
+  if (process.env.UV_THREADPOOL_SIZE === '1') await stat('/');
+  tell(report);
+}
+
+function describe(error: Error & { code: string; committed?: boolean }): NonNullable<EditReport['error']> {
+  const { name, code, message, committed } = error;
+  const errno = (error.cause as { errno?: number } | undefined)?.errno;
+  return {
+    name,
+    code,
+    message,
+    ...(committed === undefined ? {} : { committed }),
+    ...(errno === undefined ? {} : { errno }),
+  };
+}

@@ -1,0 +1,47 @@
+/**
+ * Adds users, some at a time and with pauses, until it is told to stop, and writes down each that is acknowledged.
+ * Can leave out its syncs, to see whether that is noticed.
+ */
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+import { setTimeout as passed } from 'node:timers/promises';
+import { PasswordFile } from '../../../src/index.js';
+import { stamp } from '../../support/stamps.js';
+import { argument, orders, tell } from './talk.js';
+
+export interface RegistrarArgument {
+  path: string;
+  /** Where it writes down the names, a line each. */
+  log: string;
+  omitSyncOf?: 'files' | 'folders' | undefined;
+}
+
+const { path, log, omitSyncOf } = argument<RegistrarArgument>();
+
+if (omitSyncOf !== undefined) {
+  const { fsync } = fs;
+  fs.fsync = ((fd: number, done: fs.NoParamCallback) => {
+    const what = fs.fstatSync(fd).isDirectory() ? 'folders' : 'files';
+    if (what === omitSyncOf) process.nextTick(done, null);
+    else fsync(fd, done);
+  }) as typeof fs.fsync;
+  syncBuiltinESMExports();
+}
+
+const file = new PasswordFile(path);
+const acknowledged = fs.openSync(log, 'a');
+let added = 0;
+let stopped = false;
+tell('ready');
+const lanes = Array.from({ length: 3 }, async () => {
+  while (!stopped) {
+    const n = added++;
+    await file.setHash(`user_${n}`, stamp(1, n));
+    fs.writeSync(acknowledged, `user_${n}\n`);
+    await passed(30 * Math.random());
+  }
+});
+for await (const _stop of orders()) break;
+stopped = true;
+await Promise.all(lanes);
+tell('done');

@@ -1,0 +1,237 @@
+/**
+ * A writer killed at every file-system call of one update: the file holds the old bytes or the new ones, and the next
+ * writer goes on at once and tidies up.
+ */
+import { spawnSync } from 'node:child_process';
+import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PasswordFile } from 'mosquitto-passwd-ts';
+import { describe, expect, test } from 'vitest';
+import { stageName } from '../../src/holder.js';
+import { type Child, startChild } from '../support/children.js';
+import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
+import { needs, root } from '../support/require.js';
+import { stamp, stampedLines } from '../support/stamps.js';
+import { type Call, numbered, trace, tracing } from '../support/strace.js';
+import type { EditOrder, EditReport } from './children/editor.js';
+
+interface Scenario {
+  title: string;
+  old: string | undefined;
+  owner?: number;
+  /** Whether there is what writers leave that are killed. */
+  litter?: boolean;
+  /** The steps of one update. A new one in the code has to be added here, and is covered then. */
+  steps: string[];
+}
+
+const ENTER = ['mkdir', 'chown', 'chmod', 'create', 'rename', 'list'];
+const COMMIT_AND_LEAVE = ['rename', 'rmdir', 'open folder', 'sync folder'];
+
+const freshFile: Scenario = {
+  title: 'of a file that is not there yet',
+  old: undefined,
+  steps: [...ENTER, 'chmod stage', 'write', 'sync stage', ...COMMIT_AND_LEAVE],
+};
+const smallFile: Scenario = {
+  title: 'of a small file',
+  old: stampedLines('user', 100),
+  steps: [...ENTER, 'chmod stage', 'write', 'sync stage', ...COMMIT_AND_LEAVE],
+};
+const largeFile: Scenario = {
+  title: 'of a file that is read and written in pieces',
+  old: stampedLines('user', 45_000),
+  steps: [...ENTER, 'chmod stage', 'write', 'write', 'sync stage', ...COMMIT_AND_LEAVE],
+};
+const foreignFile: Scenario = {
+  title: 'of a file of another user',
+  old: stampedLines('user', 100),
+  owner: 1883,
+  steps: [...ENTER, 'chown stage', 'chmod stage', 'write', 'sync stage', ...COMMIT_AND_LEAVE],
+};
+
+const litteredFile: Scenario = {
+  title: 'of a file whose last writers were killed',
+  old: stampedLines('user', 100),
+  litter: true,
+  steps: [
+    ...['mkdir', 'chown', 'chmod', 'create', 'rename', 'list', 'unlink', 'rename', 'list'],
+    // Two folders are swept, one of them empty.
+    ...['list', 'unlink', 'rmdir', 'list', 'rmdir'],
+    ...['chmod stage', 'write', 'sync stage', ...COMMIT_AND_LEAVE],
+  ],
+};
+
+const NAME = 'new';
+const HASH = stamp(1, 1);
+const EDIT: EditOrder = { name: NAME, hash: HASH };
+
+/** A file to be updated, and what it may hold when the update has been broken off. */
+class Victim implements Disposable {
+  readonly #folder = temporaryFolder('death', memoryFolder());
+  readonly path = join(this.#folder.path, 'passwords');
+  readonly #old: string | undefined;
+  readonly #new: string;
+
+  constructor({ old, owner, litter }: Scenario) {
+    this.#old = old;
+    this.#new = `${old ?? ''}${NAME}:${HASH}\n`;
+    if (old !== undefined) writeFileSync(this.path, old, { mode: 0o600 });
+    if (owner !== undefined) chownSync(this.path, owner, owner);
+    if (litter) this.#litter();
+  }
+
+  #litter(): void {
+    const dead = spawnSync('true').pid;
+    const stage = stageName('').replace(String(process.pid), String(dead));
+    const nonces = ['00000000000000d1', '00000000000000d2', '00000000000000d3'] as const;
+    const folders = [
+      `${this.path}.writer`,
+      `${this.path}.${nonces[1]}.writer`,
+      `${this.path}.${nonces[2]}.writer`,
+    ];
+    for (const folder of folders) mkdirSync(folder);
+    for (const n of [0, 1] as const) writeFileSync(join(`${folders[n]}`, `${nonces[n]}${stage}`), 'half of');
+  }
+
+  get folder(): string {
+    return this.#folder.path;
+  }
+
+  /** Whether the file holds all of the old bytes, or all of the new ones. */
+  state(): 'old' | 'new' | 'torn' {
+    const bytes = existsSync(this.path) ? readFileSync(this.path, 'latin1') : undefined;
+    return bytes === this.#old ? 'old' : bytes === this.#new ? 'new' : 'torn';
+  }
+
+  /** Another writer adds a user; it is to find nothing in its way and to leave nothing beside the file. */
+  async expectNextWriterSucceeds(): Promise<void> {
+    const before = existsSync(this.path) ? readFileSync(this.path, 'latin1') : '';
+    const started = performance.now();
+    await new PasswordFile(this.path).setHash('next', stamp(2, 1));
+    expect(performance.now() - started).toBeLessThan(1_000);
+    expect(readFileSync(this.path, 'latin1') === `${before}next:${stamp(2, 1)}\n`).toBe(true);
+    expect(readdirSync(this.folder)).toEqual(['passwords']);
+  }
+
+  [Symbol.dispose](): void {
+    this.#folder[Symbol.dispose]();
+  }
+}
+
+/** Runs the tasks, some at a time. */
+async function inParallel(tasks: Array<() => Promise<void>>): Promise<void> {
+  const lane = async () => {
+    for (let task = tasks.shift(); task !== undefined; task = tasks.shift()) await task();
+  };
+  await Promise.all(Array.from({ length: 4 }, lane));
+}
+
+describe('a writer that is killed before a step of an update', () => {
+  for (const scenario of [freshFile, smallFile, largeFile, litteredFile]) {
+    test(scenario.title, () => expectSurvival(scenario));
+  }
+  needs(root).test(foreignFile.title, () => expectSurvival(foreignFile));
+
+  async function expectSurvival(scenario: Scenario): Promise<void> {
+    const { steps } = scenario;
+    expect(await stepsWithoutDeath(scenario)).toEqual(steps);
+    const deaths = steps.map((_, index) => async () => {
+      using victim = new Victim(scenario);
+      await using child = await startChild('editor', { path: victim.path });
+      child.send({ ...EDIT, dieBefore: index + 1 });
+      expect(await child.exited).toEqual({ code: null, signal: 'SIGKILL' });
+      expect(victim.state()).toBe(index > steps.lastIndexOf('rename') ? 'new' : 'old');
+      await victim.expectNextWriterSucceeds();
+    });
+    await inParallel(deaths);
+  }
+
+  async function stepsWithoutDeath(scenario: Scenario): Promise<string[]> {
+    using victim = new Victim(scenario);
+    await using child = await startChild('editor', { path: victim.path });
+    const report = await child.ask<EditReport>(EDIT);
+    expect(report.outcome).toBe('added');
+    expect(victim.state()).toBe('new');
+    return report.steps;
+  }
+});
+
+/** The same by strace, which sees every system call and can kill at it, whatever the code announces. */
+needs(...tracing).describe('a writer that is killed at a system call of an update', () => {
+  const NONCE = '00000000000000aa';
+
+  /** A child that has its thread running, so that all it does from now on is the update. */
+  function startEditor(victim: Victim, elsewhere: string): Promise<Child> {
+    return startChild(
+      'editor',
+      { path: victim.path, warmUp: join(elsewhere, 'passwords') },
+      { env: { UV_THREADPOOL_SIZE: '1' } },
+    );
+  }
+
+  /** All paths that an update has to do with. */
+  function pathsOf({ path, folder }: Victim, child: Child): string[] {
+    const stage = `${NONCE}${(child.greeting as { stageSuffix: string }).stageSuffix}`;
+    const folders = [`${path}.${NONCE}.writer`, `${path}.writer`];
+    return [folder, path, ...folders, ...folders.map(each => join(each, stage))];
+  }
+
+  async function callsWithoutDeath(scenario: Scenario, everything: boolean) {
+    using victim = new Victim(scenario);
+    using elsewhere = temporaryFolder('warm', memoryFolder());
+    await using child = await startEditor(victim, elsewhere.path);
+    await using tracing = await trace(child.pid, everything ? {} : { paths: pathsOf(victim, child) });
+    const { steps } = await child.ask<EditReport>({ ...EDIT, nonce: NONCE });
+    const calls = (await tracing.end()).filter(call => call.text.includes(victim.folder));
+    return { steps, calls };
+  }
+
+  for (const scenario of [smallFile, largeFile]) {
+    test(scenario.title, async () => {
+      const { steps, calls } = await callsWithoutDeath(scenario, true);
+      // Each call that changes something, or lists a folder, is announced: no step is missed above.
+      expect(calls.flatMap(call => stepOf(call) ?? [])).toEqual(steps);
+      const onPaths = await callsWithoutDeath(scenario, false);
+      expect(onPaths.calls.map(({ name }) => name)).toEqual(calls.map(({ name }) => name));
+
+      const points = numbered(calls);
+      const deaths = points.map(({ call, ordinal }) => async () => {
+        using victim = new Victim(scenario);
+        using elsewhere = temporaryFolder('warm', memoryFolder());
+        await using child = await startEditor(victim, elsewhere.path);
+        const paths = pathsOf(victim, child);
+        await using _ = await trace(child.pid, {
+          paths,
+          inject: [`${call.name}:signal=KILL:when=${ordinal}`],
+        });
+        child.send({ ...EDIT, nonce: NONCE });
+        expect(await child.exited, call.text).toEqual({ code: null, signal: 'SIGKILL' });
+        expect(victim.state(), call.text).not.toBe('torn');
+        await victim.expectNextWriterSucceeds();
+      });
+      await inParallel(deaths);
+      console.info(`an update ${scenario.title}: killed at ${points.length} system calls`);
+    });
+  }
+});
+
+/** The name of a call in the hook's list; `undefined`: it only looks. */
+function stepOf({ name, text }: Call): string | undefined {
+  const [, fd] = /^\w+\(\d+<([^>]*)>/.exec(text) ?? [];
+  const isFolder = fd !== undefined && !/\/passwords(\.|$)/.test(fd);
+  if (/^(statx|newfstatat|fstat|stat|lstat|readlink|access|close|pread64|getdents64)$/.test(name))
+    return undefined;
+  if (/^(mkdir|rmdir|unlink|rename)/.test(name)) return name.replace(/at2?$/, '');
+  if (/^openat?$/.test(name)) {
+    if (text.includes('O_CREAT')) return 'create';
+    if (text.includes('O_DIRECTORY')) return 'list';
+    return text.includes('/passwords"') ? undefined : 'open folder';
+  }
+  if (/^(chown|lchown|fchownat)$/.test(name)) return 'chown';
+  if (/^(chmod|fchmodat)$/.test(name)) return 'chmod';
+  if (name === 'fchown' || name === 'fchmod') return `${name.slice(1)} stage`;
+  if (name === 'fsync') return isFolder ? 'sync folder' : 'sync stage';
+  if (name === 'write') return 'write';
+  return `unknown: ${text}`;
+}

@@ -1,0 +1,290 @@
+/**
+ * Every system call of an update made to fail, for real and one at a time, by strace on a child process. Before the
+ * commit: a rejection with the cause, the old file whole, nothing left behind. After it: the new file whole, and an
+ * error, if any, that says `committed`. And the same instance works again.
+ */
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { PasswordFile } from 'mosquitto-passwd-ts';
+import { afterEach, expect, test } from 'vitest';
+import { steps } from '../../src/commit.js';
+import { type Child, startChild } from '../support/children.js';
+import { mountTmpfs } from '../support/disk.js';
+import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
+import { mounting, needs } from '../support/require.js';
+import { stamp, stampedLines } from '../support/stamps.js';
+import { type Call, numbered, type Point, trace, tracing } from '../support/strace.js';
+import type { EditReport } from './children/editor.js';
+
+const ERRORS = ['ENOSPC', 'EIO', 'EDQUOT', 'EMFILE', 'EACCES', 'EROFS'] as const;
+type Errno = (typeof ERRORS)[number];
+
+/** A process that edits one file, and what is to be found in that file. */
+class Patient implements AsyncDisposable {
+  readonly path: string;
+  #edits = 0;
+
+  private constructor(
+    readonly folder: ReturnType<typeof temporaryFolder>,
+    readonly elsewhere: ReturnType<typeof temporaryFolder>,
+    readonly child: Child,
+    readonly original: string | undefined,
+  ) {
+    this.path = join(folder.path, 'passwords');
+  }
+
+  static async start(original: string | undefined): Promise<Patient> {
+    const folder = temporaryFolder('errors', memoryFolder());
+    const elsewhere = temporaryFolder('warm', memoryFolder());
+    const child = await startChild(
+      'editor',
+      { path: join(folder.path, 'passwords'), warmUp: join(elsewhere.path, 'passwords') },
+      { env: { UV_THREADPOOL_SIZE: '1' } },
+    );
+    return new Patient(folder, elsewhere, child, original);
+  }
+
+  /** The file as it was to begin with. */
+  reset(): void {
+    if (this.original === undefined) rmSync(this.path, { force: true });
+    else writeFileSync(this.path, this.original, { mode: 0o600 });
+  }
+
+  content(): string | undefined {
+    return existsSync(this.path) ? readFileSync(this.path, 'latin1') : undefined;
+  }
+
+  litter(): string[] {
+    return readdirSync(this.folder.path).filter(name => name !== 'passwords');
+  }
+
+  /** What the process holds open of the folder; a close that was made to fail has left it open for ever. */
+  openFiles(): string[] {
+    const descriptors = `/proc/${this.child.pid}/fd`;
+    return readdirSync(descriptors)
+      .map(fd => readlinkSync(join(descriptors, fd)))
+      .filter(file => file.startsWith(this.folder.path));
+  }
+
+  /** Has a user added while the calls named by `inject` fail. */
+  async edit(inject: string[]): Promise<Edit> {
+    const edit = { name: 'new', hash: stamp(1, ++this.#edits) };
+    const nonce = this.#edits.toString(16).padStart(16, '0');
+    this.reset();
+    const openBefore = this.openFiles().length;
+    await using tracing = await trace(this.child.pid, { paths: this.#pathsOf(nonce), inject });
+    const report = await this.child.ask<EditReport>({ ...edit, nonce });
+    const calls = await tracing.end();
+    return {
+      report,
+      calls,
+      openBefore,
+      repeat: () => this.child.ask<EditReport>(edit),
+      expected: `${this.original ?? ''}${edit.name}:${edit.hash}\n`,
+    };
+  }
+
+  #pathsOf(nonce: string): string[] {
+    const stage = `${nonce}${(this.child.greeting as { stageSuffix: string }).stageSuffix}`;
+    const folders = [`${this.path}.${nonce}.writer`, `${this.path}.writer`];
+    return [this.folder.path, this.path, ...folders, ...folders.map(each => join(each, stage))];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.child[Symbol.asyncDispose]();
+    this.folder[Symbol.dispose]();
+    this.elsewhere[Symbol.dispose]();
+  }
+}
+
+interface Edit {
+  report: EditReport;
+  calls: Call[];
+  /** How many files the process held open in the folder before. */
+  openBefore: number;
+  /** The same edit again, undisturbed. */
+  repeat(): Promise<EditReport>;
+  /** The new file. */
+  expected: string;
+}
+
+/** What holds after any failure. Returns whether the edit was rejected. */
+async function expectSound(patient: Patient, edit: Edit, errno: Errno): Promise<boolean> {
+  const { report, expected } = edit;
+  const injected = edit.calls.filter(call => call.injected);
+  const context = [...injected.map(call => call.text), JSON.stringify(report)].join('\n');
+  expect(injected, context).not.toEqual([]);
+
+  const content = patient.content();
+  const committed = content === expected;
+  if (!committed) expect(content === patient.original, context).toBe(true);
+  if (report.error === undefined) {
+    expect(committed, context).toBe(true);
+  } else {
+    expect(report.error, context).toMatchObject({
+      name: 'PasswordFileError',
+      errno: -constants.errno[errno],
+    });
+    expect(report.error.committed ?? false, context).toBe(committed);
+  }
+  if (!injected.some(call => isRemoval(call))) expect(patient.litter(), context).toEqual([]);
+
+  const repeated = await edit.repeat();
+  expect(repeated.error, context).toBeUndefined();
+  expect(repeated.outcome, context).toBe(committed ? 'unchanged' : 'added');
+  expect(patient.content() === expected, context).toBe(true);
+  expect(patient.litter(), context).toEqual([]);
+  if (!injected.some(call => call.name === 'close')) {
+    // A file that has not been changed since it was read is kept open.
+    expect(patient.openFiles().length, context).toBeLessThanOrEqual(edit.openBefore + (committed ? 1 : 0));
+  }
+  return report.error !== undefined;
+}
+
+function isRemoval({ name }: Call): boolean {
+  return name === 'unlink' || name === 'rmdir' || name === 'unlinkat';
+}
+
+needs(...tracing).describe('a system call of an update that fails', () => {
+  const anyCall = /./;
+  const small = stampedLines('user', 100);
+  const scenarios = [
+    { title: 'of a file that is not there yet', old: undefined, names: anyCall },
+    { title: 'of a small file', old: small, names: anyCall },
+    {
+      title: 'of a file that is read and written in pieces',
+      old: stampedLines('user', 45_000),
+      names: /^(pread64|write|fsync)$/,
+    },
+  ];
+
+  for (const { title, old, names } of scenarios) {
+    test(title, async () => {
+      await using patient = await Patient.start(old);
+      const points = await pointsOf(patient, names);
+      let rejections = 0;
+      for (const point of points) {
+        for (const errno of ERRORS) {
+          if (await expectSound(patient, await patient.edit([failing(point, errno)]), errno)) rejections++;
+        }
+      }
+      console.info(
+        `an update ${title}: ${points.length} calls failed in ${ERRORS.length} ways, ${rejections} rejections`,
+      );
+    });
+  }
+
+  test('and a removal on the way out that fails too', async () => {
+    await using patient = await Patient.start(small);
+    const points = await pointsOf(patient, anyCall);
+    let removals = 0;
+    for (const point of points) {
+      for (const removal of ['unlink', 'rmdir']) {
+        if (point.call.name === removal) continue;
+        const edit = await patient.edit([failing(point, 'ENOSPC'), `${removal}:error=EIO`]);
+        if (edit.calls.some(call => call.injected && call.name === removal)) removals++;
+        await expectSound(patient, edit, 'ENOSPC');
+      }
+    }
+    console.info(`${removals} removals failed after ${points.length} failures`);
+  });
+
+  test('and a removal on the way out that fails too, which another process makes good', async () => {
+    await using patient = await Patient.start(small);
+    const { report } = await patient.edit(['write:error=ENOSPC', 'unlink:error=EIO']);
+    expect(report.error).toMatchObject({ errno: -constants.errno.ENOSPC });
+    expect(patient.litter()).toEqual(['passwords.writer']);
+    const file = new PasswordFile(patient.path, { lock: { stale: 200 } });
+    expect(await file.setHash('new', stamp(2, 1))).toBe('added');
+    expect(patient.content()).toBe(`${small}new:${stamp(2, 1)}\n`);
+    expect(patient.litter()).toEqual([]);
+  });
+
+  async function pointsOf(patient: Patient, names: RegExp): Promise<Point[]> {
+    const { calls, expected } = await patient.edit([]);
+    expect(patient.content() === expected).toBe(true);
+    return numbered(calls.filter(call => names.test(call.name)));
+  }
+
+  function failing({ call, ordinal }: Point, errno: Errno): string {
+    return `${call.name}:error=${errno}:when=${ordinal}`;
+  }
+});
+
+needs(mounting).describe('a nearly full disk', () => {
+  const BLOCK = 4096;
+  const sizes = [
+    { title: 'a file that is written at once', users: 3_000 },
+    { title: 'a file that is written in pieces', users: 45_000 },
+  ];
+
+  afterEach(() => {
+    steps.before = undefined;
+  });
+
+  for (const { title, users } of sizes) {
+    /** A file and, on the same disk, another that leaves room for half of the first. */
+    function crowded() {
+      const old = stampedLines('user', users);
+      const disk = mountTmpfs(2 * BLOCK * Math.ceil(old.length / BLOCK));
+      const path = join(disk.path, 'passwords');
+      writeFileSync(path, old);
+      const filler = join(disk.path, 'filler');
+      writeFileSync(filler, Buffer.alloc(old.length / 2));
+      return { disk, old, path, filler };
+    }
+
+    /** Calls back when a step comes for the `n`th time. */
+    function at(n: number, name: string, run: () => void): () => number {
+      let count = 0;
+      steps.before = call => {
+        if (call === name && ++count === n) run();
+      };
+      return () => count;
+    }
+
+    test(`${title}: takes a part of the bytes and no more`, async () => {
+      const { disk, old, path, filler } = crowded();
+      using _ = disk;
+      let staged = 0;
+      const writes = at(2, 'write', () => {
+        const folder = `${path}.writer`;
+        staged = statSync(join(folder, `${readdirSync(folder)[0]}`)).size;
+      });
+      const file = new PasswordFile(path);
+      await expect(file.setHash('new', stamp(1, 1))).rejects.toMatchObject({
+        code: 'ERR_WRITE_FAILED',
+        cause: { code: 'ENOSPC' },
+      });
+      expect(writes()).toBe(2);
+      expect(staged).toBeGreaterThan(0);
+      expect(staged).toBeLessThan(old.length);
+      expect(readFileSync(path, 'latin1') === old).toBe(true);
+      expect(readdirSync(disk.path).toSorted()).toEqual(['filler', 'passwords']);
+
+      rmSync(filler);
+      expect(await file.setHash('new', stamp(1, 1))).toBe('added');
+      expect(readFileSync(path, 'latin1') === `${old}new:${stamp(1, 1)}\n`).toBe(true);
+    });
+
+    test(`${title}: takes the rest when there is room again`, async () => {
+      const { disk, old, path, filler } = crowded();
+      using _ = disk;
+      const writes = at(2, 'write', () => rmSync(filler));
+      await new PasswordFile(path).setHash('new', stamp(1, 1));
+      expect(writes()).toBeGreaterThanOrEqual(2);
+      expect(existsSync(filler)).toBe(false);
+      expect(readFileSync(path, 'latin1') === `${old}new:${stamp(1, 1)}\n`).toBe(true);
+      expect(readdirSync(disk.path)).toEqual(['passwords']);
+    });
+  }
+});

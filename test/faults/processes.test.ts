@@ -1,0 +1,34 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PasswordFile } from 'mosquitto-passwd-ts';
+import { expect, test } from 'vitest';
+import { startChild, startChildren } from '../support/children.js';
+import { temporaryFolder } from '../support/leftovers.js';
+
+const PROCESSES = 8;
+const ADDS = 50;
+
+test('8 processes add 50 users each to one file, and none is lost', async () => {
+  using folder = temporaryFolder('processes');
+  const path = join(folder.path, 'passwords');
+  await new PasswordFile(path).addUser('first', 'password');
+  const before = await readFile(path, 'utf8');
+
+  await using children = await startChildren(
+    Array.from({ length: PROCESSES }, (_, n) =>
+      startChild('adder', { path, prefix: `process_${n}`, count: ADDS }),
+    ),
+  );
+  expect(await Promise.all(children.map(child => child.ask('go')))).toEqual(children.map(() => 'done'));
+  for (const child of children) child.end();
+  for (const child of children) expect(await child.exited).toEqual({ code: 0, signal: null });
+
+  const expected = children.flatMap((_, n) => Array.from({ length: ADDS }, (_, i) => `process_${n}_${i}`));
+  const users = await new PasswordFile(path).users();
+  expect(users).toHaveLength(401);
+  expect(users.toSorted()).toEqual(['first', ...expected].toSorted());
+  const after = await readFile(path, 'utf8');
+  expect(after.startsWith(before)).toBe(true);
+  expect(after.split('\n')).toHaveLength(402);
+  expect(await readdir(folder.path)).toEqual(['passwords']);
+});

@@ -1,0 +1,85 @@
+/** What reads the file while it is replaced again and again: the broker, and a process that looks at each byte. */
+import { EventEmitter, once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PasswordFile } from 'mosquitto-passwd-ts';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { findBrokers, login, type RunningBroker, startBroker } from '../support/broker.js';
+import { startChild } from '../support/children.js';
+import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
+import { broker, needs } from '../support/require.js';
+import { stamp } from '../support/stamps.js';
+
+const COMMITS = 2_000;
+const BASE_USERS = 50;
+
+let folder: ReturnType<typeof temporaryFolder>;
+let path: string;
+let file: PasswordFile;
+beforeEach(async () => {
+  folder = temporaryFolder('readers', memoryFolder());
+  path = join(folder.path, 'passwords');
+  file = new PasswordFile(path);
+  await file.setUsers(Array.from({ length: BASE_USERS }, (_, n) => [baseUser(n), `password ${n}`] as const));
+});
+afterEach(() => folder[Symbol.dispose]());
+
+const commits = new EventEmitter();
+
+/** A user that stays. */
+function baseUser(n: number): string {
+  return `base_${n}`;
+}
+
+/** Adds, changes and removes other users, a commit for each, so that the file keeps growing and shrinking. */
+async function commitAgainAndAgain(): Promise<void> {
+  for (let n = 0; n < COMMITS; n++) {
+    const phase = n % 60;
+    if (phase < 40) await file.setHash(`user_${phase}`, stamp(1, n));
+    else expect(await file.removeUser(`user_${2 * (phase - 40)}`)).toBe(true);
+    commits.emit('commit');
+  }
+}
+
+test(`a process that reads the file during ${COMMITS} commits never sees a torn one`, async () => {
+  await using reader = await startChild('reader', { path, base: readFileSync(path, 'latin1') });
+  await commitAgainAndAgain();
+  const report = await reader.ask<{ reads: number; versions: number }>('stop');
+  expect(report).toEqual({ reads: expect.any(Number), versions: expect.any(Number) });
+  expect(report.versions).toBeGreaterThan(100);
+  console.info(`${report.reads} reads saw ${report.versions} versions of the file`);
+});
+
+needs(broker()).test(
+  `brokers that reload during ${COMMITS} commits keep running and let the users in`,
+  async () => {
+    const running = await Promise.all(findBrokers().map(each => startBroker(each, { passwordFile: path })));
+    try {
+      const done = new AbortController();
+      const reloading = running.map(each => reloadUntil(each, done.signal));
+      await Promise.race([commitAgainAndAgain(), ...reloading]);
+      done.abort();
+      const reloads = await Promise.all(reloading);
+      for (const each of running) expect(each.log()).not.toMatch(/error/i);
+      console.info(`${reloads.join(' and ')} reloads of brokers`);
+    } finally {
+      await Promise.all(running.map(each => each.stop()));
+    }
+  },
+);
+
+/** Has a broker reload every few commits, and lets users log in meanwhile. Returns how often. */
+async function reloadUntil(running: RunningBroker, done: AbortSignal): Promise<number> {
+  for (let reloads = 0; ; reloads++) {
+    const user = reloads % BASE_USERS;
+    const times = running.reloads + 1;
+    process.kill(running.pid, 'SIGHUP');
+    // Mosquitto 2.0 sees the signal when a client calls, or else after 0.1 s.
+    expect(await login(running.port, baseUser(user), `password ${user}`)).toBe(0);
+    expect(await running.reloaded(times)).toBe(true);
+    expect(await login(running.port, baseUser(user), `password ${user}`)).toBe(0);
+    for (let n = 0; n < 5 && !done.aborted; n++)
+      await once(commits, 'commit', { signal: done }).catch(() => []);
+    if (done.aborted) return reloads;
+  }
+}

@@ -1,0 +1,102 @@
+/** What writers do about others that they can see to be dead but may not touch, or that they cannot see at all. */
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { PasswordFile } from 'mosquitto-passwd-ts';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { stageName } from '../../src/holder.js';
+import { startChild } from '../support/children.js';
+import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
+import { needs, program, root } from '../support/require.js';
+import { stamp, stampedLines } from '../support/stamps.js';
+import type { EditReport } from './children/editor.js';
+
+const NONCE = '00000000000000aa';
+const OLD = stampedLines('user', 3);
+const NEW = `${OLD}new:${stamp(1, 1)}\n`;
+const GROUP = 4242;
+
+let folder: ReturnType<typeof temporaryFolder>;
+let path: string;
+beforeEach(() => {
+  folder = temporaryFolder('takeover', memoryFolder());
+  path = join(folder.path, 'passwords');
+  writeFileSync(path, OLD, { mode: 0o660 });
+});
+afterEach(() => folder[Symbol.dispose]());
+
+/** A folder with the stage of a writer that is no more. */
+function leave(writersFolder: string, stage: string): string {
+  mkdirSync(writersFolder, { mode: 0o755 });
+  writeFileSync(join(writersFolder, stage), 'half of the', { mode: 0o600 });
+  return join(writersFolder, stage);
+}
+
+/** The name of this process's stages, had it been another process of that pid. */
+function stageOf(pid: number): string {
+  return stageName(NONCE).replace(`.${process.pid}.`, `.${pid}.`);
+}
+
+needs(root, program('setpriv')).test(
+  'a dead writer of another user, whose stage may not be removed',
+  async () => {
+    // Just large enough to be no process.
+    leave(`${path}.writer`, stageOf(9_999_999));
+    chmodSync(path, 0o660);
+    for (const each of [path, folder.path]) chownSync(each, 0, GROUP);
+    chmodSync(folder.path, 0o2770);
+    await using other = await startChild(
+      'editor',
+      { path, options: { allowOwnerChange: true } },
+      { under: ['setpriv', '--reuid=1234', `--regid=${GROUP}`, '--clear-groups', '--'] },
+    );
+    const started = performance.now();
+    const report = await other.ask<EditReport>({ name: 'new', hash: stamp(1, 1) });
+    expect(report.outcome).toBe('added');
+    expect(performance.now() - started).toBeLessThan(1_000);
+    expect(readFileSync(path, 'latin1')).toBe(NEW);
+    // It is out of the way; to remove it takes a writer who may.
+    expect(readdirSync(folder.path).toSorted()).toEqual([
+'passwords',
+expect.stringMatching(/^passwords\.[0-9a-f]{16}\.writer$/),
+]);
+    await new PasswordFile(path).update(() => undefined);
+    expect(readdirSync(folder.path)).toEqual(['passwords']);
+  },
+);
+
+const UNSEEN = `${NONCE}.1.5.00000000-0000-0000-0000-000000000000-4026531999`;
+
+test('a writer that cannot be seen is dead when it has shown no life for lock.stale', async () => {
+  leave(`${path}.writer`, UNSEEN);
+  const started = performance.now();
+  await new PasswordFile(path, { lock: { stale: 300 } }).setHash('new', stamp(1, 1));
+  expect(performance.now() - started).toBeGreaterThanOrEqual(300);
+  expect(readFileSync(path, 'latin1')).toBe(NEW);
+  expect(readdirSync(folder.path)).toEqual(['passwords']);
+});
+
+test('what it left before it got in goes when it has shown no life for lock.stale', async () => {
+  leave(`${path}.${NONCE}.writer`, UNSEEN);
+  const file = new PasswordFile(path, { lock: { stale: 300 } });
+  const started = performance.now();
+  while (readdirSync(folder.path).length > 1) await file.update(() => undefined);
+  expect(performance.now() - started).toBeGreaterThanOrEqual(300);
+});
+
+test('what it left before it got in goes in the end, even if nobody stays to watch it', async () => {
+  const stage = leave(`${path}.${NONCE}.writer`, UNSEEN);
+  await new PasswordFile(path).update(() => undefined);
+  expect(readdirSync(folder.path)).toHaveLength(2);
+  const longAgo = Date.now() / 1000 - 2 * 3600;
+  utimesSync(stage, longAgo, longAgo);
+  await new PasswordFile(path).update(() => undefined);
+  expect(readdirSync(folder.path)).toEqual(['passwords']);
+});

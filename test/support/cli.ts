@@ -1,0 +1,82 @@
+/** The program, built from the sources as they are, and calls of it. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFile, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build, type Options } from 'tsup';
+import { afterAll, beforeAll } from 'vitest';
+import manifest from '../../package.json' with { type: 'json' };
+
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** How the package builds it. */
+const BUILD = (manifest.tsup as Options[]).find(({ entry }) => (entry as string[]).includes('src/cli.ts'));
+
+/** Builds the program before the tests of a file; `path` is set by then. */
+export function useProgram(): { readonly path: string } {
+  const program = { path: '' };
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'cli-'));
+    program.path = await buildProgram(folder);
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+  return program;
+}
+
+async function buildProgram(folder: string): Promise<string> {
+  // It tells the version of the package that it lies in.
+  await copyFile(join(PROJECT, 'package.json'), join(folder, 'package.json'));
+  const entry = [join(PROJECT, 'src/cli.ts')];
+  const outDir = join(folder, 'dist');
+  await build({
+    ...BUILD,
+    config: false,
+    entry,
+    outDir,
+    tsconfig: join(PROJECT, 'tsconfig.json'),
+    silent: true,
+  });
+  return join(outDir, 'cli.cjs');
+}
+
+/** How a call ended. */
+export interface Ended {
+  status: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface CallOptions {
+  cwd?: string | undefined;
+  input?: string | Uint8Array | undefined;
+  /** Gets the process when it has just started. */
+  onStart?: ((child: ChildProcess) => void) | undefined;
+}
+
+const running = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
+/** Runs a script with Node to its end. */
+export async function call(path: string, argv: readonly string[], options: CallOptions = {}): Promise<Ended> {
+  const child = spawn(process.execPath, [path, ...argv], { cwd: options.cwd, stdio: 'pipe' });
+  running.add(child);
+  const output = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      output[name] += text;
+    });
+  }
+  // It need not read all of it, or any.
+  child.stdin.on('error', () => {});
+  child.stdin.end(options.input);
+  options.onStart?.(child);
+  const [status, signal] = await once(child, 'close');
+  running.delete(child);
+  return { status, signal, ...output };
+}
