@@ -1,10 +1,8 @@
 import { type BrokerRelease, type HashReading, type LoadedHash, readBrokerHash } from './broker-hash.js';
 import { BrokerLines, entryParts } from './broker-lines.js';
 import { LineReader, type NameIndex } from './lines.js';
+import { canBeSent, MAX_BYTES } from './names.js';
 import { searchOrder, UserTable } from './uthash.js';
-
-/** MQTT carries a user name with a two-byte length, and the broker reads no longer field (pwfile__parse). */
-export const MAX_FIELD = 65_535;
 
 const NUL = 0;
 const LF = 10;
@@ -52,7 +50,7 @@ export class BrokerUsers {
     const line = new LineReader(this.index.bytes);
     line.read(start);
     const field = line.hash();
-    return field.length > MAX_FIELD ? undefined : readBrokerHash(field, this.#release);
+    return field.length > MAX_BYTES ? undefined : readBrokerHash(field, this.#release);
   }
 
   /** Where the lines of a name start, without those that the broker does not come to read. */
@@ -75,17 +73,6 @@ export class BrokerUsers {
     this.#doublings ??= findDoublings(this.index.bytes);
     return this.#doublings;
   }
-}
-
-/** Whether an MQTT client can log in with a name (2.0.11 lib/utf8_mosq.c `mosquitto_validate_utf8`, the same in 2.1). */
-export function canBeSent(name: string): boolean {
-  return name !== '' && !hasForbidden(name) && Buffer.byteLength(name) <= MAX_FIELD;
-}
-
-/** Whether a string has what no MQTT client may send: control characters, noncharacters, halves of surrogate pairs. */
-export function hasForbidden(text: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
-  return /[\u0000-\u001f\u007f-\u009f]|\p{Noncharacter_Code_Point}|\p{Surrogate}/u.test(text);
 }
 
 /** Which lines of a file the broker's `fgets` does not read as they stand there. */
@@ -119,9 +106,9 @@ function findDoublings(bytes: Buffer): number[] {
   const lines = new BrokerLines(bytes, '2.0');
   while (lines.advance()) {
     const { start, nameStart, nameEnd } = lines.line;
-    if (lines.fate !== 'read' || nameStart < 0 || nameEnd - nameStart > MAX_FIELD) continue;
+    if (lines.fate !== 'read' || nameStart < 0 || nameEnd - nameStart > MAX_BYTES) continue;
     const { hasHash, hashStart, hashEnd } = entryParts(lines);
-    if (!hasHash || hashEnd - hashStart > MAX_FIELD) continue;
+    if (!hasHash || hashEnd - hashStart > MAX_BYTES) continue;
     if (table.add(bytes, nameStart, nameEnd)) doublings.push(start);
   }
   return doublings;

@@ -2,14 +2,13 @@ import {
   type BrokerRelease,
   type HashFault,
   type LoadedHash,
-  looksLikeHash,
   readBrokerHash,
 } from './broker-hash.js';
 import { BrokerLines, type EntryParts, entryParts } from './broker-lines.js';
-import { hasForbidden, MAX_FIELD } from './broker-users.js';
 import { type Finding, PasswordFileError } from './errors.js';
-import { type FindingKind, finding, isRefused } from './findings.js';
+import { type FindingKind, finding, isRefused, shownName } from './findings.js';
 import type { LineReader } from './lines.js';
+import { canBeSent, MAX_BYTES } from './names.js';
 import { SeenNames } from './seen-names.js';
 import { isUsualLine, usualSalt } from './usual-line.js';
 
@@ -132,7 +131,7 @@ class Check {
     const { bytes, start, end, nameStart, nameEnd } = this.#line;
     if (BYTE_ORDER_MARK.every((byte, i) => bytes[start + i] === byte)) this.#tell('BYTE_ORDER_MARK');
     if (contentEnd < end) this.#tell(bytes[start] === HASH_SIGN ? 'NUL_IN_COMMENT' : 'NUL_BYTE');
-    if (fate === 'lost' && nameStart >= 0) this.#tell('LOST_LAST_LINE', this.#shownName());
+    if (fate === 'lost' && nameStart >= 0) this.#tell('LOST_LAST_LINE', shownName(this.#line));
     if (fate !== 'read') return;
     if (!this.#hasCrLf && end < bytes.length && end > start && bytes[end - 1] === CR) {
       this.#hasCrLf = true;
@@ -140,7 +139,7 @@ class Check {
     }
     if (nameStart < 0) this.#checkOther();
     else if (nameStart === nameEnd) this.#tell(this.#isNothingButColons() ? 'COLONS_AT_END' : 'EMPTY_NAME');
-    else if (nameEnd - nameStart > MAX_FIELD) this.#tell('LONG_NAME');
+    else if (nameEnd - nameStart > MAX_BYTES) this.#tell('LONG_NAME');
     else this.#checkEntry(isDoubled);
   }
 
@@ -164,7 +163,7 @@ class Check {
 
   #checkEntry(isDoubled: boolean): void {
     const parts = entryParts(this.#lines);
-    const shown = this.#shownName();
+    const shown = shownName(this.#line);
     const isFirst = !isDoubled && this.#names.add(this.#line);
     if (!isFirst) this.#tell('DOUBLED_NAME', shown);
     this.#checkSeparators(parts, shown);
@@ -193,7 +192,7 @@ class Check {
 
   /** Tells what there is to tell of a name; `true`: a client can send it. */
   #checkName(name: string | undefined, shown: string | undefined): boolean {
-    const isSendable = name !== undefined && !hasForbidden(name);
+    const isSendable = name !== undefined && canBeSent(name);
     if (!isSendable) this.#tell('UNSENDABLE_NAME', shown);
     else if (name.startsWith('#')) this.#tell('HASH_SIGN_NAME', shown);
     else if (/[+#]/.test(name)) this.#tell('PATTERN_ACL_NAME', shown);
@@ -204,7 +203,7 @@ class Check {
   #checkHash({ hashStart, hashEnd }: EntryParts, shown: string | undefined): boolean {
     const { bytes } = this.#line;
     if (usualSalt(bytes, hashStart, hashEnd) === 12) return true;
-    if (hashEnd - hashStart > MAX_FIELD) {
+    if (hashEnd - hashStart > MAX_BYTES) {
       this.#tell('LONG_HASH', shown);
       return false;
     }
@@ -238,13 +237,5 @@ class Check {
       this.#usualSalts = [12, 64];
       this.#tell('only-2.1');
     }
-  }
-
-  /** The name for a finding; not where a hash or a password may stand in its place. */
-  #shownName(): string | undefined {
-    const name = this.#line.name();
-    if (name === undefined || name === '' || looksLikeHash(name) || /[A-Za-z0-9+/]{60}/.test(name))
-      return undefined;
-    return this.#line.bytes[this.#line.start] === COLON ? undefined : name;
   }
 }

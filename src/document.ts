@@ -2,6 +2,7 @@ import { LineReader, type NameIndex } from './lines.js';
 
 const LF = 10;
 const CR = 13;
+const COLON = 58;
 
 /** Edits over a file's bytes, none of which they touch. */
 export class Draft {
@@ -162,12 +163,23 @@ function replacement(reader: LineReader, text: string): Change {
 
 /** New lines go to the end and end as the file's first line does. */
 function additions(bytes: Buffer, lines: string[], changes: Change[]): Change[] {
-  const at = bytes.length;
+  const end = bytes.length;
   const firstLineFeed = bytes.indexOf(LF);
   const ending = firstLineFeed > 0 && bytes[firstLineFeed - 1] === CR ? '\r\n' : '\n';
-  const additions = lines.map(line => ({ start: at, end: at, text: line + ending }));
-  const lastLineGoes = changes.some(({ end, text }) => end === at && text === '');
-  if (at > 0 && bytes[at - 1] !== LF && !lastLineGoes)
-    additions.unshift({ start: at, end: at, text: ending });
-  return additions;
+  const added = (at: number) => lines.map(line => ({ start: at, end: at, text: line + ending }));
+  const lastLine = bytes.lastIndexOf(LF) + 1;
+  const isEnded = lastLine === end || changes.some(change => change.end === end && change.text === '');
+  if (isEnded) return added(end);
+  const isChanged = changes.some(change => change.start === lastLine);
+  if (!isChanged && isHarmlessUnended(bytes, lastLine)) return added(lastLine);
+  return [{ start: end, end, text: ending }, ...added(end)];
+}
+
+/**
+ * Whether brokers overlook a last line only as long as no line feed ends it: nothing but `:`, or just as many bytes as
+ * their buffer holds (2.0.11 lib/misc_mosq.c `fgets_extending`, 2.1.2 libcommon/file_common.c `mosquitto_fgets`).
+ */
+function isHarmlessUnended(bytes: Buffer, lastLine: number): boolean {
+  const length = bytes.length - lastLine;
+  return length % 1000 === 255 || bytes.subarray(lastLine).every(byte => byte === COLON);
 }

@@ -1,5 +1,6 @@
-import type { BrokerRelease, HashFault } from './broker-hash.js';
+import { type BrokerRelease, type HashFault, looksLikeHash } from './broker-hash.js';
 import type { Finding } from './errors.js';
+import type { LineReader } from './lines.js';
 
 /**
  * What `checkPasswordFile` can find. `refused`: Mosquitto 2.1 does not load the file; *(once)*: told for the first line
@@ -256,4 +257,11 @@ export function finding(
   return username === undefined
     ? { line, severity, code, message }
     : { line, severity, code, message, username };
+}
+
+/** The name of a line for a finding; not where a hash or a password may stand in its place. */
+export function shownName(line: LineReader): string | undefined {
+  const name = line.name();
+  if (name === undefined || name === '' || line.rest() === undefined) return undefined;
+  return looksLikeHash(name) || /[A-Za-z0-9+/]{60}/.test(name) ? undefined : name;
 }

@@ -177,8 +177,8 @@ export class NameIndex {
 
 const FILTER_SIZE = 1 << 16;
 
-/** FNV-1a, with its high bits folded in because tables use the low ones. */
-function hashBytes(bytes: Uint8Array, from: number, to: number): number {
+/** A signed 32-bit hash: FNV-1a, with its high bits folded in because tables use the low ones. */
+export function hashBytes(bytes: Uint8Array, from: number, to: number): number {
   let hash = 0x811c9dc5;
   for (let i = from; i < to; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193);
   return hash ^ (hash >>> 15);

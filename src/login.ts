@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import * as net from 'node:net';
+import type { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
-import * as tls from 'node:tls';
+import type { ConnectionOptions } from 'node:tls';
 import { PasswordFileError, type PasswordFileErrorCode, systemCode } from './errors.js';
 import { connectPacket, DISCONNECT, readConnack } from './mqtt.js';
 import { assertPassword, assertUsername } from './names.js';
@@ -14,7 +14,7 @@ export interface LoginOptions {
   /** The port of an MQTT listener (not of WebSockets): 1883 on most brokers, with TLS 8883. */
   port: number;
   /** `true`, or options of `tls.connect` such as `ca`: the listener speaks TLS. Default `false`. */
-  tls?: boolean | tls.ConnectionOptions | undefined;
+  tls?: boolean | ConnectionOptions | undefined;
   /** The user who shall be let in. */
   username: string;
   /** The user's password. */
@@ -83,9 +83,11 @@ export async function confirmLogin(options: LoginOptions): Promise<void> {
   const deadline = performance.now() + timeout;
   const left = () => deadline - performance.now();
 
+  const connect = await connector(options);
+  signal?.throwIfAborted();
   let last: Outcome | undefined;
   for (let wait = FIRST_PAUSE; ; wait = Math.min(2 * wait, LONGEST_PAUSE)) {
-    const outcome = await attempt(options, hello, left());
+    const outcome = await attempt(connect, options, hello, left());
     if (outcome.kind === 'accepted') return;
     signal?.throwIfAborted();
     if (last === undefined || isNews(outcome, last)) last = outcome;
@@ -135,10 +137,15 @@ function isNetworkError({ code = '', syscall }: NodeJS.ErrnoException): boolean 
 }
 
 /** One connection, from its begin to its end: resolves when it is closed, whatever happens. */
-function attempt(options: LoginOptions, hello: Uint8Array, ms: number): Promise<Outcome> {
+function attempt(
+  connect: () => Socket,
+  options: LoginOptions,
+  hello: Uint8Array,
+  ms: number,
+): Promise<Outcome> {
   const { signal } = options;
   return new Promise(resolve => {
-    const socket = open(options);
+    const socket = connect();
     let outcome: Outcome | undefined;
     let isConnected = false;
     let answer = Buffer.alloc(0);
@@ -175,15 +182,20 @@ function attempt(options: LoginOptions, hello: Uint8Array, ms: number): Promise<
   });
 }
 
-function open({ host, port, tls: tlsOptions }: LoginOptions): net.Socket {
-  if (!tlsOptions) return net.connect({ host, port });
+/** Loads what it takes to connect only now: TLS alone would double the time that importing this library takes. */
+async function connector({ host, port, tls: tlsOptions }: LoginOptions): Promise<() => Socket> {
+  const net = await import('node:net');
+  if (!tlsOptions) return () => net.connect({ host, port });
+  const tls = await import('node:tls');
   // node:tls does not send the name of its own accord, which proxies go by. An IP address is none (RFC 6066 section 3).
   const servername = net.isIP(host) ? {} : { servername: host };
-  try {
-    return tls.connect({ ...servername, ...(tlsOptions === true ? {} : tlsOptions), host, port });
-  } catch (cause) {
-    throw argument(`The options in tls do not work (${systemCode(cause)}).`, cause);
-  }
+  return () => {
+    try {
+      return tls.connect({ ...servername, ...(tlsOptions === true ? {} : tlsOptions), host, port });
+    } catch (cause) {
+      throw argument(`The options in tls do not work (${systemCode(cause)}).`, cause);
+    }
+  };
 }
 
 /** `undefined`: more bytes are to come. */

@@ -1,7 +1,7 @@
 import { PasswordFileError } from './errors.js';
 
 /** MQTT carries user names and passwords with a two-byte length (MQTT 3.1.1 section 1.5.3). */
-const MAX_BYTES = 65_535;
+export const MAX_BYTES = 65_535;
 
 const SEPARATORS =
   "Safe separators are '/', '.', '-' and '_'; not '+' and '#', which every pattern ACL denies.";
@@ -35,14 +35,12 @@ const USERNAME_RULES: ReadonlyArray<{ broken: (name: string) => boolean; problem
       remedy: 'It has no UTF-8 form. Cut strings between characters, not between UTF-16 units.',
     },
     {
-      // mosquitto__validate_utf8 in lib/utf8_mosq.c, the same from 1.4 to 2.1.
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
-      broken: name => /[\u0000-\u001f\u007f-\u009f]/.test(name),
+      broken: hasControls,
       problem: 'contains a control character',
       remedy: 'The broker drops the connection of a client with such a user name. Remove it.',
     },
     {
-      broken: name => /\p{Noncharacter_Code_Point}/u.test(name),
+      broken: hasNoncharacters,
       problem: 'contains a Unicode noncharacter',
       remedy: 'The broker drops the connection of a client with such a user name. Remove it.',
     },
@@ -52,6 +50,29 @@ const USERNAME_RULES: ReadonlyArray<{ broken: (name: string) => boolean; problem
       remedy: 'MQTT cannot carry it. Use a shorter name.',
     },
   ];
+
+function hasControls(text: string): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+  return /[\u0000-\u001f\u007f-\u009f]/.test(text);
+}
+
+function hasNoncharacters(text: string): boolean {
+  return /\p{Noncharacter_Code_Point}/u.test(text);
+}
+
+/**
+ * Whether an MQTT client can log in with a name that stands in a file, be it by the rules for new ones or not
+ * (2.0.11 lib/utf8_mosq.c `mosquitto_validate_utf8`, the same in 2.1).
+ */
+export function canBeSent(name: string): boolean {
+  return (
+    name !== '' &&
+    name.isWellFormed() &&
+    !hasControls(name) &&
+    !hasNoncharacters(name) &&
+    Buffer.byteLength(name) <= MAX_BYTES
+  );
+}
 
 /**
  * Throws `ERR_INVALID_USERNAME` unless a client could log in with this user name: not empty, no `:`, no leading `#`,

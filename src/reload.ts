@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess, spawn as Spawn } from 'node:child_process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import {
@@ -161,7 +161,10 @@ async function runCommand(
   timeout: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const child = start(program, args);
+  // Loaded only now, to keep it out of the time that importing this library takes.
+  const { spawn } = await import('node:child_process');
+  signal?.throwIfAborted();
+  const child = start(spawn, program, args);
   let timer: NodeJS.Timeout | undefined;
   let abort = () => {};
   try {
@@ -183,7 +186,7 @@ async function runCommand(
   }
 }
 
-function start(program: string, args: string[]): ChildProcess {
+function start(spawn: typeof Spawn, program: string, args: string[]): ChildProcess {
   try {
     return spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], windowsHide: true });
   } catch (cause) {

@@ -1,4 +1,4 @@
-import { LineReader } from './lines.js';
+import { hashBytes, LineReader } from './lines.js';
 
 /** The names of a file so far: an open hash table of line starts and hashes, 8 bytes a slot, no object per line. */
 export class SeenNames {
@@ -14,7 +14,7 @@ export class SeenNames {
   /** Takes in the name of a line that is an entry; `false`: an earlier line had the same name. */
   add(line: LineReader): boolean {
     const { bytes, nameStart, nameEnd } = line;
-    const hash = hashBytes(bytes, nameStart, nameEnd);
+    const hash = hashBytes(bytes, nameStart, nameEnd) >>> 0;
     const mask = this.#lines.length - 1;
     let slot = hash & mask;
     for (; this.#lines[slot] !== 0; slot = (slot + 1) & mask) {
@@ -45,11 +45,4 @@ export class SeenNames {
       this.#hashes[slot] = hashes[i] as number;
     }
   }
-}
-
-/** FNV-1a, with its high bits folded in because the table uses the low ones. */
-function hashBytes(bytes: Uint8Array, from: number, to: number): number {
-  let hash = 0x811c9dc5;
-  for (let i = from; i < to; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193);
-  return (hash ^ (hash >>> 15)) >>> 0;
 }

@@ -2,7 +2,8 @@
 import { type BrokerRelease, looksLikeHash, readBrokerHash } from './broker-hash.js';
 import type { Draft } from './document.js';
 import type { Finding } from './errors.js';
-import { type FindingKind, finding } from './findings.js';
+import { type FindingKind, finding, shownName } from './findings.js';
+import { MAX_BYTES } from './names.js';
 import { hashFor, type Settings } from './options.js';
 import { inParallel } from './parallel.js';
 import { submit } from './queue.js';
@@ -21,9 +22,6 @@ interface PlainLine {
   /** What stands behind the first `:`, as it stands there, each byte a character. */
   rest: string;
 }
-
-/** What MQTT can carry, in bytes. */
-const MAX_PASSWORD = 65_535;
 
 /** Upgrades in one commit; in another one what somebody changed meanwhile. */
 export async function upgrade(
@@ -89,8 +87,7 @@ function* sortLines(
     const name = line.name();
     const rest = line.rest();
     const obstacle = obstacleTo(view, name, line.hash(), rest, broker);
-    if (obstacle !== undefined)
-      skipped.push(finding(obstacle, broker, number, rest === undefined ? undefined : name));
+    if (obstacle !== undefined) skipped.push(finding(obstacle, broker, number, shownName(line)));
     else if (name !== undefined && rest !== undefined) plain.push({ name, rest });
   }
   return { plain, skipped };
@@ -116,7 +113,7 @@ function obstacleTo(
     return readBrokerHash(hash, broker).fault ?? 'fields';
   if (view.isDoubled(name)) return 'DOUBLED_NAME';
   if (rest.includes('\0')) return 'NUL_BYTE';
-  return passwordIn(rest).length > MAX_PASSWORD ? 'LONG_HASH' : undefined;
+  return passwordIn(rest).length > MAX_BYTES ? 'LONG_HASH' : undefined;
 }
 
 /** mosquitto_passwd trims blanks too (C `isspace`). */

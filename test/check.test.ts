@@ -120,6 +120,10 @@ describe('what 2.0.11 and 2.0.21 did, beside those files', () => {
     ['tenant/device-', 90, 'first'],
     ['tenant/device-', 317, 'first'],
     ['tenant/device-', 318, 'last'],
+    ['the-other-tenant/dev', 114, 'last'],
+    ['the-other-tenant/dev', 115, 'first'],
+    ['the-other-tenant/dev', 352, 'first'],
+    ['the-other-tenant/dev', 353, 'last'],
   ])(
     'of a doubled name, before others like %s0, %d of them, the %s line counts',
     async (other, count, counts) => {
@@ -247,6 +251,23 @@ describe('findings', () => {
     for (const line of [':secret', `:${GOOD}`, `${GOOD}:`, `${KEY}:x`]) {
       for (const found of check(`${line}\n`, '2.1').findings) expect(found).not.toHaveProperty('username');
     }
+  });
+
+  test.each([
+    [':', true],
+    ['::', true],
+    [':\n', false],
+    [': ', false],
+    [' :', false],
+  ])('a last line of %j loads in 2.1: %s', (last, loads) => {
+    expect(check(`alice:${GOOD}\n${last}`, '2.1').loads).toBe(loads);
+  });
+
+  test('names whose hashes collide are not taken for one', () => {
+    // Both are 0x5e4daa9d in FNV-1a.
+    const { findings, users } = check(`costarring:${GOOD}\nliquid:${GOOD}\nliquor:${GOOD}\n`, '2.1');
+    expect(findings).toEqual([]);
+    expect(users).toEqual(['costarring', 'liquid', 'liquor']);
   });
 
   test('a doubled name: 2.0 lets it in by any line that it can read', () => {
@@ -390,10 +411,11 @@ describe('properties', () => {
 
   test('what the library writes into a file that loads, loads, and lets those in who should be', () => {
     const name = fc.constantFrom('alice', 'bob', 'a', 'ab', 'é', 'new/device');
+    const ending = fc.constantFrom('\n', '', '\n:', '\n::', `\nx:${'y'.repeat(253)}`);
     const edit = fc.tuple(name, fc.option(fc.constantFrom(GOOD, LONG_SALT), { nil: undefined }));
     fc.assert(
-      fc.property(file, fc.array(edit, { maxLength: 6 }), release, (start, edits, broker) => {
-        const bytes = Buffer.concat([start, Buffer.from('\n')]);
+      fc.property(file, ending, fc.array(edit, { maxLength: 6 }), release, (start, end, edits, broker) => {
+        const bytes = Buffer.concat([start, Buffer.from(end)]);
         if (bytes.includes(0)) return;
         const before = check(bytes, broker);
         if (!before.loads) return;

@@ -316,7 +316,10 @@ describe('properties', () => {
         // An update stays where the name stood first.
         const at = linesOf(bytes).findIndex(line => line.name === latin1(user));
         if (at >= 0) expect(linesOf(after).findIndex(line => line.name === latin1(user))).toBe(at);
-        else expect(linesOf(after).at(-1)?.name).toBe(latin1(user));
+        else
+          expect(linesOf(after).at(isHarmlessUnended(linesOf(bytes).at(-1)) ? -2 : -1)?.name).toBe(
+            latin1(user),
+          );
       }),
       run,
     );
@@ -332,6 +335,11 @@ describe('properties', () => {
     );
   });
 
+  /** Brokers overlook such a last line as long as nothing ends it, so new lines go before it. */
+  function isHarmlessUnended(line: { text: string; ending: string } | undefined): boolean {
+    return line?.ending === '' && (line.text.length % 1000 === 255 || /^:+$/.test(line.text));
+  }
+
   /** What a file is to be after an edit, line by line. */
   function model(bytes: Uint8Array, { name, hash }: Step): Buffer {
     const lines = linesOf(bytes);
@@ -341,8 +349,9 @@ describe('properties', () => {
     if (hash !== undefined && first === undefined) {
       const ending = lines[0]?.ending || '\n';
       const last = kept.at(-1);
-      if (last?.ending === '') last.ending = ending;
-      kept.push({ text: latin1(`${name}:${hash}`), ending });
+      const isLast = !isHarmlessUnended(last);
+      if (isLast && last?.ending === '') last.ending = ending;
+      kept.splice(isLast ? kept.length : -1, 0, { text: latin1(`${name}:${hash}`), ending });
     } else if (hash !== undefined && first !== undefined && (own.length > 1 || first.hash !== hash)) {
       first.text = latin1(`${name}:${hash}`);
     }

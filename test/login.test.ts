@@ -22,7 +22,12 @@ const refused = (code: number) => Uint8Array.of(0x20, 2, 0, code);
 
 /** The sockets that confirmLogin has made since the test began. */
 let sockets: Socket[];
-const remember = (message: unknown) => sockets.push((message as { socket: Socket }).socket);
+const connecting = new EventEmitter();
+function remember(message: unknown): void {
+  const { socket } = message as { socket: Socket };
+  sockets.push(socket);
+  connecting.emit('socket', socket);
+}
 const servers: Server[] = [];
 beforeEach(() => {
   sockets = [];
@@ -192,7 +197,8 @@ describe('a user who is let in', () => {
   test('is let in at last by a broker that starts later', async () => {
     const port = await deadPort();
     const login = confirmLogin({ ...ALICE, port });
-    await closed(sockets[0] as Socket);
+    const [socket] = await once(connecting, 'socket');
+    await closed(socket);
     const { serve } = await broker(accept);
     await listen(createServer(serve), port);
     await login;
@@ -400,9 +406,20 @@ describe('the signal', () => {
   test('aborts shortly before the timeout', async () => {
     const controller = new AbortController();
     const { port } = await broker(stayAway);
-    const login = confirmLogin({ ...ALICE, port, signal: controller.signal, timeout: 40 });
+    const login = confirmLogin({ ...ALICE, port, signal: controller.signal, timeout: 45 });
+    login.catch(() => {});
+    await once(connecting, 'socket');
     controller.abort(reason);
     await expect(login).rejects.toBe(reason);
+  });
+
+  test('aborts as soon as all has begun', async () => {
+    const controller = new AbortController();
+    const { port } = await broker(stayAway);
+    const login = confirmLogin({ ...ALICE, port, signal: controller.signal, timeout: 2 ** 31 - 1 });
+    controller.abort(reason);
+    await expect(login).rejects.toBe(reason);
+    expect(sockets.every(socket => socket.destroyed)).toBe(true);
   });
 
   test('has no listeners left when all is done', async () => {

@@ -521,6 +521,14 @@ describe('a command', () => {
     await expect.poll(isRunning).toBe(false);
   });
 
+  test('is not run, or killed, if the signal aborts as soon as all has begun', async () => {
+    const controller = new AbortController();
+    const reload = reloadBroker(shell('sleep 1000'), { signal: controller.signal, timeout: 2 ** 31 - 1 });
+    const reason = new Error('no more');
+    controller.abort(reason);
+    await expect(reload).rejects.toBe(reason);
+  });
+
   test('that leaves something running in the background is not waited for', async () => {
     const file = join(folder, 'background');
     await reloadBroker(shell('sleep 1000 & echo $! >"$1"', file), { timeout: 50_000 });

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { LoadedHash } from '../../src/broker-hash.js';
-import { canBeSent } from '../../src/broker-users.js';
+import { canBeSent } from '../../src/names.js';
 import { type CheckReport, checkPasswordFile } from '../../src/check.js';
 import { type Broker, BrokerDidNotStart, login, type RunningBroker, startBroker } from '../support/broker.js';
 import { brokerUsers, letsIn } from '../support/broker-users.js';

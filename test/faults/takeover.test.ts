@@ -64,9 +64,9 @@ needs(root, program('setpriv')).test(
     expect(readFileSync(path, 'latin1')).toBe(NEW);
     // It is out of the way; to remove it takes a writer who may.
     expect(readdirSync(folder.path).toSorted()).toEqual([
-'passwords',
-expect.stringMatching(/^passwords\.[0-9a-f]{16}\.writer$/),
-]);
+      'passwords',
+      expect.stringMatching(/^passwords\.[0-9a-f]{16}\.writer$/),
+    ]);
     await new PasswordFile(path).update(() => undefined);
     expect(readdirSync(folder.path)).toEqual(['passwords']);
   },
@@ -98,5 +98,27 @@ test('what it left before it got in goes in the end, even if nobody stays to wat
   const longAgo = Date.now() / 1000 - 2 * 3600;
   utimesSync(stage, longAgo, longAgo);
   await new PasswordFile(path).update(() => undefined);
+  expect(readdirSync(folder.path)).toEqual(['passwords']);
+});
+
+test('a writer at work is waited for, however long it takes, until it is dead', async () => {
+  await using holder = await startChild('holder', { path, options: { lock: { stale: 200 } } });
+  const waiting = new PasswordFile(path, { lock: { stale: 400, timeout: 1_200 } }).setHash(
+    'new',
+    stamp(1, 1),
+  );
+  await expect(waiting).rejects.toMatchObject({
+    code: 'ERR_LOCK_TIMEOUT',
+    message: expect.stringMatching(new RegExp(`process ${holder.pid} .*${path}\\.writer`)),
+  });
+  expect(readFileSync(path, 'latin1')).toBe(OLD);
+  expect(readdirSync(folder.path).toSorted()).toEqual(['passwords', 'passwords.writer']);
+
+  const next = new PasswordFile(path).setHash('new', stamp(1, 1));
+  holder.kill('SIGKILL');
+  const killed = performance.now();
+  await next;
+  expect(performance.now() - killed).toBeLessThan(1_000);
+  expect(readFileSync(path, 'latin1')).toBe(NEW);
   expect(readdirSync(folder.path)).toEqual(['passwords']);
 });

@@ -235,7 +235,7 @@ export class RunningBroker implements AsyncDisposable {
   /** Waits until it answers a client; false: it exited. */
   async answers(): Promise<boolean> {
     const answer = await login(this.port).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ECONNREFUSED') throw error;
+      if (error.code !== 'ECONNREFUSED' && error.code !== 'ECONNRESET') throw error;
       return null;
     });
     if (answer === null) await this.exited;

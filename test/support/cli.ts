@@ -1,13 +1,13 @@
 /** The program, built from the sources as they are, and calls of it. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Options } from 'tsup';
 import { afterAll, beforeAll } from 'vitest';
 import manifest from '../../package.json' with { type: 'json' };
+import { temporaryFolder, undoing } from './leftovers.js';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -17,12 +17,11 @@ const BUILD = (manifest.tsup as Options[]).find(({ entry }) => (entry as string[
 /** Builds the program before the tests of a file; `path` is set by then. */
 export function useProgram(): { readonly path: string } {
   const program = { path: '' };
-  let folder: string;
+  const folder = temporaryFolder('cli');
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'cli-'));
-    program.path = await buildProgram(folder);
+    program.path = await buildProgram(folder.path);
   });
-  afterAll(() => rm(folder, { recursive: true, force: true }));
+  afterAll(() => folder[Symbol.dispose]());
   return program;
 }
 
@@ -57,15 +56,10 @@ export interface CallOptions {
   onStart?: ((child: ChildProcess) => void) | undefined;
 }
 
-const running = new Set<ChildProcess>();
-process.once('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
-});
-
 /** Runs a script with Node to its end. */
 export async function call(path: string, argv: readonly string[], options: CallOptions = {}): Promise<Ended> {
   const child = spawn(process.execPath, [path, ...argv], { cwd: options.cwd, stdio: 'pipe' });
-  running.add(child);
+  using _killed = undoing(() => child.kill('SIGKILL'));
   const output = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {
     child[name].setEncoding('utf8').on('data', (text: string) => {
@@ -77,6 +71,5 @@ export async function call(path: string, argv: readonly string[], options: CallO
   child.stdin.end(options.input);
   options.onStart?.(child);
   const [status, signal] = await once(child, 'close');
-  running.delete(child);
   return { status, signal, ...output };
 }

@@ -18,11 +18,13 @@ function undoAll(): void {
 }
 
 process.once('exit', undoAll);
-// Vitest ends a worker by this signal where a test still waits.
-process.once('SIGTERM', () => {
-  undoAll();
-  process.kill(process.pid, 'SIGTERM');
-});
+// Vitest ends a worker by the first where a test still waits; the second is Ctrl-C.
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.once(signal, () => {
+    undoAll();
+    process.kill(process.pid, signal);
+  });
+}
 
 /** Has something undone: when this is disposed of, and else when the process ends. Synchronous. */
 export function undoing(undo: Undo): Disposable {
@@ -37,7 +39,8 @@ export function undoing(undo: Undo): Disposable {
 /** A folder that goes, with all that is in it, when it is disposed of. */
 export function temporaryFolder(name: string, parent = tmpdir()): Disposable & { path: string } {
   const path = mkdtempSync(join(parent, `${name}-`));
-  const gone = undoing(() => rmSync(path, { recursive: true, force: true }));
+  // Killed processes may still be writing.
+  const gone = undoing(() => rmSync(path, { recursive: true, force: true, maxRetries: 5 }));
   return { path, [Symbol.dispose]: () => gone[Symbol.dispose]() };
 }
 

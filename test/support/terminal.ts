@@ -1,0 +1,43 @@
+/** Commands on a pseudo-terminal, by util-linux `script`. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { undoing } from './leftovers.js';
+import { type Need, program } from './require.js';
+
+/** A `script` that can be told to echo what is typed, as terminals do. */
+export const pseudoTerminal: Need = program('script');
+
+/** What somebody types as soon as a text appears behind all that has appeared before. */
+export type Step = [appears: string, typed: string];
+
+/** Runs a shell command and plays the steps. Returns what the screen showed, and the exit status. */
+export async function onTerminal(
+  command: string,
+  steps: readonly Step[] = [],
+): Promise<{ screen: string; status: number }> {
+  const args = ['--quiet', '--return', '--flush', '--echo', 'always', '--command', command, '/dev/null'];
+  const child = spawn('script', args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  using _killed = undoing(() => child.kill('SIGKILL'));
+  const left = [...steps];
+  let screen = '';
+  let seen = 0;
+  child.stdin.on('error', () => {});
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    screen += text;
+    for (let step = left[0]; step !== undefined; step = left[0]) {
+      const at = screen.indexOf(step[0], seen);
+      if (at < 0) return;
+      seen = at + step[0].length;
+      child.stdin.write(step[1]);
+      left.shift();
+    }
+  });
+  const [status] = await once(child, 'close');
+  if (left.length > 0) throw new Error(`${JSON.stringify(left[0]?.[0])} did not appear:\n${screen}`);
+  return { screen: screen.replaceAll('\r\n', '\n'), status };
+}
+
+/** For a shell command. */
+export function quoted(...words: string[]): string {
+  return words.map(word => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
+}
