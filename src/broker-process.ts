@@ -53,7 +53,8 @@ function broker(pid: number, label: string, path?: string): BrokerProcess {
 function whyNot({ pid, name, isDead }: Process): string | undefined {
   const kinship = kinshipOf(pid);
   if (name !== MOSQUITTO) {
-    return `is ${name}, not ${MOSQUITTO}: ${kinship && `it is ${kinship}. `}${OTHER_CONTAINER}`;
+    // What Node 24 calls its own process.
+    return `is ${name === 'MainThread' ? 'node' : name}, not ${MOSQUITTO}: ${kinship && `it is ${kinship}. `}${OTHER_CONTAINER}`;
   }
   if (kinship !== '') return `is called ${name}, but is ${kinship}. ${OTHER_CONTAINER}`;
   if (isDead) return `is a ${name} that has ended (a zombie). Start the broker; it reads the file then.`;
@@ -173,7 +174,8 @@ function readPidFile(path: string): number {
   const text = readStart(path).trim();
   const pid = /^\d+$/.test(text) ? Number(text) : 0;
   if (isPid(pid)) return pid;
-  const found = text === '' ? 'is empty' : `holds ${JSON.stringify(text)}, which is no pid`;
+  // Not what it holds: it may be the password file, given by mistake.
+  const found = text === '' ? 'is empty' : 'holds no pid';
   throw failed(`The pid file ${path} ${found}. Is it the pid_file of mosquitto.conf?`, { path });
 }
 

@@ -1,10 +1,13 @@
 /** What the program does beyond mosquitto_passwd. */
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkPasswordFile, hashPasswordSync, PasswordFile, parseHash } from 'mosquitto-passwd-ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type CallOptions, call, type Ended, useProgram } from './support/cli.js';
 import { testFolder } from './support/folder.js';
+import { needs } from './support/require.js';
+import { quoted } from './support/terminal.js';
 
 const program = useProgram();
 let folder: string;
@@ -428,6 +431,28 @@ describe('the arguments', () => {
   test('--version is that of the package', async () => {
     const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
     expect(await done(['--version'])).toBe(`mosquitto-passwd-ts ${version}\n`);
+  });
+});
+
+describe('standard output', () => {
+  const shell = (command: string) => spawnSync('sh', ['-c', command], { cwd: folder, encoding: 'utf8' });
+  const command = (...argv: string[]) => quoted(process.execPath, program.path, ...argv);
+
+  test('may be closed before all is read', async () => {
+    await file.update(draft => {
+      for (let i = 0; i < 10_000; i++) draft.set(`user_with_a_long_name_${i}`, HASH);
+    });
+    const { stdout, stderr } = shell(`${command('--list', 'passwd')} | head -1`);
+    expect({ stdout, stderr }).toEqual({ stdout: 'alice\n', stderr: '' });
+  });
+
+  const full = { what: '/dev/full', isProgram: false, met: () => existsSync('/dev/full') };
+  needs(full).test('that cannot take a generated password has a status of its own', () => {
+    const { status, stderr } = shell(`${command('--generate', 'passwd', 'bob')} >/dev/full`);
+    expect({ status, stderr }).toEqual({
+      status: 3,
+      stderr: 'Error: The password was set, but could not be printed. Set another one.\n',
+    });
   });
 });
 

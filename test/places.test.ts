@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { PasswordFile } from '../src/file.js';
 import { hashPasswordSync } from '../src/hash.js';
+import type { PasswordFileOptions } from '../src/options.js';
 import { callAs, NOBODY, ORDINARY } from './support/as-user.js';
 import { expectOnly, mount, run, testFolder } from './support/folder.js';
 import { mounting, needs, program, root } from './support/require.js';
@@ -247,12 +248,15 @@ needs(root).describe('beside other users', () => {
     expectOnly(folder, 'passwd');
   });
 
-  test('another’s file of one’s own group, where the owner may change: the group stays', async () => {
-    await chown(path, 0, gid);
+  test('another’s file of a group of one’s own, where the owner may change: the group stays', async () => {
+    const group = 23_456;
+    await chown(path, 0, group);
     await chmod(path, 0o660);
-    await expectRefusal(() => edit(), 'ERR_OWNERSHIP', new RegExp(`the owner 0:${gid},`));
-    expect(await edit({ allowOwnerChange: true })).toBe('added');
-    expect(await stat(path)).toMatchObject({ uid, gid, mode: 0o100660 });
+    const member = { ...NOBODY, groups: [group] };
+    const call = (options: PasswordFileOptions) => callAs(member, path, options, 'setHash', 'bob', HASH);
+    await expectRefusal(() => call({}), 'ERR_OWNERSHIP', new RegExp(`the owner 0:${group},`));
+    expect(await call({ allowOwnerChange: true })).toBe('added');
+    expect(await stat(path)).toMatchObject({ uid, gid: group, mode: 0o100660 });
   });
 
   test('another’s file that needs no change', async () => {

@@ -1,7 +1,7 @@
 /**
- * Eight processes edit one file at random while a ninth, this one, kills, stops and continues them at random: no
- * acknowledged edit is lost, nobody waits for long. CHAOS_SECONDS says for how long (20), CHAOS_SEED repeats the dice,
- * though not the scheduling.
+ * Eight processes edit one file at random while a ninth, this one, kills, stops and continues them at random, every
+ * other time the one that holds the file: no acknowledged edit is lost, nobody waits for long. CHAOS_SECONDS says for
+ * how long (20), CHAOS_SEED repeats the dice, though not the scheduling.
  */
 import { chmodSync, chownSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ const SEED = Number(process.env.CHAOS_SEED ?? Math.floor(Math.random() * 2 ** 32
 /** Milliseconds without a sign of life after which a writer counts as dead. */
 const STALE = 1_000;
 const LONGEST_WAIT = 2 * STALE + 2_000;
-/** So many of those that are waited for may be hit before one's turn has come: twice `STALE` is for these. */
+/** While an edit waits, so many signals are sent at most: each of them can cost it `STALE`. */
 const FAULTS_PER_WAIT = 2;
 const SHARED_NAME = 'shared';
 const GROUP = 4242;
@@ -86,9 +86,9 @@ async function chaos(places: string[][]): Promise<void> {
   expect(readFileSync(path, 'latin1')).toBe(
     base + [...lines].map(([name, hash]) => `${name}:${hash}\n`).join(''),
   );
-  const { acknowledged, attempts, signals, longestWait } = crew;
+  const { acknowledged, attempts, signals, holdersHit, longestWait } = crew;
   console.info(
-    `${acknowledged} of ${attempts.length} edits acknowledged, ${JSON.stringify(signals)}, ` +
+    `${acknowledged} of ${attempts.length} edits acknowledged, ${JSON.stringify({ ...signals, holdersHit })}, ` +
       `the longest wait of a survivor ${Math.round(longestWait / 1000)} ms`,
   );
 }
@@ -155,6 +155,8 @@ class Crew implements AsyncDisposable {
   readonly wrong: string[] = [];
   readonly signals = { SIGKILL: 0, SIGSTOP: 0, SIGCONT: 0 };
   acknowledged = 0;
+  /** How many of the kills and stops were meant for who held the file. */
+  holdersHit = 0;
   /** Of those that were not stopped meanwhile, in microseconds. */
   longestWait = 0;
   readonly #slots: Slot[];
@@ -244,8 +246,10 @@ class Crew implements AsyncDisposable {
       await passed(10 + 200 * this.#random());
       look();
       const anyone = this.#slots[Math.floor(this.#random() * this.#slots.length)] as Slot;
-      const slot = (this.#random() < 0.5 ? this.#holder() : undefined) ?? anyone;
+      const holder = this.#random() < 0.5 ? this.#holder() : undefined;
+      const slot = holder ?? anyone;
       if (!slot.isUp || isStopped(slot) || this.#wouldBeTooMuch()) continue;
+      if (slot === holder) this.holdersHit++;
       this.#faults.push({ at: now(), slot: slot.number, overAt: Infinity });
       const dice = this.#random();
       if (dice < 0.45) this.#send(slot, 'SIGKILL');

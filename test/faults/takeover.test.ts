@@ -103,7 +103,7 @@ test('what it left before it got in goes in the end, even if nobody stays to wat
 
 test('a writer at work is waited for, however long it takes, until it is dead', async () => {
   await using holder = await startChild('holder', { path, options: { lock: { stale: 200 } } });
-  const waiting = new PasswordFile(path, { lock: { stale: 400, timeout: 1_200 } }).setHash(
+  const waiting = new PasswordFile(path, { lock: { stale: 1_000, timeout: 2_500 } }).setHash(
     'new',
     stamp(1, 1),
   );

@@ -5,6 +5,8 @@ import { runScript } from './script.js';
 export interface User {
   uid: number;
   gid: number;
+  /** Further groups. */
+  groups?: number[];
 }
 
 /** The user whom nothing belongs to, on every Linux. */
@@ -35,7 +37,7 @@ export async function callAs<M extends Method>(
   }
   const { value, error } = await runScript(
     `const { PasswordFile } = await load('src/index.ts');
-    process.setgroups([]);
+    process.setgroups(args.user.groups ?? []);
     process.setgid(args.user.gid);
     process.setuid(args.user.uid);
     try {

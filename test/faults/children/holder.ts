@@ -6,7 +6,7 @@ import { stamp } from '../../support/stamps.js';
 import { argument, orders, tell } from './talk.js';
 
 const { path, options } = argument<{ path: string; options?: PasswordFileOptions }>();
-fs.fsync = () => tell('holding');
+fs.fsync = (() => tell('holding')) as unknown as typeof fs.fsync;
 syncBuiltinESMExports();
 void new PasswordFile(path, options).setHash('holder', stamp(3, 3));
 for await (const _none of orders());
