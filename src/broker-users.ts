@@ -2,6 +2,7 @@ import { type BrokerRelease, type HashReading, type LoadedHash, readBrokerHash }
 import { BrokerLines, entryParts } from './broker-lines.js';
 import { LineReader, type NameIndex } from './lines.js';
 import { canBeSent, MAX_BYTES } from './names.js';
+import { readUsualHash } from './usual-line.js';
 import { searchOrder, UserTable } from './uthash.js';
 
 const NUL = 0;
@@ -49,6 +50,10 @@ export class BrokerUsers {
   #read(start: number): HashReading | undefined {
     const line = new LineReader(this.index.bytes);
     line.read(start);
+    const usual = readUsualHash(line);
+    if (usual?.salt.length === 12 || (usual !== undefined && this.#release === '2.1')) {
+      return { hash: usual, canonical: true };
+    }
     const field = line.hash();
     return field.length > MAX_BYTES ? undefined : readBrokerHash(field, this.#release);
   }

@@ -1,9 +1,4 @@
-import {
-  type BrokerRelease,
-  type HashFault,
-  type LoadedHash,
-  readBrokerHash,
-} from './broker-hash.js';
+import { type BrokerRelease, type HashFault, type LoadedHash, readBrokerHash } from './broker-hash.js';
 import { BrokerLines, type EntryParts, entryParts } from './broker-lines.js';
 import { type Finding, PasswordFileError } from './errors.js';
 import { type FindingKind, finding, isRefused, shownName } from './findings.js';

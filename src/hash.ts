@@ -112,7 +112,7 @@ function prepare(
 
 /** Checks the options and draws the salt. */
 function newKeyParams(options: HashOptions): NewKeyParams {
-  const { algorithm = 'pbkdf2-sha512', iterations = 101, salt = crypto.randomBytes(12) } = options;
+  const { algorithm = 'pbkdf2-sha512', iterations = 101, salt = newSalt(12) } = options;
   if (!(salt instanceof Uint8Array) || (salt.length !== 12 && salt.length !== 64)) {
     throw new PasswordFileError('ERR_INVALID_ARGUMENT', 'The salt must be a Uint8Array of 12 or 64 bytes.');
   }
@@ -133,6 +133,16 @@ function newKeyParams(options: HashOptions): NewKeyParams {
     );
   }
   throw new PasswordFileError('ERR_INVALID_ARGUMENT', "The algorithm must be 'pbkdf2-sha512' or 'sha512'.");
+}
+
+let randomness = new Uint8Array(0);
+
+/** Random bytes, drawn many at a time: one call of the generator for each salt takes a tenth of the time of the hash. */
+export function newSalt(bytes: 12 | 64): Uint8Array {
+  if (randomness.length < bytes) randomness = crypto.randomBytes(4096);
+  const salt = randomness.subarray(0, bytes);
+  randomness = randomness.subarray(bytes);
+  return salt;
 }
 
 function deriveKey(password: Uint8Array, params: KeyParams): Promise<Uint8Array> | Uint8Array {

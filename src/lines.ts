@@ -145,7 +145,7 @@ export class NameIndex {
       this.#reader.read(start);
       if (this.#reader.nameIs(utf8)) found.push(start);
     }
-    return found.sort((a, b) => a - b);
+    return found.length > 1 ? found.sort((a, b) => a - b) : found;
   }
 
   #insert(start: number, hash: number): void {

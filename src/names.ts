@@ -65,6 +65,7 @@ function hasNoncharacters(text: string): boolean {
  * (2.0.11 lib/utf8_mosq.c `mosquitto_validate_utf8`, the same in 2.1).
  */
 export function canBeSent(name: string): boolean {
+  if (/^[ -~]{1,1000}$/.test(name)) return true;
   return (
     name !== '' &&
     name.isWellFormed() &&

@@ -1,9 +1,8 @@
 /** The options of a `PasswordFile`: what they are, their defaults and their checks. */
-import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import type { LockOptions } from './commit.js';
 import { PasswordFileError } from './errors.js';
-import { type HashOptions, hashPassword } from './hash.js';
+import { type HashOptions, hashPassword, newSalt } from './hash.js';
 import type { WritePolicy } from './queue.js';
 import { assertReloadTarget } from './reload.js';
 import type { ReloadOptions } from './reloader.js';
@@ -88,7 +87,7 @@ export function settingsOf(path: string | URL, options: PasswordFileOptions): Se
 /** Hashes a password as the file's options say. */
 export function hashFor({ hash }: Settings, password: string | Uint8Array): Promise<string> {
   const { saltBytes, ...options } = hash;
-  return hashPassword(password, { ...options, salt: randomBytes(saltBytes) });
+  return hashPassword(password, { ...options, salt: newSalt(saltBytes) });
 }
 
 function pathOf(path: string | URL): string {

@@ -48,16 +48,19 @@ export class FileSite implements Site {
 
   /** Whom a broker of this release would let in. */
   async brokerUsers(release: BrokerRelease): Promise<BrokerUsers> {
-    const { index } = await this.view();
+    const index = this.#indexOf(await this.#look(undefined));
     if (this.#users?.index !== index) this.#users = new BrokerUsers(index, release);
     return this.#users;
   }
 
   /** What stands in the file, to look at. Without `wanted`, any name can be looked up. */
   async view(wanted?: ReadonlySet<string>): Promise<Draft> {
-    const snapshot = await this.#look(wanted);
+    return new Draft(this.#indexOf(await this.#look(wanted)));
+  }
+
+  #indexOf(snapshot: Snapshot | undefined): NameIndex {
     if (snapshot === undefined && this.fileMustExist) throw missing(this.#path);
-    return new Draft(snapshot?.index ?? NO_NAMES);
+    return snapshot?.index ?? NO_NAMES;
   }
 
   /** Callers of one turn of the event loop share a look at the file, which comes after all of them have called. */

@@ -1,3 +1,4 @@
+import type { Pbkdf2Hash } from './format.js';
 import type { LineReader } from './lines.js';
 
 const SPACE = 32;
@@ -34,6 +35,21 @@ export function isUsualLine(line: LineReader, end: number, saltBytes: readonly n
     if (byte < SPACE || byte >= DELETE || byte === HASH || byte === PLUS) return false;
   }
   return saltBytes.includes(usualSalt(bytes, nameEnd + 1, end));
+}
+
+/** The hash of a line, taken apart, where it is a `$7$` hash in its usual form and all there is behind the `:`. */
+export function readUsualHash({ bytes, nameEnd, end: to }: LineReader): Pbkdf2Hash | undefined {
+  const from = nameEnd + 1;
+  const saltBytes = bytes[nameEnd] === COLON ? usualSalt(bytes, from, to) : 0;
+  if (saltBytes === 0) return undefined;
+  const keyStart = to - BASE64_OF_64_BYTES;
+  const saltStart = keyStart - 1 - (saltBytes === 12 ? BASE64_OF_12_BYTES : BASE64_OF_64_BYTES);
+  return {
+    algorithm: 'pbkdf2-sha512',
+    iterations: Number(bytes.toString('latin1', from + 3, saltStart - 1)),
+    salt: Buffer.from(bytes.toString('latin1', saltStart, keyStart - 1), 'base64'),
+    key: Buffer.from(bytes.toString('latin1', keyStart, to), 'base64'),
+  };
 }
 
 /** The length in bytes of the salt of a `$7$` hash in its usual form; 0: it is not in that form. */

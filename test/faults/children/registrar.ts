@@ -1,22 +1,23 @@
 /**
- * Adds users, some at a time and with pauses, until it is told to stop, and writes down each that is acknowledged.
- * Can leave out its syncs, to see whether that is noticed.
+ * Adds users, some at a time and with pauses, and writes down each that is acknowledged. Can leave out its syncs, to
+ * see whether that is noticed.
  */
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { setTimeout as passed } from 'node:timers/promises';
 import { PasswordFile } from '../../../src/index.js';
 import { stamp } from '../../support/stamps.js';
-import { argument, orders, tell } from './talk.js';
+import { argument, tell } from './talk.js';
 
 export interface RegistrarArgument {
   path: string;
   /** Where it writes down the names, a line each. */
   log: string;
+  users: number;
   omitSyncOf?: 'files' | 'folders' | undefined;
 }
 
-const { path, log, omitSyncOf } = argument<RegistrarArgument>();
+const { path, log, users, omitSyncOf } = argument<RegistrarArgument>();
 
 if (omitSyncOf !== undefined) {
   const { fsync } = fs;
@@ -30,18 +31,15 @@ if (omitSyncOf !== undefined) {
 
 const file = new PasswordFile(path);
 const acknowledged = fs.openSync(log, 'a');
-let added = 0;
-let stopped = false;
+let next = 0;
 tell('ready');
 const lanes = Array.from({ length: 3 }, async () => {
-  while (!stopped) {
-    const n = added++;
+  while (next < users) {
+    const n = next++;
     await file.setHash(`user_${n}`, stamp(1, n));
     fs.writeSync(acknowledged, `user_${n}\n`);
     await passed(30 * Math.random());
   }
 });
-for await (const _stop of orders()) break;
-stopped = true;
 await Promise.all(lanes);
 tell('done');
