@@ -202,6 +202,7 @@ needs(...tracing).describe('a writer that is killed at a system call of an updat
       expect(onPaths.calls.map(({ name }) => name)).toEqual(calls.map(({ name }) => name));
 
       const points = numbered(calls).filter(({ call }) => names.test(call.name));
+      expect(points.length).toBeGreaterThan(5);
       const deaths = points.map(({ call, ordinal }) => async () => {
         using victim = new Victim(scenario);
         using elsewhere = temporaryFolder('warm', memoryFolder());

@@ -195,6 +195,7 @@ needs(...tracing).describe('a system call of an update that fails', () => {
         await expectSound(patient, edit, 'ENOSPC');
       }
     }
+    expect(removals).toBeGreaterThan(points.length);
     console.info(`${removals} removals failed after ${points.length} failures`);
   });
 
@@ -212,7 +213,9 @@ needs(...tracing).describe('a system call of an update that fails', () => {
   async function pointsOf(patient: Patient, names: RegExp): Promise<Point[]> {
     const { calls, expected } = await patient.edit([]);
     expect(patient.content() === expected).toBe(true);
-    return numbered(calls.filter(call => names.test(call.name)));
+    const points = numbered(calls.filter(call => names.test(call.name)));
+    expect(points.length).toBeGreaterThan(5);
+    return points;
   }
 
   function failing({ call, ordinal }: Point, errno: Errno): string {
