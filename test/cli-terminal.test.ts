@@ -90,14 +90,18 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     expect(status).toBe(0);
   });
 
-  test('prompts go to standard error where the line goes to standard output', async () => {
-    const output = join(folder, 'line');
-    const { screen } = await onTerminal(`${command('-c', '-', 'bob')} >${quoted(output)}`, [
+  test.each([
+    ['the line goes', ['-c', '-', 'bob'], /^bob:\$7\$101\$[^\n]*\n$/],
+    ['the messages go', ['passwd', 'bob'], /^Adding password for user bob\n$/],
+  ])('prompts are on the terminal where %s elsewhere', async (_title, argv, wanted) => {
+    const output = join(folder, 'output');
+    const line = `cd ${quoted(folder)}; ${command(...argv)} >${quoted(output)}`;
+    const { screen } = await onTerminal(line, [
       ['Password: ', SECRET + ENTER],
       ['Reenter password: ', SECRET + ENTER],
     ]);
     expect(screen).toBe('Password: \nReenter password: \n');
-    expect(readFileSync(output, 'utf8')).toMatch(/^bob:\$7\$101\$[^\n]*\n$/);
+    expect(readFileSync(output, 'utf8')).toMatch(wanted);
   });
 
   test('nobody is asked for a password where it would be in vain', async () => {

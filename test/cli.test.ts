@@ -1,9 +1,11 @@
 /** What the program does beyond mosquitto_passwd. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { checkPasswordFile, hashPasswordSync, PasswordFile, parseHash } from 'mosquitto-passwd-ts';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { stageName } from '../src/holder.js';
 import { type CallOptions, call, type Ended, useProgram } from './support/cli.js';
 import { testFolder } from './support/folder.js';
 import { needs } from './support/require.js';
@@ -432,6 +434,24 @@ describe('the arguments', () => {
     const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
     expect(await done(['--version'])).toBe(`mosquitto-passwd-ts ${version}\n`);
   });
+});
+
+test.each([
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const)('%s while it waits for another writer: it leaves nothing behind', async (name, status) => {
+  mkdirSync(`${path}.writer`);
+  writeFileSync(join(`${path}.writer`, stageName('0123456789abcdef')), '');
+  const isWaiting = () => readdirSync(folder).length > 2;
+  const ended = await run(['-b', 'passwd', 'bob', 'two'], {
+    onStart: async child => {
+      while (!isWaiting() && child.exitCode === null) await pause(5);
+      child.kill(name);
+    },
+  });
+  expect(ended).toEqual({ status, signal: null, stdout: '', stderr: '' });
+  expect(readdirSync(folder).sort()).toEqual(['passwd', 'passwd.writer']);
+  expect(readFileSync(path, 'utf8')).toBe(ALICE);
 });
 
 describe('standard output', () => {

@@ -1,6 +1,6 @@
 /**
- * Adds users, some at a time and with pauses, and writes down each that is acknowledged. Can leave out its syncs, to
- * see whether that is noticed.
+ * Adds users, some at a time and with pauses after that, and writes down each that is acknowledged. Can leave out its
+ * syncs, to see whether that is noticed.
  */
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
@@ -31,15 +31,15 @@ if (omitSyncOf !== undefined) {
 
 const file = new PasswordFile(path);
 const acknowledged = fs.openSync(log, 'a');
-let next = 0;
 tell('ready');
-const lanes = Array.from({ length: 3 }, async () => {
-  while (next < users) {
-    const n = next++;
-    await file.setHash(`user_${n}`, stamp(1, n));
-    fs.writeSync(acknowledged, `user_${n}\n`);
-    await passed(30 * Math.random());
-  }
-});
-await Promise.all(lanes);
+for (let added = 0; added < users; ) {
+  const together = Array.from({ length: 1 + Math.floor(4 * Math.random()) }, () => add(added++));
+  await Promise.all(together);
+  await passed(80 * Math.random());
+}
 tell('done');
+
+async function add(n: number): Promise<void> {
+  await file.setHash(`user_${n}`, stamp(1, n));
+  fs.writeSync(acknowledged, `user_${n}\n`);
+}

@@ -1,0 +1,68 @@
+/** What the tests of `PasswordFile` have in common. */
+import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import { steps } from '../../src/commit.js';
+import { PasswordFile } from '../../src/file.js';
+import { hashPasswordSync } from '../../src/hash.js';
+import { testFolder } from './folder.js';
+
+// Quick to make, and of the form that the library writes.
+export const quick = { hash: { iterations: 1 } } as const;
+/** Of the password `secret`. */
+export const HASH = hashPasswordSync('secret', { iterations: 1 });
+export const OTHER_HASH = hashPasswordSync('other secret', { iterations: 1 });
+
+/** A file that is not there yet, in a folder of its own. */
+export function newFile(): { folder: string; path: string; file: PasswordFile } {
+  onTestFinished(() => {
+    steps.before = undefined;
+  });
+  const folder = testFolder();
+  const path = join(folder, 'passwd');
+  return { folder, path, file: new PasswordFile(path, quick) };
+}
+
+/** What shows that a file was replaced or written to. */
+export async function identityOf(path: string): Promise<unknown[]> {
+  const { ino, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+  return [ino, mtimeNs, ctimeNs];
+}
+
+/** Counts the commits of this process from here on. */
+export function countCommits(): { readonly count: number } {
+  const commits = { count: 0 };
+  steps.before = call => {
+    if (call === 'sync stage') commits.count++;
+  };
+  return commits;
+}
+
+export const OTHER_WRITER = 'what no writer of this library made';
+
+/** Another writer that is not to be had anything of, until it is removed. */
+export async function hold(path: string): Promise<void> {
+  await mkdir(`${path}.writer`);
+  await writeFile(join(`${path}.writer`, OTHER_WRITER), '');
+}
+
+/** A call of each method that may wait, and whether it writes. */
+export const CALLS: Array<
+  [name: string, writes: boolean, call: (file: PasswordFile, signal?: AbortSignal) => Promise<unknown>]
+> = [
+  ['create', true, (file, signal) => file.create({ signal })],
+  ['setUser', true, (file, signal) => file.setUser('zoe', 'new', { signal })],
+  ['addUser', true, (file, signal) => file.addUser('zoe', 'new', { signal })],
+  ['removeUser', true, (file, signal) => file.removeUser('alice', { signal })],
+  ['setUsers', true, (file, signal) => file.setUsers([['zoe', 'new']], { signal })],
+  ['removeUsers', true, (file, signal) => file.removeUsers(['alice'], { signal })],
+  ['provision', true, (file, signal) => file.provision({ signal })],
+  ['setHash', true, (file, signal) => file.setHash('zoe', HASH, { signal })],
+  ['update', true, (file, signal) => file.update(draft => draft.delete('alice'), { signal })],
+  ['verify', false, (file, signal) => file.verify('alice', 'secret', { signal })],
+  ['hasUser', false, (file, signal) => file.hasUser('alice', { signal })],
+  ['users', false, (file, signal) => file.users({ signal })],
+  ['getHash', false, (file, signal) => file.getHash('alice', { signal })],
+];
+export const WRITES = CALLS.filter(([, writes]) => writes);
+export const READS = CALLS.filter(([, writes]) => !writes);
