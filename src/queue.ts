@@ -141,19 +141,20 @@ class Batch {
     this.#join();
     if (this.#edits.length === 0) return;
     const { target, site } = this;
+    let changed = false;
     let failure: { error: unknown } | undefined;
     try {
-      const changed = await commit({
+      changed = await commit({
         target,
         lock: site.policy.lock,
         watch: site.watch,
         signal: this.#desertion.signal,
         work: stage => this.#write(stage),
       });
-      if (changed) for (const each of new Set(this.#edits.map(({ edit }) => edit.site))) each.committed();
     } catch (error) {
       failure = { error: writeError(error, target) };
     }
+    if (changed) for (const each of new Set(this.#edits.map(({ edit }) => edit.site))) each.committed();
     for (const waiting of this.#edits) waiting.settle(failure);
   }
 

@@ -1,5 +1,6 @@
 /** What the new file must be like, and where it must lie: links, owner, mode, all of its bytes, on disk. */
 import * as fs from 'node:fs';
+import { constants } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fsync, type Stage, step } from './commit.js';
 import { PasswordFileError, systemCode } from './errors.js';
@@ -74,7 +75,6 @@ export function assertReplaceable(target: string, old: fs.BigIntStats | undefine
     );
   }
   if (old === undefined) return;
-  if (!old.isFile()) refuse('is not a regular file. Give the path of a file, or of none.');
   if (old.nlink > 1n) {
     refuse(`has ${old.nlink} hard links, and replacing it would part them. Use a symbolic link instead.`);
   }
@@ -203,10 +203,15 @@ export function writeError(error: unknown, target: string): unknown {
     default:
       return new PasswordFileError(
         'ERR_WRITE_FAILED',
-        `${target} was not changed: ${(error as Error).message}. Mend that (${code}), then repeat the call.`,
+        `${target} was not changed: ${reasonOf(error as NodeJS.ErrnoException)}. Mend that, then repeat the call.`,
         because,
       );
   }
+}
+
+/** Node has no name for EDQUOT. */
+function reasonOf({ errno, message }: NodeJS.ErrnoException): string {
+  return errno === -constants.errno.EDQUOT ? 'EDQUOT: the disk quota is exhausted' : message;
 }
 
 function readOnly(target: string): string {

@@ -73,7 +73,7 @@ export class Snapshot {
   /** Lets the file go. Dropping a large file's pages is slow, so it is not waited for. */
   close(): void {
     openFiles.unregister(this);
-    fs.close(this.#fd, () => undefined);
+    letGo(this.#fd);
   }
 }
 
@@ -85,7 +85,12 @@ function statsOf(path: string): fs.BigIntStats | undefined {
   }
 }
 
-const openFiles = new FinalizationRegistry<number>(fd => fs.close(fd, () => undefined));
+const openFiles = new FinalizationRegistry<number>(letGo);
+
+/** A file that was only read has nothing to lose. */
+function letGo(fd: number): void {
+  fs.close(fd, () => undefined);
+}
 
 function* scanned(index: NameIndex): Generator<void> {
   const { length } = index.bytes;
@@ -111,14 +116,14 @@ export async function takeSnapshot(
     try {
       const readAt = Date.now();
       const stats = fs.fstatSync(fd, { bigint: true });
-      assertReadable(path, stats);
+      if (!stats.isFile()) throw notAFile(path);
       const index = await readIndexed(fd, Number(stats.size), wanted);
       if (index !== undefined) return new Snapshot(fd, stats, readAt, index, wanted);
     } catch (error) {
-      fs.closeSync(fd);
+      letGo(fd);
       throw readError(error, path);
     }
-    fs.closeSync(fd);
+    letGo(fd);
   }
   throw new PasswordFileError(
     'ERR_READ_FAILED',
@@ -135,20 +140,19 @@ function open(path: string): number | undefined {
     return fs.openSync(path, fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0));
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined;
-    throw readError(error, path);
+    throw systemCode(error) === 'ENXIO' ? notAFile(path) : readError(error, path);
   }
 }
 
-function assertReadable(path: string, stats: fs.BigIntStats): void {
-  if (!stats.isFile()) {
-    throw new PasswordFileError(
-      'ERR_NOT_REPLACEABLE',
-      `${path} is not a regular file. Give the path of a file.`,
-      {
-        path,
-      },
-    );
-  }
+/** A folder, a FIFO, a device; a socket cannot even be opened. */
+function notAFile(path: string): PasswordFileError {
+  return new PasswordFileError(
+    'ERR_NOT_REPLACEABLE',
+    `${path} is not a regular file. Give the path of a file.`,
+    {
+      path,
+    },
+  );
 }
 
 /** The file's bytes, indexed; `undefined`: they are not as many as they were to be. */

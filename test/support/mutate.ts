@@ -1,5 +1,6 @@
 /** Good password files, and what random edits make of them. All of it follows from a seed. */
 import { hashPasswordSync } from '../../src/hash.js';
+import { randomNumbers } from './random.js';
 
 /** The password behind most hashes of these files, and that behind the others. */
 export const PASSWORD = 'pw';
@@ -44,20 +45,17 @@ const LINES = [
   'a\0b:c',
 ];
 
-/** Random numbers from a seed (mulberry32). */
+/** Random choices from a seed. */
 export class Random {
-  #state: number;
+  readonly #next: () => number;
 
   constructor(seed: number) {
-    this.#state = seed;
+    this.#next = randomNumbers(seed);
   }
 
   /** From 0 to below `limit`. */
   below(limit: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * limit);
+    return Math.floor(this.#next() * limit);
   }
 
   of<T>(choices: readonly T[]): T {
