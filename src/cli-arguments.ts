@@ -54,12 +54,18 @@ export function parseArguments(argv: readonly string[]): Command {
 /** Whether it only asks something, so that exit status 1 is an answer. */
 export function isQuestion(argv: readonly string[]): boolean {
   for (let i = 0; i < argv.length; i++) {
-    const option = findOption(argv[i] as string);
+    const { option, attached } = optionIn(argv[i] as string);
     if (option === undefined) return false;
     if (option.flag === '--verify' || option.flag === '--check') return true;
-    if (option.value !== undefined) i++;
+    if (option.value !== undefined && attached === undefined) i++;
   }
   return false;
+}
+
+/** Takes `--option=value` apart. */
+function optionIn(argument: string) {
+  const [, flag = argument, attached] = /^(--[^=]+)=(.*)$/s.exec(argument) ?? [];
+  return { flag, option: findOption(flag), attached };
 }
 
 function split(argv: readonly string[]): { given: Given; operands: string[] } {
@@ -68,13 +74,8 @@ function split(argv: readonly string[]): { given: Given; operands: string[] } {
     const argument = argv[i] as string;
     if (argument === '--') return { given, operands: argv.slice(i + 1) };
     if (!argument.startsWith('-') || argument === '-') return { given, operands: argv.slice(i) };
-    const [, flag = argument, attached] = /^(--[^=]+)=(.*)$/s.exec(argument) ?? [];
-    const option = findOption(flag);
-    if (option === undefined || (attached !== undefined && option.value === undefined)) {
-      // What follows may be a password: -psecret.
-      const name = flag.startsWith('--') ? flag : flag.slice(0, 2);
-      throw new CliError(`Error: Unknown option '${name}'.`, { showsUsage: true });
-    }
+    const { flag, option, attached } = optionIn(argument);
+    if (option === undefined || (attached !== undefined && option.value === undefined)) throw unknown(flag);
     const value = option.value === undefined ? '' : (attached ?? argv[++i]);
     if (value === undefined) {
       throw new CliError(`Error: ${flag} argument given but not enough other arguments.`);
@@ -83,6 +84,12 @@ function split(argv: readonly string[]): { given: Given; operands: string[] } {
     given.set(option.flag, value);
   }
   return { given, operands: [] };
+}
+
+function unknown(flag: string): CliError {
+  // What follows a letter may be a password: -psecret.
+  const name = flag.startsWith('--') ? flag : flag.slice(0, 2);
+  return new CliError(`Error: Unknown option '${name}'.`, { showsUsage: true });
 }
 
 function checkValue(flag: Flag, value: string): void {
@@ -165,10 +172,11 @@ function checkCount(mode: Mode, given: Given, operands: readonly string[]): void
       showsUsage: true,
     });
   }
-  const start = asking === undefined ? 'Arguments given but' : `${asking} argument given but`;
-  throw new CliError(`Error: ${start} ${inWords(wanted)} missing.`, {
-    showsUsage: flag === undefined && asking !== '-c',
-  });
+  const problem =
+    asking === undefined
+      ? 'Password file or username missing.'
+      : `${asking} argument given but ${inWords(wanted)} missing.`;
+  throw new CliError(`Error: ${problem}`, { showsUsage: flag === undefined && asking !== '-c' });
 }
 
 function inWords(things: readonly string[]): string {

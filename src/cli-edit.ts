@@ -1,13 +1,13 @@
-/** What changes the file: each is one call of the library, and what mosquitto_passwd says about it. */
+/** What changes the file: calls of the library, and what mosquitto_passwd says about them. */
 import { randomBytes } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { existsSync, realpathSync } from 'node:fs';
+import { realpathSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import type { Command } from './cli-arguments.js';
 import { CliError, STATUS } from './cli-error.js';
 import { readEntries } from './cli-import.js';
-import { assertReadable } from './cli-input.js';
-import { complain, findingLine, messageOf, print, progressLine } from './cli-output.js';
+import { assertReadable, describe } from './cli-input.js';
+import { complain, findingLine, inform, messageOf, print, progressLine } from './cli-output.js';
 import { type Password, passwordOf } from './cli-password.js';
 import { assertUsername, type Credentials, hashPassword, PasswordFile, reloadBroker } from './index.js';
 
@@ -25,7 +25,7 @@ export async function set(command: Command): Promise<number> {
     : await file.setUser(username, password, { signal });
   if (command.source === '--generate') printSecret(`${password}\n`);
   else if (!command.quiet)
-    print(`${outcome === 'added' ? 'Adding' : 'Updating'} password for user ${username}\n`);
+    inform(`${outcome === 'added' ? 'Adding' : 'Updating'} password for user ${username}\n`);
   return reload(command, file, signal);
 }
 
@@ -105,7 +105,7 @@ export async function importUsers(command: Command): Promise<number> {
     onProgress: progressLine(command.quiet),
   });
   if (!command.quiet)
-    print(`Imported ${entries.length} users: ${added} added, ${updated} updated, ${unchanged} unchanged.\n`);
+    inform(`Imported ${entries.length} users: ${added} added, ${updated} updated, ${unchanged} unchanged.\n`);
   return reload(command, file, signal);
 }
 
@@ -121,11 +121,11 @@ export async function provision(command: Command): Promise<number> {
   const made = outcomes.flatMap(outcome => (outcome.status === 'fulfilled' ? [outcome.value] : []));
   const failure = outcomes.find(outcome => outcome.status === 'rejected');
   if (made.length > 0) printSecret(json ? `${JSON.stringify(made)}\n` : made.map(credentialsLine).join(''));
-  if (failure === undefined) return reload(command, file, signal);
-  if (made.length === 0) throw failure.reason;
-  throw new CliError(`${messageOf(failure.reason)}\nOnly ${made.length} of ${count} users were added.`, {
-    status: STATUS.CHANGED_BUT,
-  });
+  if (failure !== undefined && made.length === 0) throw failure.reason;
+  const status = await reload(command, file, signal);
+  if (failure === undefined) return status;
+  complain(`${messageOf(failure.reason)}\nOnly ${made.length} of ${count} users were added.\n`);
+  return STATUS.CHANGED_BUT;
 }
 
 function credentialsLine({ username, password }: Credentials): string {
@@ -152,30 +152,39 @@ function open({ path, create, hash, broker }: Command): PasswordFile {
   return new PasswordFile(path, { hash, broker, missing: create ? 'empty' : 'error' });
 }
 
-/** In the order and words of mosquitto_passwd, and then what else no client can log in with. */
+/** What mosquitto_passwd refuses in a user name, in its order and words (2.1.2, `is_username_valid`). */
+const THEIR_RULES: ReadonlyArray<[isBroken: (name: string) => boolean, rule: string]> = [
+  [name => Buffer.byteLength(name) > 65_535, 'be less than 65536 characters long'],
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+  [name => /[\u0000-\u001f\u007f]/.test(name), 'not contain control characters'],
+  [name => name.includes(':'), "not contain the ':' character"],
+];
+
 function assertNewName(username: string): void {
   assertReadable('user name', username);
-  const problem =
-    Buffer.byteLength(username) > 65_535
-      ? 'be less than 65536 characters long'
-      : // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
-        /[\u0000-\u001f\u007f]/.test(username)
-        ? 'not contain control characters'
-        : username.includes(':')
-          ? "not contain the ':' character"
-          : undefined;
-  if (problem !== undefined) throw new CliError(`Error: Username must ${problem}.`);
+  const broken = THEIR_RULES.find(([isBroken]) => isBroken(username));
+  if (broken !== undefined) throw new CliError(`Error: Username must ${broken[1]}.`);
   assertUsername(username);
 }
 
 /** Before anybody is asked for a password: -c is for a new file, without it there has to be one. */
 function assertPlace({ create, force, path }: Command): void {
-  const exists = existsSync(path);
-  if (create && exists && !force) {
+  const isThere = exists(path);
+  if (create && isThere && !force) {
     throw new CliError(`Error: Unable to open file ${realpathSync(path)} for writing. File exists.`);
   }
-  if (!create && !exists) {
+  if (!create && !isThere) {
     throw new CliError(`Error: Unable to open password file ${path}. No such file or directory.`);
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    statSync(path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw new CliError(`Error reading password file: ${describe(error)}`);
   }
 }
 

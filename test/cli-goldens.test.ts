@@ -40,7 +40,7 @@ const DIFFERENCES: Difference[] = [
   { what: 'arguments', argv: [], why: 'a usage text of its own', ours: { stdout: USAGE } },
   ...[
     { argv: ['-x'], stderr: "Error: Unknown option '-x'.\n" },
-    { argv: ['PWFILE'], stderr: 'Error: Arguments given but password file or username missing.\n' },
+    { argv: ['PWFILE'], stderr: 'Error: Password file or username missing.\n' },
     {
       argv: ['-b', 'PWFILE', 'alice'],
       stderr: 'Error: -b argument given but password file, username, or password missing.\n',

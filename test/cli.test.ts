@@ -220,6 +220,7 @@ describe('--verify', () => {
     expect(await refused(['--verify', '-b', 'none', 'alice', 'one'], undefined, 2)).toMatch(
       /^Error: There is no file none\./,
     );
+    await refused(['--broker=2.0', '--verify', '-b', 'none', 'alice', 'one'], undefined, 2);
     expect(await refused(['--verify', '-b', 'passwd', 'alice'], undefined, 2)).toBe(
       'Error: --verify argument given but password file, username, or password missing.\n',
     );
@@ -390,6 +391,7 @@ describe('the arguments', () => {
       ['-c', '--reload', 'x', '-b', '-', 'a', 'b'],
       'Error: --reload needs a password file, not standard output.\n',
     ],
+    [['-b', 'passwd/x', 'a', 'b'], 'Error reading password file: Not a directory\n'],
     [['--list'], 'Error: --list argument given but password file missing.\n'],
   ])('%j', async (argv, message) => {
     expect(await refused(argv)).toBe(message);
@@ -472,6 +474,14 @@ describe('standard output', () => {
     expect({ status, stderr }).toEqual({
       status: 3,
       stderr: 'Error: The password was set, but could not be printed. Set another one.\n',
+    });
+    expect(shell(`${command('-b', 'passwd', 'bob', 'two')} >/dev/full`)).toMatchObject({
+      status: 0,
+      stderr: '',
+    });
+    expect(shell(`${command('--list', 'passwd')} >/dev/full`)).toMatchObject({
+      status: 1,
+      stderr: 'Error: Cannot write the output: ENOSPC.\n',
     });
   });
 });
