@@ -284,6 +284,13 @@ describe('unlike it, in favour of the user', () => {
     });
   }
 
+  test('upgrade: a colon in the password: all of it is hashed, which theirs does only up to the colon', () => {
+    const row = rows.find(({ what }) => what === 'upgrade: a colon in the password') as Golden;
+    expect(verifyPasswordSync('one:two', hashOf(row, 'alice'))).toBe(true);
+    const [hash = ''] = decode(row.file).trimEnd().split(':').slice(1);
+    expect(verifyPasswordSync('one', hash)).toBe(true);
+  });
+
   test('no difference is listed that no call shows', () => {
     const isShown = (difference: Difference) => unlike.some(row => differenceOf(row) === difference);
     expect(DIFFERENCES.filter(difference => !isShown(difference))).toEqual([]);

@@ -58,7 +58,7 @@ describe('the tarball', () => {
     const files = readdirSync(installed);
     expect(files.sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'package.json']);
     for (const name of readdirSync(join(installed, 'dist'), { recursive: true })) {
-      expect(name).toMatch(/\.(js|cjs|d\.ts|d\.cts)$/);
+      expect(name).toMatch(/\.(js|cjs|d\.ts|d\.cts|1)$/);
     }
   });
 
