@@ -4,13 +4,18 @@ const LF = 10;
 const CR = 13;
 const COLON = 58;
 
+const NOT_EDITED = Symbol('not edited');
+
 /** Edits over a file's bytes, none of which they touch. */
 export class Draft {
   readonly index: NameIndex;
   readonly #edits = new Map<string, string | undefined>();
-  #undo: Array<() => void> = [];
+  #undo: Array<[name: string, before: string | undefined | typeof NOT_EDITED]> = [];
+
+  readonly #reader: LineReader;
 
   constructor(index: NameIndex) {
+    this.#reader = new LineReader(index.bytes);
     this.index = index;
   }
 
@@ -84,23 +89,23 @@ export class Draft {
 
   /** Undoes all edits since {@link begin}. */
   rollBack(): void {
-    for (const undo of this.#undo.reverse()) undo();
+    for (const [name, before] of this.#undo.reverse()) {
+      if (before === NOT_EDITED) this.#edits.delete(name);
+      else this.#edits.set(name, before);
+    }
     this.#undo = [];
   }
 
   #lastLine(name: string): LineReader | undefined {
     const start = this.index.lines(name).at(-1);
     if (start === undefined) return undefined;
-    const reader = new LineReader(this.index.bytes);
-    reader.read(start);
-    return reader;
+    this.#reader.read(start);
+    return this.#reader;
   }
 
   #edit(name: string, hash: string | undefined): void {
-    const edits = this.#edits;
-    const before = edits.get(name);
-    this.#undo.push(edits.has(name) ? () => edits.set(name, before) : () => edits.delete(name));
-    edits.set(name, hash);
+    this.#undo.push([name, this.#edits.has(name) ? this.#edits.get(name) : NOT_EDITED]);
+    this.#edits.set(name, hash);
   }
 
   /**
@@ -114,17 +119,18 @@ export class Draft {
     const added: string[] = [];
     for (const [name, hash] of this.#edits) {
       yield;
-      const [first, ...further] = this.index.lines(name);
+      const lines = this.index.lines(name);
+      const first = lines[0];
       if (first === undefined) {
         if (hash !== undefined) added.push(`${name}:${hash}`);
         continue;
       }
       reader.read(first);
       if (hash === undefined) changes.push(removal(reader));
-      else if (further.length > 0 || reader.hash() !== hash)
+      else if (lines.length > 1 || reader.hash() !== hash)
         changes.push(replacement(reader, `${name}:${hash}`));
-      for (const start of further) {
-        reader.read(start);
+      for (let i = 1; i < lines.length; i++) {
+        reader.read(lines[i] as number);
         changes.push(removal(reader));
       }
     }
@@ -140,12 +146,12 @@ export interface Change {
   text: string;
 }
 
-/** The file with its changes made, in pieces, mostly slices of the old bytes. */
-export function* edited(bytes: Buffer, changes: Iterable<Change>): Generator<Uint8Array> {
+/** The file with its changes made, in pieces: slices of the old bytes, and new text. */
+export function* edited(bytes: Buffer, changes: Iterable<Change>): Generator<Uint8Array | string> {
   let done = 0;
   for (const { start, end, text } of changes) {
     if (start > done) yield bytes.subarray(done, start);
-    if (text !== '') yield Buffer.from(text);
+    if (text !== '') yield text;
     done = end;
   }
   if (done < bytes.length) yield bytes.subarray(done);

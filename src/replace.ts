@@ -134,17 +134,19 @@ function ownershipError(target: string, uid: number, gid: number, cause: unknown
 const BLOCK = 1 << 20;
 
 /** Writes all the pieces to the stage and has them on disk. */
-export async function fill(stage: Stage, pieces: Iterable<Uint8Array>): Promise<void> {
+export async function fill(stage: Stage, pieces: Iterable<Uint8Array | string>): Promise<void> {
   const block = Buffer.allocUnsafeSlow(BLOCK);
   let used = 0;
   for (const piece of pieces) {
-    if (used + piece.length > BLOCK) {
+    // A UTF-16 unit comes to three bytes of UTF-8 at most.
+    const most = typeof piece === 'string' ? piece.length * 3 : piece.length;
+    if (used + most > BLOCK) {
       await write(stage.fd, block.subarray(0, used));
       used = 0;
     }
-    if (piece.length > BLOCK) {
-      await write(stage.fd, piece);
-    } else {
+    if (most > BLOCK) await write(stage.fd, typeof piece === 'string' ? Buffer.from(piece) : piece);
+    else if (typeof piece === 'string') used += block.write(piece, used);
+    else {
       block.set(piece, used);
       used += piece.length;
     }

@@ -50,7 +50,7 @@ async function commitHashes(
 ): Promise<string[]> {
   const hashes = new Map<string, string>();
   const hash = async ({ name, rest }: PlainLine): Promise<void> => {
-    hashes.set(name, await hashFor(settings, passwordIn(rest)));
+    hashes.set(name, await hashFor(settings, Buffer.from(trimmed(rest), 'latin1')));
     onProgress?.(hashes.size, plain.length);
   };
   await inParallel(plain, hash, signal);
@@ -83,10 +83,12 @@ function* sortLines(
   for (const line of view.lines()) {
     yield;
     number++;
-    if (line.nameStart < 0 || isReadable(line.hash())) continue;
+    if (line.nameStart < 0) continue;
+    const hash = line.hash();
+    if (isReadable(hash)) continue;
     const name = line.name();
     const rest = line.rest();
-    const obstacle = obstacleTo(view, name, line.hash(), rest, broker);
+    const obstacle = obstacleTo(view, name, hash, rest, broker);
     if (obstacle !== undefined) skipped.push(finding(obstacle, broker, number, shownName(line)));
     else if (name !== undefined && rest !== undefined) plain.push({ name, rest });
   }
@@ -95,6 +97,7 @@ function* sortLines(
 
 /** Whether any broker can read it as a hash. */
 function isReadable(hash: string): boolean {
+  if (!/[67]\$/.test(hash)) return false;
   return readBrokerHash(hash, '2.1').hash !== undefined || readBrokerHash(hash, '2.0').hash !== undefined;
 }
 
@@ -108,15 +111,15 @@ function obstacleTo(
 ): FindingKind | undefined {
   if (name === undefined) return 'UNSENDABLE_NAME';
   if (name === '' || rest === undefined) return 'EMPTY_NAME';
-  if (passwordIn(rest).length === 0) return 'missing';
-  if (looksLikeHash(hash) || looksLikeHash(passwordIn(rest).toString('latin1')))
-    return readBrokerHash(hash, broker).fault ?? 'fields';
+  const password = trimmed(rest);
+  if (password === '') return 'missing';
+  if (looksLikeHash(hash) || looksLikeHash(password)) return readBrokerHash(hash, broker).fault ?? 'fields';
   if (view.isDoubled(name)) return 'DOUBLED_NAME';
-  if (rest.includes('\0')) return 'NUL_BYTE';
-  return passwordIn(rest).length > MAX_BYTES ? 'LONG_HASH' : undefined;
+  if (password.includes('\0')) return 'NUL_BYTE';
+  return password.length > MAX_BYTES ? 'LONG_HASH' : undefined;
 }
 
 /** mosquitto_passwd trims blanks too (C `isspace`). */
-function passwordIn(rest: string): Buffer {
-  return Buffer.from(rest.replace(/^[\t-\r ]+|[\t-\r ]+$/g, ''), 'latin1');
+function trimmed(rest: string): string {
+  return rest.replace(/^[\t-\r ]+/, '').replace(/[\t-\r ]+$/, '');
 }

@@ -426,7 +426,10 @@ describe('properties', () => {
         const changes = draft.changes();
         let step = changes.next();
         while (!step.done) step = changes.next();
-        const after = check(Buffer.concat([...edited(bytes, step.value)]), broker);
+        const after = check(
+          Buffer.concat([...edited(bytes, step.value)].map(piece => Buffer.from(piece))),
+          broker,
+        );
         expect(after.loads).toBe(true);
         const users = new Set(before.users);
         for (const [name, hash] of edits) {

@@ -14,7 +14,8 @@ export function edit(bytes: Uint8Array, make: (draft: Draft) => void): Buffer {
   make(draft);
   const work = draft.changes();
   for (let step = work.next(); ; step = work.next()) {
-    if (step.done) return Buffer.concat([...edited(Buffer.from(bytes), step.value)]);
+    if (step.done)
+      return Buffer.concat([...edited(Buffer.from(bytes), step.value)].map(piece => Buffer.from(piece)));
   }
 }
 
