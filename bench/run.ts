@@ -35,8 +35,8 @@ async function measure(...figures: Array<() => Promise<Row | Row[]>>): Promise<v
 
 const best = await bestInFlight(small ? 100 : 5_000);
 await measure(
-  () => hashing(small ? 200 : 100_000, small ? 1 : 2, best),
-  () => upgrading(small ? 200 : 100_000, small ? 1 : 2),
+  () => hashing(small ? 200 : 100_000, small ? 1 : 3, best),
+  () => upgrading(small ? 200 : 100_000, small ? 1 : 3, best),
   () => atOnce(small ? 10 : 1_000, small ? 1 : 3),
   () => oneUser(1_000, small ? 1 : 15),
   () => oneUser(MILLION, rounds),

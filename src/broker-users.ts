@@ -12,7 +12,7 @@ const LF = 10;
 export class BrokerUsers {
   readonly index: NameIndex;
   readonly #release: BrokerRelease;
-  #unusual: UnusualLines | undefined;
+  #unusual: UnusualLines | 'nothing' | undefined;
   #doublings: number[] | undefined;
 
   /** @param index of the whole file, scanned to its end */
@@ -61,7 +61,8 @@ export class BrokerUsers {
   /** Where the lines of a name start, without those that the broker does not come to read. */
   #linesOf(name: string): number[] {
     const { bytes } = this.index;
-    this.#unusual ??= findUnusual(bytes, this.#release);
+    this.#unusual ??= findUnusual(bytes, this.#release) ?? 'nothing';
+    if (this.#unusual === 'nothing') return this.index.lines(name);
     const { unread, end, further } = this.#unusual;
     const lines = this.index.lines(name).filter(start => start < end && !unread.has(start));
     if (further.length === 0) return lines;
@@ -89,9 +90,10 @@ interface UnusualLines {
   further: number[];
 }
 
-function findUnusual(bytes: Buffer, release: BrokerRelease): UnusualLines {
+/** `undefined`: there are none, as in nearly all files. */
+function findUnusual(bytes: Buffer, release: BrokerRelease): UnusualLines | undefined {
+  if (bytes.at(-1) === LF && !bytes.includes(NUL)) return undefined;
   const unusual: UnusualLines = { unread: new Set(), end: bytes.length, further: [] };
-  if (bytes.at(-1) === LF && !bytes.includes(NUL)) return unusual;
   const lines = new BrokerLines(bytes, release);
   while (lines.advance()) {
     const { start } = lines.line;

@@ -62,10 +62,12 @@ export class LineReader {
     return name.includes('\ufffd') && !this.nameIs(Buffer.from(name)) ? undefined : name;
   }
 
-  /** Whether the line is an entry with this name. */
-  nameIs(name: Uint8Array): boolean {
+  /** Whether the line is an entry with this name: the first `length` of these bytes. */
+  nameIs(name: Uint8Array, length = name.length): boolean {
     const { bytes, nameStart, nameEnd } = this;
-    return nameStart >= 0 && bytes.compare(name, 0, name.length, nameStart, nameEnd) === 0;
+    if (nameStart < 0 || nameEnd - nameStart !== length) return false;
+    for (let i = 0; i < length; i++) if (bytes[nameStart + i] !== name[i]) return false;
+    return true;
   }
 
   /** What the broker takes for the hash, trimmed, each byte a character; `''` where there is none. */
@@ -138,18 +140,15 @@ export class NameIndex {
 
   /** Where the lines of a name start, first line first. */
   lines(name: string): number[] {
-    const utf8 = Buffer.from(name);
     const found: number[] = [];
     if (this.#used === 0) return found;
+    const utf8 = name.length * 3 > SCRATCH.length ? Buffer.from(name) : SCRATCH;
+    const length = utf8 === SCRATCH ? SCRATCH.write(name) : utf8.length;
     const mask = this.#slots.length - 1;
-    for (
-      let slot = hashBytes(utf8, 0, utf8.length) & mask;
-      this.#slots[slot] !== 0;
-      slot = (slot + 1) & mask
-    ) {
+    for (let slot = hashBytes(utf8, 0, length) & mask; this.#slots[slot] !== 0; slot = (slot + 1) & mask) {
       const start = (this.#slots[slot] as number) - 1;
       this.#reader.read(start);
-      if (this.#reader.nameIs(utf8)) found.push(start);
+      if (this.#reader.nameIs(utf8, length)) found.push(start);
     }
     return found.length > 1 ? found.sort((a, b) => a - b) : found;
   }
@@ -194,6 +193,9 @@ function put(slots: Uint32Array, entries: Numbers, hashes: Numbers, count: numbe
     slots[slot] = entries[i] as number;
   }
 }
+
+/** For the bytes of a name that is looked up. */
+const SCRATCH = Buffer.allocUnsafe(768);
 
 const BATCH = 1024;
 const FILTER_SIZE = 1 << 16;
