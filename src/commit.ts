@@ -3,8 +3,9 @@ import * as fs from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { setTimeout as passed } from 'node:timers/promises';
 import { PasswordFileError, systemCode } from './errors.js';
-import { isGone, newNonce, parseStageName, stageName } from './holder.js';
+import { newNonce, parseStageName, stageName } from './holder.js';
 import { type Step, Writer } from './protocol.js';
+import type { Watch } from './watch.js';
 
 /** How long writers wait for each other, in milliseconds. */
 export interface LockOptions {
@@ -205,50 +206,6 @@ function describe(held: string[]): string {
   if (holder === undefined)
     return `in its way is ${JSON.stringify(name)}, which no writer of this library made`;
   return `process ${holder.pid} (in pid namespace ${holder.realm.split('-').at(-1) || 'unknown'}) holds it`;
-}
-
-/** The stages that were seen, and since when they have shown no life. */
-export class Watch {
-  #seen = new Map<string, { mtime: bigint; since: number }>();
-  #looked = new Map<string, { mtime: bigint; since: number }>();
-  readonly #abandoned = new Set<string>();
-
-  /** A stage of ours that could not be removed; its process lives, its writer does not. */
-  abandon(stage: string): void {
-    this.#abandoned.add(stage);
-  }
-
-  /**
-   * Whether a stage's writer is gone for sure, or has shown no life for `stale` ms of our own monotonic clock, or for
-   * `patience` ms by what clock its file system goes.
-   */
-  isStale(folder: string, stage: string, stale: number, patience: number): boolean {
-    const holder = parseStageName(stage);
-    if (this.#abandoned.has(stage) || (holder !== undefined && isGone(holder))) return true;
-    const key = `${folder}/${stage}`;
-    const mtime = modified(key);
-    if (mtime === undefined) return false;
-    if (Date.now() - Number(mtime / 1_000_000n) > patience) return true;
-    const seen = this.#looked.get(key) ?? this.#seen.get(key);
-    const now = performance.now();
-    const entry = seen?.mtime === mtime ? seen : { mtime, since: now };
-    this.#looked.set(key, entry);
-    return now - entry.since >= stale;
-  }
-
-  /** Drops what has not been looked at since the last call. */
-  forgetOthers(): void {
-    this.#seen = this.#looked;
-    this.#looked = new Map();
-  }
-}
-
-function modified(path: string): bigint | undefined {
-  try {
-    return fs.lstatSync(path, { bigint: true }).mtimeNs;
-  } catch {
-    return undefined;
-  }
 }
 
 /** A folder that other writers may tidy as far as they may the one it stands in. */

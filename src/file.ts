@@ -9,7 +9,15 @@ import { verifyParsed } from './hash.js';
 import { assertPassword, assertUsername } from './names.js';
 import { type PasswordFileOptions, type Settings, settingsOf } from './options.js';
 import { Reloader } from './reloader.js';
-import { type ProgressOptions, type SetOutcome, setUsers, type WaitOptions } from './set-users.js';
+import {
+  gather,
+  ownCopy,
+  type PasswordEntry,
+  type ProgressOptions,
+  type SetOutcome,
+  setUsers,
+  type WaitOptions,
+} from './set-users.js';
 import { FileSite } from './site.js';
 import { inSlices, orAborted } from './slices.js';
 import { asString, type PasswordDraft, runUpdate } from './update.js';
@@ -78,7 +86,12 @@ export class PasswordFile {
     password: string | Uint8Array,
     options: WaitOptions = {},
   ): Promise<SetOutcome> {
-    const outcomes = await this.#set(new Map([[username, ownCopy(password)]]), { signal: options.signal });
+    const outcomes = await setUsers(
+      this.#site,
+      this.#settings,
+      new Map([[username, ownCopy(password)]]),
+      options,
+    );
     return outcomes.get(username) as SetOutcome;
   }
 
@@ -130,7 +143,8 @@ export class PasswordFile {
     options.signal?.throwIfAborted();
     const passwords = await orAborted(gather(entries, options.signal), options.signal);
     const counts = { added: 0, updated: 0, unchanged: 0 };
-    for (const outcome of (await this.#set(passwords, options)).values()) counts[outcome]++;
+    for (const outcome of (await setUsers(this.#site, this.#settings, passwords, options)).values())
+      counts[outcome]++;
     return counts;
   }
 
@@ -319,40 +333,8 @@ export class PasswordFile {
     await orAborted(this.#reloader.reloaded(), options.signal);
   }
 
-  async #set(
-    passwords: ReadonlyMap<string, string | Uint8Array>,
-    options: ProgressOptions,
-  ): Promise<Map<string, SetOutcome>> {
-    for (const [username, password] of passwords) {
-      assertUsername(username);
-      assertPassword(password, username);
-    }
-    return setUsers(this.#site, this.#settings, passwords, options);
-  }
-
   #view({ signal }: WaitOptions): Promise<Draft> | Draft {
     signal?.throwIfAborted();
     return this.#site.view();
   }
-}
-
-/** A user name and its password. */
-export type PasswordEntry = readonly [username: string, password: string | Uint8Array];
-
-/** Takes all entries in; of a name that comes twice the last password. */
-async function gather(
-  entries: Iterable<PasswordEntry> | AsyncIterable<PasswordEntry>,
-  signal: AbortSignal | undefined,
-): Promise<Map<string, string | Uint8Array>> {
-  const passwords = new Map<string, string | Uint8Array>();
-  for await (const [username, password] of entries) {
-    signal?.throwIfAborted();
-    passwords.set(username, ownCopy(password));
-  }
-  return passwords;
-}
-
-/** Callers may wipe or reuse their bytes before these have been hashed. */
-function ownCopy(password: string | Uint8Array): string | Uint8Array {
-  return password instanceof Uint8Array ? new Uint8Array(password) : password;
 }

@@ -17,7 +17,7 @@ export {
   type PasswordFileErrorCode,
   type PasswordFileErrorDetails,
 } from './errors.js';
-export { type PasswordEntry, PasswordFile } from './file.js';
+export { PasswordFile } from './file.js';
 export {
   type Argon2idHash,
   formatHash,
@@ -39,6 +39,6 @@ export type { FileHashOptions, PasswordFileOptions } from './options.js';
 export { type ReloadBrokerOptions, type ReloadTarget, reloadBroker } from './reload.js';
 export type { ReloadOptions } from './reloader.js';
 export type { CreateOptions } from './replace.js';
-export type { ProgressOptions, SetOutcome, WaitOptions } from './set-users.js';
+export type { PasswordEntry, ProgressOptions, SetOutcome, WaitOptions } from './set-users.js';
 export type { PasswordDraft } from './update.js';
 export type { UpgradeOptions } from './upgrade.js';

@@ -1,11 +1,12 @@
 /** Callers of one file in one process share a queue; all that wait join the next commit. */
-import { commit, type LockOptions, type Stage, type Watch } from './commit.js';
+import { commit, type LockOptions, type Stage } from './commit.js';
 import { Draft, edited } from './document.js';
 import { PasswordFileError } from './errors.js';
 import { NameIndex } from './lines.js';
 import { assertReplaceable, dress, fill, type ReplacePolicy, writeError } from './replace.js';
 import { inSlices } from './slices.js';
 import type { Snapshot } from './snapshot.js';
+import type { Watch } from './watch.js';
 
 /** How a file is written; edits that agree in it can share a commit. */
 export interface WritePolicy extends ReplacePolicy {

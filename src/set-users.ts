@@ -2,6 +2,7 @@
 import type { Draft } from './document.js';
 import { type ParsedHash, parseHash } from './format.js';
 import { verifyPassword } from './hash.js';
+import { assertPassword, assertUsername } from './names.js';
 import { hashFor, type Settings } from './options.js';
 import { inParallel } from './parallel.js';
 import { submit } from './queue.js';
@@ -22,6 +23,27 @@ export interface ProgressOptions extends WaitOptions {
   onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
+/** A user name and its password. */
+export type PasswordEntry = readonly [username: string, password: string | Uint8Array];
+
+/** Takes all entries in; of a name that comes twice the last password. */
+export async function gather(
+  entries: Iterable<PasswordEntry> | AsyncIterable<PasswordEntry>,
+  signal: AbortSignal | undefined,
+): Promise<Map<string, string | Uint8Array>> {
+  const passwords = new Map<string, string | Uint8Array>();
+  for await (const [username, password] of entries) {
+    signal?.throwIfAborted();
+    passwords.set(username, ownCopy(password));
+  }
+  return passwords;
+}
+
+/** Callers may wipe or reuse their bytes before these have been hashed. */
+export function ownCopy(password: string | Uint8Array): string | Uint8Array {
+  return password instanceof Uint8Array ? new Uint8Array(password) : password;
+}
+
 type Passwords = ReadonlyMap<string, string | Uint8Array>;
 
 /** Sets all of them or, should anything fail, none. */
@@ -31,6 +53,10 @@ export async function setUsers(
   passwords: Passwords,
   { signal, onProgress }: ProgressOptions,
 ): Promise<Map<string, SetOutcome>> {
+  for (const [username, password] of passwords) {
+    assertUsername(username);
+    assertPassword(password, username);
+  }
   signal?.throwIfAborted();
   const names = new Set(passwords.keys());
   const before = await site.view(names);

@@ -2,13 +2,13 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BrokerRelease } from './broker-hash.js';
 import { BrokerUsers } from './broker-users.js';
-import { Watch } from './commit.js';
 import { Draft } from './document.js';
 import { NameIndex } from './lines.js';
 import type { Settings } from './options.js';
 import { missing, type Site, type WritePolicy } from './queue.js';
 import { resolveTarget } from './replace.js';
 import { type Snapshot, takeSnapshot } from './snapshot.js';
+import { Watch } from './watch.js';
 
 export class FileSite implements Site {
   readonly policy: WritePolicy;
