@@ -1,6 +1,5 @@
 /** What changes the file: calls of the library, and what mosquitto_passwd says about them. */
 import { randomBytes } from 'node:crypto';
-import { setMaxListeners } from 'node:events';
 import { realpathSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import type { Command } from './cli-arguments.js';
@@ -194,8 +193,6 @@ function exists(path: string): boolean {
  */
 function interruption(): AbortSignal {
   const controller = new AbortController();
-  // Each user that is provisioned waits for it.
-  setMaxListeners(0, controller.signal);
   for (const [name, number] of [
     ['SIGHUP', 1],
     ['SIGINT', 2],

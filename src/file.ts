@@ -1,3 +1,4 @@
+import { orAborted } from './abort.js';
 import type { CheckReport } from './check.js';
 import { type BrokerUser, checkFile } from './check-file.js';
 import type { Credentials, CredentialsOptions } from './credentials.js';
@@ -19,7 +20,7 @@ import {
   type WaitOptions,
 } from './set-users.js';
 import { FileSite } from './site.js';
-import { inSlices, orAborted } from './slices.js';
+import { inSlices } from './slices.js';
 import { asString, type PasswordDraft, runUpdate } from './update.js';
 import { type UpgradeOptions, upgrade } from './upgrade.js';
 

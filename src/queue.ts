@@ -1,4 +1,5 @@
 /** Callers of one file in one process share a queue; all that wait join the next commit. */
+import { onAbort } from './abort.js';
 import { commit, type LockOptions, type Stage } from './commit.js';
 import { Draft, edited } from './document.js';
 import { PasswordFileError } from './errors.js';
@@ -46,6 +47,7 @@ class Waiting {
   /** Its caller has given up. */
   deserted = false;
   onDesert: (() => void) | undefined;
+  readonly #stopListening: (() => void) | undefined;
   readonly #resolve: (value: unknown) => void;
   readonly #reject: (error: unknown) => void;
 
@@ -57,7 +59,7 @@ class Waiting {
     this.policy = edit.site.policyKey;
     this.#resolve = resolve;
     this.#reject = reject;
-    edit.signal?.addEventListener('abort', this.#desert);
+    if (edit.signal !== undefined) this.#stopListening = onAbort(edit.signal, this.#desert);
   }
 
   /** A caller that gives up takes only its own edit out, and only as long as that is not being written. */
@@ -79,7 +81,7 @@ class Waiting {
   }
 
   #end(settle: () => void): void {
-    this.edit.signal?.removeEventListener('abort', this.#desert);
+    this.#stopListening?.();
     settle();
   }
 }

@@ -16,19 +16,3 @@ export async function inSlices<T>(work: Generator<unknown, T>): Promise<T> {
     sliceEnd = performance.now() + SLICE;
   }
 }
-
-/** Stops waiting, not what is waited for. */
-export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  signal.throwIfAborted();
-  let abort = (): void => {};
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(signal.reason);
-    signal.addEventListener('abort', abort);
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
-}

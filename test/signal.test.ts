@@ -160,6 +160,14 @@ describe('a signal', () => {
     expect(await identity()).toEqual(before);
   });
 
+  test('is listened to once, however many edits wait with it', async () => {
+    const { signal } = new AbortController();
+    const calls = Array.from({ length: 50 }, (_, n) => file.setHash(`user${n}`, HASH, { signal }));
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+    await Promise.all(calls);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  });
+
   test('that comes while the file is being written lets the edit stand', async () => {
     const controller = new AbortController();
     steps.before = name => {
