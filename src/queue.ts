@@ -175,6 +175,8 @@ class Batch {
   /** As the file's only writer: reads it, makes the edits, fills the stage. */
   async #write(stage: Stage): Promise<boolean> {
     const { target, site } = this;
+    // All have given up, which has ended the waiting: who has come since is for the next commit.
+    if (this.#edits.length === 0) return false;
     this.#join();
     const snapshot = await site.read(target, this.#names());
     assertReplaceable(target, snapshot?.stats);
