@@ -70,7 +70,7 @@ export function readBrokerHash(field: string, release: BrokerRelease): HashReadi
     iterations === undefined
       ? { algorithm: 'sha512', ...reading }
       : { algorithm: 'pbkdf2-sha512', iterations: atoi(iterations), ...reading };
-  return { hash, canonical: joinHash(hash) === field };
+  return { hash, canonical: joinHash(hash, hash.key) === field };
 }
 
 function readSaltAndKey(

@@ -1,5 +1,5 @@
 import type { BrokerRelease } from './broker-hash.js';
-import { LineReader } from './lines.js';
+import { isBlank, LineReader } from './lines.js';
 
 const NUL = 0;
 const LF = 10;
@@ -132,9 +132,4 @@ function indexOf(bytes: Buffer, byte: number, from: number, to: number): number 
   let at = from;
   while (at < to && bytes[at] !== byte) at++;
   return at;
-}
-
-/** C `isspace` in the C locale. */
-function isBlank(byte: number | undefined): boolean {
-  return byte === 32 || (byte !== undefined && byte >= 9 && byte <= 13);
 }

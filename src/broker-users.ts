@@ -12,6 +12,7 @@ const LF = 10;
 export class BrokerUsers {
   readonly index: NameIndex;
   readonly #release: BrokerRelease;
+  readonly #line: LineReader;
   #unusual: UnusualLines | 'nothing' | undefined;
   #doublings: number[] | undefined;
 
@@ -19,6 +20,7 @@ export class BrokerUsers {
   constructor(index: NameIndex, release: BrokerRelease) {
     this.index = index;
     this.#release = release;
+    this.#line = new LineReader(index.bytes);
   }
 
   /**
@@ -36,11 +38,12 @@ export class BrokerUsers {
   hashOf(name: string): LoadedHash | undefined {
     if (!canBeSent(name)) return undefined;
     const lines = this.#linesOf(name);
+    const [first] = lines;
+    if (first === undefined) return undefined;
+    if (lines.length === 1) return this.#read(first)?.hash;
     // 2.1.2 plugins/password-file/password_parse.c refuses a file with a name that stands twice.
-    if (this.#release === '2.1' && lines.length > 1) return undefined;
-    const readings = (lines.length > 1 ? searchOrder(lines, this.#allDoublings()) : lines).map(start =>
-      this.#read(start),
-    );
+    if (this.#release === '2.1') return undefined;
+    const readings = searchOrder(lines, this.#allDoublings()).map(start => this.#read(start));
     // Builds of 2.0 with different versions of OpenSSL may go by different lines.
     if (readings.some(reading => reading?.fault === 'depends')) return undefined;
     return readings.find(reading => reading?.hash !== undefined)?.hash;
@@ -48,7 +51,7 @@ export class BrokerUsers {
 
   /** @returns `undefined`: it is longer than the broker takes */
   #read(start: number): HashReading | undefined {
-    const line = new LineReader(this.index.bytes);
+    const line = this.#line;
     line.read(start);
     const usual = readUsualHash(line);
     if (usual?.salt.length === 12 || (usual !== undefined && this.#release === '2.1')) {

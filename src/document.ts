@@ -4,14 +4,12 @@ const LF = 10;
 const CR = 13;
 const COLON = 58;
 
-const NOT_EDITED = Symbol('not edited');
-
 /** Edits over a file's bytes, none of which they touch. */
 export class Draft {
   readonly index: NameIndex;
-  readonly #edits = new Map<string, string | undefined>();
-  #undo: Array<[name: string, before: string | undefined | typeof NOT_EDITED]> = [];
-
+  /** The new hash of each name that was edited; `null`: the name is to go. */
+  readonly #edits = new Map<string, string | null>();
+  #undo: Array<[name: string, before: string | null | undefined]> = [];
   readonly #reader: LineReader;
 
   constructor(index: NameIndex) {
@@ -20,21 +18,27 @@ export class Draft {
   }
 
   has(name: string): boolean {
-    return this.#edits.has(name) ? this.#edits.get(name) !== undefined : this.index.lines(name).length > 0;
+    const edit = this.#edits.get(name);
+    return edit === undefined ? this.index.lines(name).length > 0 : edit !== null;
   }
 
   get(name: string): string | undefined {
-    return this.#edits.has(name) ? this.#edits.get(name) : this.#lastLine(name)?.hash();
+    const edit = this.#edits.get(name);
+    return edit === undefined ? this.#lastLine(name)?.hash() : (edit ?? undefined);
   }
 
   /** What stands behind the `:` of a name that was not edited, as it stands there. */
-  rest(name: string): string | undefined {
-    return this.#edits.has(name) ? undefined : this.#lastLine(name)?.rest();
+  rest(name: string): Uint8Array | undefined {
+    return this.isEdited(name) ? undefined : this.#lastLine(name)?.rest();
+  }
+
+  isEdited(name: string): boolean {
+    return this.#edits.has(name);
   }
 
   /** Whether the name stands in more than one line, which a set mends. */
   isDoubled(name: string): boolean {
-    return !this.#edits.has(name) && this.index.lines(name).length > 1;
+    return !this.isEdited(name) && this.index.lines(name).length > 1;
   }
 
   set(name: string, hash: string): void {
@@ -43,7 +47,7 @@ export class Draft {
 
   delete(name: string): boolean {
     const present = this.has(name);
-    if (present) this.#edit(name, undefined);
+    if (present) this.#edit(name, null);
     return present;
   }
 
@@ -62,9 +66,9 @@ export class Draft {
       const name = line.name();
       if (name === undefined || name === '' || seen.has(name)) continue;
       seen.add(name);
-      if (!this.#edits.has(name) || this.#edits.get(name) !== undefined) yield name;
+      if (this.#edits.get(name) !== null) yield name;
     }
-    for (const [name, hash] of this.#edits) if (!seen.has(name) && hash !== undefined) yield name;
+    for (const [name, hash] of this.#edits) if (!seen.has(name) && hash !== null) yield name;
   }
 
   /** All names at once, gathered in steps. */
@@ -90,7 +94,7 @@ export class Draft {
   /** Undoes all edits since {@link begin}. */
   rollBack(): void {
     for (const [name, before] of this.#undo.reverse()) {
-      if (before === NOT_EDITED) this.#edits.delete(name);
+      if (before === undefined) this.#edits.delete(name);
       else this.#edits.set(name, before);
     }
     this.#undo = [];
@@ -103,8 +107,8 @@ export class Draft {
     return this.#reader;
   }
 
-  #edit(name: string, hash: string | undefined): void {
-    this.#undo.push([name, this.#edits.has(name) ? this.#edits.get(name) : NOT_EDITED]);
+  #edit(name: string, hash: string | null): void {
+    this.#undo.push([name, this.#edits.get(name)]);
     this.#edits.set(name, hash);
   }
 
@@ -122,11 +126,11 @@ export class Draft {
       const lines = this.index.lines(name);
       const first = lines[0];
       if (first === undefined) {
-        if (hash !== undefined) added.push(`${name}:${hash}`);
+        if (hash !== null) added.push(`${name}:${hash}`);
         continue;
       }
       reader.read(first);
-      if (hash === undefined) changes.push(removal(reader));
+      if (hash === null) changes.push(removal(reader));
       else if (lines.length > 1 || reader.hash() !== hash)
         changes.push(replacement(reader, `${name}:${hash}`));
       for (let i = 1; i < lines.length; i++) {
@@ -164,7 +168,8 @@ function removal(reader: LineReader): Change {
 /** The line's own ending stays. */
 function replacement(reader: LineReader, text: string): Change {
   const { bytes, start, end } = reader;
-  return { start, end: end < bytes.length && bytes[end - 1] === CR ? end - 1 : end, text };
+  const ending = end === bytes.length ? '' : bytes[end - 1] === CR ? '\r\n' : '\n';
+  return { start, end: Math.min(reader.next, bytes.length), text: text + ending };
 }
 
 /** New lines go to the end and end as the file's first line does. */

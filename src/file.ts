@@ -197,9 +197,9 @@ export class PasswordFile {
    */
   async verify(username: string, password: string | Uint8Array, options: WaitOptions = {}): Promise<boolean> {
     options.signal?.throwIfAborted();
-    const users = await this.#site.brokerUsers(this.#settings.broker);
-    const hash = users.hashOf(asString(username));
-    return hash !== undefined && verifyParsed(password, hash);
+    const snapshot = await this.#site.snapshot();
+    const hash = this.#site.brokerUsers(snapshot, this.#settings.broker).hashOf(asString(username));
+    return hash !== undefined && (await verifyParsed(password, hash));
   }
 
   /**

@@ -38,6 +38,9 @@ export interface Argon2idHash {
 /** A hash taken apart; `algorithm` tells which of the three it is. */
 export type ParsedHash = Pbkdf2Hash | Sha512Hash | Argon2idHash;
 
+/** All that a key is computed from, but the password. */
+export type KeyParams = Omit<Pbkdf2Hash, 'key'> | Omit<Sha512Hash, 'key'> | Omit<Argon2idHash, 'key'>;
+
 /** The key of every hash, in bytes. */
 export const KEY_BYTES = 64;
 /** `$7$` iterations: what fits a C `int`. */
@@ -91,24 +94,22 @@ export function parseHash(hash: string): ParsedHash {
  * ```
  */
 export function formatHash(parsed: ParsedHash): string {
-  const hash = joinHash(parsed);
+  const hash = joinHash(parsed, parsed.key);
   parseHash(hash);
   return hash;
 }
 
 /** {@link formatHash} for parts that are known to be right. */
-export function joinHash(parsed: ParsedHash): string {
-  const salt = base64(parsed.salt, 'salt');
-  const key = base64(parsed.key, 'key');
-  switch (parsed.algorithm) {
+export function joinHash(params: KeyParams, key: Uint8Array): string {
+  const fields = `${base64(params.salt, 'salt')}$${base64(key, 'key')}`;
+  switch (params.algorithm) {
     case 'pbkdf2-sha512':
-      return `$7$${parsed.iterations}$${salt}$${key}`;
+      return `$7$${params.iterations}$${fields}`;
     case 'sha512':
-      return `$6$${salt}$${key}`;
+      return `$6$${fields}`;
     case 'argon2id': {
-      const { memory, passes, parallelism } = parsed;
-      const unpadded = `${salt}$${key}`.replaceAll('=', '');
-      return `$argon2id$v=19$m=${memory},t=${passes},p=${parallelism}$${unpadded}`;
+      const { memory, passes, parallelism } = params;
+      return `$argon2id$v=19$m=${memory},t=${passes},p=${parallelism}$${fields.replaceAll('=', '')}`;
     }
     default:
       throw invalid('has none of the algorithms pbkdf2-sha512, sha512 and argon2id');
@@ -177,7 +178,8 @@ function parseBase64(text: string, what: string, padded: boolean): Uint8Array {
 
 function base64(bytes: Uint8Array, what: string): string {
   if (!(bytes instanceof Uint8Array)) throw invalid(`has a ${what} that is not a Uint8Array`);
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
+  const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  return buffer.toString('base64');
 }
 
 function invalid(problem: string): PasswordFileError {

@@ -4,11 +4,10 @@ import {
   type Argon2idHash,
   joinHash,
   KEY_BYTES,
+  type KeyParams,
   MAX_ITERATIONS,
   type ParsedHash,
-  type Pbkdf2Hash,
   parseHash,
-  type Sha512Hash,
 } from './format.js';
 import { assertPassword, comparedPassword } from './names.js';
 
@@ -36,8 +35,9 @@ export interface HashOptions {
  * ```
  */
 export async function hashPassword(password: string | Uint8Array, options?: HashOptions): Promise<string> {
-  const recipe = prepare(password, options);
-  return joinHash({ ...recipe.params, key: await deriveKey(recipe.password, recipe.params) });
+  assertPassword(password);
+  const params = newKeyParams(options);
+  return joinHash(params, await deriveKey(password, params));
 }
 
 /**
@@ -52,8 +52,9 @@ export async function hashPassword(password: string | Uint8Array, options?: Hash
  * ```
  */
 export function hashPasswordSync(password: string | Uint8Array, options?: HashOptions): string {
-  const recipe = prepare(password, options);
-  return joinHash({ ...recipe.params, key: deriveKeySync(recipe.password, recipe.params) });
+  assertPassword(password);
+  const params = newKeyParams(options);
+  return joinHash(params, deriveKeySync(password, params));
 }
 
 /**
@@ -76,9 +77,8 @@ export async function verifyPassword(password: string | Uint8Array, hash: string
 
 /** {@link verifyPassword} for a hash that has been taken apart, by whatever rules. */
 export async function verifyParsed(password: string | Uint8Array, hash: ParsedHash): Promise<boolean> {
-  const { key, ...params } = hash;
   const compared = comparedPassword(password);
-  return compared !== undefined && crypto.timingSafeEqual(key, await deriveKey(compared, params));
+  return compared !== undefined && crypto.timingSafeEqual(hash.key, await deriveKey(compared, hash));
 }
 
 /**
@@ -93,25 +93,15 @@ export async function verifyParsed(password: string | Uint8Array, hash: ParsedHa
  * ```
  */
 export function verifyPasswordSync(password: string | Uint8Array, hash: string): boolean {
-  const { key, ...params } = parseHash(hash);
+  const parsed = parseHash(hash);
   const compared = comparedPassword(password);
-  return compared !== undefined && crypto.timingSafeEqual(key, deriveKeySync(compared, params));
+  return compared !== undefined && crypto.timingSafeEqual(parsed.key, deriveKeySync(compared, parsed));
 }
 
-type KeyParams = Omit<Pbkdf2Hash, 'key'> | Omit<Sha512Hash, 'key'> | Omit<Argon2idHash, 'key'>;
 type NewKeyParams = Exclude<KeyParams, { algorithm: 'argon2id' }>;
 
-function prepare(
-  password: string | Uint8Array,
-  options: HashOptions = {},
-): { password: Uint8Array; params: NewKeyParams } {
-  assertPassword(password);
-  const bytes = typeof password === 'string' ? Buffer.from(password) : password;
-  return { password: bytes, params: newKeyParams(options) };
-}
-
 /** Checks the options and draws the salt. */
-function newKeyParams(options: HashOptions): NewKeyParams {
+function newKeyParams(options: HashOptions = {}): NewKeyParams {
   const { algorithm = 'pbkdf2-sha512', iterations = 101, salt = newSalt(12) } = options;
   if (!(salt instanceof Uint8Array) || (salt.length !== 12 && salt.length !== 64)) {
     throw new PasswordFileError('ERR_INVALID_ARGUMENT', 'The salt must be a Uint8Array of 12 or 64 bytes.');
@@ -135,17 +125,20 @@ function newKeyParams(options: HashOptions): NewKeyParams {
   throw new PasswordFileError('ERR_INVALID_ARGUMENT', "The algorithm must be 'pbkdf2-sha512' or 'sha512'.");
 }
 
-let randomness = new Uint8Array(0);
+let randomness = Buffer.alloc(0);
+let drawn = 0;
 
 /** Random bytes, drawn many at a time: one call of the generator for each salt takes a tenth of the time of the hash. */
 export function newSalt(bytes: 12 | 64): Uint8Array {
-  if (randomness.length < bytes) randomness = crypto.randomBytes(4096);
-  const salt = randomness.subarray(0, bytes);
-  randomness = randomness.subarray(bytes);
-  return salt;
+  if (drawn + bytes > randomness.length) {
+    randomness = crypto.randomBytes(4096);
+    drawn = 0;
+  }
+  drawn += bytes;
+  return randomness.subarray(drawn - bytes, drawn);
 }
 
-function deriveKey(password: Uint8Array, params: KeyParams): Promise<Uint8Array> | Uint8Array {
+function deriveKey(password: string | Uint8Array, params: KeyParams): Promise<Uint8Array> | Uint8Array {
   if (params.algorithm === 'sha512') return sha512(password, params.salt);
   return new Promise((resolve, reject) => {
     const settle = (error: Error | null, key: Uint8Array) => (error ? reject(error) : resolve(key));
@@ -154,19 +147,19 @@ function deriveKey(password: Uint8Array, params: KeyParams): Promise<Uint8Array>
   });
 }
 
-function deriveKeySync(password: Uint8Array, params: KeyParams): Uint8Array {
+function deriveKeySync(password: string | Uint8Array, params: KeyParams): Uint8Array {
   if (params.algorithm === 'sha512') return sha512(password, params.salt);
   if (params.algorithm === 'argon2id')
     return argon2().argon2Sync('argon2id', argon2Options(password, params));
   return crypto.pbkdf2Sync(password, params.salt, params.iterations, KEY_BYTES, 'sha512');
 }
 
-function sha512(password: Uint8Array, salt: Uint8Array): Uint8Array {
+function sha512(password: string | Uint8Array, salt: Uint8Array): Uint8Array {
   return crypto.createHash('sha512').update(password).update(salt).digest();
 }
 
 interface Argon2Options {
-  message: Uint8Array;
+  message: string | Uint8Array;
   nonce: Uint8Array;
   memory: number;
   passes: number;
@@ -193,7 +186,7 @@ function argon2(): Argon2Crypto {
   );
 }
 
-function argon2Options(message: Uint8Array, params: Omit<Argon2idHash, 'key'>): Argon2Options {
+function argon2Options(message: string | Uint8Array, params: Omit<Argon2idHash, 'key'>): Argon2Options {
   const { memory, passes, parallelism, salt } = params;
   return { message, nonce: salt, memory, passes, parallelism, tagLength: KEY_BYTES };
 }

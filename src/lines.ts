@@ -82,15 +82,16 @@ export class LineReader {
     return bytes.toString('latin1', from, to);
   }
 
-  /** All that stands behind the name's `:`, each byte a character; `undefined`: a `:` stands before the name. */
-  rest(): string | undefined {
-    if (this.bytes[this.start] === COLON) return undefined;
-    return this.bytes.toString('latin1', this.#fieldEnd + 1, this.end);
+  /** All that stands behind the name's `:`; `undefined`: a `:` stands before the name. */
+  rest(): Buffer | undefined {
+    return this.bytes[this.start] === COLON
+      ? undefined
+      : this.bytes.subarray(this.#fieldEnd + 1, Math.max(this.#fieldEnd + 1, this.end));
   }
 }
 
 /** C `isspace` in the C locale. */
-function isBlank(byte: number | undefined): boolean {
+export function isBlank(byte: number | undefined): boolean {
   return byte === 32 || (byte !== undefined && byte >= 9 && byte <= 13);
 }
 
@@ -142,8 +143,8 @@ export class NameIndex {
   lines(name: string): number[] {
     const found: number[] = [];
     if (this.#used === 0) return found;
-    const utf8 = name.length * 3 > SCRATCH.length ? Buffer.from(name) : SCRATCH;
-    const length = utf8 === SCRATCH ? SCRATCH.write(name) : utf8.length;
+    const utf8 = isShortAscii(name) ? SCRATCH : Buffer.from(name);
+    const length = utf8 === SCRATCH ? name.length : utf8.length;
     const mask = this.#slots.length - 1;
     for (let slot = hashBytes(utf8, 0, length) & mask; this.#slots[slot] !== 0; slot = (slot + 1) & mask) {
       const start = (this.#slots[slot] as number) - 1;
@@ -195,7 +196,18 @@ function put(slots: Uint32Array, entries: Numbers, hashes: Numbers, count: numbe
 }
 
 /** For the bytes of a name that is looked up. */
-const SCRATCH = Buffer.allocUnsafe(768);
+const SCRATCH = new Uint8Array(256);
+
+/** Whether a name is one of those that fit SCRATCH, where it then stands. Nearly all are, and this is the fastest way. */
+function isShortAscii(name: string): boolean {
+  if (name.length > SCRATCH.length) return false;
+  for (let i = 0; i < name.length; i++) {
+    const code = name.charCodeAt(i);
+    if (code > 127) return false;
+    SCRATCH[i] = code;
+  }
+  return true;
+}
 
 const BATCH = 1024;
 const FILTER_SIZE = 1 << 16;

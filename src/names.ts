@@ -151,13 +151,13 @@ function passwordProblem(password: unknown): string | undefined {
 }
 
 /** What a client's password comes down to in the broker's comparison; `undefined`: nobody gets in with it. */
-export function comparedPassword(password: string | Uint8Array): Uint8Array | undefined {
+export function comparedPassword(password: string | Uint8Array): string | Uint8Array | undefined {
   if (typeof password !== 'string' && !(password instanceof Uint8Array)) assertPassword(password);
   if (typeof password === 'string' && !password.isWellFormed()) return undefined;
-  const bytes = typeof password === 'string' ? Buffer.from(password) : password;
-  const nul = bytes.indexOf(0);
-  const compared = nul < 0 ? bytes : bytes.subarray(0, nul);
-  return compared.length === 0 || bytes.length > MAX_BYTES ? undefined : compared;
+  if (Buffer.byteLength(password) > MAX_BYTES) return undefined;
+  const nul = typeof password === 'string' ? password.indexOf('\0') : password.indexOf(0);
+  const compared = nul < 0 ? password : password.slice(0, nul);
+  return compared.length === 0 ? undefined : compared;
 }
 
 function typeName(value: unknown): string {

@@ -12,10 +12,13 @@ const HYPHEN = 65;
 const INVALID = 66;
 const EQUALS = 61;
 
-/** The value of each character: a sextet (0 for `=`), or what kind of other character it is. */
-const VALUES = new Uint8Array(256).fill(INVALID);
+/** The six bits of each character of base64; over 63: it is none. */
+export const SEXTETS = new Uint8Array(256).fill(INVALID);
 for (const [value, char] of [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'].entries())
-  VALUES[char.charCodeAt(0)] = value;
+  SEXTETS[char.charCodeAt(0)] = value;
+
+/** The value of each character: a sextet (0 for `=`), or what kind of other character it is. */
+const VALUES = SEXTETS.slice();
 for (const char of ' \t\r\n') VALUES[char.charCodeAt(0)] = BLANK;
 VALUES[EQUALS] = 0;
 VALUES['-'.charCodeAt(0)] = HYPHEN;

@@ -86,8 +86,8 @@ export function settingsOf(path: string | URL, options: PasswordFileOptions): Se
 
 /** Hashes a password as the file's options say. */
 export function hashFor({ hash }: Settings, password: string | Uint8Array): Promise<string> {
-  const { saltBytes, ...options } = hash;
-  return hashPassword(password, { ...options, salt: newSalt(saltBytes) });
+  const { algorithm, iterations, saltBytes } = hash;
+  return hashPassword(password, { algorithm, iterations, salt: newSalt(saltBytes) });
 }
 
 function pathOf(path: string | URL): string {

@@ -3,23 +3,28 @@ const IN_FLIGHT = 256;
 
 /** Calls `run` for each item, some at once; the first failure or abort ends it. */
 export async function inParallel<T>(
-  items: Iterable<T> & ({ length: number } | { size: number }),
+  items: Iterable<T>,
   run: (item: T) => Promise<void>,
   signal?: AbortSignal | undefined,
 ): Promise<void> {
   const iterator = items[Symbol.iterator]();
-  const count = 'length' in items ? items.length : items.size;
   let failed = false;
-  const lane = async (): Promise<void> => {
-    for (let item = iterator.next(); !item.done && !failed; item = iterator.next()) {
+  const lane = async (item: IteratorResult<T>): Promise<void> => {
+    for (let next = item; !next.done && !failed; next = iterator.next()) {
       try {
         signal?.throwIfAborted();
-        await run(item.value);
+        await run(next.value);
       } catch (error) {
         failed = true;
         throw error;
       }
     }
   };
-  await Promise.all(Array.from({ length: Math.min(IN_FLIGHT, count) }, lane));
+  const lanes: Array<Promise<void>> = [];
+  while (lanes.length < IN_FLIGHT) {
+    const first = iterator.next();
+    if (first.done) break;
+    lanes.push(lane(first));
+  }
+  await Promise.all(lanes);
 }

@@ -46,9 +46,9 @@ export class FileSite implements Site {
     return this.#look(undefined);
   }
 
-  /** Whom a broker of this release would let in. */
-  async brokerUsers(release: BrokerRelease): Promise<BrokerUsers> {
-    const index = this.#indexOf(await this.#look(undefined));
+  /** Whom a broker of this release would let in by what the file holds. */
+  brokerUsers(snapshot: Snapshot | undefined, release: BrokerRelease): BrokerUsers {
+    const index = this.#indexOf(snapshot);
     if (this.#users?.index !== index) this.#users = new BrokerUsers(index, release);
     return this.#users;
   }

@@ -3,6 +3,7 @@ import { type BrokerRelease, looksLikeHash, readBrokerHash } from './broker-hash
 import type { Draft } from './document.js';
 import type { Finding } from './errors.js';
 import { type FindingKind, finding, shownName } from './findings.js';
+import { isBlank, LineReader } from './lines.js';
 import { MAX_BYTES } from './names.js';
 import { hashFor, type Settings } from './options.js';
 import { inParallel } from './parallel.js';
@@ -17,10 +18,11 @@ export interface UpgradeOptions extends ProgressOptions {
   onSkipped?: ((finding: Finding) => void) | undefined;
 }
 
-interface PlainLine {
-  name: string;
-  /** What stands behind the first `:`, as it stands there, each byte a character. */
-  rest: string;
+/** What there is to upgrade. */
+interface Sorted {
+  /** Where the lines with a password in plain text start. */
+  plain: number[];
+  skipped: Finding[];
 }
 
 /** Upgrades in one commit; in another one what somebody changed meanwhile. */
@@ -33,8 +35,9 @@ export async function upgrade(
   const upgraded: string[] = [];
   for (;;) {
     signal?.throwIfAborted();
-    const { plain, skipped } = await inSlices(sortLines(await site.view(), settings.broker));
-    const done = plain.length === 0 ? [] : await commitHashes(site, settings, plain, options);
+    const view = await site.view();
+    const { plain, skipped } = await inSlices(sortLines(view, settings.broker));
+    const done = plain.length === 0 ? [] : await commitHashes(site, settings, view, plain, options);
     upgraded.push(...done);
     if (done.length < plain.length) continue;
     for (const finding of skipped) onSkipped?.(finding);
@@ -45,26 +48,33 @@ export async function upgrade(
 async function commitHashes(
   site: FileSite,
   settings: Settings,
-  plain: readonly PlainLine[],
+  view: Draft,
+  plain: readonly number[],
   { signal, onProgress }: UpgradeOptions,
 ): Promise<string[]> {
-  const hashes = new Map<string, string>();
-  const hash = async ({ name, rest }: PlainLine): Promise<void> => {
-    hashes.set(name, await hashFor(settings, Buffer.from(trimmed(rest), 'latin1')));
-    onProgress?.(hashes.size, plain.length);
+  const line = new LineReader(view.index.bytes);
+  const hashes: string[] = [];
+  let done = 0;
+  const hash = async ([i, start]: [number, number]): Promise<void> => {
+    line.read(start);
+    hashes[i] = await hashFor(settings, trimmed(line.rest() as Buffer));
+    onProgress?.(++done, plain.length);
   };
-  await inParallel(plain, hash, signal);
+  await inParallel(plain.entries(), hash, signal);
   return submit(site.target, {
     site,
-    names: new Set(hashes.keys()),
+    names: undefined,
     signal,
     *apply(draft) {
+      const isSameFile = line.bytes.equals(draft.index.bytes);
       const names: string[] = [];
-      for (const { name, rest } of plain) {
+      for (const [i, start] of plain.entries()) {
         yield;
-        const made = hashes.get(name);
-        if (made === undefined || draft.rest(name) !== rest) continue;
-        draft.set(name, made);
+        line.read(start);
+        const name = line.name() as string;
+        const isAsSeen = isSameFile ? !draft.isEdited(name) : areEqual(draft.rest(name), line.rest());
+        if (!isAsSeen) continue;
+        draft.set(name, hashes[i] as string);
         names.push(name);
       }
       return names;
@@ -72,12 +82,13 @@ async function commitHashes(
   });
 }
 
+function areEqual(one: Uint8Array | undefined, other: Uint8Array | undefined): boolean {
+  return one !== undefined && other !== undefined && Buffer.compare(one, other) === 0;
+}
+
 /** Finds the lines to hash, and those that neither are hashed nor can be. */
-function* sortLines(
-  view: Draft,
-  broker: BrokerRelease,
-): Generator<void, { plain: PlainLine[]; skipped: Finding[] }> {
-  const plain: PlainLine[] = [];
+function* sortLines(view: Draft, broker: BrokerRelease): Generator<void, Sorted> {
+  const plain: number[] = [];
   const skipped: Finding[] = [];
   let number = 0;
   for (const line of view.lines()) {
@@ -86,11 +97,9 @@ function* sortLines(
     if (line.nameStart < 0) continue;
     const hash = line.hash();
     if (isReadable(hash)) continue;
-    const name = line.name();
-    const rest = line.rest();
-    const obstacle = obstacleTo(view, name, hash, rest, broker);
-    if (obstacle !== undefined) skipped.push(finding(obstacle, broker, number, shownName(line)));
-    else if (name !== undefined && rest !== undefined) plain.push({ name, rest });
+    const obstacle = obstacleTo(view, line, hash, broker);
+    if (obstacle === undefined) plain.push(line.start);
+    else skipped.push(finding(obstacle, broker, number, shownName(line)));
   }
   return { plain, skipped };
 }
@@ -104,14 +113,15 @@ function isReadable(hash: string): boolean {
 /** Why a line cannot be upgraded; `undefined`: it can. */
 function obstacleTo(
   view: Draft,
-  name: string | undefined,
+  line: LineReader,
   hash: string,
-  rest: string | undefined,
   broker: BrokerRelease,
 ): FindingKind | undefined {
+  const name = line.name();
+  const rest = line.rest();
   if (name === undefined) return 'UNSENDABLE_NAME';
   if (name === '' || rest === undefined) return 'EMPTY_NAME';
-  const password = trimmed(rest);
+  const password = trimmed(rest).toString('latin1');
   if (password === '') return 'missing';
   if (looksLikeHash(hash) || looksLikeHash(password)) return readBrokerHash(hash, broker).fault ?? 'fields';
   if (view.isDoubled(name)) return 'DOUBLED_NAME';
@@ -120,6 +130,9 @@ function obstacleTo(
 }
 
 /** mosquitto_passwd trims blanks too (C `isspace`). */
-function trimmed(rest: string): string {
-  return rest.replace(/^[\t-\r ]+/, '').replace(/[\t-\r ]+$/, '');
+function trimmed(rest: Buffer): Buffer {
+  let [from, to] = [0, rest.length];
+  while (from < to && isBlank(rest[from])) from++;
+  while (to > from && isBlank(rest[to - 1])) to--;
+  return rest.subarray(from, to);
 }

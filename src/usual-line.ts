@@ -1,5 +1,6 @@
-import type { Pbkdf2Hash } from './format.js';
+import { KEY_BYTES, type Pbkdf2Hash } from './format.js';
 import type { LineReader } from './lines.js';
+import { SEXTETS } from './openssl-base64.js';
 
 const SPACE = 32;
 const HASH = 35;
@@ -15,11 +16,6 @@ const DELETE = 127;
 const MAX_NAME = 65_535;
 const BASE64_OF_12_BYTES = 16;
 const BASE64_OF_64_BYTES = 88;
-
-/** 1: a character of base64; 2: one that can stand before `==`, its last four bits being zero. */
-const BASE64 = new Uint8Array(256);
-for (const char of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/')
-  BASE64[char.charCodeAt(0)] = 'AQgw'.includes(char) ? 2 : 1;
 
 /**
  * Whether there is nothing to tell of a line: a name of printable ASCII without `+` and `#`, and right behind it, up to
@@ -46,10 +42,30 @@ export function readUsualHash({ bytes, nameEnd, end: to }: LineReader): Pbkdf2Ha
   const saltStart = keyStart - 1 - (saltBytes === 12 ? BASE64_OF_12_BYTES : BASE64_OF_64_BYTES);
   return {
     algorithm: 'pbkdf2-sha512',
-    iterations: Number(bytes.toString('latin1', from + 3, saltStart - 1)),
-    salt: Buffer.from(bytes.toString('latin1', saltStart, keyStart - 1), 'base64'),
-    key: Buffer.from(bytes.toString('latin1', keyStart, to), 'base64'),
+    iterations: readNumber(bytes, from + 3, saltStart - 1),
+    salt: decoded(bytes, saltStart, saltBytes),
+    key: decoded(bytes, keyStart, KEY_BYTES),
   };
+}
+
+function readNumber(bytes: Uint8Array, from: number, to: number): number {
+  let number = 0;
+  for (let i = from; i < to; i++) number = number * 10 + (bytes[i] as number) - DIGIT_0;
+  return number;
+}
+
+/** So many bytes out of base64 that is in its usual form. */
+function decoded(bytes: Uint8Array, from: number, length: number): Uint8Array {
+  const out = Buffer.allocUnsafe(length);
+  const sextet = (at: number) => SEXTETS[bytes[at] as number] as number;
+  for (let i = 0, at = from; i < length; i += 3, at += 4) {
+    const bits = (sextet(at) << 18) | (sextet(at + 1) << 12) | (sextet(at + 2) << 6) | sextet(at + 3);
+    out[i] = bits >> 16;
+    if (i + 1 === length) break;
+    out[i + 1] = bits >> 8;
+    out[i + 2] = bits;
+  }
+  return out;
 }
 
 /** The length in bytes of the salt of a `$7$` hash in its usual form; 0: it is not in that form. */
@@ -71,10 +87,11 @@ export function usualSalt(bytes: Uint8Array, from: number, to: number): number {
 function isBase64Of64Bytes(bytes: Uint8Array, from: number): boolean {
   const padding = from + BASE64_OF_64_BYTES - 2;
   if (bytes[padding] !== EQUALS || bytes[padding + 1] !== EQUALS) return false;
-  return BASE64[bytes[padding - 1] as number] === 2 && isBase64(bytes, from, padding);
+  // What stands before `==` has four bits that are not used.
+  return ((SEXTETS[bytes[padding - 1] as number] as number) & 15) === 0 && isBase64(bytes, from, padding);
 }
 
 function isBase64(bytes: Uint8Array, from: number, to: number): boolean {
-  for (let i = from; i < to; i++) if (BASE64[bytes[i] as number] === 0) return false;
+  for (let i = from; i < to; i++) if ((SEXTETS[bytes[i] as number] as number) > 63) return false;
   return true;
 }
