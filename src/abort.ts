@@ -1,4 +1,4 @@
-/** Giving up waiting. */
+/** Waiting, and giving it up. */
 
 /** What waits with a signal, and the one listener that tells it. */
 interface Waiters {
@@ -45,5 +45,18 @@ export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | un
     return await Promise.race([promise, aborted]);
   } finally {
     stopListening();
+  }
+}
+
+/** Waits so many milliseconds. */
+export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const passed = new Promise<void>(resolve => {
+    timer = setTimeout(resolve, ms);
+  });
+  try {
+    await orAborted(passed, signal);
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -1,7 +1,7 @@
 /** The steps of protocol.ts taken on a real disk. */
 import * as fs from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { setTimeout as passed } from 'node:timers/promises';
+import { pause } from './abort.js';
 import { PasswordFileError, systemCode } from './errors.js';
 import { newNonce, parseStageName, stageName } from './holder.js';
 import { type Step, Writer } from './protocol.js';
@@ -182,11 +182,7 @@ class Run {
     const { signal } = this.request;
     if (performance.now() > this.#deadline) throw this.timedOut(describe(held));
     const most = Math.min(50, 2 ** ++this.#pauses);
-    try {
-      await passed(most * (0.25 + 0.75 * Math.random()), undefined, { signal });
-    } catch {
-      throw signal?.reason;
-    }
+    await pause(most * (0.25 + 0.75 * Math.random()), signal);
   }
 
   timedOut(holder: string): PasswordFileError {

@@ -16,8 +16,8 @@ import type { LineReader } from './lines.js';
  * | `ODD_HASH` `WEAK_HASH` `SLOW_HASH` `PATTERN_ACL_NAME` `HASH_SIGN_NAME` `COMMENTED_OUT` `NO_COLON` `EXTRA_COLON` `FURTHER_FIELD` `BLANKS` `CR_LF` (once) `BYTE_ORDER_MARK` `NO_FINAL_NEWLINE` | warning | warning |
  */
 
-/** One kind of finding, as a broker of one release is concerned. */
-interface Kind {
+/** A finding as a broker of one release is concerned. */
+interface Verdict {
   code: string;
   severity: Finding['severity'];
   message: string;
@@ -25,7 +25,7 @@ interface Kind {
   isRefused: boolean;
 }
 
-type Kinds = Record<BrokerRelease, Kind>;
+type Kind = (release: BrokerRelease) => Verdict;
 
 /** Over these Mosquitto 2.1 refuses the file, while 2.0 goes on without the user. */
 function refused(
@@ -33,39 +33,36 @@ function refused(
   problem: string,
   remedy: string,
   on20 = 'Mosquitto 2.0 drops this user',
-): Kinds {
-  const severity = on20.startsWith('Mosquitto 2.0 drops') ? 'error' : 'warning';
-  return {
-    '2.0': {
-      code,
-      severity,
-      message: `${problem} ${on20}, 2.1 refuses the whole file. ${remedy}`,
-      isRefused: false,
-    },
-    '2.1': {
-      code,
-      severity: 'error',
-      message:
-        `${problem} Mosquitto 2.1 refuses the whole file over that: it does not start, and a running one ` +
-        `exits when it is told to reload. ${remedy}`,
-      isRefused: true,
-    },
-  };
+): Kind {
+  return release =>
+    release === '2.0'
+      ? {
+          code,
+          severity: on20.startsWith('Mosquitto 2.0 drops') ? 'error' : 'warning',
+          message: `${problem} ${on20}, 2.1 refuses the whole file. ${remedy}`,
+          isRefused: false,
+        }
+      : {
+          code,
+          severity: 'error',
+          message:
+            `${problem} Mosquitto 2.1 refuses the whole file over that: it does not start, and a running one ` +
+            `exits when it is told to reload. ${remedy}`,
+          isRefused: true,
+        };
 }
 
-function error(code: string, message: string): Kinds {
-  const kind: Kind = { code, severity: 'error', message, isRefused: false };
-  return { '2.0': kind, '2.1': kind };
+function error(code: string, message: string): Kind {
+  return () => ({ code, severity: 'error', message, isRefused: false });
 }
 
-function warning(code: string, message: string): Kinds {
-  const kind: Kind = { code, severity: 'warning', message, isRefused: false };
-  return { '2.0': kind, '2.1': kind };
+function warning(code: string, message: string): Kind {
+  return () => ({ code, severity: 'warning', message, isRefused: false });
 }
 
 const NEW_PASSWORD = 'Set the password of this user anew.';
 
-const FAULTS: Record<HashFault | 'colon-in-name', Kinds> = {
+const FAULTS: Record<HashFault | 'colon-in-name', Kind> = {
   missing: refused(
     'MISSING_HASH',
     'No hash stands behind the user name.',
@@ -139,19 +136,13 @@ const LINES = {
     'NUL_BYTE',
     'There is a NUL byte in this line. Mosquitto 2.1 drops the line; 2.0 loses it and all that follow. Remove the NUL byte.',
   ),
-  NUL_IN_COMMENT: {
-    ...error(
-      'NUL_BYTE',
-      'There is a NUL byte in this comment. Mosquitto 2.0 loses all lines that follow. Remove it.',
-    ),
-    '2.1': {
-      code: 'NUL_BYTE',
-      severity: 'warning',
-      message:
-        'There is a NUL byte in this comment, over which Mosquitto 2.0 loses all lines that follow. Remove it.',
-      isRefused: false,
-    } satisfies Kind as Kind,
-  },
+  NUL_IN_COMMENT: ((release: BrokerRelease) => ({
+    code: 'NUL_BYTE',
+    severity: release === '2.0' ? 'error' : 'warning',
+    message:
+      'There is a NUL byte in this comment, over which Mosquitto 2.0 loses all lines that follow. Remove it.',
+    isRefused: false,
+  })) satisfies Kind,
   LOST_LAST_LINE: error(
     'LOST_LAST_LINE',
     'The broker does not see this line: it has no line feed at its end, and just as many bytes as the buffer of the ' +
@@ -243,7 +234,7 @@ export type FindingKind = keyof typeof KINDS;
 
 /** Whether a broker of this release refuses the whole file over such a finding. */
 export function isRefused(kind: FindingKind, release: BrokerRelease): boolean {
-  return KINDS[kind][release].isRefused;
+  return KINDS[kind](release).isRefused;
 }
 
 /** A finding in words. */
@@ -253,7 +244,7 @@ export function finding(
   line: number,
   username: string | undefined,
 ): Finding {
-  const { code, severity, message } = KINDS[kind][release];
+  const { code, severity, message } = KINDS[kind](release);
   return username === undefined
     ? { line, severity, code, message }
     : { line, severity, code, message, username };

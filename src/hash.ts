@@ -125,7 +125,7 @@ function newKeyParams(options: HashOptions = {}): NewKeyParams {
   throw new PasswordFileError('ERR_INVALID_ARGUMENT', "The algorithm must be 'pbkdf2-sha512' or 'sha512'.");
 }
 
-let randomness = Buffer.alloc(0);
+let randomness = new Uint8Array(0);
 let drawn = 0;
 
 /** Random bytes, drawn many at a time: one call of the generator for each salt takes a tenth of the time of the hash. */

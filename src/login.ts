@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { constants } from 'node:os';
-import { setTimeout as pause } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
+import { pause } from './abort.js';
 import { PasswordFileError, type PasswordFileErrorCode, systemCode } from './errors.js';
 import { connectPacket, DISCONNECT, readConnack } from './mqtt.js';
 import { assertPassword, assertUsername } from './names.js';
@@ -93,7 +92,7 @@ export async function confirmLogin(options: LoginOptions): Promise<void> {
     if (last === undefined || isNews(outcome, last)) last = outcome;
     if (isFinal(outcome) || left() < FIRST_PAUSE) throw loginError(last, options);
     // Less towards the end, so that the last attempt comes close to it.
-    await pause(Math.min(wait, left() / 2), undefined, { signal }).catch(() => signal?.throwIfAborted());
+    await pause(Math.min(wait, left() / 2), signal);
   }
 }
 
@@ -133,7 +132,7 @@ function isFinal(outcome: Outcome): boolean {
 
 /** An error of the system, not one of TLS or a certificate. EPROTO is how some errors of OpenSSL come. */
 function isNetworkError({ code = '', syscall }: NodeJS.ErrnoException): boolean {
-  return syscall === 'getaddrinfo' || (code in constants.errno && code !== 'EPROTO');
+  return syscall === 'getaddrinfo' || (/^E[A-Z0-9]+$/.test(code) && code !== 'EPROTO');
 }
 
 /** One connection, from its begin to its end: resolves when it is closed, whatever happens. */

@@ -14,8 +14,8 @@ const EQUALS = 61;
 
 /** The six bits of each character of base64; over 63: it is none. */
 export const SEXTETS = new Uint8Array(256).fill(INVALID);
-for (const [value, char] of [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'].entries())
-  SEXTETS[char.charCodeAt(0)] = value;
+const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+for (let value = 0; value < 64; value++) SEXTETS[ALPHABET.charCodeAt(value)] = value;
 
 /** The value of each character: a sextet (0 for `=`), or what kind of other character it is. */
 const VALUES = SEXTETS.slice();

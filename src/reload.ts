@@ -1,6 +1,6 @@
 import type { ChildProcess, spawn as Spawn } from 'node:child_process';
-import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { pause } from './abort.js';
 import {
   type BrokerProcess,
   brokerCalled,
@@ -99,7 +99,7 @@ export async function reloadBroker(target: ReloadTarget, options: ReloadBrokerOp
   let broker = findBroker(target);
   while (!broker.catchesHangup) {
     if (performance.now() >= deadline) throw neverListened(broker, timeout);
-    await pause(STARTING_PAUSE, undefined, { signal }).catch(() => signal?.throwIfAborted());
+    await pause(STARTING_PAUSE, signal);
     broker = findBroker(target);
   }
   hangUp(broker);

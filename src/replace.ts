@@ -1,6 +1,5 @@
 /** What the new file must be like, and where it must lie: links, owner, mode, all of its bytes, on disk. */
 import * as fs from 'node:fs';
-import { constants } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fsync, type Stage, step } from './commit.js';
 import { PasswordFileError, systemCode } from './errors.js';
@@ -211,9 +210,11 @@ export function writeError(error: unknown, target: string): unknown {
   }
 }
 
-/** Node has no name for EDQUOT. */
+/** Node has no name for EDQUOT (errno.h). */
+const EDQUOT = process.platform === 'linux' ? 122 : 69;
+
 function reasonOf({ errno, message }: NodeJS.ErrnoException): string {
-  return errno === -constants.errno.EDQUOT ? 'EDQUOT: the disk quota is exhausted' : message;
+  return errno === -EDQUOT ? 'EDQUOT: the disk quota is exhausted' : message;
 }
 
 function readOnly(target: string): string {

@@ -1,5 +1,4 @@
 /** A password file as one `PasswordFile` sees it: what it read last, and who it has seen holding the file. */
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BrokerRelease } from './broker-hash.js';
 import { BrokerUsers } from './broker-users.js';
 import { Draft } from './document.js';
@@ -7,6 +6,7 @@ import { NameIndex } from './lines.js';
 import type { Settings } from './options.js';
 import { missing, type Site, type WritePolicy } from './queue.js';
 import { resolveTarget } from './replace.js';
+import { nextTurn } from './slices.js';
 import { type Snapshot, takeSnapshot } from './snapshot.js';
 import { Watch } from './watch.js';
 
@@ -60,7 +60,7 @@ export class FileSite implements Site {
 
   #indexOf(snapshot: Snapshot | undefined): NameIndex {
     if (snapshot === undefined && this.fileMustExist) throw missing(this.#path);
-    return snapshot?.index ?? NO_NAMES;
+    return snapshot?.index ?? new NameIndex(Buffer.alloc(0));
   }
 
   /** Callers of one turn of the event loop share a look at the file, which comes after all of them have called. */
@@ -109,5 +109,3 @@ interface Look {
   names: Set<string> | undefined;
   snapshot: Promise<Snapshot | undefined>;
 }
-
-const NO_NAMES = new NameIndex(Buffer.alloc(0));

@@ -1,5 +1,3 @@
-import { setImmediate as othersHaveRun } from 'node:timers/promises';
-
 /** How long work may keep the event loop to itself, in milliseconds. */
 const SLICE = 15;
 /** Steps between two looks at the clock. */
@@ -12,7 +10,12 @@ export async function inSlices<T>(work: Generator<unknown, T>): Promise<T> {
     const { done, value } = work.next();
     if (done) return value;
     if (steps % STEPS !== 0 || performance.now() < sliceEnd) continue;
-    await othersHaveRun();
+    await nextTurn();
     sliceEnd = performance.now() + SLICE;
   }
+}
+
+/** The event loop's next turn, when others have run. */
+export function nextTurn(): Promise<void> {
+  return new Promise(resolve => setImmediate(resolve));
 }

@@ -25,7 +25,7 @@ beforeAll(async () => {
   await mkdir(sources);
   await mkdir(user);
   for (const name of ['src', 'man']) await cp(join(PROJECT, name), join(sources, name), { recursive: true });
-  for (const name of ['package.json', 'tsconfig.json', 'LICENSE']) {
+  for (const name of ['package.json', 'tsconfig.json', 'tsup.config.ts', 'LICENSE']) {
     await copyFile(join(PROJECT, name), join(sources, name));
   }
   await symlink(join(PROJECT, 'node_modules'), join(sources, 'node_modules'));

@@ -4,25 +4,22 @@ import { once } from 'node:events';
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, type Options } from 'tsup';
+import { build } from 'tsup';
 import { afterAll, beforeAll } from 'vitest';
-import manifest from '../../package.json' with { type: 'json' };
+import { program } from '../../tsup.config.js';
 import { temporaryFolder, undoing } from './leftovers.js';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** How the package builds it. */
-const BUILD = (manifest.tsup as Options[]).find(({ entry }) => (entry as string[]).includes('src/cli.ts'));
-
 /** Builds the program before the tests of a file; `path` is set by then. */
 export function useProgram(): { readonly path: string } {
-  const program = { path: '' };
+  const built = { path: '' };
   const folder = temporaryFolder('cli');
   beforeAll(async () => {
-    program.path = await buildProgram(folder.path);
+    built.path = await buildProgram(folder.path);
   });
   afterAll(() => folder[Symbol.dispose]());
-  return program;
+  return built;
 }
 
 async function buildProgram(folder: string): Promise<string> {
@@ -31,7 +28,7 @@ async function buildProgram(folder: string): Promise<string> {
   const entry = [join(PROJECT, 'src/cli.ts')];
   const outDir = join(folder, 'dist');
   await build({
-    ...BUILD,
+    ...program,
     config: false,
     entry,
     outDir,
