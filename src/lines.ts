@@ -62,11 +62,11 @@ export class LineReader {
     return name.includes('\ufffd') && !this.nameIs(Buffer.from(name)) ? undefined : name;
   }
 
-  /** Whether the line is an entry with this name: the first `length` of these bytes. */
-  nameIs(name: Uint8Array, length = name.length): boolean {
+  /** Whether the line is an entry with the name that stands there in these bytes. */
+  nameIs(name: Uint8Array, from = 0, to = name.length): boolean {
     const { bytes, nameStart, nameEnd } = this;
-    if (nameStart < 0 || nameEnd - nameStart !== length) return false;
-    for (let i = 0; i < length; i++) if (bytes[nameStart + i] !== name[i]) return false;
+    if (nameStart < 0 || nameEnd - nameStart !== to - from) return false;
+    for (let i = from; i < to; i++) if (bytes[nameStart + i - from] !== name[i]) return false;
     return true;
   }
 
@@ -141,15 +141,24 @@ export class NameIndex {
 
   /** Where the lines of a name start, first line first. */
   lines(name: string): number[] {
+    if (isShortAscii(name)) return this.#find(SCRATCH, 0, name.length);
+    const utf8 = Buffer.from(name);
+    return this.#find(utf8, 0, utf8.length);
+  }
+
+  /** Whether the name of a line stands in another line too. */
+  isDoubled({ bytes, nameStart, nameEnd }: LineReader): boolean {
+    return this.#find(bytes, nameStart, nameEnd).length > 1;
+  }
+
+  #find(name: Uint8Array, from: number, to: number): number[] {
     const found: number[] = [];
     if (this.#used === 0) return found;
-    const utf8 = isShortAscii(name) ? SCRATCH : Buffer.from(name);
-    const length = utf8 === SCRATCH ? name.length : utf8.length;
     const mask = this.#slots.length - 1;
-    for (let slot = hashBytes(utf8, 0, length) & mask; this.#slots[slot] !== 0; slot = (slot + 1) & mask) {
+    for (let slot = hashBytes(name, from, to) & mask; this.#slots[slot] !== 0; slot = (slot + 1) & mask) {
       const start = (this.#slots[slot] as number) - 1;
       this.#reader.read(start);
-      if (this.#reader.nameIs(utf8, length)) found.push(start);
+      if (this.#reader.nameIs(name, from, to)) found.push(start);
     }
     return found.length > 1 ? found.sort((a, b) => a - b) : found;
   }

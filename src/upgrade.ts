@@ -12,6 +12,9 @@ import type { ProgressOptions } from './set-users.js';
 import type { FileSite } from './site.js';
 import { inSlices } from './slices.js';
 
+const NUL = 0;
+const DOLLAR = 36;
+
 /** What `upgrade` can be given. */
 export interface UpgradeOptions extends ProgressOptions {
   /** Told of each line that holds neither a readable hash nor a usable password; such lines stay as they are. */
@@ -95,9 +98,11 @@ function* sortLines(view: Draft, broker: BrokerRelease): Generator<void, Sorted>
     yield;
     number++;
     if (line.nameStart < 0) continue;
-    const hash = line.hash();
-    if (isReadable(hash)) continue;
-    const obstacle = obstacleTo(view, line, hash, broker);
+    const rest = line.rest();
+    // All hashes have a `$`. Most passwords have none, and need no closer look.
+    const hash = rest?.includes(DOLLAR) === false ? undefined : line.hash();
+    if (hash !== undefined && isReadable(hash)) continue;
+    const obstacle = obstacleTo(view, line, rest, hash, broker);
     if (obstacle === undefined) plain.push(line.start);
     else skipped.push(finding(obstacle, broker, number, shownName(line)));
   }
@@ -114,18 +119,20 @@ function isReadable(hash: string): boolean {
 function obstacleTo(
   view: Draft,
   line: LineReader,
-  hash: string,
+  rest: Buffer | undefined,
+  hash: string | undefined,
   broker: BrokerRelease,
 ): FindingKind | undefined {
   const name = line.name();
-  const rest = line.rest();
   if (name === undefined) return 'UNSENDABLE_NAME';
   if (name === '' || rest === undefined) return 'EMPTY_NAME';
-  const password = trimmed(rest).toString('latin1');
-  if (password === '') return 'missing';
-  if (looksLikeHash(hash) || looksLikeHash(password)) return readBrokerHash(hash, broker).fault ?? 'fields';
-  if (view.isDoubled(name)) return 'DOUBLED_NAME';
-  if (password.includes('\0')) return 'NUL_BYTE';
+  const password = trimmed(rest);
+  if (password.length === 0) return 'missing';
+  if (hash !== undefined && (looksLikeHash(hash) || looksLikeHash(password.toString('latin1')))) {
+    return readBrokerHash(hash, broker).fault ?? 'fields';
+  }
+  if (view.index.isDoubled(line)) return 'DOUBLED_NAME';
+  if (password.includes(NUL)) return 'NUL_BYTE';
   return password.length > MAX_BYTES ? 'LONG_HASH' : undefined;
 }
 
