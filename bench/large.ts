@@ -75,11 +75,12 @@ export async function verifying(users: number, total: number, rounds: number): P
   const file = new library.PasswordFile(path);
   const first = await timed(() => file.verify(nameOf(0), PASSWORD));
   const best = await bestInFlight(total / 4);
+  const names = Array.from({ length: total }, (_, i) => nameOf((i * 7919) % users));
   let right = 0;
   const ours = () =>
     timed(() =>
       inFlight(best, total, async i => {
-        if (await file.verify(nameOf((i * 7919) % users), PASSWORD)) right++;
+        if (await file.verify(names[i] as string, PASSWORD)) right++;
       }),
     );
   const warm = await compare(rounds, ours, () => timed(() => inFlight(best, total, rawHash)));

@@ -21,7 +21,7 @@ const out = fileURLToPath(
 
 const MILLION = small ? 2_000 : 1_000_000;
 const sizes = small ? [100, 1_000] : [1_000, 10_000, 100_000, 1_000_000];
-const rounds = small ? 1 : 7;
+const rounds = small ? 1 : 11;
 
 const start = performance.now();
 const rows: Row[] = [];
@@ -35,17 +35,17 @@ async function measure(...figures: Array<() => Promise<Row | Row[]>>): Promise<v
 
 const best = await bestInFlight(small ? 100 : 5_000);
 await measure(
-  () => hashing(small ? 200 : 100_000, small ? 1 : 3, best),
-  () => upgrading(small ? 200 : 100_000, small ? 1 : 3, best),
+  () => hashing(small ? 200 : 100_000, small ? 1 : 5, best),
+  () => upgrading(small ? 200 : 100_000, small ? 1 : 5, best),
   () => atOnce(small ? 10 : 1_000, small ? 1 : 3),
   () => oneUser(1_000, small ? 1 : 15),
   () => oneUser(MILLION, rounds),
   () => manyEdits(MILLION, small ? 100 : 10_000, small ? 1 : 5),
   () => memory(MILLION, small ? 100 : 10_000),
-  () => verifying(MILLION, small ? 200 : 20_000, small ? 1 : 5),
+  () => verifying(MILLION, small ? 200 : 20_000, small ? 1 : 9),
   () => checking(MILLION, small ? 1 : 3),
   () => stretches(MILLION),
-  () => importing(small ? 1 : 20),
+  () => importing(small ? 1 : 40),
 );
 const curves = await growth(sizes, small ? 1 : 5);
 const calls = await growthOfCalls(sizes, small ? 1 : 3);

@@ -26,7 +26,8 @@ let tarball: string;
 let installed: string;
 
 beforeAll(async () => {
-  if (newest('src', 'package.json', 'tsup.config.ts') > newest('dist')) await run('npm', ['run', 'build'], { cwd: PROJECT });
+  if (newest('src', 'package.json', 'tsup.config.ts') > newest('dist'))
+    await run('npm', ['run', 'build'], { cwd: PROJECT });
   folder = await mkdtemp(join(tmpdir(), 'package-'));
   installed = join(folder, 'node_modules/mosquitto-passwd-ts');
   await run('npm', ['pack', '--ignore-scripts', '--pack-destination', folder, ...NPM_FLAGS], {
