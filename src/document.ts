@@ -29,16 +29,17 @@ export class Draft {
 
   /** What stands behind the `:` of a name that was not edited, as it stands there. */
   rest(name: string): Uint8Array | undefined {
-    return this.isEdited(name) ? undefined : this.#lastLine(name)?.rest();
+    return this.#edits.has(name) ? undefined : this.#lastLine(name)?.rest();
   }
 
-  isEdited(name: string): boolean {
-    return this.#edits.has(name);
+  /** Whether it is what these bytes are, with no edit made. */
+  is(bytes: Buffer): boolean {
+    return this.#edits.size === 0 && bytes.equals(this.index.bytes);
   }
 
   /** Whether the name stands in more than one line, which a set mends. */
   isDoubled(name: string): boolean {
-    return !this.isEdited(name) && this.index.lines(name).length > 1;
+    return !this.#edits.has(name) && this.index.lines(name).length > 1;
   }
 
   set(name: string, hash: string): void {

@@ -69,14 +69,13 @@ async function commitHashes(
     names: undefined,
     signal,
     *apply(draft) {
-      const isSameFile = line.bytes.equals(draft.index.bytes);
+      const isAsSeen = draft.is(line.bytes);
       const names: string[] = [];
       for (const [i, start] of plain.entries()) {
         yield;
         line.read(start);
         const name = line.name() as string;
-        const isAsSeen = isSameFile ? !draft.isEdited(name) : areEqual(draft.rest(name), line.rest());
-        if (!isAsSeen) continue;
+        if (!isAsSeen && !areEqual(draft.rest(name), line.rest())) continue;
         draft.set(name, hashes[i] as string);
         names.push(name);
       }

@@ -129,6 +129,27 @@ describe('upgrade', () => {
     expect(await file.verify('bob', 'two')).toBe(true);
   });
 
+  test('leaves alone whom another edit of the same commit changes', async () => {
+    const { path, file } = await fileWith('alice:one\nbob:two\n');
+    let edited: Promise<unknown> | undefined;
+    const upgrading = file.upgrade({
+      onProgress: (done, total) => {
+        if (done < total) return;
+        // The first of these occupies the file and changes nothing; the others and the upgrade come together after it.
+        const other = new PasswordFile(path);
+        edited = Promise.all([
+          other.removeUser('nobody'),
+          other.setHash('alice', hash),
+          other.removeUser('bob'),
+        ]);
+      },
+    });
+    await upgrading;
+    await edited;
+    expect(await file.verify('alice', 'pw')).toBe(true);
+    expect(await file.users()).toEqual(['alice']);
+  });
+
   test('ends when it is told to', async () => {
     const { path, file } = await fileWith('alice:one\n');
     const reason = new Error('no longer');
