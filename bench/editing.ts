@@ -2,7 +2,7 @@
 import * as fs from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { lockfileRecipe } from './competitors.js';
-import { inFlight, rawHash } from './hashing.js';
+import { bestInFlight, inFlight, rawHash } from './hashing.js';
 import { compare, repeat, spread, timed } from './measure.js';
 import type { Row, Series } from './report.js';
 import { expectEqual, expectUser, library, makeFile, nameOf, PASSWORD, spawnTool } from './setting.js';
@@ -105,7 +105,8 @@ export async function atOnce(count: number, rounds: number): Promise<Row> {
   };
 }
 
-export async function upgrading(users: number, rounds: number, best: number): Promise<Row[]> {
+export async function upgrading(users: number, rounds: number, sample: number): Promise<Row[]> {
+  const best = await bestInFlight(sample);
   const plain = makeFile('plain', users, 'plain');
   const path = `${plain}.now`;
   const last = nameOf(users - 1);

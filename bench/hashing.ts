@@ -38,7 +38,8 @@ export async function bestInFlight(sample: number): Promise<number> {
   return times.sort(([, a], [, b]) => a - b)[0]?.[0] ?? 16;
 }
 
-export async function hashing(total: number, rounds: number, best: number): Promise<Row[]> {
+export async function hashing(total: number, rounds: number, sample: number): Promise<Row[]> {
+  const best = await bestInFlight(sample);
   const last: string[] = [];
   const ours = () =>
     timed(() =>
