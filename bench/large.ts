@@ -74,7 +74,7 @@ export async function verifying(users: number, total: number, rounds: number): P
   const path = makeFile('verify', users);
   const file = new library.PasswordFile(path);
   const first = await timed(() => file.verify(nameOf(0), PASSWORD));
-  const best = await bestInFlight(total / 4);
+  const best = await bestInFlight(total);
   const names = Array.from({ length: total }, (_, i) => nameOf((i * 7919) % users));
   let right = 0;
   const ours = () =>

@@ -29,7 +29,7 @@ const figures: Record<string, () => Promise<Row | Row[]>> = {
   'one user among a million': () => oneUser(MILLION, rounds),
   'many edits': () => manyEdits(MILLION, small ? 100 : 10_000, rounds),
   memory: () => memory(MILLION, small ? 100 : 10_000),
-  verify: () => verifying(MILLION, small ? 200 : 20_000, rounds),
+  verify: () => verifying(MILLION, small ? 200 : 10_000, small ? 1 : 21),
   check: () => checking(MILLION, small ? 1 : 3),
   'event loop': () => stretches(MILLION),
   import: () => importing(small ? 1 : 40),
