@@ -3,7 +3,7 @@ import * as fs from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { lockfileRecipe } from './competitors.js';
 import { bestInFlight, inFlight, rawHash } from './hashing.js';
-import { compare, repeat, spread, timed } from './measure.js';
+import { compare, repeat, spread, timed, warmUp } from './measure.js';
 import type { Row, Series } from './report.js';
 import { expectEqual, expectUser, library, makeFile, nameOf, PASSWORD, spawnTool } from './setting.js';
 
@@ -156,11 +156,9 @@ export async function growth(sizes: readonly number[], rounds: number): Promise<
       adding(path, 'recipe', name => lockfileRecipe.add(path, name, PASSWORD)),
     ];
     const times: number[][] = [[], [], []];
-    for (let round = 0; round <= rounds; round++) {
-      for (const [i, way] of ways.entries()) {
-        const time = await way();
-        if (round > 0) times[i]?.push(time);
-      }
+    for (const way of ways) await warmUp(way);
+    for (let round = 0; round < rounds; round++) {
+      for (const [i, way] of ways.entries()) times[i]?.push(await way());
     }
     for (const [i, { points }] of series.entries()) points.push([users, spread(times[i] ?? []).median]);
   }

@@ -76,15 +76,16 @@ export async function verifying(users: number, total: number, rounds: number): P
   const first = await timed(() => file.verify(nameOf(0), PASSWORD));
   const best = await bestInFlight(total);
   const names = Array.from({ length: total }, (_, i) => nameOf((i * 7919) % users));
-  let right = 0;
+  let [asked, right] = [0, 0];
   const ours = () =>
     timed(() =>
       inFlight(best, total, async i => {
+        asked++;
         if (await file.verify(names[i] as string, PASSWORD)) right++;
       }),
     );
   const warm = await compare(rounds, ours, () => timed(() => inFlight(best, total, rawHash)));
-  expectEqual(right, total * (rounds + 1), 'verified');
+  expectEqual(right, asked, 'verified');
 
   await appendFile(path, `late:${await library.hashPassword(PASSWORD)}\n`);
   expectEqual(await file.verify('late', PASSWORD), true, 'a changed file is noticed by the next call');

@@ -25,10 +25,19 @@ export async function timed(work: () => unknown): Promise<number> {
   return performance.now() - start;
 }
 
-/** A B B A A B …, after one round that does not count. */
+/** For so many milliseconds, and once at least, things run before they count: services are warm. */
+const WARM_UP = 300;
+
+export async function warmUp(run: Run): Promise<void> {
+  const end = performance.now() + WARM_UP;
+  do await run();
+  while (performance.now() < end);
+}
+
+/** A B B A A B …, both being warm. */
 export async function compare(rounds: number, ours: Run, theirs: Run): Promise<Comparison> {
-  await ours();
-  await theirs();
+  await warmUp(ours);
+  await warmUp(theirs);
   const times: Array<{ ours: number; theirs: number }> = [];
   for (let round = 0; round < rounds; round++) {
     const first = round % 2 === 0 ? await ours() : await theirs();
@@ -42,9 +51,9 @@ export async function compare(rounds: number, ours: Run, theirs: Run): Promise<C
   };
 }
 
-/** Several runs of one thing, after one that does not count. */
+/** Several runs of one thing, which is warm. */
 export async function repeat(rounds: number, run: Run): Promise<Spread> {
-  await run();
+  await warmUp(run);
   const times: number[] = [];
   for (let round = 0; round < rounds; round++) times.push(await run());
   return spread(times);
