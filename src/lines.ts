@@ -84,9 +84,8 @@ export class LineReader {
 
   /** All that stands behind the name's `:`; `undefined`: a `:` stands before the name. */
   rest(): Buffer | undefined {
-    return this.bytes[this.start] === COLON
-      ? undefined
-      : this.bytes.subarray(this.#fieldEnd + 1, Math.max(this.#fieldEnd + 1, this.end));
+    if (this.bytes[this.start] === COLON) return undefined;
+    return this.bytes.subarray(this.#fieldEnd + 1, this.end);
   }
 }
 

@@ -35,13 +35,13 @@ export async function upgrade(
   options: UpgradeOptions,
 ): Promise<string[]> {
   const { signal, onSkipped } = options;
-  const upgraded: string[] = [];
+  let upgraded: string[] = [];
   for (;;) {
     signal?.throwIfAborted();
     const view = await site.view();
     const { plain, skipped } = await inSlices(sortLines(view, settings.broker));
     const done = plain.length === 0 ? [] : await commitHashes(site, settings, view, plain, options);
-    upgraded.push(...done);
+    upgraded = upgraded.concat(done);
     if (done.length < plain.length) continue;
     for (const finding of skipped) onSkipped?.(finding);
     return upgraded;

@@ -129,6 +129,13 @@ describe('upgrade', () => {
     expect(await file.verify('bob', 'two')).toBe(true);
   });
 
+  test('answers for more users than a call can have arguments', async () => {
+    const names = Array.from({ length: 200_000 }, (_, i) => `user${i}`);
+    const { path } = await fileWith(names.map(name => `${name}:secret\n`).join(''));
+    const file = new PasswordFile(path, { hash: { algorithm: 'sha512' } });
+    expect(await file.upgrade()).toEqual(names);
+  });
+
   test('leaves alone whom another edit of the same commit changes', async () => {
     const { path, file } = await fileWith('alice:one\nbob:two\n');
     let edited: Promise<unknown> | undefined;
