@@ -189,45 +189,6 @@ describe('rollBack', () => {
   });
 });
 
-describe('NameIndex', () => {
-  const names = Array.from({ length: 5000 }, (_, n) => `user${n}`);
-  const bytes = Buffer.from(names.map(name => `${name}:hash of ${name}\n`).join(''));
-
-  test('finds every name of a large file', () => {
-    const index = new NameIndex(bytes);
-    index.scan(bytes.length);
-    let start = 0;
-    for (const name of names) {
-      expect(index.lines(name)).toEqual([start]);
-      start = bytes.indexOf('\n', start) + 1;
-    }
-    expect(index.lines('user')).toEqual([]);
-    expect(index.lines('user5000')).toEqual([]);
-  });
-
-  test('finds the lines of a name in order, wherever its table has put them', () => {
-    // In some of these a name has the last slot of the table and the first one, when the table grows.
-    for (let n = 0; n < 200; n++) {
-      const twice = Array.from({ length: 20 }, (_, m) => `${n}-${m}:x\n`.repeat(2)).join('');
-      const index = new NameIndex(Buffer.from(twice));
-      index.scan(twice.length);
-      for (let m = 0, first = 0; m < 20; m++) {
-        const { length } = `${n}-${m}:x\n`;
-        expect(index.lines(`${n}-${m}`)).toEqual([first, first + length]);
-        first += 2 * length;
-      }
-    }
-  });
-
-  test('finds the wanted names where it knows only these', () => {
-    const index = new NameIndex(bytes, ['user7', 'user4999', 'nobody']);
-    index.scan(bytes.length);
-    expect(index.lines('user7')).toEqual([bytes.indexOf('user7:')]);
-    expect(index.lines('user4999')).toEqual([bytes.indexOf('user4999:')]);
-    expect(index.lines('nobody')).toEqual([]);
-  });
-});
-
 describe('properties', () => {
   const NAMES = ['bob', 'alice', 'b', 'ålicé', 'with blank', '設備'];
   const name = fc.constantFrom(...NAMES);

@@ -19,6 +19,40 @@ describe('many names', () => {
       start = bytes.indexOf('\n', start) + 1;
     }
     expect(index.lines('device-30000')).toEqual([]);
+    expect(index.lines('device-')).toEqual([]);
+  });
+
+  test('are found in the order of their lines, wherever the table has put them', () => {
+    // In some of these a name has the last slot of the table and the first one, when the table grows.
+    for (let n = 0; n < 200; n++) {
+      const twice = Array.from({ length: 20 }, (_, m) => `${n}-${m}:x\n`.repeat(2)).join('');
+      const index = new NameIndex(Buffer.from(twice));
+      index.scan(twice.length);
+      for (let m = 0, first = 0; m < 20; m++) {
+        const { length } = `${n}-${m}:x\n`;
+        expect(index.lines(`${n}-${m}`)).toEqual([first, first + length]);
+        first += 2 * length;
+      }
+    }
+  });
+
+  test('are found where only these are wanted', () => {
+    const index = new NameIndex(bytes, ['device-7', 'device-4999', 'nobody']);
+    index.scan(bytes.length);
+    expect(index.lines('device-7')).toEqual([bytes.indexOf('device-7:')]);
+    expect(index.lines('device-4999')).toEqual([bytes.indexOf('device-4999:')]);
+    expect(index.lines('nobody')).toEqual([]);
+  });
+
+  test('are found whatever their length and script', () => {
+    const odd = [255, 256, 257, 5000].flatMap(length => ['x'.repeat(length), 'é'.repeat(length)]);
+    const lines = odd.map(name => `${name}:x\n`);
+    const text = Buffer.from(lines.join(''));
+    const index = new NameIndex(text);
+    index.scan(text.length);
+    for (const [i, name] of odd.entries()) {
+      expect(index.lines(name)).toEqual([Buffer.byteLength(lines.slice(0, i).join(''))]);
+    }
   });
 
   test('are told apart, and those that stand twice are found', () => {
