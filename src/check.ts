@@ -2,7 +2,7 @@ import { type BrokerRelease, type HashFault, type LoadedHash, readBrokerHash } f
 import { BrokerLines, type EntryParts, entryParts } from './broker-lines.js';
 import { type Finding, PasswordFileError } from './errors.js';
 import { type FindingKind, finding, isRefused, shownName } from './findings.js';
-import type { LineReader } from './lines.js';
+import { type LineReader, MAX_FILE_BYTES } from './lines.js';
 import { canBeSent, MAX_BYTES } from './names.js';
 import { SeenNames } from './seen-names.js';
 import { isUsualLine, usualSalt } from './usual-line.js';
@@ -63,6 +63,12 @@ export function* checkLines(
   const broker = options?.broker;
   if (!(bytes instanceof Uint8Array))
     throw new PasswordFileError('ERR_INVALID_ARGUMENT', 'The content of the file must be a Uint8Array.');
+  if (bytes.length > MAX_FILE_BYTES)
+    throw new PasswordFileError(
+      'ERR_INVALID_ARGUMENT',
+      `The file has ${bytes.length} bytes, and only files of up to ${MAX_FILE_BYTES} bytes are checked. ` +
+        'Spread its users over the files of several brokers.',
+    );
   if (broker !== '2.0' && broker !== '2.1')
     throw new PasswordFileError('ERR_INVALID_ARGUMENT', "The option broker must be '2.0' or '2.1'.");
   const check = new Check(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), broker);

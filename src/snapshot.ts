@@ -1,7 +1,7 @@
 /** What a password file held at one moment, and whether it still does. */
 import * as fs from 'node:fs';
 import { PasswordFileError, systemCode } from './errors.js';
-import { NameIndex } from './lines.js';
+import { MAX_FILE_BYTES, NameIndex } from './lines.js';
 import { inSlices } from './slices.js';
 
 const CHUNK = 4 << 20;
@@ -117,6 +117,7 @@ export async function takeSnapshot(
       const readAt = Date.now();
       const stats = fs.fstatSync(fd, { bigint: true });
       if (!stats.isFile()) throw notAFile(path);
+      if (stats.size > MAX_FILE_BYTES) throw tooLarge(path, stats.size);
       const index = await readIndexed(fd, Number(stats.size), wanted);
       if (index !== undefined) return new Snapshot(fd, stats, readAt, index, wanted);
     } catch (error) {
@@ -152,6 +153,15 @@ function notAFile(path: string): PasswordFileError {
     {
       path,
     },
+  );
+}
+
+function tooLarge(path: string, size: bigint): PasswordFileError {
+  return new PasswordFileError(
+    'ERR_READ_FAILED',
+    `${path} has ${size} bytes, and only files of up to ${MAX_FILE_BYTES} bytes are read. ` +
+      'Spread its users over the files of several brokers.',
+    { path },
   );
 }
 

@@ -319,6 +319,15 @@ describe('findings', () => {
     expect(call).toThrow(named);
   });
 
+  test('more than two gigabytes are refused', () => {
+    expect(() => checkPasswordFile(Buffer.alloc(2 ** 31), { broker: '2.1' })).toThrow(
+      expect.objectContaining({
+        code: 'ERR_INVALID_ARGUMENT',
+        message: expect.stringContaining('only files of up to 2147483647 bytes are checked'),
+      }),
+    );
+  });
+
   test('a string instead of bytes is refused', () => {
     expect(() => checkPasswordFile('alice:x' as never, { broker: '2.1' })).toThrow(
       expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }),

@@ -110,6 +110,18 @@ describe('what stands in its place', () => {
     await expectRefusal(() => file.users(), 'ERR_NOT_REPLACEABLE', message);
   });
 
+  test('a file of more than two gigabytes', async () => {
+    await writeFile(path, ALICE);
+    await truncate(path, 2 ** 31);
+    const message =
+      /passwd has 2147483648 bytes, and only files of up to 2147483647 bytes are read\. Spread its users/;
+    const refusal = { code: 'ERR_READ_FAILED', message: expect.stringMatching(message) };
+    await expect(file.setHash('bob', HASH)).rejects.toMatchObject(refusal);
+    await expect(file.verify('alice', 'secret')).rejects.toMatchObject(refusal);
+    expect((await stat(path)).size).toBe(2 ** 31);
+    expectOnly(folder, 'passwd');
+  });
+
   test('a path through a file', async () => {
     await writeFile(path, ALICE);
     const through = new PasswordFile(join(path, 'passwd'));
