@@ -98,16 +98,21 @@ export function isBlank(byte: number | undefined): boolean {
 }
 
 /**
- * Where the names of a file stand: an open hash table of line starts, 4 bytes a slot, so that a million lines are two
- * typed arrays. Lines are taken in as the bytes arrive; with `wanted`, only those that can matter.
+ * Where the names of a file stand: an open hash table of line starts, 4 bytes a slot, so that a million lines are one
+ * typed array. Lines are taken in as the bytes arrive; with `wanted`, only those that can matter.
+ *
+ * A slot holds the line's start plus one (0: the slot is free), and in the upper bits, which no start in this file
+ * needs, those of the name's hash, so that hardly ever the line of another name has to be looked at.
  */
 export class NameIndex {
   readonly bytes: Buffer;
   readonly #reader: LineReader;
   #slots = new Uint32Array(0);
+  /** Which bits of a slot are those of the hash: the ones that no start needs. */
+  readonly #hashBits: number;
   #used = 0;
   #scanned = 0;
-  /** Line starts and hashes on their way into slots. */
+  /** What is on its way into slots, and the hashes. */
   readonly #entries = new Uint32Array(BATCH);
   readonly #hashes = new Int32Array(BATCH);
   #gathered = 0;
@@ -117,6 +122,7 @@ export class NameIndex {
   constructor(bytes: Buffer, wanted?: Iterable<string>) {
     this.bytes = bytes;
     this.#reader = new LineReader(bytes);
+    this.#hashBits = -1 << (32 - Math.clz32(bytes.length));
     if (wanted === undefined) return;
     this.#filter = new Uint8Array(FILTER_SIZE);
     for (const name of wanted) {
@@ -135,8 +141,7 @@ export class NameIndex {
       this.#scanned = reader.next;
       if (reader.nameStart < 0) continue;
       const hash = hashBytes(this.bytes, reader.nameStart, reader.nameEnd);
-      if (filter === undefined || filter[hash & (FILTER_SIZE - 1)] === 1)
-        this.#gather(reader.start + 1, hash);
+      if (filter === undefined || filter[hash & (FILTER_SIZE - 1)] === 1) this.#gather(reader.start, hash);
     }
     this.#insertGathered();
   }
@@ -157,17 +162,19 @@ export class NameIndex {
     const found: number[] = [];
     if (this.#used === 0) return found;
     const mask = this.#slots.length - 1;
-    for (let slot = hashBytes(name, from, to) & mask; this.#slots[slot] !== 0; slot = (slot + 1) & mask) {
-      const start = (this.#slots[slot] as number) - 1;
-      this.#reader.read(start);
-      if (this.#reader.nameIs(name, from, to)) found.push(start);
+    const hash = hashBytes(name, from, to);
+    for (let slot = hash & mask; this.#slots[slot] !== 0; slot = (slot + 1) & mask) {
+      const entry = this.#slots[slot] as number;
+      if (((entry ^ hash) & this.#hashBits) !== 0) continue;
+      this.#reader.read(this.#startOf(entry));
+      if (this.#reader.nameIs(name, from, to)) found.push(this.#reader.start);
     }
     return found.length > 1 ? found.sort((a, b) => a - b) : found;
   }
 
   /** Slots lie far apart in memory. Many put in at once overlap their waits for it, which halves the time. */
-  #gather(entry: number, hash: number): void {
-    this.#entries[this.#gathered] = entry;
+  #gather(start: number, hash: number): void {
+    this.#entries[this.#gathered] = (hash & this.#hashBits) | (start + 1);
     this.#hashes[this.#gathered] = hash;
     if (++this.#gathered === BATCH) this.#insertGathered();
   }
@@ -187,10 +194,14 @@ export class NameIndex {
     const reader = new LineReader(this.bytes);
     for (const entry of this.#slots) {
       if (entry === 0) continue;
-      reader.read(entry - 1);
+      reader.read(this.#startOf(entry));
       put(slots, [entry], [hashBytes(this.bytes, reader.nameStart, reader.nameEnd)], 1);
     }
     this.#slots = slots;
+  }
+
+  #startOf(entry: number): number {
+    return ((entry & ~this.#hashBits) >>> 0) - 1;
   }
 }
 
