@@ -37,7 +37,7 @@ export interface HashOptions {
 export async function hashPassword(password: string | Uint8Array, options?: HashOptions): Promise<string> {
   assertPassword(password);
   const params = newKeyParams(options);
-  return joinHash(params, await deriveKey(password, params));
+  return await derive(password, params, key => joinHash(params, key));
 }
 
 /**
@@ -72,13 +72,13 @@ export function hashPasswordSync(password: string | Uint8Array, options?: HashOp
  * ```
  */
 export async function verifyPassword(password: string | Uint8Array, hash: string): Promise<boolean> {
-  return verifyParsed(password, parseHash(hash));
+  return await verifyParsed(password, parseHash(hash));
 }
 
 /** {@link verifyPassword} for a hash that has been taken apart, by whatever rules. */
-export async function verifyParsed(password: string | Uint8Array, hash: ParsedHash): Promise<boolean> {
+export function verifyParsed(password: string | Uint8Array, hash: ParsedHash): Promise<boolean> | boolean {
   const compared = comparedPassword(password);
-  return compared !== undefined && crypto.timingSafeEqual(hash.key, await deriveKey(compared, hash));
+  return compared !== undefined && derive(compared, hash, key => crypto.timingSafeEqual(hash.key, key));
 }
 
 /**
@@ -138,10 +138,15 @@ export function newSalt(bytes: 12 | 64): Uint8Array {
   return randomness.subarray(drawn - bytes, drawn);
 }
 
-function deriveKey(password: string | Uint8Array, params: KeyParams): Promise<Uint8Array> | Uint8Array {
-  if (params.algorithm === 'sha512') return sha512(password, params.salt);
+/** What `use`, which never throws, makes of the key. One promise for both: the main thread waits for every one more. */
+function derive<T>(
+  password: string | Uint8Array,
+  params: KeyParams,
+  use: (key: Uint8Array) => T,
+): Promise<T> | T {
+  if (params.algorithm === 'sha512') return use(sha512(password, params.salt));
   return new Promise((resolve, reject) => {
-    const settle = (error: Error | null, key: Uint8Array) => (error ? reject(error) : resolve(key));
+    const settle = (error: Error | null, key: Uint8Array) => (error ? reject(error) : resolve(use(key)));
     if (params.algorithm === 'argon2id') argon2().argon2('argon2id', argon2Options(password, params), settle);
     else crypto.pbkdf2(password, params.salt, params.iterations, KEY_BYTES, 'sha512', settle);
   });
