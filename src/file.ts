@@ -5,7 +5,7 @@ import type { Credentials, CredentialsOptions } from './credentials.js';
 import type { Draft } from './document.js';
 import { addUser, makeFile, provision, removeUsers, setHash, update } from './edits.js';
 import { PasswordFileError } from './errors.js';
-import { parseHash } from './format.js';
+import { assertHash } from './format.js';
 import { verifyParsed } from './hash.js';
 import { assertPassword, assertUsername } from './names.js';
 import { type PasswordFileOptions, type Settings, settingsOf } from './options.js';
@@ -253,7 +253,7 @@ export class PasswordFile {
    */
   async setHash(username: string, hash: string, options: WaitOptions = {}): Promise<SetOutcome> {
     assertUsername(username);
-    parseHash(hash);
+    assertHash(hash);
     return setHash(this.#site, username, hash, options);
   }
 

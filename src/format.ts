@@ -118,6 +118,14 @@ export function joinHash(params: KeyParams, key: Uint8Array): string {
   }
 }
 
+/** A `$7$` hash with a salt of 12 bytes; the last character of a key has four bits that are not used. */
+const USUAL_HASH = /^\$7\$[1-9][0-9]{0,8}\$[A-Za-z0-9+/]{16}\$[A-Za-z0-9+/]{85}[AQgw]==$/;
+
+/** Throws what {@link parseHash} throws, but takes apart only what is not in the usual form: that is much faster. */
+export function assertHash(hash: string): void {
+  if (typeof hash !== 'string' || !USUAL_HASH.test(hash)) parseHash(hash);
+}
+
 function parseArgon2id(fields: string[]): Argon2idHash {
   const [version, costs, salt, key] = exactly(fields, 4, '$argon2id$v=19$m=…,t=…,p=…$salt$key');
   if (version !== 'v=19') throw invalid('has another argon2 version than v=19');

@@ -1,7 +1,7 @@
 /** The draft that `PasswordFile.update` hands out: checked, and closed when its function returns. */
 import type { Draft } from './document.js';
 import { PasswordFileError } from './errors.js';
-import { parseHash } from './format.js';
+import { assertHash } from './format.js';
 import { assertUsername } from './names.js';
 
 /** The editable view of a password file that `PasswordFile.update` hands to its function. */
@@ -54,7 +54,7 @@ class OpenDraft implements PasswordDraft {
 
   set(name: string, hash: string): this {
     assertUsername(name);
-    parseHash(hash);
+    assertHash(hash);
     this.#open().set(name, hash);
     return this;
   }

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { PasswordFileError } from '../src/errors.js';
-import { formatHash, type ParsedHash, parseHash } from '../src/format.js';
+import { assertHash, formatHash, type ParsedHash, parseHash } from '../src/format.js';
 import { hashPassword, hashPasswordSync, verifyPassword, verifyPasswordSync } from '../src/hash.js';
 import { expectToVerify } from './support/expect-to-verify.js';
 import {
@@ -386,6 +386,7 @@ describe('parseHash', () => {
       message: expect.stringMatching(message),
     });
     expect(() => parseHash(hash as string)).toThrow(refusal);
+    expect(() => assertHash(hash as string)).toThrow(refusal);
     expect(() => parseHash(hash as string)).toThrow(
       / Use a hash that mosquitto_passwd or hashPassword wrote\.$/,
     );
@@ -502,7 +503,9 @@ describe('properties', () => {
       fc.property(fc.oneof(fc.string(), fc.string({ unit: 'binary' }), broken), hash => {
         try {
           expect(formatHash(parseHash(hash))).toBe(hash);
+          assertHash(hash);
         } catch (error) {
+          expect(() => assertHash(hash)).toThrow(error as Error);
           expect(error).toBeInstanceOf(PasswordFileError);
           const { code, message } = error as PasswordFileError;
           expect(code).toBe('ERR_INVALID_HASH');
