@@ -192,11 +192,12 @@ export class NameIndex {
     const expected = (used * this.bytes.length) / this.#scanned;
     const slots = new Uint32Array(2 ** Math.ceil(Math.log2(Math.max(64, used * 2, expected * 1.4))));
     const reader = new LineReader(this.bytes);
-    for (const entry of this.#slots) {
-      if (entry === 0) continue;
+    const entries = this.#slots.filter(entry => entry !== 0);
+    const hashes = Int32Array.from(entries, entry => {
       reader.read(this.#startOf(entry));
-      put(slots, [entry], [hashBytes(this.bytes, reader.nameStart, reader.nameEnd)], 1);
-    }
+      return hashBytes(this.bytes, reader.nameStart, reader.nameEnd);
+    });
+    put(slots, entries, hashes, entries.length);
     this.#slots = slots;
   }
 
@@ -205,10 +206,8 @@ export class NameIndex {
   }
 }
 
-type Numbers = ArrayLike<number>;
-
 /** Puts entries into the first free slots from where their hashes point. */
-function put(slots: Uint32Array, entries: Numbers, hashes: Numbers, count: number): void {
+function put(slots: Uint32Array, entries: Uint32Array, hashes: Int32Array, count: number): void {
   const mask = slots.length - 1;
   for (let i = 0; i < count; i++) {
     let slot = (hashes[i] as number) & mask;
