@@ -32,7 +32,7 @@ const figures: Record<string, () => Promise<Row | Row[]>> = {
   verify: () => verifying(MILLION, small ? 200 : 10_000, small ? 1 : 21),
   check: () => checking(MILLION, small ? 1 : 3),
   'event loop': () => stretches(MILLION),
-  import: () => importing(small ? 1 : 40),
+  import: () => importing(small ? 1 : 80),
 };
 
 const chosen = option('figure');

@@ -1,25 +1,52 @@
-/** What importing the package costs, and how large it is. */
-import { readFileSync } from 'node:fs';
+/** What importing the package costs, beside what people would import instead, and how large it is. */
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
-import { compare, spread, timed } from './measure.js';
+import { type Spread, spread, timed } from './measure.js';
 import type { Row } from './report.js';
-import { run } from './setting.js';
+import { expectEqual, folder } from './setting.js';
 
 const DIST = new URL('../dist/index.js', import.meta.url);
 
+/** Whole processes that import `node:crypto`, `node:fs` and something more, over those that import these two alone. */
 export async function importing(rounds: number): Promise<Row[]> {
-  const importOf = (...modules: string[]) => {
-    const program = modules.map(name => `await import(${JSON.stringify(name)});`).join('');
-    return () => timed(() => run(process.execPath, ['--input-type=module', '-e', program]));
+  const empty = join(folder, 'empty.mjs');
+  writeFileSync(empty, '');
+  const recipe = ['proper-lockfile', 'write-file-atomic'].map(name => import.meta.resolve(name));
+  const ways = [[], [DIST.href], recipe, [empty]];
+  const over: number[][] = [[], [], [], []];
+  for (let round = 0; round < rounds; round++) {
+    const times: number[] = [];
+    for (const way of round % 2 === 0 ? ways : ways.toReversed())
+      times.push(await timed(() => importAll(way)));
+    if (round % 2 === 1) times.reverse();
+    for (const [i, time] of times.entries()) over[i]?.push(time - (times[0] ?? 0));
+  }
+  const [, ours, recipes, empties] = over.map(spread) as [Spread, Spread, Spread, Spread];
+  const what = 'import of the package, over node:crypto and node:fs';
+  const against = (rival: string, theirs: Spread): Row => {
+    const ratio = spread([theirs.median / ours.median]);
+    return { what, rival, ours, theirs, ratio };
   };
-  const both = await compare(
-    rounds,
-    importOf('node:crypto', 'node:fs', DIST.href),
-    importOf('node:crypto', 'node:fs'),
-  );
-  const over = both.ours.median - both.theirs.median;
+  return [
+    { what, ours, goal: { atMost: 5 }, note: `ESM build minified and gzipped: ${await gzippedSize()} bytes` },
+    against('proper-lockfile and write-file-atomic', recipes),
+    { ...against('an empty module', empties), note: 'what Node takes for any file' },
+  ];
+}
+
+function importAll(modules: readonly string[]): void {
+  const program = ['node:crypto', 'node:fs', ...modules]
+    .map(name => `await import(${JSON.stringify(name)});`)
+    .join('');
+  const { status } = spawnSync(process.execPath, ['--input-type=module', '-e', program], { stdio: 'ignore' });
+  expectEqual(status, 0, 'exit status');
+}
+
+async function gzippedSize(): Promise<number> {
   const { outputFiles } = await build({
     entryPoints: [fileURLToPath(DIST)],
     minify: true,
@@ -27,13 +54,5 @@ export async function importing(rounds: number): Promise<Row[]> {
     platform: 'node',
     write: false,
   });
-  const minified = outputFiles[0]?.contents ?? readFileSync(DIST);
-  return [
-    {
-      what: 'import of the package, over node:crypto and node:fs',
-      ours: spread([over]),
-      goal: { atMost: 5 },
-      note: `ESM build minified and gzipped: ${gzipSync(minified).length} bytes`,
-    },
-  ];
+  return gzipSync(outputFiles[0]?.contents ?? readFileSync(DIST)).length;
 }

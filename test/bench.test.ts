@@ -20,7 +20,7 @@ needs(program('mosquitto'), program('mosquitto_passwd')).describe('the benchmark
     const out = testFolder();
     const printed = await bench('run.ts', `--out=${out}`);
     const { rows, curves, calls } = JSON.parse(await readFile(join(out, 'results.json'), 'utf8'));
-    expect(rows).toHaveLength(20);
+    expect(rows).toHaveLength(22);
     for (const { what, ours } of rows) {
       expect(printed).toContain(what);
       expect(ours.median, what).toEqual(expect.any(Number));
