@@ -1,21 +1,22 @@
 /** Hashing against what Node's crypto can do at best, and against the npm package mosquitto-passwd. */
 import { pbkdf2 } from 'node:crypto';
 import mosquittoPasswd from 'mosquitto-passwd';
-import { compare, repeat, timed } from './measure.js';
+import { compare, spread, timed, warmUp } from './measure.js';
 import type { Row } from './report.js';
 import { expectEqual, library, PASSWORD } from './setting.js';
 
 const IN_FLIGHT = [2, 4, 8, 16, 64, 256, 1024];
 
-/** Keeps so many calls under way until all are done. */
-export async function inFlight(
+/** Keeps so many calls under way until all are done; `take` gets what each comes to, with nothing more to wait for. */
+export async function inFlight<T>(
   count: number,
   total: number,
-  call: (i: number) => Promise<unknown>,
+  call: (i: number) => Promise<T>,
+  take: (value: T) => void = () => undefined,
 ): Promise<void> {
   let next = 0;
   const lane = async (): Promise<void> => {
-    while (next < total) await call(next++);
+    while (next < total) take(await call(next++));
   };
   await Promise.all(Array.from({ length: count }, lane));
 }
@@ -33,25 +34,25 @@ export async function bestInFlight(
   sample: number,
   call: (i: number) => Promise<unknown> = rawHash,
 ): Promise<number> {
-  const times: Array<[number, number]> = [];
-  for (const count of IN_FLIGHT) {
-    const time = await repeat(3, () => timed(() => inFlight(count, sample, call)));
-    times.push([count, time.min]);
+  const runs = IN_FLIGHT.map(count => ({ count, times: [] as number[] }));
+  await warmUp(() => timed(() => inFlight(256, sample, call)));
+  for (let round = 0; round < 7; round++) {
+    for (const { count, times } of runs) times.push(await timed(() => inFlight(count, sample, call)));
   }
-  return times.sort(([, a], [, b]) => a - b)[0]?.[0] ?? 16;
+  const medians = runs.map(({ count, times }) => ({ count, median: spread(times).median }));
+  return medians.reduce((best, each) => (each.median < best.median ? each : best)).count;
 }
 
 export async function hashing(total: number, rounds: number, sample: number): Promise<Row[]> {
   const best = await bestInFlight(sample);
-  const last: string[] = [];
-  const ours = () =>
-    timed(() =>
-      inFlight(best, total, async i => {
-        last[i % 8] = await library.hashPassword(PASSWORD);
-      }),
-    );
+  let last = '';
+  const hash = () => library.hashPassword(PASSWORD);
+  const ours = async () => {
+    const time = await timed(() => inFlight(best, total, hash, value => (last = value)));
+    expectEqual(await library.verifyPassword(PASSWORD, last), true, 'verifies');
+    return time;
+  };
   const raw = await compare(rounds, ours, () => timed(() => inFlight(best, total, rawHash)));
-  for (const hash of last) expectEqual(await library.verifyPassword(PASSWORD, hash), true, 'verifies');
 
   const sha512 = { algorithm: 'sha512' } as const;
   const weak = await compare(
