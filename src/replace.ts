@@ -42,23 +42,27 @@ export function resolveTarget(path: string): string {
 
 function folderError(error: unknown, path: string): PasswordFileError {
   const folder = dirname(path);
-  return systemCode(error) === 'ENOENT'
-    ? new PasswordFileError(
+  const because = { path, cause: error };
+  switch (systemCode(error)) {
+    case 'ENOENT':
+      return new PasswordFileError(
         'ERR_FOLDER_MISSING',
         `The folder ${folder} does not exist. Make or mount it first.`,
-        {
-          path,
-          cause: error,
-        },
-      )
-    : new PasswordFileError(
+        because,
+      );
+    case 'ENAMETOOLONG':
+      return new PasswordFileError(
+        'ERR_READ_FAILED',
+        `${path} is longer than a path or a name in it can be (ENAMETOOLONG). Give a shorter one.`,
+        because,
+      );
+    default:
+      return new PasswordFileError(
         'ERR_READ_FAILED',
         `The folder ${folder} cannot be reached (${systemCode(error)}).`,
-        {
-          path,
-          cause: error,
-        },
+        because,
       );
+  }
 }
 
 /** Refuses what no atomic replacement can do right. `old`: the file that stands there, where one does. */
