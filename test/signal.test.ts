@@ -1,4 +1,5 @@
 import { getEventListeners } from 'node:events';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
@@ -70,6 +71,28 @@ describe('a signal', () => {
     await rm(join(`${path}.writer`, OTHER_WRITER));
     expect(await Promise.all([calls[0], calls[2]])).toEqual(['added', 'added']);
     expect(await file.users()).toEqual(['alice', 'carol']);
+  });
+
+  test('does not end the waiting of an edit that comes when all others have given up', async () => {
+    const controller = new AbortController();
+    const folderOfWriter = `${path}.writer`;
+    let next: Promise<unknown> | undefined;
+    steps.before = name => {
+      if (next === undefined) {
+        controller.abort(reason);
+        next = file.setHash('bob', HASH);
+      }
+      if (name !== 'sync stage') return;
+      // Another writer takes the file over, and leaves when it has been seen.
+      for (const stage of readdirSync(folderOfWriter)) rmSync(join(folderOfWriter, stage));
+      writeFileSync(join(folderOfWriter, OTHER_WRITER), '');
+      steps.before = later => {
+        if (later === 'list') setImmediate(() => rmSync(join(folderOfWriter, OTHER_WRITER), { force: true }));
+      };
+    };
+    await expect(file.setHash('alice', HASH, { signal: controller.signal })).rejects.toBe(reason);
+    expect(await next).toBe('added');
+    expect(await file.users()).toEqual(['bob']);
   });
 
   test('takes an edit out that waits behind one that is being written', async () => {
