@@ -26,7 +26,7 @@ export async function timed(work: () => unknown): Promise<number> {
 }
 
 /** For so many milliseconds, and once at least, things run before they count: services are warm. */
-const WARM_UP = 300;
+const WARM_UP = 1000;
 
 export async function warmUp(run: Run): Promise<void> {
   const end = performance.now() + WARM_UP;
