@@ -8,11 +8,11 @@ import { fileURLToPath } from 'node:url';
 import { atOnce, growth, growthOfCalls, oneUser, upgrading } from './editing.js';
 import { hashing } from './hashing.js';
 import { checking, manyEdits, memory, stretches, verifying } from './large.js';
+import { small } from './measure.js';
 import { chart, isMet, type Row, table } from './report.js';
 import { machine, run } from './setting.js';
 import { importing } from './start.js';
 
-const small = process.argv.includes('--small');
 const out = resolve(fileURLToPath(new URL('.', import.meta.url)), option('out') ?? '.');
 
 const MILLION = small ? 2_000 : 1_000_000;

@@ -17,7 +17,7 @@ export async function importing(rounds: number): Promise<Row[]> {
   writeFileSync(empty, '');
   const recipe = ['proper-lockfile', 'write-file-atomic'].map(name => import.meta.resolve(name));
   const ways = [[], [DIST.href], recipe, [empty]];
-  const over: number[][] = [[], [], [], []];
+  const over: number[][] = ways.map(() => []);
   for (let round = 0; round < rounds; round++) {
     const times: number[] = [];
     for (const way of round % 2 === 0 ? ways : ways.toReversed())

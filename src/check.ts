@@ -37,7 +37,7 @@ export interface CheckReport {
  * @param bytes the whole file
  * @param options `broker`: the release line to go by
  * @returns no finding ever holds a hash or a password
- * @throws PasswordFileError `ERR_INVALID_ARGUMENT`
+ * @throws PasswordFileError `ERR_INVALID_ARGUMENT` (also for 2 GiB or more)
  * @example
  * ```ts
  * import { checkPasswordFile } from 'mosquitto-passwd-ts';

@@ -11,7 +11,7 @@
  * | `ERR_USER_EXISTS` | `addUser`: the name is in the file already |
  * | `ERR_FILE_MISSING` | there is no such file and `missing: 'error'` is set |
  * | `ERR_FOLDER_MISSING` | the folder of the file does not exist |
- * | `ERR_READ_FAILED` | the system refused to read the file; see `cause` |
+ * | `ERR_READ_FAILED` | the system refused to read the file (see `cause`), or it has 2 GiB or more |
  * | `ERR_WRITE_FAILED` | the system refused a step of writing; nothing changed; see `cause` |
  * | `ERR_NOT_REPLACEABLE` | what stands at the path cannot be replaced atomically: a mount point, a read-only folder, a FIFO, … |
  * | `ERR_OWNERSHIP` | the new file could not keep its owner and group |

@@ -138,7 +138,7 @@ export function newSalt(bytes: 12 | 64): Uint8Array {
   return randomness.subarray(drawn - bytes, drawn);
 }
 
-/** What `use`, which never throws, makes of the key. One promise for both: the main thread waits for every one more. */
+/** What `use`, which never throws, makes of the key. One promise for both: each takes time of the main thread. */
 function derive<T>(
   password: string | Uint8Array,
   params: KeyParams,

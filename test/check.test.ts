@@ -319,7 +319,7 @@ describe('findings', () => {
     expect(call).toThrow(named);
   });
 
-  test('more than two gigabytes are refused', () => {
+  test('two gibibytes are refused', () => {
     expect(() => checkPasswordFile(Buffer.alloc(2 ** 31), { broker: '2.1' })).toThrow(
       expect.objectContaining({
         code: 'ERR_INVALID_ARGUMENT',

@@ -110,7 +110,7 @@ describe('what stands in its place', () => {
     await expectRefusal(() => file.users(), 'ERR_NOT_REPLACEABLE', message);
   });
 
-  test('a file of more than two gigabytes', async () => {
+  test('a file of two gibibytes', async () => {
     await writeFile(path, ALICE);
     await truncate(path, 2 ** 31);
     const message =
