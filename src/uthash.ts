@@ -62,13 +62,14 @@ export class UserTable {
  * @param doublings the lines over which the table was doubled, in the order of the file
  */
 export function searchOrder(lines: readonly number[], doublings: readonly number[]): number[] {
-  let order: number[] = [];
+  // Back to front while it grows: lines come in at the front.
+  const order: number[] = [];
   let done = 0;
   for (const line of [...lines, Number.POSITIVE_INFINITY]) {
     for (; done < doublings.length && (doublings[done] as number) < line; done++) order.reverse();
-    if (line !== Number.POSITIVE_INFINITY) order = [line, ...order];
+    if (line !== Number.POSITIVE_INFINITY) order.push(line);
   }
-  return order;
+  return order.reverse();
 }
 
 /** HASH_JEN, by Bob Jenkins: 12 bytes at a time, little-endian, zeros behind the last. */
