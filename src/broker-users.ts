@@ -31,8 +31,7 @@ export class BrokerUsers {
    * @example
    * ```ts
    * const users = new BrokerUsers(index, '2.0');
-   * const hash = users.hashOf('alice');
-   * console.log(hash !== undefined && (await verifyParsed('secret', hash)));
+   * console.log(users.hashOf('alice')?.algorithm); // pbkdf2-sha512
    * ```
    */
   hashOf(name: string): LoadedHash | undefined {

@@ -6,7 +6,6 @@ import type { Draft } from './document.js';
 import { addUser, makeFile, provision, removeUsers, setHash, update } from './edits.js';
 import { PasswordFileError } from './errors.js';
 import { assertHash } from './format.js';
-import { verifyParsed } from './hash.js';
 import { assertPassword, assertUsername } from './names.js';
 import { type PasswordFileOptions, type Settings, settingsOf } from './options.js';
 import { Reloader } from './reloader.js';
@@ -23,6 +22,7 @@ import { FileSite } from './site.js';
 import { inSlices } from './slices.js';
 import { asString, type PasswordDraft, runUpdate } from './update.js';
 import { type UpgradeOptions, upgrade } from './upgrade.js';
+import { Verifier } from './verifier.js';
 
 /**
  * A Mosquitto password file. Reads see the file as it is; writes replace it atomically and durably, beside any number
@@ -44,6 +44,7 @@ import { type UpgradeOptions, upgrade } from './upgrade.js';
 export class PasswordFile {
   readonly #settings: Settings;
   readonly #site: FileSite;
+  readonly #verifier: Verifier;
   readonly #reloader: Reloader | undefined;
 
   /**
@@ -53,6 +54,7 @@ export class PasswordFile {
   constructor(path: string | URL, options: PasswordFileOptions = {}) {
     this.#settings = settingsOf(path, options);
     this.#site = new FileSite(this.#settings);
+    this.#verifier = new Verifier(this.#site, this.#settings.broker);
     if (options.reload === undefined) return;
     const reloader = new Reloader(this.#settings.path, options.reload, () => this.check());
     this.#site.onCommit = () => reloader.committed();
@@ -195,11 +197,8 @@ export class PasswordFile {
    * console.log(await new PasswordFile('/tmp/example-passwd').verify('alice', 'correct horse'));
    * ```
    */
-  async verify(username: string, password: string | Uint8Array, options: WaitOptions = {}): Promise<boolean> {
-    options.signal?.throwIfAborted();
-    const snapshot = await this.#site.snapshot();
-    const hash = this.#site.brokerUsers(snapshot, this.#settings.broker).hashOf(asString(username));
-    return hash !== undefined && (await verifyParsed(password, hash));
+  verify(username: string, password: string | Uint8Array, options: WaitOptions = {}): Promise<boolean> {
+    return this.#verifier.verify(username, password, options);
   }
 
   /**

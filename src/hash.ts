@@ -37,7 +37,9 @@ export interface HashOptions {
 export async function hashPassword(password: string | Uint8Array, options?: HashOptions): Promise<string> {
   assertPassword(password);
   const params = newKeyParams(options);
-  return await derive(password, params, key => joinHash(params, key));
+  return await new Promise((resolve, reject) =>
+    deriveKey(password, params, (error, key) => (error ? reject(error) : resolve(joinHash(params, key)))),
+  );
 }
 
 /**
@@ -72,13 +74,22 @@ export function hashPasswordSync(password: string | Uint8Array, options?: HashOp
  * ```
  */
 export async function verifyPassword(password: string | Uint8Array, hash: string): Promise<boolean> {
-  return await verifyParsed(password, parseHash(hash));
+  const parsed = parseHash(hash);
+  return await new Promise((resolve, reject) =>
+    verifyParsed(password, parsed, (error, verified) => (error ? reject(error) : resolve(verified))),
+  );
 }
 
-/** {@link verifyPassword} for a hash that has been taken apart, by whatever rules. */
-export function verifyParsed(password: string | Uint8Array, hash: ParsedHash): Promise<boolean> | boolean {
+/** {@link verifyPassword} for a hash that has been taken apart, by whatever rules; calls back as {@link deriveKey} does. */
+export function verifyParsed(
+  password: string | Uint8Array,
+  hash: ParsedHash,
+  done: (error: Error | null, verified: boolean) => void,
+): void {
   const compared = comparedPassword(password);
-  return compared !== undefined && derive(compared, hash, key => crypto.timingSafeEqual(hash.key, key));
+  if (compared === undefined) done(null, false);
+  else
+    deriveKey(compared, hash, (error, key) => done(error, !error && crypto.timingSafeEqual(hash.key, key)));
 }
 
 /**
@@ -138,18 +149,16 @@ export function newSalt(bytes: 12 | 64): Uint8Array {
   return randomness.subarray(drawn - bytes, drawn);
 }
 
-/** What `use`, which never throws, makes of the key. One promise for both: each takes time of the main thread. */
-function derive<T>(
+/** Calls back, on the spot where there is nothing to wait for: a promise of its own would cost the main thread time. */
+function deriveKey(
   password: string | Uint8Array,
   params: KeyParams,
-  use: (key: Uint8Array) => T,
-): Promise<T> | T {
-  if (params.algorithm === 'sha512') return use(sha512(password, params.salt));
-  return new Promise((resolve, reject) => {
-    const settle = (error: Error | null, key: Uint8Array) => (error ? reject(error) : resolve(use(key)));
-    if (params.algorithm === 'argon2id') argon2().argon2('argon2id', argon2Options(password, params), settle);
-    else crypto.pbkdf2(password, params.salt, params.iterations, KEY_BYTES, 'sha512', settle);
-  });
+  done: (error: Error | null, key: Uint8Array) => void,
+): void {
+  if (params.algorithm === 'sha512') done(null, sha512(password, params.salt));
+  else if (params.algorithm === 'argon2id')
+    argon2().argon2('argon2id', argon2Options(password, params), done);
+  else crypto.pbkdf2(password, params.salt, params.iterations, KEY_BYTES, 'sha512', done);
 }
 
 function deriveKeySync(password: string | Uint8Array, params: KeyParams): Uint8Array {

@@ -41,9 +41,9 @@ export class FileSite implements Site {
     return reading;
   }
 
-  /** What the file holds; `undefined`: there is none. */
-  snapshot(): Promise<Snapshot | undefined> {
-    return this.#look(undefined);
+  /** What the file holds at this moment; `undefined`: there is none. */
+  async snapshot(): Promise<Snapshot | undefined> {
+    return await this.#lookNow(undefined);
   }
 
   /** Whom a broker of this release would let in by what the file holds. */
@@ -67,7 +67,11 @@ export class FileSite implements Site {
   #look(wanted: ReadonlySet<string> | undefined): Promise<Snapshot | undefined> {
     if (this.#nextLook === undefined) {
       const names = new Set<string>();
-      const look: Look = { names, snapshot: nextTurn().then(() => this.#lookNow(look)) };
+      const snapshot = nextTurn().then(() => {
+        this.#nextLook = undefined;
+        return this.#lookNow(look.names);
+      });
+      const look: Look = { names, snapshot };
       this.#nextLook = look;
     }
     const { names } = this.#nextLook;
@@ -76,10 +80,9 @@ export class FileSite implements Site {
     return this.#nextLook.snapshot;
   }
 
-  #lookNow({ names }: Look): Promise<Snapshot | undefined> | Snapshot {
-    this.#nextLook = undefined;
+  #lookNow(wanted: ReadonlySet<string> | undefined): Promise<Snapshot | undefined> | Snapshot {
     const warm = this.#snapshot;
-    return warm?.covers(names) && warm.isCurrent(this.#path) ? warm : this.read(this.target, names);
+    return warm?.covers(wanted) && warm.isCurrent(this.#path) ? warm : this.read(this.target, wanted);
   }
 
   committed(): void {

@@ -1,4 +1,5 @@
 /** Whom a broker lets in, by the rules of the library. */
+import { promisify } from 'node:util';
 import type { BrokerRelease } from '../../src/broker-hash.js';
 import { BrokerUsers } from '../../src/broker-users.js';
 import { verifyParsed } from '../../src/hash.js';
@@ -12,5 +13,5 @@ export function brokerUsers(bytes: Buffer, release: BrokerRelease): BrokerUsers 
 
 export async function letsIn(users: BrokerUsers, name: string, password: string): Promise<boolean> {
   const hash = users.hashOf(name);
-  return hash !== undefined && (await verifyParsed(password, hash));
+  return hash !== undefined && (await promisify(verifyParsed)(password, hash));
 }
