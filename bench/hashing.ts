@@ -5,7 +5,7 @@ import { compare, spread, timed, warmUp } from './measure.js';
 import type { Row } from './report.js';
 import { expectEqual, library, PASSWORD } from './setting.js';
 
-const IN_FLIGHT = [2, 4, 8, 16, 64, 256, 1024];
+const IN_FLIGHT = [2, 4, 8, 16, 64, 256, 512, 1024];
 
 /** Keeps so many calls under way until all are done; `take` gets what each comes to, with nothing more to wait for. */
 export async function inFlight<T>(

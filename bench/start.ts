@@ -1,31 +1,27 @@
 /** What importing the package costs, beside what people would import instead, and how large it is. */
-import { spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
-import { type Spread, spread, timed } from './measure.js';
+import { type Spread, spread } from './measure.js';
 import type { Row } from './report.js';
-import { expectEqual, folder } from './setting.js';
+import { folder } from './setting.js';
 
 const DIST = new URL('../dist/index.js', import.meta.url);
 
-/** Whole processes that import `node:crypto`, `node:fs` and something more, over those that import these two alone. */
+/** How long programs that have imported `node:crypto` and `node:fs` take to import something more. */
 export async function importing(rounds: number): Promise<Row[]> {
   const empty = join(folder, 'empty.mjs');
   writeFileSync(empty, '');
   const recipe = ['proper-lockfile', 'write-file-atomic'].map(name => import.meta.resolve(name));
-  const ways = [[], [DIST.href], recipe, [empty]];
-  const over: number[][] = ways.map(() => []);
+  const programs = [[DIST.href], recipe, [empty]].map(programImporting);
+  const times: number[][] = programs.map(() => []);
   for (let round = 0; round < rounds; round++) {
-    const times: number[] = [];
-    for (const way of round % 2 === 0 ? ways : ways.toReversed())
-      times.push(await timed(() => importAll(way)));
-    if (round % 2 === 1) times.reverse();
-    for (const [i, time] of times.entries()) over[i]?.push(time - (times[0] ?? 0));
+    for (const [i, program] of programs.entries()) times[i]?.push(millisecondsOf(program));
   }
-  const [, ours, recipes, empties] = over.map(spread) as [Spread, Spread, Spread, Spread];
+  const [ours, recipes, empties] = times.map(spread) as [Spread, Spread, Spread];
   const what = 'import of the package, over node:crypto and node:fs';
   const against = (rival: string, theirs: Spread): Row => {
     const ratio = spread([theirs.median / ours.median]);
@@ -38,12 +34,20 @@ export async function importing(rounds: number): Promise<Row[]> {
   ];
 }
 
-function importAll(modules: readonly string[]): void {
-  const program = ['node:crypto', 'node:fs', ...modules]
-    .map(name => `await import(${JSON.stringify(name)});`)
-    .join('');
-  const { status } = spawnSync(process.execPath, ['--input-type=module', '-e', program], { stdio: 'ignore' });
-  expectEqual(status, 0, 'exit status');
+/** The path of a program that prints how many milliseconds it has taken. */
+function programImporting(modules: readonly string[], index: number): string {
+  const program = join(folder, `import-${index}.mjs`);
+  const imports = modules.map(name => `await import(${JSON.stringify(name)});\n`).join('');
+  writeFileSync(
+    program,
+    `import 'node:crypto';\nimport 'node:fs';\nconst start = performance.now();\n${imports}console.log(performance.now() - start);\n`,
+  );
+  return program;
+}
+
+/** In a process of its own, where nothing has been loaded. */
+function millisecondsOf(program: string): number {
+  return Number(execFileSync(process.execPath, [program], { encoding: 'utf8' }));
 }
 
 async function gzippedSize(): Promise<number> {
