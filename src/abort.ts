@@ -36,9 +36,9 @@ function listenTo(signal: AbortSignal): Waiters {
 /** Stops waiting, not what is waited for. */
 export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
-  signal.throwIfAborted();
   let stopListening = (): void => {};
   const aborted = new Promise<never>((_, reject) => {
+    signal.throwIfAborted();
     stopListening = onAbort(signal, () => reject(signal.reason));
   });
   try {

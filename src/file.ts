@@ -197,8 +197,9 @@ export class PasswordFile {
    * console.log(await new PasswordFile('/tmp/example-passwd').verify('alice', 'correct horse'));
    * ```
    */
-  verify(username: string, password: string | Uint8Array, options: WaitOptions = {}): Promise<boolean> {
-    return this.#verifier.verify(username, password, options);
+  verify(username: string, password: string | Uint8Array, { signal }: WaitOptions = {}): Promise<boolean> {
+    const verified = this.#verifier.verify(username, password);
+    return signal === undefined ? verified : orAborted(verified, signal);
   }
 
   /**

@@ -2,7 +2,6 @@
 import type { BrokerRelease } from './broker-hash.js';
 import type { BrokerUsers } from './broker-users.js';
 import { verifyParsed } from './hash.js';
-import type { WaitOptions } from './set-users.js';
 import type { FileSite } from './site.js';
 import { nextTurn } from './slices.js';
 import { asString } from './update.js';
@@ -37,9 +36,8 @@ export class Verifier {
     this.#release = release;
   }
 
-  verify(username: string, password: string | Uint8Array, { signal }: WaitOptions): Promise<boolean> {
+  verify(username: string, password: string | Uint8Array): Promise<boolean> {
     return new Promise((resolve, reject) => {
-      signal?.throwIfAborted();
       const call = { name: asString(username), password, resolve, reject };
       const last = this.#waiting.at(-1);
       if (last === undefined || last.length === BATCH) this.#waiting.push([call]);

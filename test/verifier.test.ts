@@ -60,6 +60,21 @@ describe('a thousand calls of verify at once', () => {
     expect(await strict.verify('user0', passwordOf(0))).toBe(true);
   });
 
+  test('can be given up while they wait for their turn', async () => {
+    await writeFile(path, lineOf(0));
+    let settled = 0;
+    const others = Array.from({ length: MANY }, () =>
+      file.verify('user0', passwordOf(0)).finally(() => settled++),
+    );
+    const controller = new AbortController();
+    const givenUp = file.verify('user0', passwordOf(0), { signal: controller.signal });
+    await others[0];
+    controller.abort(new Error('enough'));
+    await expect(givenUp).rejects.toThrow('enough');
+    expect(settled).toBeLessThan(MANY);
+    expect(await Promise.all(others)).not.toContain(false);
+  });
+
   test('are answered each for itself where some of them cannot be', async () => {
     await writeFile(path, lineOf(0));
     const settled = await Promise.allSettled(
