@@ -56,7 +56,7 @@ async function runAll(): Promise<void> {
   const rows: Row[] = [];
   for (const figure of Object.keys(figures)) rows.push(...(await measure(figure)));
   const curves = await growth(sizes, small ? 1 : 5);
-  const calls = await growthOfCalls(sizes, small ? 1 : 3);
+  const calls = await growthOfCalls(sizes, small ? 1 : 5);
 
   const host = await machine();
   console.log(host.join('\n'));

@@ -26,7 +26,7 @@ needs(program('mosquitto'), program('mosquitto_passwd')).describe('the benchmark
       expect(ours.median, what).toEqual(expect.any(Number));
     }
     expect([...curves, ...calls].map(({ points }: { points: unknown[] }) => points.length)).toEqual([
-      2, 2, 2, 2, 2, 2,
+      2, 2, 2, 2, 2, 2, 2,
     ]);
     expect(await readFile(join(out, 'results.svg'), 'utf8')).toMatch(
       /^<svg [\s\S]*<polyline [\s\S]*<\/svg>\n$/,
