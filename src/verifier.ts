@@ -2,6 +2,7 @@
 import type { BrokerRelease } from './broker-hash.js';
 import type { BrokerUsers } from './broker-users.js';
 import { verifyParsed } from './hash.js';
+import { ownCopy } from './set-users.js';
 import type { FileSite } from './site.js';
 import { nextTurn } from './slices.js';
 import { asString } from './update.js';
@@ -38,7 +39,7 @@ export class Verifier {
 
   verify(username: string, password: string | Uint8Array): Promise<boolean> {
     return new Promise((resolve, reject) => {
-      const call = { name: asString(username), password, resolve, reject };
+      const call = { name: asString(username), password: ownCopy(password), resolve, reject };
       const last = this.#waiting.at(-1);
       if (last === undefined || last.length === BATCH) this.#waiting.push([call]);
       else last.push(call);
@@ -77,6 +78,7 @@ export class Verifier {
         else resolve(verified);
         this.#lookWhenDue();
       });
+      // Only now, because what it refuses is no hash under way.
       this.#hashing++;
     } catch (error) {
       reject(error);

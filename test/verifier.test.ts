@@ -1,4 +1,4 @@
-import { renameSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { unlink, writeFile } from 'node:fs/promises';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { PasswordFile } from '../src/file.js';
@@ -39,7 +39,7 @@ describe('a thousand calls of verify at once', () => {
     await writeFile(path, lineOf(0));
     const earlier = Array.from({ length: MANY }, () => file.verify('user0', passwordOf(0)));
     expect(await Promise.race(earlier)).toBe(true);
-    await writeFile(path, lineOf(1));
+    writeFileSync(path, lineOf(1));
     const later = Array.from({ length: MANY }, () => file.verify('user1', passwordOf(1)));
     expect(await Promise.all(later)).toEqual(Array.from({ length: MANY }, () => true));
     await Promise.all(earlier);
@@ -103,4 +103,12 @@ test('a call that comes while the file is being read goes by what has taken its 
   renameSync(other, path);
   expect(await file.verify('user1', passwordOf(1))).toBe(true);
   expect(await earlier).toBe(true);
+});
+
+test('a password in bytes may be wiped as soon as it has been handed over', async () => {
+  await writeFile(path, lineOf(0));
+  const password = Buffer.from(passwordOf(0));
+  const verified = file.verify('user0', password);
+  password.fill(0);
+  expect(await verified).toBe(true);
 });
