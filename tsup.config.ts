@@ -23,6 +23,6 @@ const library: Options = {
 };
 
 /** The command line. */
-export const program: Options = { ...common, entry: ['src/cli.ts'], format: 'cjs' };
+export const program: Options = { ...common, entry: { cli: 'src/cli/main.ts' }, format: 'cjs' };
 
 export default defineConfig([library, program]);

@@ -1,7 +1,8 @@
-export type { BrokerRelease } from './broker-hash.js';
-export { type CheckReport, checkPasswordFile } from './check.js';
-export type { BrokerUser } from './check-file.js';
-export type { LockOptions } from './commit.js';
+export { confirmLogin, type LoginOptions } from './broker/login.js';
+export { type ReloadBrokerOptions, type ReloadTarget, reloadBroker } from './broker/reload.js';
+export type { ReloadOptions } from './broker/reload-scheduler.js';
+export { type CheckReport, checkPasswordFile } from './check/check.js';
+export type { BrokerRelease } from './check/stored-hash.js';
 export {
   type Credentials,
   type CredentialsOptions,
@@ -10,14 +11,15 @@ export {
   generateUsername,
   type PasswordOptions,
   type UsernameOptions,
-} from './credentials.js';
+} from './credentials/generate.js';
+export { assertPassword, assertUsername } from './credentials/rules.js';
+export type { PasswordDraft } from './document/update-draft.js';
 export {
   type Finding,
   PasswordFileError,
   type PasswordFileErrorCode,
   type PasswordFileErrorDetails,
 } from './errors.js';
-export { PasswordFile } from './file.js';
 export {
   type Argon2idHash,
   formatHash,
@@ -25,20 +27,18 @@ export {
   type Pbkdf2Hash,
   parseHash,
   type Sha512Hash,
-} from './format.js';
+} from './hash/encoding.js';
 export {
   type HashOptions,
   hashPassword,
   hashPasswordSync,
   verifyPassword,
   verifyPasswordSync,
-} from './hash.js';
-export { confirmLogin, type LoginOptions } from './login.js';
-export { assertPassword, assertUsername } from './names.js';
+} from './hash/hash.js';
+export type { BrokerUser } from './operations/check-file.js';
+export type { PasswordEntry, ProgressOptions, SetOutcome, WaitOptions } from './operations/set-users.js';
+export type { UpgradeOptions } from './operations/upgrade.js';
 export type { FileHashOptions, PasswordFileOptions } from './options.js';
-export { type ReloadBrokerOptions, type ReloadTarget, reloadBroker } from './reload.js';
-export type { ReloadOptions } from './reloader.js';
-export type { CreateOptions } from './replace.js';
-export type { PasswordEntry, ProgressOptions, SetOutcome, WaitOptions } from './set-users.js';
-export type { PasswordDraft } from './update.js';
-export type { UpgradeOptions } from './upgrade.js';
+export { PasswordFile } from './password-file.js';
+export type { LockOptions } from './storage/commit.js';
+export type { CreateOptions } from './storage/replace.js';

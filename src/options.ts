@@ -1,12 +1,12 @@
 /** The options of a `PasswordFile`: what they are, their defaults and their checks. */
 import { fileURLToPath } from 'node:url';
-import type { LockOptions } from './commit.js';
+import { assertReloadTarget } from './broker/reload.js';
+import type { ReloadOptions } from './broker/reload-scheduler.js';
 import { PasswordFileError } from './errors.js';
-import { type HashOptions, hashPassword, newSalt } from './hash.js';
-import type { WritePolicy } from './queue.js';
-import { assertReloadTarget } from './reload.js';
-import type { ReloadOptions } from './reloader.js';
-import type { CreateOptions } from './replace.js';
+import { type HashOptions, hashPassword, newSalt } from './hash/hash.js';
+import type { LockOptions } from './storage/commit.js';
+import type { WritePolicy } from './storage/group-commit.js';
+import type { CreateOptions } from './storage/replace.js';
 
 /** How the hashes of a file are made. */
 export interface FileHashOptions {

@@ -1,171 +1,551 @@
-/** Whether real brokers let in whom the library has written, and nobody else. */
-import { chmod, chown, stat, writeFile } from 'node:fs/promises';
+import { spawn, spawnSync } from 'node:child_process';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { EventEmitter, getEventListeners, once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test } from 'vitest';
-import { PasswordFile } from '../../src/file.js';
-import { login, startBroker } from '../support/broker.js';
-import { testFolder } from '../support/folder.js';
-import { describeBrokers, type Need, needs, root } from '../support/require.js';
-import { userNamed } from '../support/users.js';
+import { type ConnectionOptions, createServer as createTlsServer } from 'node:tls';
+import { inspect } from 'node:util';
+import { type IConnectPacket, parser } from 'mqtt-packet';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { confirmLogin, type LoginOptions } from '../../src/broker/login.js';
+import { readConnack } from '../../src/broker/mqtt.js';
+import { needs, program } from '../support/require.js';
 
-const LOGINS: Array<[username: string, password: string]> = [
-  ['plain', 'secret'],
-  ['blank in front', ' secret'],
-  ['blank behind', 'secret '],
-  ['blanks at both ends', '  \t secret\r\n '],
-  ['only a blank', ' '],
-  ['colons', ':a:b::'],
-  ['dollars', '$7$101$x$y'],
-  ['comment', '# secret'],
-  ['quotes', `'"\\`],
-  ['letters', 'pässwörd'],
-  ['signs', '密码'],
-  ['emoji', '🔑🔒'],
-  ['combining', 'e\u0301'],
-  ['composed', '\u00e9'],
-  ['control characters', '\u0001\u001b\u007f\u0085'],
-  ['noncharacters', '\uffff\ufdd0'],
-  ['a thousand bytes', 'x'.repeat(1000)],
-  ['a thousand bytes of letters', 'é'.repeat(500)],
-  ['all that MQTT carries', 'y'.repeat(65_535)],
-  ['ålicé', 'secret 1'],
-  ['設備', 'secret 2'],
-  ['🙂', 'secret 3'],
-  ['\u00a0no-break spaces\u00a0', 'secret 4'],
-  ['a  b', 'secret 5'],
-  ['sensor/tenant-1/42', 'secret 6'],
-  ['user@example.com', 'secret 7'],
-  ['a#b', 'secret 8'],
-  ['a\\b"c\'d', 'secret 9'],
-  ['$sys', 'secret 10'],
-  ['n'.repeat(2000), 'secret 11'],
-  ['é'.repeat(1000), 'secret 12'],
-];
+const host = '127.0.0.1';
+/** Milliseconds: a timeout that comes, but not before a server in this process has answered. */
+const SHORT = 600;
+const ALICE = { host, username: 'alice', password: 'correct horse' };
+const CONNACK = { accepted: Uint8Array.of(0x20, 2, 0, 0), silence: new Uint8Array() };
+const refused = (code: number) => Uint8Array.of(0x20, 2, 0, code);
 
-const mosquittoUser = userNamed('mosquitto');
-const aMosquittoUser: Need = {
-  what: 'a system user called mosquitto, whom the broker can become',
-  isProgram: true,
-  met: () => mosquittoUser !== undefined,
-};
-
-let folder: string;
-let passwordFile: string;
-let file: PasswordFile;
+/** The sockets that confirmLogin has made since the test began. */
+let sockets: Socket[];
+const connecting = new EventEmitter();
+function remember(message: unknown): void {
+  const { socket } = message as { socket: Socket };
+  sockets.push(socket);
+  connecting.emit('socket', socket);
+}
+const servers: Server[] = [];
 beforeEach(() => {
-  folder = testFolder();
-  passwordFile = join(folder, 'passwd');
-  file = new PasswordFile(passwordFile);
+  sockets = [];
+  subscribe('net.client.socket', remember);
+});
+afterEach(async () => {
+  unsubscribe('net.client.socket', remember);
+  for (const server of servers.splice(0)) await close(server);
 });
 
-describeBrokers('a broker', broker => {
-  test('lets in everybody whom setUsers wrote, and nobody with another password', async () => {
-    await file.setUsers(LOGINS);
-    await using running = await startBroker(broker, { passwordFile });
-    for (const [username, password] of LOGINS) {
-      expect([username, await login(running.port, username, password)]).toEqual([username, 0]);
-      expect([username, await file.verify(username, password)]).toEqual([username, true]);
-      const other = password.length > 1 ? password.slice(0, -1) : `${password}x`;
-      expect([username, await login(running.port, username, other)]).toEqual([username, 5]);
-      expect([username, await file.verify(username, other)]).toEqual([username, false]);
+async function listen(server: Server, port = 0): Promise<number> {
+  servers.push(server);
+  server.listen(port, host);
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
+async function close(server: Server): Promise<void> {
+  if (!server.listening) return;
+  server.close();
+  await once(server, 'close');
+}
+
+/** Waits for the end of a socket, be it by an error. */
+function closed(socket: Socket): Promise<void> {
+  return new Promise(resolve => socket.once('close', () => resolve()));
+}
+
+/** A port on which nobody listens. */
+async function deadPort(): Promise<number> {
+  const server = createServer();
+  const port = await listen(server);
+  await close(server);
+  return port;
+}
+
+/** Listens as a broker does, and answers one CONNECT after another by these functions, the last one for good. */
+async function broker(...answers: Array<(socket: Socket, hello: IConnectPacket) => void>) {
+  const hellos: IConnectPacket[] = [];
+  const events: string[] = [];
+  const serve = (socket: Socket) => {
+    const packets = parser({ protocolVersion: 4 })
+      .on('packet', packet => {
+        events.push(packet.cmd);
+        if (packet.cmd !== 'connect') return;
+        hellos.push(packet);
+        answers[Math.min(hellos.length, answers.length) - 1]?.(socket, packet);
+      })
+      .on('error', () => {});
+    socket
+      .on('data', data => packets.parse(data))
+      .on('error', () => {})
+      .on('close', () => events.push('close'));
+  };
+  return { port: await listen(createServer(serve)), hellos, events, serve };
+}
+
+const say = (bytes: Uint8Array | string) => (socket: Socket) => void socket.write(bytes);
+const accept = say(CONNACK.accepted);
+const stayAway = () => {};
+
+async function failure(options: LoginOptions): Promise<Error & { code: string; cause?: { code?: string } }> {
+  const error = await confirmLogin(options).then(
+    () => expect.unreachable('it was let in'),
+    error => error,
+  );
+  expect(error).toMatchObject({ name: 'PasswordFileError', username: options.username });
+  expect(inspect(error)).not.toContain(options.password);
+  expect(sockets.every(socket => socket.destroyed)).toBe(true);
+  return error;
+}
+
+describe('a user who is let in', () => {
+  test('connects with MQTT 3.1.1 and disconnects', async () => {
+    const { port, hellos, events } = await broker(accept);
+    await confirmLogin({ ...ALICE, port });
+    expect(hellos).toEqual([
+      expect.objectContaining({
+        protocolId: 'MQTT',
+        protocolVersion: 4,
+        clean: true,
+        keepalive: 10,
+        username: 'alice',
+        password: Buffer.from('correct horse'),
+      }),
+    ]);
+    expect(hellos[0]?.will).toBeUndefined();
+    expect(hellos[0]?.clientId).toMatch(/^[0-9a-zA-Z]{1,23}$/);
+    expect(sockets.map(socket => socket.destroyed)).toEqual([true]);
+    expect(events).toEqual(['connect', 'disconnect', 'close']);
+  });
+
+  test('has another client identifier each time, or the one that was asked for', async () => {
+    const { port, hellos } = await broker(accept);
+    await confirmLogin({ ...ALICE, port });
+    await confirmLogin({ ...ALICE, port });
+    await confirmLogin({ ...ALICE, port, clientId: 'prefix-1' });
+    expect(new Set(hellos.map(hello => hello.clientId)).size).toBe(3);
+    expect(hellos[2]?.clientId).toBe('prefix-1');
+  });
+
+  // Remaining lengths of one, two and three bytes, and both ends of each.
+  test.each([1, 76, 77, 78, 79, 200, 16_331, 16_332, 16_333, 16_334, 65_535])(
+    'may have a name of %i bytes',
+    async length => {
+      const { port, hellos } = await broker(accept);
+      const username = 'é'.repeat(length / 2) + 'n'.repeat(length % 2);
+      await confirmLogin({ ...ALICE, port, username });
+      expect(hellos[0]?.username).toBe(username);
+      expect(hellos[0]?.password).toEqual(Buffer.from(ALICE.password));
+    },
+  );
+
+  test('may have a password of bytes, of the greatest length', async () => {
+    const { port, hellos } = await broker(accept);
+    const password = new Uint8Array(65_535).fill(0xff);
+    await confirmLogin({ ...ALICE, port, username: 'n'.repeat(65_535), password });
+    expect(hellos[0]?.password).toEqual(Buffer.from(password));
+  });
+
+  test('is told so byte by byte', async () => {
+    const { port } = await broker(async socket => {
+      for (const byte of CONNACK.accepted) {
+        const arrived = once(sockets[0] as Socket, 'data');
+        socket.write(Uint8Array.of(byte));
+        await arrived;
+      }
+    });
+    await confirmLogin({ ...ALICE, port });
+    expect(sockets.length).toBe(1);
+  });
+
+  test('is told more than that at once', async () => {
+    const { port, events } = await broker(say(Buffer.concat([CONNACK.accepted, Buffer.alloc(100_000)])));
+    await confirmLogin({ ...ALICE, port });
+    expect(events).toContain('disconnect');
+  });
+
+  test('need not wait for a broker that leaves the connection open', async () => {
+    const { serve } = await broker(accept);
+    const open: Socket[] = [];
+    const server = createServer({ allowHalfOpen: true }, serve).on('connection', socket => open.push(socket));
+    await confirmLogin({ ...ALICE, port: await listen(server), timeout: SHORT });
+    expect(sockets.map(socket => socket.destroyed)).toEqual([true]);
+    expect(open.map(socket => socket.writable)).toEqual([true]);
+    open[0]?.destroy();
+  });
+
+  test.each([3, 4, 5])('is let in at last, after CONNACK %i', async code => {
+    const { port, hellos } = await broker(say(refused(code)), say(refused(code)), accept);
+    await confirmLogin({ ...ALICE, port });
+    expect(hellos.length).toBe(3);
+    expect(sockets.map(socket => socket.destroyed)).toEqual([true, true, true]);
+  });
+
+  test('is let in at last, after dropped connections', async () => {
+    const { port, hellos } = await broker(
+      socket => socket.destroy(),
+      socket => socket.resetAndDestroy(),
+      socket => socket.end(Uint8Array.of(0x20, 2)),
+      accept,
+    );
+    await confirmLogin({ ...ALICE, port });
+    expect(hellos.length).toBe(4);
+  });
+
+  test('is let in at last by a broker that starts later', async () => {
+    const port = await deadPort();
+    const login = confirmLogin({ ...ALICE, port });
+    const [socket] = await once(connecting, 'socket');
+    await closed(socket);
+    const { serve } = await broker(accept);
+    await listen(createServer(serve), port);
+    await login;
+  });
+});
+
+describe('a user who is not let in', () => {
+  test.each([
+    [3, 'server unavailable'],
+    [4, 'bad user name or password'],
+    [5, 'not authorized'],
+  ])('is refused with CONNACK %i until the timeout', async (code, meaning) => {
+    const { port, hellos } = await broker(say(refused(code)));
+    const error = await failure({ ...ALICE, port, timeout: SHORT });
+    expect(error.code).toBe('ERR_LOGIN_REFUSED');
+    expect(error.message).toContain(
+      `The login at ${host}:${port} was refused with CONNACK ${code}, ${meaning}. `,
+    );
+    expect(hellos.length).toBeGreaterThan(1);
+  });
+
+  test('says what to look at', async () => {
+    const { port } = await broker(say(refused(5)));
+    expect((await failure({ ...ALICE, port, timeout: SHORT })).message).toMatch(
+      /Was it told to reload, does password_file .* name the file .* may the user .* read it\?/,
+    );
+  });
+
+  test.each([
+    [1, 'unacceptable protocol version'],
+    [2, 'identifier rejected'],
+    [6, 'which MQTT 3.1.1 does not know'],
+    [255, 'which MQTT 3.1.1 does not know'],
+  ])('is refused with CONNACK %i at once', async (code, meaning) => {
+    const { port } = await broker(say(refused(code)), accept);
+    const error = await failure({ ...ALICE, port });
+    expect(error.code).toBe('ERR_LOGIN_REFUSED');
+    expect(error.message).toContain(`CONNACK ${code}, ${meaning}`);
+  });
+
+  test('has a broker that is dead', async () => {
+    const port = await deadPort();
+    const error = await failure({ ...ALICE, port, timeout: SHORT });
+    expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNREFUSED' } });
+    expect(error.message).toContain(`failed: connect ECONNREFUSED ${host}:${port}. Does the broker run`);
+    expect(sockets.length).toBeGreaterThan(1);
+  });
+
+  test('has a broker that is dead at all addresses of its name', async () => {
+    const error = await failure({ ...ALICE, host: 'localhost', port: await deadPort(), timeout: 50 });
+    expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNREFUSED' } });
+    expect(error.message).toContain('ECONNREFUSED');
+  });
+
+  test('has a broker whose name is not known yet, then leads nowhere', async () => {
+    const unknown = Object.assign(new Error('no such name'), { code: 'ENOTFOUND', syscall: 'getaddrinfo' });
+    const lookup = vi.fn((_host, _options, callback) => {
+      if (lookup.mock.calls.length < 3) callback(unknown);
+    });
+    const tls = { lookup } as unknown as ConnectionOptions;
+    const error = await failure({ ...ALICE, host: 'broker.invalid', port: 8883, tls, timeout: SHORT });
+    expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: unknown });
+    expect(lookup).toHaveBeenCalledTimes(3);
+  });
+
+  test('has a broker that drops the connection', async () => {
+    const { port, hellos } = await broker(socket => socket.end());
+    const error = await failure({ ...ALICE, port, timeout: SHORT });
+    expect(error.code).toBe('ERR_LOGIN_FAILED');
+    expect(error.message).toContain(
+      'the connection was dropped without an answer. If it speaks TLS, set tls.',
+    );
+    expect(hellos.length).toBeGreaterThan(1);
+  });
+
+  test('has a broker that resets the connection', async () => {
+    const { port } = await broker(socket => socket.resetAndDestroy());
+    const error = await failure({ ...ALICE, port, timeout: SHORT });
+    expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNRESET' } });
+  });
+
+  test.each([
+    ['nothing', CONNACK.silence],
+    ['half a CONNACK', CONNACK.accepted.subarray(0, 3)],
+  ])('has a broker that says %s', async (_, answer) => {
+    const { port, hellos } = await broker(say(answer));
+    const error = await failure({ ...ALICE, port, timeout: SHORT });
+    expect(error.code).toBe('ERR_LOGIN_TIMEOUT');
+    expect(error.message).toContain(`The login at ${host}:${port} was not answered within ${SHORT} ms.`);
+    expect(error.cause).toBeUndefined();
+    expect(hellos.length).toBe(1);
+  });
+
+  test('has a broker that refuses first and then says nothing', async () => {
+    const { port, hellos } = await broker(say(refused(5)), stayAway);
+    const error = await failure({ ...ALICE, port, timeout: SHORT });
+    expect(error.code).toBe('ERR_LOGIN_REFUSED');
+    expect(hellos.length).toBe(2);
+  });
+
+  test('has a broker that drops the connection first and then says nothing', async () => {
+    const { port, hellos } = await broker(socket => socket.destroy(), stayAway);
+    const error = await failure({ ...ALICE, port, timeout: 2 * SHORT });
+    expect(error.code).toBe('ERR_LOGIN_TIMEOUT');
+    expect(hellos.length).toBe(2);
+  });
+
+  test('has a broker that drops the connection first and then has no time to say anything', async () => {
+    const { port, hellos } = await broker(socket => socket.resetAndDestroy(), stayAway);
+    const error = await failure({ ...ALICE, port, timeout: 400 });
+    expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNRESET' } });
+    expect(hellos.length).toBe(2);
+  });
+
+  test('has a broker that refuses first and then is gone', async () => {
+    const { port, serve } = await broker();
+    const server = createServer(serve).on('connection', socket => {
+      server.close();
+      socket.end(refused(5));
+    });
+    const last = await listen(server);
+    expect(port).not.toBe(last);
+    const error = await failure({ ...ALICE, port: last, timeout: SHORT });
+    expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNREFUSED' } });
+  });
+
+  // Linux lets connections wait until the queue of the listener is full, and says nothing to further ones.
+  test.runIf(process.platform === 'linux')('has a broker that cannot be reached', async () => {
+    const script = `
+      const server = require('node:net').createServer().listen({ port: 0, host: '${host}', backlog: 1 }, () => {
+        console.log(server.address().port);
+        process.kill(process.pid, 'SIGSTOP');
+      });
+    `;
+    const frozen = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const port = Number((await once(frozen.stdout, 'data'))[0]);
+    const others = Array.from({ length: 8 }, () => connect(port, host));
+    await once(others[0] as Socket, 'connect');
+    try {
+      sockets = [];
+      const error = await failure({ ...ALICE, port, timeout: SHORT });
+      expect(error.code).toBe('ERR_LOGIN_FAILED');
+      expect(error.message).toContain(`failed: no connection within ${SHORT} ms.`);
+    } finally {
+      for (const socket of others) socket.on('error', () => {}).destroy();
+      frozen.kill('SIGKILL');
+      await once(frozen, 'exit');
     }
-    expect(await login(running.port, 'nobody', 'secret')).toBe(5);
-    expect(await login(running.port)).toBe(5);
   });
 
-  test('lets in whom addUser, setHash, provision and update wrote, with bytes for a password too', async () => {
-    const password = new Uint8Array([0xff, 0x80, 0x01]);
-    await file.addUser('bytes', password);
-    const { username, password: generated } = await file.provision();
-    const sha512 = new PasswordFile(passwordFile, { hash: { algorithm: 'sha512' } });
-    await sha512.setUser('sha512', 'old style');
-    const slow = new PasswordFile(passwordFile, { hash: { iterations: 1000 } });
-    await slow.setUser('slow', 'many iterations');
-    const hash = (await file.getHash('slow')) as string;
-    await file.setHash('rebuilt', hash);
-    await file.update(draft => draft.set('edited', hash).delete('slow'));
-
-    await using running = await startBroker(broker, { passwordFile });
-    expect(await login(running.port, 'bytes', password)).toBe(0);
-    expect(await login(running.port, username, generated)).toBe(0);
-    expect(await login(running.port, 'sha512', 'old style')).toBe(0);
-    expect(await login(running.port, 'rebuilt', 'many iterations')).toBe(0);
-    expect(await login(running.port, 'edited', 'many iterations')).toBe(0);
-    expect(await login(running.port, 'slow', 'many iterations')).toBe(5);
-  });
-
-  test('after setUser and SIGHUP refuses the old password, and after removeUser the user', async () => {
-    await file.setUser('alice', 'old');
-    await file.setUser('bob', 'secret');
-    await using running = await startBroker(broker, { passwordFile });
-    expect(await login(running.port, 'alice', 'old')).toBe(0);
-
-    await file.setUser('alice', 'new');
-    await file.removeUser('bob');
-    await file.setUser('carol', 'secret');
-    expect(await running.reload()).toBe(true);
-    expect(await login(running.port, 'alice', 'new')).toBe(0);
-    expect(await login(running.port, 'alice', 'old')).toBe(5);
-    expect(await login(running.port, 'bob', 'secret')).toBe(5);
-    expect(await login(running.port, 'carol', 'secret')).toBe(0);
-  });
-
-  test('starts with the file that create makes, and lets in who comes later', async () => {
-    await file.create();
-    await using running = await startBroker(broker, { passwordFile });
-    expect(await login(running.port, 'alice', 'secret')).toBe(5);
-    await file.setUser('alice', 'secret');
-    expect(await running.reload()).toBe(true);
-    expect(await login(running.port, 'alice', 'secret')).toBe(0);
-  });
-
-  test('reads what was kept round the edits', async () => {
-    await file.setUser('alice', 'one');
-    const hash = await file.getHash('alice');
-    await writeFile(passwordFile, `# users\r\n\r\nalice :${hash}\r\nno colon\r\nbob: ${hash} `);
-    await file.setUser('carol', 'three');
-    await file.setUser('alice', 'two');
-    await using running = await startBroker(broker, { passwordFile });
-    expect(await login(running.port, 'alice', 'two')).toBe(0);
-    expect(await login(running.port, 'alice', 'one')).toBe(5);
-    expect(await login(running.port, 'bob', 'one')).toBe(0);
-    expect(await login(running.port, 'carol', 'three')).toBe(0);
-  });
-
-  needs(root, aMosquittoUser).describe('as its own user, the library as root', () => {
-    const { uid, gid } = mosquittoUser ?? { uid: 0, gid: 0 };
-
-    test('can read a new file and a replaced one in its folder', async () => {
-      await chown(folder, uid, gid);
-      await file.setUser('alice', 'old');
-      await using running = await startBroker(broker, { passwordFile, user: 'mosquitto' });
-      expect((await stat(`/proc/${running.pid}`)).uid).toBe(uid);
-      expect(await login(running.port, 'alice', 'old')).toBe(0);
-
-      await file.setUser('alice', 'new');
-      expect(await stat(passwordFile)).toMatchObject({ uid, gid });
-      expect((await stat(passwordFile)).mode & 0o777).toBe(0o600);
-      expect(await running.reload()).toBe(true);
-      expect(await login(running.port, 'alice', 'new')).toBe(0);
-      expect(await login(running.port, 'alice', 'old')).toBe(5);
-    });
-
-    test('can read a replaced file that it may read by its group alone', async () => {
-      await file.setUser('alice', 'old');
-      await chown(passwordFile, 0, gid);
-      await chmod(passwordFile, 0o640);
-      await using running = await startBroker(broker, { passwordFile, user: 'mosquitto' });
-      await file.setUser('alice', 'new');
-      expect(await stat(passwordFile)).toMatchObject({ uid: 0, gid });
-      expect(await running.reload()).toBe(true);
-      expect(await login(running.port, 'alice', 'new')).toBe(0);
-    });
+  test.each([
+    ['HTTP', 'HTTP/1.1 400 Bad Request\r\n\r\n'],
+    ['another packet of MQTT', Uint8Array.of(0xd0, 0)],
+    ['CONNACK of MQTT 5', Uint8Array.of(0x20, 3, 0, 0, 0)],
+    ['CONNACK with reserved flags', Uint8Array.of(0x20, 2, 2, 0)],
+  ])('has something else there, at once: %s', async (_, answer) => {
+    const { port } = await broker(say(answer), accept);
+    const error = await failure({ ...ALICE, port });
+    expect(error.code).toBe('ERR_LOGIN_FAILED');
+    expect(error.message).toContain('what answers there is no listener for MQTT over TCP.');
   });
 });
 
-describe('userNamed', () => {
-  test('knows root, and no user who is not there', () => {
-    expect(userNamed('root')).toEqual({ uid: 0, gid: 0 });
-    expect(userNamed('no such user')).toBeUndefined();
+describe('CONNACK', () => {
+  test('is read from as many bytes as there are', () => {
+    const bytes = [0x20, 2, 1, 5];
+    expect([0, 1, 2, 3, 4].map(length => readConnack(Uint8Array.from(bytes.slice(0, length))))).toEqual([
+      ...Array(4).fill('incomplete'),
+      5,
+    ]);
+    expect(readConnack(Uint8Array.of(0x15))).toBe('not MQTT');
+    expect(readConnack(Uint8Array.of(0x20, 4))).toBe('not MQTT');
   });
+});
+
+describe('the signal', () => {
+  const reason = new Error('no more');
+
+  test('is aborted already: nothing is connected', async () => {
+    const login = confirmLogin({ ...ALICE, port: 1883, signal: AbortSignal.abort(reason) });
+    await expect(login).rejects.toBe(reason);
+    expect(sockets).toEqual([]);
+  });
+
+  test.each([
+    ['waits for an answer', stayAway],
+    ['waits for the next attempt', say(refused(5))],
+  ])('aborts while it %s', async (_, answer) => {
+    const controller = new AbortController();
+    const asked = new EventEmitter();
+    const { port } = await broker(socket => {
+      answer(socket);
+      asked.emit('hello');
+    });
+    const login = confirmLogin({ ...ALICE, port, signal: controller.signal, timeout: 2 ** 31 - 1 });
+    login.catch(() => {});
+    await once(asked, 'hello');
+    if (answer !== stayAway) await closed(sockets[0] as Socket);
+    controller.abort(reason);
+    await expect(login).rejects.toBe(reason);
+    expect(sockets.map(socket => socket.destroyed)).toEqual([true]);
+    expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
+  });
+
+  test('aborts shortly before the timeout', async () => {
+    const controller = new AbortController();
+    const { port } = await broker(stayAway);
+    const login = confirmLogin({ ...ALICE, port, signal: controller.signal, timeout: 45 });
+    login.catch(() => {});
+    await once(connecting, 'socket');
+    controller.abort(reason);
+    await expect(login).rejects.toBe(reason);
+  });
+
+  test('aborts as soon as all has begun', async () => {
+    const controller = new AbortController();
+    const { port } = await broker(stayAway);
+    const login = confirmLogin({ ...ALICE, port, signal: controller.signal, timeout: 2 ** 31 - 1 });
+    controller.abort(reason);
+    await expect(login).rejects.toBe(reason);
+    expect(sockets.every(socket => socket.destroyed)).toBe(true);
+  });
+
+  test('has no listeners left when all is done', async () => {
+    const { signal } = new AbortController();
+    const { port } = await broker(say(refused(5)), accept);
+    await confirmLogin({ ...ALICE, port, signal });
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  });
+});
+
+needs(program('openssl')).describe('TLS', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'login-'));
+  const keyFile = join(folder, 'key.pem');
+  const certFile = join(folder, 'cert.pem');
+  const { status } = spawnSync('openssl', [
+    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
+    ...[
+      '-subj',
+      '/CN=localhost',
+      '-addext',
+      'subjectAltName=DNS:localhost',
+      '-keyout',
+      keyFile,
+      '-out',
+      certFile,
+    ],
+  ]);
+  if (status !== 0) throw new Error('openssl makes no certificate');
+  const [key, cert] = [readFileSync(keyFile), readFileSync(certFile)];
+  rmSync(folder, { recursive: true });
+
+  async function tlsBroker(...answers: Parameters<typeof broker>) {
+    const names: string[] = [];
+    let attempts = 0;
+    const { serve, ...rest } = await broker(...answers);
+    const server = createTlsServer({ key, cert }, socket => {
+      if (socket.servername) names.push(socket.servername);
+      serve(socket);
+    });
+    server.on('connection', () => attempts++).on('tlsClientError', () => {});
+    return { ...rest, port: await listen(server), names, attempts: () => attempts };
+  }
+
+  test('lets in, and tells the server the name of the host', async () => {
+    const { port, names, events } = await tlsBroker(accept);
+    await confirmLogin({ ...ALICE, port, host: 'localhost', tls: { ca: cert } });
+    expect(names).toEqual(['localhost']);
+    expect(events).toEqual(['connect', 'disconnect', 'close']);
+    await confirmLogin({ ...ALICE, port, tls: { ca: cert, servername: 'localhost' } });
+    await confirmLogin({ ...ALICE, port, tls: { rejectUnauthorized: false } });
+  });
+
+  test('is tried again after a refusal', async () => {
+    const { port, hellos } = await tlsBroker(say(refused(5)), accept);
+    await confirmLogin({ ...ALICE, port, host: 'localhost', tls: { ca: cert } });
+    expect(hellos.length).toBe(2);
+  });
+
+  test.each([
+    ['is not trusted', 'DEPTH_ZERO_SELF_SIGNED_CERT', true],
+    ['is for another host', 'ERR_TLS_CERT_ALTNAME_INVALID', { ca: cert }],
+  ])('with a certificate that %s fails at once and tells no password', async (_, code, tls) => {
+    const { port, hellos, attempts } = await tlsBroker(accept);
+    const error = await failure({ ...ALICE, port, tls });
+    expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code } });
+    expect(error.message).toContain('Set tls: ca to trust its certificate, servername if ');
+    expect(attempts()).toBe(1);
+    expect(hellos).toEqual([]);
+  });
+
+  test('with a version that the listener does not speak fails at once', async () => {
+    const { port, attempts } = await tlsBroker(accept);
+    const tls = { ca: cert, servername: 'localhost', maxVersion: 'TLSv1.1', minVersion: 'TLSv1.1' } as const;
+    expect((await failure({ ...ALICE, port, tls })).code).toBe('ERR_LOGIN_FAILED');
+    expect(attempts()).toBe(1);
+  });
+
+  test('at a listener without TLS is not answered, or dropped', async () => {
+    const silent = await broker(stayAway);
+    expect((await failure({ ...ALICE, port: silent.port, tls: true, timeout: SHORT })).code).toBe(
+      'ERR_LOGIN_TIMEOUT',
+    );
+    const port = await listen(createServer(socket => socket.once('data', () => socket.end())));
+    const error = await failure({ ...ALICE, port, tls: true, timeout: SHORT });
+    expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNRESET' } });
+    expect(error.message).toContain('If it has no TLS, leave out tls.');
+  });
+
+  test('is missing at a listener with TLS', async () => {
+    const { port } = await tlsBroker(accept);
+    const error = await failure({ ...ALICE, port, timeout: SHORT });
+    expect(error.code).toBe('ERR_LOGIN_FAILED');
+    expect(error.message).toContain('If it speaks TLS, set tls.');
+  });
+
+  test('with options that do not work is an error at once', async () => {
+    const error = await confirmLogin({ ...ALICE, port: 8883, tls: { cert: 'no PEM' } }).catch(error => error);
+    expect(error).toMatchObject({ code: 'ERR_INVALID_ARGUMENT', cause: expect.any(Error) });
+  });
+});
+
+test.each([
+  ['ERR_INVALID_ARGUMENT', { host: '' }],
+  ['ERR_INVALID_ARGUMENT', { host: undefined }],
+  ['ERR_INVALID_ARGUMENT', { port: 0 }],
+  ['ERR_INVALID_ARGUMENT', { port: 65_536 }],
+  ['ERR_INVALID_ARGUMENT', { port: '1883' }],
+  ['ERR_INVALID_ARGUMENT', { port: undefined }],
+  ['ERR_INVALID_ARGUMENT', { tls: 'yes' }],
+  ['ERR_INVALID_ARGUMENT', { tls: null }],
+  ['ERR_INVALID_ARGUMENT', { timeout: 0 }],
+  ['ERR_INVALID_ARGUMENT', { timeout: Number.POSITIVE_INFINITY }],
+  ['ERR_INVALID_ARGUMENT', { timeout: '1000' }],
+  ['ERR_INVALID_ARGUMENT', { clientId: '' }],
+  ['ERR_INVALID_ARGUMENT', { clientId: 'c'.repeat(65_536) }],
+  ['ERR_INVALID_USERNAME', { username: 'a:b' }],
+  ['ERR_INVALID_USERNAME', { username: undefined }],
+  ['ERR_INVALID_PASSWORD', { password: '' }],
+  ['ERR_INVALID_PASSWORD', { password: undefined }],
+])('%s for %j', async (code, wrong) => {
+  const options = { ...ALICE, port: 1883, ...wrong } as LoginOptions;
+  await expect(confirmLogin(options)).rejects.toMatchObject({ code });
+  expect(sockets).toEqual([]);
+});
+
+test('ERR_INVALID_ARGUMENT for no options', async () => {
+  const login = confirmLogin(undefined as unknown as LoginOptions);
+  await expect(login).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' });
 });

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as passed } from 'node:timers/promises';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { expect, test } from 'vitest';
-import { parseStageName } from '../../src/holder.js';
+import { parseStageName } from '../../src/storage/lock-owner.js';
 import { type Child, startChild } from '../support/children.js';
 import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
 import { randomNumbers } from '../support/random.js';

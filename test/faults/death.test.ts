@@ -7,7 +7,7 @@ import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileS
 import { join } from 'node:path';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { describe, expect, test } from 'vitest';
-import { stageName } from '../../src/holder.js';
+import { stageName } from '../../src/storage/lock-owner.js';
 import { type Child, startChild } from '../support/children.js';
 import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
 import { needs, root } from '../support/require.js';

@@ -16,7 +16,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { afterEach, expect, test } from 'vitest';
-import { steps } from '../../src/commit.js';
+import { steps } from '../../src/storage/commit.js';
 import { type Child, startChild } from '../support/children.js';
 import { mountTmpfs } from '../support/disk.js';
 import { memoryFolder, temporaryFolder } from '../support/leftovers.js';

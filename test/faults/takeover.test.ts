@@ -11,7 +11,7 @@ import {
 import { join } from 'node:path';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { stageName } from '../../src/holder.js';
+import { stageName } from '../../src/storage/lock-owner.js';
 import { startChild } from '../support/children.js';
 import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
 import { needs, program, root } from '../support/require.js';

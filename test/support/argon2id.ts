@@ -1,5 +1,5 @@
 /** Verifies the argon2id goldens and prints the answers; for a Node that has argon2. */
-import { verifyPassword, verifyPasswordSync } from '../../src/hash.js';
+import { verifyPassword, verifyPasswordSync } from '../../src/hash/hash.js';
 import { argon2idGoldens } from './goldens.js';
 
 const answers = [];

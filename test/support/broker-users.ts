@@ -1,9 +1,9 @@
 /** Whom a broker lets in, by the rules of the library. */
 import { promisify } from 'node:util';
-import type { BrokerRelease } from '../../src/broker-hash.js';
-import { BrokerUsers } from '../../src/broker-users.js';
-import { verifyParsed } from '../../src/hash.js';
-import { NameIndex } from '../../src/lines.js';
+import type { BrokerRelease } from '../../src/check/stored-hash.js';
+import { BrokerUsers } from '../../src/check/users.js';
+import { NameIndex } from '../../src/document/name-index.js';
+import { verifyParsed } from '../../src/hash/hash.js';
 
 export function brokerUsers(bytes: Buffer, release: BrokerRelease): BrokerUsers {
   const index = new NameIndex(bytes);

@@ -25,7 +25,7 @@ export type PasswdTool = Program;
 let brokers: Broker[] | undefined;
 let passwdTools: PasswdTool[] | undefined;
 
-/** The `mosquitto` on the PATH and those that test/broker/unpack-releases.sh unpacked, each version once. */
+/** The `mosquitto` on the PATH and those that test/support/unpack-releases.sh unpacked, each version once. */
 export function findBrokers(): Broker[] {
   brokers ??= findPrograms('mosquitto', path => path);
   return brokers;

@@ -25,7 +25,7 @@ export function useProgram(): { readonly path: string } {
 async function buildProgram(folder: string): Promise<string> {
   // It tells the version of the package that it lies in.
   await copyFile(join(PROJECT, 'package.json'), join(folder, 'package.json'));
-  const entry = [join(PROJECT, 'src/cli.ts')];
+  const entry = { cli: join(PROJECT, 'src/cli/main.ts') };
   const outDir = join(folder, 'dist');
   await build({
     ...program,

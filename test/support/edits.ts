@@ -1,6 +1,6 @@
-/** The pure part of an edit, driven as src/queue.ts drives it; and the reading of a file to compare it with. */
-import { Draft, edited } from '../../src/document.js';
-import { NameIndex } from '../../src/lines.js';
+/** The pure part of an edit, driven as src/storage/group-commit.ts drives it; and the reading of a file to compare it with. */
+import { Draft, edited } from '../../src/document/draft.js';
+import { NameIndex } from '../../src/document/name-index.js';
 
 export function draftOf(bytes: Uint8Array): Draft {
   const index = new NameIndex(Buffer.from(bytes));

@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
-import { formatHash, parseHash } from '../../src/format.js';
-import { type HashOptions, hashPassword, verifyPassword } from '../../src/hash.js';
+import { formatHash, parseHash } from '../../src/hash/encoding.js';
+import { type HashOptions, hashPassword, verifyPassword } from '../../src/hash/hash.js';
 import type { GoldenLine } from './goldens.js';
 
 /** How a hash was made, so that it can be made again. */

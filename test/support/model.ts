@@ -1,11 +1,11 @@
 /**
  * Every way in which writers can interleave, on a model of a folder. The writers are the generators of
- * src/protocol.ts themselves, run anew from their recorded answers for each state, so that model and code cannot
+ * src/storage/lock.ts themselves, run anew from their recorded answers for each state, so that model and code cannot
  * drift apart.
  */
 import { createHash } from 'node:crypto';
 import { basename, dirname } from 'node:path';
-import type { Outcome, Step, Writer } from '../../src/protocol.js';
+import type { Outcome, Step, Writer } from '../../src/storage/lock.js';
 
 const TARGET = '/folder/passwd';
 const WRITER_FOLDER = `${TARGET}.writer`;

@@ -1,5 +1,5 @@
 /** Good password files, and what random edits make of them. All of it follows from a seed. */
-import { hashPasswordSync } from '../../src/hash.js';
+import { hashPasswordSync } from '../../src/hash/hash.js';
 import { randomNumbers } from './random.js';
 
 /** The password behind most hashes of these files, and that behind the others. */

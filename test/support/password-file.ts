@@ -2,9 +2,9 @@
 import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import { steps } from '../../src/commit.js';
-import { PasswordFile } from '../../src/file.js';
-import { hashPasswordSync } from '../../src/hash.js';
+import { hashPasswordSync } from '../../src/hash/hash.js';
+import { PasswordFile } from '../../src/password-file.js';
+import { steps } from '../../src/storage/commit.js';
 import { testFolder } from './folder.js';
 
 // Quick to make, and of the form that the library writes.

@@ -22,7 +22,7 @@ export interface Need {
   met(): boolean;
 }
 
-const UNPACK = 'test/broker/unpack-releases.sh';
+const UNPACK = 'test/support/unpack-releases.sh';
 
 export const root: Need = need('root', () => process.geteuid?.() === 0);
 

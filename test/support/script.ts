@@ -17,7 +17,7 @@ export interface ScriptOptions {
  *
  * ```ts
  * const hash = await runScript(`
- *   const { hashPassword } = await load('src/hash.ts');
+ *   const { hashPassword } = await load('src/hash/hash.ts');
  *   return hashPassword(args);
  * `, { args: 'secret' });
  * ```

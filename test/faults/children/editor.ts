@@ -5,9 +5,9 @@
 import crypto from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
-import { steps } from '../../../src/commit.js';
-import { stageName } from '../../../src/holder.js';
 import { PasswordFile, type PasswordFileOptions } from '../../../src/index.js';
+import { steps } from '../../../src/storage/commit.js';
+import { stageName } from '../../../src/storage/lock-owner.js';
 import { argument, orders, tell } from './talk.js';
 
 export interface EditorArgument {

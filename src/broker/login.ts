@@ -1,0 +1,259 @@
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import type { ConnectionOptions } from 'node:tls';
+import { assertPassword, assertUsername } from '../credentials/rules.js';
+import { PasswordFileError, type PasswordFileErrorCode, systemCode } from '../errors.js';
+import { pause } from '../util/abort.js';
+import { connectPacket, DISCONNECT, readConnack } from './mqtt.js';
+
+/** Where and as whom {@link confirmLogin} logs in. */
+export interface LoginOptions {
+  /** The broker's host name or IP address. */
+  host: string;
+  /** The port of an MQTT listener (not of WebSockets): 1883 on most brokers, with TLS 8883. */
+  port: number;
+  /** `true`, or options of `tls.connect` such as `ca`: the listener speaks TLS. Default `false`. */
+  tls?: boolean | ConnectionOptions | undefined;
+  /** The user who shall be let in. */
+  username: string;
+  /** The user's password. */
+  password: string | Uint8Array;
+  /** Milliseconds, all attempts together, until the broker must have let the user in. Default 10,000. */
+  timeout?: number | undefined;
+  /** Gives up: leaves nothing connected and rejects with `signal.reason`. */
+  signal?: AbortSignal | undefined;
+  /** The client identifier, for brokers with `clientid_prefixes`. Default: 22 random hexadecimal digits. */
+  clientId?: string | undefined;
+}
+
+const DEFAULT_TIMEOUT = 10_000;
+/** What timers can count. */
+const MAX_TIMEOUT = 2 ** 31 - 1;
+/** Milliseconds from one attempt to the next: the first pause, doubled each time up to the longest. */
+const FIRST_PAUSE = 50;
+const LONGEST_PAUSE = 500;
+/** Milliseconds without an answer that say more than an earlier failure. */
+const FAIR_WAIT = 500;
+/** Milliseconds that the broker has to close the connection after DISCONNECT. */
+const CLOSE_TIMEOUT = 1_000;
+/** Seconds. With `max_keepalive` Mosquitto refuses 0 and what is above. */
+const KEEP_ALIVE = 10;
+
+/** What came of one attempt. */
+type Outcome =
+  | { kind: 'accepted' }
+  | { kind: 'refused'; code: number }
+  | { kind: 'failed'; cause: NodeJS.ErrnoException }
+  | { kind: 'dropped' }
+  | { kind: 'not MQTT' }
+  // The timeout came first.
+  | { kind: 'no connection' }
+  | { kind: 'no answer'; waited: number };
+
+/**
+ * Resolves when a live broker has let this user in: connects with MQTT 3.1.1, user name and password until the broker
+ * answers CONNACK 0, then disconnects. Refusals and failing connections are tried again within the timeout, because
+ * the broker may be reloading or starting. What another attempt cannot mend, a wrong certificate for example, is told
+ * at once.
+ *
+ * With `use_username_as_clientid` in mosquitto.conf, a client that is connected under this name is disconnected, as
+ * by any second login.
+ *
+ * @throws PasswordFileError `ERR_LOGIN_REFUSED`: the broker's last answer was a refusal. `ERR_LOGIN_FAILED`: no
+ *   connection, or a dropped one, or no MQTT broker there. `ERR_LOGIN_TIMEOUT`: a connection, but no answer.
+ *   `ERR_INVALID_ARGUMENT`, `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`.
+ * @example
+ * ```ts
+ * import { confirmLogin } from 'mosquitto-passwd-ts';
+ *
+ * try {
+ *   await confirmLogin({ host: '127.0.0.1', port: 1883, username: 'alice', password: 'correct horse', timeout: 1_000 });
+ *   console.log('alice can connect');
+ * } catch (error) {
+ *   console.log((error as { code?: string }).code); // ERR_LOGIN_REFUSED, or ERR_LOGIN_FAILED where no broker runs
+ * }
+ * ```
+ */
+export async function confirmLogin(options: LoginOptions): Promise<void> {
+  assertOptions(options);
+  const { timeout = DEFAULT_TIMEOUT, signal, clientId = randomBytes(11).toString('hex') } = options;
+  signal?.throwIfAborted();
+  const hello = connectPacket({ ...options, clientId, keepAlive: KEEP_ALIVE });
+  const deadline = performance.now() + timeout;
+  const left = () => deadline - performance.now();
+
+  const connect = await connector(options);
+  signal?.throwIfAborted();
+  let last: Outcome | undefined;
+  for (let wait = FIRST_PAUSE; ; wait = Math.min(2 * wait, LONGEST_PAUSE)) {
+    const outcome = await attempt(connect, options, hello, left());
+    if (outcome.kind === 'accepted') return;
+    signal?.throwIfAborted();
+    if (last === undefined || isNews(outcome, last)) last = outcome;
+    if (isFinal(outcome) || left() < FIRST_PAUSE) throw loginError(last, options);
+    // Less towards the end, so that the last attempt comes close to it.
+    await pause(Math.min(wait, left() / 2), signal);
+  }
+}
+
+function assertOptions(options: LoginOptions): void {
+  const { host, port, tls, username, password, timeout = DEFAULT_TIMEOUT, clientId = '-' } = options ?? {};
+  if (typeof host !== 'string' || host === '') {
+    throw argument('The host must be a host name or an IP address.');
+  }
+  if (!(Number.isInteger(port) && port >= 1 && port <= 65_535)) {
+    throw argument('The port must be a whole number from 1 to 65535.');
+  }
+  if (tls === null || !['undefined', 'boolean', 'object'].includes(typeof tls)) {
+    throw argument('tls must be true, false or options of tls.connect.');
+  }
+  if (!(typeof timeout === 'number' && timeout > 0 && timeout <= MAX_TIMEOUT)) {
+    throw argument(`The timeout must be a number of milliseconds above 0 and up to ${MAX_TIMEOUT}.`);
+  }
+  if (typeof clientId !== 'string' || clientId === '' || Buffer.byteLength(clientId) > 65_535) {
+    throw argument('The clientId must be a string of 1 to 65535 bytes.');
+  }
+  assertUsername(username);
+  assertPassword(password);
+}
+
+/** Whether an outcome should be told in place of the last one. Where the timeout cut it short, it may say less. */
+function isNews(outcome: Outcome, last: Outcome): boolean {
+  if (outcome.kind === 'no connection') return false;
+  return outcome.kind !== 'no answer' || (last.kind !== 'refused' && outcome.waited >= FAIR_WAIT);
+}
+
+/** Whether another attempt would end in the same way, or there is no time for one. */
+function isFinal(outcome: Outcome): boolean {
+  if (outcome.kind === 'refused') return ![3, 4, 5].includes(outcome.code);
+  if (outcome.kind === 'failed') return !isNetworkError(outcome.cause);
+  return outcome.kind !== 'dropped';
+}
+
+/** An error of the system, not one of TLS or a certificate. EPROTO is how some errors of OpenSSL come. */
+function isNetworkError({ code = '', syscall }: NodeJS.ErrnoException): boolean {
+  return syscall === 'getaddrinfo' || (/^E[A-Z0-9]+$/.test(code) && code !== 'EPROTO');
+}
+
+/** One connection, from its begin to its end: resolves when it is closed, whatever happens. */
+function attempt(
+  connect: () => Socket,
+  options: LoginOptions,
+  hello: Uint8Array,
+  ms: number,
+): Promise<Outcome> {
+  const { signal } = options;
+  return new Promise(resolve => {
+    const socket = connect();
+    let outcome: Outcome | undefined;
+    let isConnected = false;
+    let answer = Buffer.alloc(0);
+    const destroy = () => socket.destroy();
+    let timer = setTimeout(() => {
+      outcome = isConnected ? { kind: 'no answer', waited: ms } : { kind: 'no connection' };
+      destroy();
+    }, ms);
+    signal?.addEventListener('abort', destroy);
+    socket
+      .on('connect', () => {
+        isConnected = true;
+      })
+      // Not on 'connect': the certificate is checked before the password is even handed over.
+      .on(options.tls ? 'secureConnect' : 'connect', () => socket.write(hello))
+      .on('data', (chunk: Buffer) => {
+        if (outcome !== undefined) return;
+        answer = Buffer.concat([answer, chunk]);
+        outcome = outcomeOf(answer);
+        if (outcome?.kind === 'accepted') {
+          clearTimeout(timer);
+          timer = setTimeout(destroy, CLOSE_TIMEOUT);
+          socket.end(DISCONNECT);
+        } else if (outcome !== undefined) destroy();
+      })
+      .on('error', cause => {
+        outcome ??= { kind: 'failed', cause };
+      })
+      .on('close', () => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', destroy);
+        resolve(outcome ?? { kind: 'dropped' });
+      });
+  });
+}
+
+/** Loads what it takes to connect only now: TLS alone would double the time that importing this library takes. */
+async function connector({ host, port, tls: tlsOptions }: LoginOptions): Promise<() => Socket> {
+  const net = await import('node:net');
+  if (!tlsOptions) return () => net.connect({ host, port });
+  const tls = await import('node:tls');
+  // node:tls does not send the name of its own accord, which proxies go by. An IP address is none (RFC 6066 section 3).
+  const servername = net.isIP(host) ? {} : { servername: host };
+  return () => {
+    try {
+      return tls.connect({ ...servername, ...(tlsOptions === true ? {} : tlsOptions), host, port });
+    } catch (cause) {
+      throw argument(`The options in tls do not work (${systemCode(cause)}).`, cause);
+    }
+  };
+}
+
+/** `undefined`: more bytes are to come. */
+function outcomeOf(answer: Uint8Array): Outcome | undefined {
+  const code = readConnack(answer);
+  if (code === 'incomplete') return undefined;
+  if (code === 'not MQTT') return { kind: 'not MQTT' };
+  return code === 0 ? { kind: 'accepted' } : { kind: 'refused', code };
+}
+
+const UNKNOWN_LOGIN =
+  'The file that the broker read last does not hold this user with this password. Was it told to reload, does ' +
+  'password_file in mosquitto.conf name the file that was edited, and may the user that the broker runs as read it?';
+
+/** CONNACK return codes (MQTT 3.1.1 section 3.2.2.3), with what to do. */
+const REFUSALS: Readonly<Record<number, string>> = {
+  1: 'unacceptable protocol version. The listener must accept MQTT 3.1.1 (accept_protocol_versions in mosquitto.conf).',
+  2: 'identifier rejected. Set clientId to an identifier that the broker accepts.',
+  3: 'server unavailable. The log of the broker may say why.',
+  4: `bad user name or password. ${UNKNOWN_LOGIN}`,
+  5: `not authorized. ${UNKNOWN_LOGIN} With clientid_prefixes there, set clientId.`,
+};
+
+function loginError(outcome: Outcome, options: LoginOptions): PasswordFileError {
+  const { host, port, username, tls, timeout = DEFAULT_TIMEOUT } = options;
+  const error = (code: PasswordFileErrorCode, message: string, cause?: { cause: unknown }) =>
+    new PasswordFileError(code, `The login at ${host}:${port} ${message}`, { username, ...cause });
+  const within = `within ${timeout} ms`;
+  const otherKind = tls ? 'If it has no TLS, leave out tls.' : 'If it speaks TLS, set tls.';
+
+  switch (outcome.kind) {
+    case 'refused': {
+      const meaning = REFUSALS[outcome.code] ?? 'which MQTT 3.1.1 does not know.';
+      return error('ERR_LOGIN_REFUSED', `was refused with CONNACK ${outcome.code}, ${meaning}`);
+    }
+    case 'failed': {
+      const { cause } = outcome;
+      const remedy = isNetworkError(cause)
+        ? `Does the broker run, and listen there? ${otherKind}`
+        : 'Set tls: ca to trust its certificate, servername if that is for another name, cert and key if it asks for them.';
+      return error('ERR_LOGIN_FAILED', `failed: ${cause.message.trim() || cause.code}. ${remedy}`, { cause });
+    }
+    case 'dropped':
+      return error('ERR_LOGIN_FAILED', `failed: the connection was dropped without an answer. ${otherKind}`);
+    case 'not MQTT':
+      return error(
+        'ERR_LOGIN_FAILED',
+        `failed: what answers there is no listener for MQTT over TCP. ${otherKind}`,
+      );
+    case 'no connection':
+      return error('ERR_LOGIN_FAILED', `failed: no connection ${within}. Does a firewall stand between?`);
+    default:
+      return error(
+        'ERR_LOGIN_TIMEOUT',
+        `was not answered ${within}. Is the broker busy, or stopped? ${otherKind}`,
+      );
+  }
+}
+
+function argument(message: string, cause?: unknown): PasswordFileError {
+  return new PasswordFileError('ERR_INVALID_ARGUMENT', message, cause === undefined ? {} : { cause });
+}

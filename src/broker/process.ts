@@ -1,0 +1,209 @@
+import { closeSync, constants, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { PasswordFileError, type PasswordFileErrorDetails, systemCode } from '../errors.js';
+
+/** A process that may be signalled as far as it is the broker; see {@link BrokerProcess.catchesHangup}. */
+export interface BrokerProcess {
+  pid: number;
+  /** How messages call it: its pid, and where that was found. */
+  label: string;
+  name: string;
+  /** Its real user id. */
+  uid: string;
+  /** Whether it listens for SIGHUP, which ends a process that does not. */
+  catchesHangup: boolean;
+}
+
+/** What /proc/PID/status tells (man 5 proc_pid_status). */
+interface Process extends BrokerProcess {
+  parent: number;
+  isDead: boolean;
+}
+
+const MOSQUITTO = 'mosquitto';
+const MAX_PID = 2 ** 31 - 1;
+const PKILL = "{ command: ['pkill', '-HUP', '-x', 'mosquitto'] }";
+const OTHER_CONTAINER =
+  'Each container counts pids on its own. For a broker in another container share its pid namespace (compose: ' +
+  'pid: "service:mosquitto"; Kubernetes: shareProcessNamespace: true) and use { process: \'mosquitto\' }, or use a ' +
+  "command, for example { command: ['docker', 'kill', '--signal=HUP', 'mosquitto'] }.";
+
+// All of this is synchronous: procfs reads memory, and from the look at a process to the signal nothing may wait, so
+// that its pid cannot become another process's in between.
+
+/** The broker with this pid. Throws `ERR_RELOAD_FAILED` where another process, or none, stands there. */
+export function brokerWithPid(pid: number): BrokerProcess {
+  return broker(pid, `pid ${pid}`);
+}
+
+/** The broker whose pid stands in this file; throws as {@link brokerWithPid} does. */
+export function brokerWithPidFile(path: string): BrokerProcess {
+  const pid = readPidFile(path);
+  return broker(pid, `pid ${pid} (in ${path})`, path);
+}
+
+function broker(pid: number, label: string, path?: string): BrokerProcess {
+  assertOwnProc();
+  const found = readProcess(pid, label);
+  const problem = found === undefined ? whyUnseen(pid) : whyNot(found);
+  if (found === undefined || problem !== undefined) throw failed(`${label} ${problem}`, { path });
+  return found;
+}
+
+/** Why a process must not be signalled; `undefined`: it is the broker. */
+function whyNot({ pid, name, isDead }: Process): string | undefined {
+  const kinship = kinshipOf(pid);
+  if (name !== MOSQUITTO) {
+    // What Node 24 calls its own process.
+    return `is ${name === 'MainThread' ? 'node' : name}, not ${MOSQUITTO}: ${kinship && `it is ${kinship}. `}${OTHER_CONTAINER}`;
+  }
+  if (kinship !== '') return `is called ${name}, but is ${kinship}. ${OTHER_CONTAINER}`;
+  if (isDead) return `is a ${name} that has ended (a zombie). Start the broker; it reads the file then.`;
+  return undefined;
+}
+
+function whyUnseen(pid: number): string {
+  if (!exists(pid)) return `is not running: the broker has ended. ${OTHER_CONTAINER}`;
+  return `is hidden by /proc (mounted with hidepid). Run as root, or use a command such as ${PKILL}.`;
+}
+
+/** The one process of this name. Throws `ERR_RELOAD_FAILED` where there is none, or several. */
+export function brokerCalled(name: string): BrokerProcess {
+  assertOwnProc();
+  const pids = readdirSync('/proc').filter(entry => /^\d+$/.test(entry));
+  const called = pids.filter(pid => readProc(`${pid}/comm`) === `${name}\n`);
+  const own = ancestors();
+  const running = called
+    .map(pid => readProcess(Number(pid)))
+    .filter(found => found !== undefined)
+    .filter(({ pid, isDead }) => !isDead && !own.has(pid));
+  const [only, ...others] = running;
+  if (only === undefined) {
+    const dead =
+      called.length === 0
+        ? ''
+        : `, but for zombies and ancestors of this process (pids ${called.join(', ')})`;
+    throw failed(
+      `None of the ${pids.length} processes here is called ${name}${dead}. Is the broker running? ${OTHER_CONTAINER}`,
+    );
+  }
+  if (others.length > 0) {
+    throw failed(
+      `${running.length} processes are called ${name} (${running.map(({ pid }) => pid).join(', ')}), so it is not ` +
+        'clear which one to reload. Say it by { pidFile } or { pid }.',
+    );
+  }
+  return only;
+}
+
+/** Sends SIGHUP. */
+export function hangUp({ pid, label, name, uid }: BrokerProcess): void {
+  try {
+    process.kill(pid, 'SIGHUP');
+  } catch (cause) {
+    const code = systemCode(cause);
+    const problem =
+      code === 'EPERM'
+        ? `this process (uid ${process.geteuid?.()}) may not signal it. Run as the broker's user (uid ${uid}) or as ` +
+          'root (with CAP_KILL), or use a command that may.'
+        : `the signal failed (${code}). Is it still running?`;
+    throw failed(`${label} is ${name}, but ${problem}`, { cause });
+  }
+}
+
+/** A /proc of another pid namespace calls processes by other numbers than kill(2) does (man 7 pid_namespaces). */
+function assertOwnProc(): void {
+  // NSpid: our pid in the namespace that this /proc shows, and in each one from there down to our own.
+  const fields = (readProc('self/status') ?? '').matchAll(/^(?:Pid|NSpid):\s*(.*)$/gm);
+  const pids = [...fields].map(field => field[1]);
+  if (pids.length > 0 && pids.every(pid => pid === String(process.pid))) return;
+  const problem =
+    readProc('version') === undefined
+      ? 'There is no /proc here (as on Linux) to tell what a pid stands for. Mount it'
+      : "/proc shows another pid namespace than this process's own, whose pids mean nothing here. Mount one of its own";
+  throw failed(`${problem}, or use a command, for example ${PKILL}. Nothing was signalled.`);
+}
+
+function kinshipOf(pid: number): string {
+  if (pid === process.pid) return 'this very process';
+  return ancestors().has(pid) ? 'an ancestor of this process' : '';
+}
+
+/** This process, its parent, and so on. */
+function ancestors(): Set<number> {
+  const pids = new Set<number>();
+  for (let pid = process.pid; pid > 0 && !pids.has(pid); pid = readProcess(pid)?.parent ?? 0) pids.add(pid);
+  return pids;
+}
+
+function readProcess(pid: number, label = `pid ${pid}`): Process | undefined {
+  const status = readProc(`${pid}/status`);
+  if (status === undefined) return undefined;
+  const field = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '';
+  const caught = field('SigCgt');
+  return {
+    pid,
+    label,
+    // The same as /proc/PID/comm. The `exe` link takes privileges that processes in containers lack.
+    name: field('Name'),
+    parent: Number(field('PPid')),
+    uid: field('Uid').split('\t', 1).join(),
+    isDead: /^[ZX]/i.test(field('State')),
+    // SIGHUP is signal 1, the lowest bit. Where the kernel does not tell (gVisor), it is taken for caught.
+    catchesHangup: caught === '' || Number.parseInt(caught.slice(-1), 16) % 2 === 1,
+  };
+}
+
+/** A file of /proc; `undefined`: it does not exist, or is hidden from us. */
+function readProc(name: string): string | undefined {
+  try {
+    return readFileSync(`/proc/${name}`, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+function exists(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return systemCode(error) === 'EPERM';
+  }
+}
+
+function readPidFile(path: string): number {
+  const text = readStart(path).trim();
+  const pid = /^\d+$/.test(text) ? Number(text) : 0;
+  if (isPid(pid)) return pid;
+  // Not what it holds: it may be the password file, given by mistake.
+  const found = text === '' ? 'is empty' : 'holds no pid';
+  throw failed(`The pid file ${path} ${found}. Is it the pid_file of mosquitto.conf?`, { path });
+}
+
+/** Whether a value can be the id of a process (pid_t). */
+export function isPid(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) > 0 && (value as number) <= MAX_PID;
+}
+
+/** The first bytes of a file, more than a pid has. Does not wait where it is a FIFO. */
+function readStart(path: string): string {
+  const start = Buffer.alloc(40);
+  try {
+    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      return start.toString('utf8', 0, readSync(file, start));
+    } finally {
+      closeSync(file);
+    }
+  } catch (cause) {
+    const code = systemCode(cause);
+    const problem =
+      code === 'ENOENT'
+        ? 'does not exist. Is the broker running, and is this the pid_file of its mosquitto.conf?'
+        : `cannot be read (${code}).`;
+    throw failed(`The pid file ${path} ${problem}`, { cause, path });
+  }
+}
+
+function failed(message: string, details?: PasswordFileErrorDetails): PasswordFileError {
+  return new PasswordFileError('ERR_RELOAD_FAILED', message, details);
+}

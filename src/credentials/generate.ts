@@ -1,0 +1,129 @@
+import { randomInt } from 'node:crypto';
+import { PasswordFileError } from '../errors.js';
+import { assertPassword, assertUsername } from './rules.js';
+
+/** How {@link generateUsername} makes a user name. */
+export interface UsernameOptions {
+  /** What the name starts with. Default `'device_'`. */
+  prefix?: string | undefined;
+  /** How many random characters follow, 1 to 1024. Default 8. */
+  length?: number | undefined;
+  /** The characters to draw from, at least two different ones. Default `a`–`z` and `0`–`9`. */
+  alphabet?: string | undefined;
+}
+
+/** How {@link generatePassword} makes a password. */
+export interface PasswordOptions {
+  /** How many characters, 1 to 1024. Default 32. */
+  length?: number | undefined;
+  /** The characters to draw from, at least two different ones. Default the 64 URL-safe ones of base64url. */
+  alphabet?: string | undefined;
+}
+
+/** Options for both halves of a login. */
+export interface CredentialsOptions {
+  /** How the user name is made. */
+  username?: UsernameOptions | undefined;
+  /** How the password is made. */
+  password?: PasswordOptions | undefined;
+}
+
+/** A login: what a device needs to connect. */
+export interface Credentials {
+  username: string;
+  password: string;
+}
+
+const NAME_ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789';
+/** RFC 4648 section 5. */
+const PASSWORD_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+const MIN_PASSWORD_BITS = 128;
+const MAX_LENGTH = 1024;
+
+/**
+ * A login for a new device: `device_` with 8 random characters, and a password of 192 random bits. Two names are the
+ * same once in 2.8 million million; `PasswordFile.provision` also makes sure that the file has no such name.
+ *
+ * @throws PasswordFileError `ERR_INVALID_ARGUMENT` for options out of range, `ERR_INVALID_USERNAME` or
+ *   `ERR_INVALID_PASSWORD` for a prefix or alphabet with characters that cannot stand there
+ * @example
+ * ```ts
+ * import { generateCredentials } from 'mosquitto-passwd-ts';
+ *
+ * const { username, password } = generateCredentials({ username: { prefix: 'sensor-' } });
+ * console.log(username, password.length); // sensor-… 32
+ * ```
+ */
+export function generateCredentials(options: CredentialsOptions = {}): Credentials {
+  return { username: generateUsername(options.username), password: generatePassword(options.password) };
+}
+
+/**
+ * A random user name, `device_` and 8 characters of `a`–`z`, `0`–`9` by default.
+ *
+ * @throws PasswordFileError `ERR_INVALID_ARGUMENT`, `ERR_INVALID_USERNAME`
+ * @example
+ * ```ts
+ * import { generateUsername } from 'mosquitto-passwd-ts';
+ *
+ * console.log(generateUsername({ prefix: 'meter/', length: 12 }));
+ * ```
+ */
+export function generateUsername(options: UsernameOptions = {}): string {
+  const { prefix = 'device_', length = 8, alphabet = NAME_ALPHABET } = options;
+  if (typeof prefix !== 'string') throw argument('The prefix must be a string.');
+  const characters = charactersOf(alphabet);
+  // Each of them may come last, and first where there is no prefix: an error now is better than one every other time.
+  for (const character of characters) assertUsername(prefix + character);
+  const username = prefix + draw(characters, length);
+  assertUsername(username);
+  return username;
+}
+
+/**
+ * A random password, 32 URL-safe characters (192 bits) by default. One with less than 128 bits of entropy
+ * (length × log2 of the alphabet's size) is refused: 101 iterations do not protect a guessable password.
+ *
+ * @throws PasswordFileError `ERR_INVALID_ARGUMENT`, `ERR_INVALID_PASSWORD`
+ * @example
+ * ```ts
+ * import { generatePassword } from 'mosquitto-passwd-ts';
+ *
+ * console.log(generatePassword({ alphabet: '0123456789abcdef', length: 32 })); // 128 bits
+ * ```
+ */
+export function generatePassword(options: PasswordOptions = {}): string {
+  const { length = 32, alphabet = PASSWORD_ALPHABET } = options;
+  const characters = charactersOf(alphabet);
+  for (const character of characters) assertPassword(character);
+  const password = draw(characters, length);
+  const bits = length * Math.log2(characters.length);
+  if (bits < MIN_PASSWORD_BITS) {
+    const needed = Math.ceil(MIN_PASSWORD_BITS / Math.log2(characters.length));
+    throw argument(
+      `${length} characters of this alphabet are ${Math.floor(bits)} bits, fewer than ${MIN_PASSWORD_BITS}. ` +
+        `Use at least ${needed} characters.`,
+    );
+  }
+  return password;
+}
+
+function charactersOf(alphabet: string): string[] {
+  const characters = typeof alphabet === 'string' ? [...alphabet] : [];
+  if (characters.length < 2 || new Set(characters).size !== characters.length) {
+    throw argument('The alphabet must be a string of at least two characters, each standing in it once.');
+  }
+  return characters;
+}
+
+/** `randomInt` draws without modulo bias. */
+function draw(characters: string[], length: number): string {
+  if (!Number.isInteger(length) || length < 1 || length > MAX_LENGTH) {
+    throw argument(`The length must be a whole number from 1 to ${MAX_LENGTH}.`);
+  }
+  return Array.from({ length }, () => characters[randomInt(characters.length)]).join('');
+}
+
+function argument(message: string): PasswordFileError {
+  return new PasswordFileError('ERR_INVALID_ARGUMENT', message);
+}

@@ -1,0 +1,165 @@
+import { PasswordFileError } from '../errors.js';
+
+/** MQTT carries user names and passwords with a two-byte length (MQTT 3.1.1 section 1.5.3). */
+export const MAX_BYTES = 65_535;
+
+const SEPARATORS =
+  "Safe separators are '/', '.', '-' and '_'; not '+' and '#', which every pattern ACL denies.";
+
+/** Rules in the order in which they are reported: what is wrong with the name, and what to do about it. */
+const USERNAME_RULES: ReadonlyArray<{ broken: (name: string) => boolean; problem: string; remedy: string }> =
+  [
+    {
+      broken: name => name === '',
+      problem: 'is empty',
+      remedy: 'Mosquitto 2.1 refuses the whole file over such a line. Give every user a name.',
+    },
+    {
+      broken: name => name.includes(':'),
+      problem: "contains ':'",
+      remedy: `A ':' ends the name in the password file, so mosquitto_passwd refuses it too. ${SEPARATORS}`,
+    },
+    {
+      broken: name => name.startsWith('#'),
+      problem: "starts with '#'",
+      remedy: "The broker takes such a line for a comment. Start the name with another character than '#'.",
+    },
+    {
+      broken: name => /^[\t-\r ]|[\t-\r ]$/.test(name),
+      problem: 'starts or ends with a blank',
+      remedy: 'The broker trims blanks round the name, so it would be another name there. Trim it first.',
+    },
+    {
+      broken: name => !name.isWellFormed(),
+      problem: 'contains half of a surrogate pair',
+      remedy: 'It has no UTF-8 form. Cut strings between characters, not between UTF-16 units.',
+    },
+    {
+      broken: hasControls,
+      problem: 'contains a control character',
+      remedy: 'The broker drops the connection of a client with such a user name. Remove it.',
+    },
+    {
+      broken: hasNoncharacters,
+      problem: 'contains a Unicode noncharacter',
+      remedy: 'The broker drops the connection of a client with such a user name. Remove it.',
+    },
+    {
+      broken: name => Buffer.byteLength(name) > MAX_BYTES,
+      problem: `is longer than ${MAX_BYTES} bytes`,
+      remedy: 'MQTT cannot carry it. Use a shorter name.',
+    },
+  ];
+
+function hasControls(text: string): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+  return /[\u0000-\u001f\u007f-\u009f]/.test(text);
+}
+
+function hasNoncharacters(text: string): boolean {
+  return /\p{Noncharacter_Code_Point}/u.test(text);
+}
+
+/**
+ * Whether an MQTT client can log in with a name that stands in a file, be it by the rules for new ones or not
+ * (2.0.11 lib/utf8_mosq.c `mosquitto_validate_utf8`, the same in 2.1).
+ */
+export function canBeSent(name: string): boolean {
+  if (/^[ -~]{1,1000}$/.test(name)) return true;
+  return (
+    name !== '' &&
+    name.isWellFormed() &&
+    !hasControls(name) &&
+    !hasNoncharacters(name) &&
+    Buffer.byteLength(name) <= MAX_BYTES
+  );
+}
+
+/**
+ * Throws `ERR_INVALID_USERNAME` unless a client could log in with this user name: not empty, no `:`, no leading `#`,
+ * no blanks at the ends, no control characters (U+0000–001F, 007F–009F), noncharacters or lone surrogates, at most
+ * 65,535 bytes of UTF-8. The message names the broken rule and the remedy.
+ *
+ * @example
+ * ```ts
+ * import { assertUsername } from 'mosquitto-passwd-ts';
+ *
+ * assertUsername('device/tenant-1/42'); // fine
+ * try {
+ *   assertUsername('device:tenant-1:42');
+ * } catch (error) {
+ *   console.log((error as Error).message); // The user name contains ':'. …
+ * }
+ * ```
+ */
+export function assertUsername(username: unknown): asserts username is string {
+  if (typeof username !== 'string') {
+    throw new PasswordFileError(
+      'ERR_INVALID_USERNAME',
+      `The user name is ${typeName(username)}, not a string. Is the variable that should hold it set?`,
+    );
+  }
+  const rule = USERNAME_RULES.find(({ broken }) => broken(username));
+  if (rule !== undefined) {
+    throw new PasswordFileError('ERR_INVALID_USERNAME', `The user name ${rule.problem}. ${rule.remedy}`, {
+      username,
+    });
+  }
+}
+
+/**
+ * Throws `ERR_INVALID_PASSWORD` unless a client could log in with this password: a string or bytes, not empty, no NUL
+ * byte (the broker compares only up to it), no lone surrogates, at most 65,535 bytes. Unicode is not normalised.
+ *
+ * @param username whose password it is, for the error to carry
+ * @example
+ * ```ts
+ * import { assertPassword } from 'mosquitto-passwd-ts';
+ *
+ * try {
+ *   assertPassword(process.env.MQTT_PASSWORD_THAT_NOBODY_SET);
+ * } catch (error) {
+ *   console.log((error as { code?: string }).code); // ERR_INVALID_PASSWORD
+ * }
+ * ```
+ */
+export function assertPassword(
+  password: unknown,
+  username?: string | undefined,
+): asserts password is string | Uint8Array {
+  const problem = passwordProblem(password);
+  if (problem !== undefined) {
+    throw new PasswordFileError('ERR_INVALID_PASSWORD', `The password ${problem}`, { username });
+  }
+}
+
+function passwordProblem(password: unknown): string | undefined {
+  if (typeof password !== 'string' && !(password instanceof Uint8Array)) {
+    return `is ${typeName(password)}, not a string or Uint8Array. Is the variable that should hold it set?`;
+  }
+  if (typeof password === 'string' && !password.isWellFormed()) {
+    return 'contains half of a surrogate pair, which has no UTF-8 form. Pass bytes, or a well-formed string.';
+  }
+  if (password.length === 0) return 'is empty. No client can log in with an empty password.';
+  if (typeof password === 'string' ? password.includes('\0') : password.includes(0)) {
+    return 'contains a NUL, and the broker compares only what stands before it. Remove it.';
+  }
+  if (Buffer.byteLength(password) > MAX_BYTES) {
+    return `is longer than ${MAX_BYTES} bytes, which MQTT cannot carry. Use a shorter one.`;
+  }
+  return undefined;
+}
+
+/** What a client's password comes down to in the broker's comparison; `undefined`: nobody gets in with it. */
+export function comparedPassword(password: string | Uint8Array): string | Uint8Array | undefined {
+  if (typeof password !== 'string' && !(password instanceof Uint8Array)) assertPassword(password);
+  if (typeof password === 'string' && !password.isWellFormed()) return undefined;
+  if (Buffer.byteLength(password) > MAX_BYTES) return undefined;
+  const nul = typeof password === 'string' ? password.indexOf('\0') : password.indexOf(0);
+  const compared = nul < 0 ? password : password.slice(0, nul);
+  return compared.length === 0 ? undefined : compared;
+}
+
+function typeName(value: unknown): string {
+  return value === null ? 'null' : typeof value;
+}

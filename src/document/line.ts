@@ -1,0 +1,98 @@
+/**
+ * The bytes of a password file, read as the broker reads them: 2.0.11 src/security_default.c `pwfile__parse`,
+ * 2.1.2 plugins/password-file. Both cut a line at its first NUL, take one that starts with `#` or has no `:` for no
+ * entry, split the others at runs of `:`, and trim blanks (C `isspace`) round name and hash.
+ */
+const NUL = 0;
+const LF = 10;
+const HASH = 35;
+const COLON = 58;
+
+/** How many bytes a file may have, about 16 million users: Node's `Buffer.indexOf` starts no further in than this. */
+export const MAX_FILE_BYTES = 2 ** 31 - 1;
+
+/** Walks the lines of a password file. One reader serves any number of lines; its fields tell of the present one. */
+export class LineReader {
+  readonly bytes: Buffer;
+  /** Where the line starts. */
+  start = 0;
+  /** Where its content ends: at its line feed or the end of the file. */
+  end = 0;
+  /** The name without the blanks round it; `nameStart < 0`: the line is no entry. */
+  nameStart = -1;
+  nameEnd = -1;
+  /** Where the name's field ends: at a `:`, or at the end of the line where nothing else follows. */
+  #fieldEnd = 0;
+
+  constructor(bytes: Buffer) {
+    this.bytes = bytes;
+  }
+
+  /** Where the next line starts. */
+  get next(): number {
+    return this.end + 1;
+  }
+
+  /** Reads the line that starts at `start`. */
+  read(start: number): void {
+    const { bytes } = this;
+    const lineFeed = bytes.indexOf(LF, start);
+    this.start = start;
+    this.end = lineFeed < 0 ? bytes.length : lineFeed;
+    this.#readName();
+  }
+
+  #readName(): void {
+    const { bytes, end } = this;
+    this.nameStart = -1;
+    let from = this.start;
+    if (bytes[from] === HASH) return;
+    while (bytes[from] === COLON) from++;
+    let to = from;
+    while (to < end && bytes[to] !== COLON && bytes[to] !== NUL) to++;
+    if ((to === end || bytes[to] === NUL) && from === this.start) return;
+    this.#fieldEnd = to;
+    while (from < to && isBlank(bytes[from])) from++;
+    while (to > from && isBlank(bytes[to - 1])) to--;
+    this.nameStart = from;
+    this.nameEnd = to;
+  }
+
+  /** The name; `undefined` where the line is no entry or the name is not UTF-8 (no client can send such a name). */
+  name(): string | undefined {
+    if (this.nameStart < 0) return undefined;
+    const name = this.bytes.toString('utf8', this.nameStart, this.nameEnd);
+    return name.includes('\ufffd') && !this.nameIs(Buffer.from(name)) ? undefined : name;
+  }
+
+  /** Whether the line is an entry with the name that stands there in these bytes. */
+  nameIs(name: Uint8Array, from = 0, to = name.length): boolean {
+    const { bytes, nameStart, nameEnd } = this;
+    if (nameStart < 0 || nameEnd - nameStart !== to - from) return false;
+    for (let i = from; i < to; i++) if (bytes[nameStart + i - from] !== name[i]) return false;
+    return true;
+  }
+
+  /** What the broker takes for the hash, trimmed, each byte a character; `''` where there is none. */
+  hash(): string {
+    const { bytes, end } = this;
+    let from = this.#fieldEnd;
+    while (from < end && bytes[from] === COLON) from++;
+    let to = from;
+    while (to < end && bytes[to] !== COLON && bytes[to] !== NUL) to++;
+    while (from < to && isBlank(bytes[from])) from++;
+    while (to > from && isBlank(bytes[to - 1])) to--;
+    return bytes.toString('latin1', from, to);
+  }
+
+  /** All that stands behind the name's `:`; `undefined`: a `:` stands before the name. */
+  rest(): Buffer | undefined {
+    if (this.bytes[this.start] === COLON) return undefined;
+    return this.bytes.subarray(this.#fieldEnd + 1, this.end);
+  }
+}
+
+/** C `isspace` in the C locale. */
+export function isBlank(byte: number | undefined): boolean {
+  return byte === 32 || (byte !== undefined && byte >= 9 && byte <= 13);
+}

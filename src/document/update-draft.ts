@@ -1,0 +1,95 @@
+/** The draft that `PasswordFile.update` hands out: checked, and closed when its function returns. */
+
+import { assertUsername } from '../credentials/rules.js';
+import { PasswordFileError } from '../errors.js';
+import { assertHash } from '../hash/encoding.js';
+import type { Draft } from './draft.js';
+
+/** The editable view of a password file that `PasswordFile.update` hands to its function. */
+export interface PasswordDraft {
+  /** Whether the name stands in the file. */
+  has(name: string): boolean;
+  /** The user's hash as it stands in the file; of a name that stands twice the last one, which Mosquitto 2.0 goes by. */
+  get(name: string): string | undefined;
+  /** Gives the user this hash; `ERR_INVALID_USERNAME` or `ERR_INVALID_HASH` where it cannot work. */
+  set(name: string, hash: string): this;
+  /** Takes the user out; `false`: was not there. */
+  delete(name: string): boolean;
+  /** The names in the file, each once: first those that stand there, in order, then the new ones. */
+  keys(): Iterable<string>;
+}
+
+/** Runs a caller's function on a draft. */
+export function runUpdate<T>(draft: Draft, edit: (draft: PasswordDraft) => T): T {
+  const open = new OpenDraft(draft);
+  try {
+    const result = edit(open);
+    if (isThenable(result)) {
+      Promise.resolve(result).catch(() => undefined);
+      throw new PasswordFileError(
+        'ERR_INVALID_ARGUMENT',
+        'The function given to update() returned a promise, and nothing was changed. ' +
+          'Do what has to be awaited (hashing, for example) before update(), and only edit in it.',
+      );
+    }
+    return result;
+  } finally {
+    open.close();
+  }
+}
+
+class OpenDraft implements PasswordDraft {
+  #draft: Draft | undefined;
+
+  constructor(draft: Draft) {
+    this.#draft = draft;
+  }
+
+  has(name: string): boolean {
+    return this.#open().has(asString(name));
+  }
+
+  get(name: string): string | undefined {
+    return this.#open().get(asString(name));
+  }
+
+  set(name: string, hash: string): this {
+    assertUsername(name);
+    assertHash(hash);
+    this.#open().set(name, hash);
+    return this;
+  }
+
+  delete(name: string): boolean {
+    return this.#open().delete(asString(name));
+  }
+
+  *keys(): Iterable<string> {
+    for (const name of this.#open().keys()) {
+      yield name;
+      this.#open();
+    }
+  }
+
+  close(): void {
+    this.#draft = undefined;
+  }
+
+  #open(): Draft {
+    if (this.#draft !== undefined) return this.#draft;
+    throw new PasswordFileError(
+      'ERR_INVALID_ARGUMENT',
+      'This draft is closed: it can be used only until the function given to update() returns.',
+    );
+  }
+}
+
+/** Lookups take any string: what stands in a file may break the rules for new names. */
+export function asString(name: unknown): string {
+  if (typeof name !== 'string') assertUsername(name);
+  return name as string;
+}
+
+function isThenable(value: unknown): boolean {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
+}

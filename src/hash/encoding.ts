@@ -1,0 +1,200 @@
+import { PasswordFileError } from '../errors.js';
+
+/** `$7$`: PBKDF2-HMAC-SHA512 (RFC 8018 section 5.2), what Mosquitto 2.x writes. */
+export interface Pbkdf2Hash {
+  algorithm: 'pbkdf2-sha512';
+  /** 1 to 2^31 − 1. Mosquitto 2.0 writes 101, 2.1 writes 1000. */
+  iterations: number;
+  /** 12 bytes, read by every 2.x, or 64 bytes, read by 2.1 alone. */
+  salt: Uint8Array;
+  /** 64 bytes. */
+  key: Uint8Array;
+}
+
+/** `$6$`: SHA-512 of password and salt, what Mosquitto 1.x writes. */
+export interface Sha512Hash {
+  algorithm: 'sha512';
+  /** 12 bytes, read by every release, or 64 bytes, read by 2.1 alone. */
+  salt: Uint8Array;
+  /** 64 bytes. */
+  key: Uint8Array;
+}
+
+/** `$argon2id$` (RFC 9106), read only by brokers that were built with argon2; stock builds are not. */
+export interface Argon2idHash {
+  algorithm: 'argon2id';
+  /** Memory in KiB. */
+  memory: number;
+  /** Number of passes over the memory. */
+  passes: number;
+  /** Degree of parallelism. */
+  parallelism: number;
+  /** 12 or 64 bytes; mosquitto_passwd 2.1 writes 64. */
+  salt: Uint8Array;
+  /** 64 bytes. */
+  key: Uint8Array;
+}
+
+/** A hash taken apart; `algorithm` tells which of the three it is. */
+export type ParsedHash = Pbkdf2Hash | Sha512Hash | Argon2idHash;
+
+/** All that a key is computed from, but the password. */
+export type KeyParams = Omit<Pbkdf2Hash, 'key'> | Omit<Sha512Hash, 'key'> | Omit<Argon2idHash, 'key'>;
+
+/** The key of every hash, in bytes. */
+export const KEY_BYTES = 64;
+/** `$7$` iterations: what fits a C `int`. */
+export const MAX_ITERATIONS = 2 ** 31 - 1;
+
+/**
+ * Takes a hash apart. Strict: only the canonical form that mosquitto_passwd writes is accepted, that is canonical
+ * base64 (RFC 4648 section 4; for argon2id without padding, as the PHC string format has it), decimal numbers without
+ * sign or leading zero, a salt of 12 or 64 bytes and a key of 64.
+ *
+ * @throws PasswordFileError `ERR_INVALID_HASH`, which says what is wrong
+ * @example
+ * ```ts
+ * import { hashPasswordSync, parseHash } from 'mosquitto-passwd-ts';
+ *
+ * const parsed = parseHash(hashPasswordSync('secret'));
+ * if (parsed.algorithm === 'pbkdf2-sha512') console.log(parsed.iterations, parsed.salt.length); // 101 12
+ * ```
+ */
+export function parseHash(hash: string): ParsedHash {
+  if (typeof hash !== 'string') throw invalid(`is ${hash === null ? 'null' : typeof hash}, not a string`);
+  const [before, type, ...fields] = hash.split('$');
+  if (before !== '' || type === undefined) throw invalid("does not start with '$'");
+  if (type === '7') {
+    const [iterations, salt, key] = exactly(fields, 3, '$7$iterations$salt$key');
+    return {
+      algorithm: 'pbkdf2-sha512',
+      iterations: parseNumber(iterations, 'number of iterations', MAX_ITERATIONS),
+      salt: parseSalt(salt, true),
+      key: parseKey(key, true),
+    };
+  }
+  if (type === '6') {
+    const [salt, key] = exactly(fields, 2, '$6$salt$key');
+    return { algorithm: 'sha512', salt: parseSalt(salt, true), key: parseKey(key, true) };
+  }
+  if (type === 'argon2id') return parseArgon2id(fields);
+  throw invalid('is of none of the types $7$, $6$ and $argon2id$');
+}
+
+/**
+ * Puts a hash together; the inverse of {@link parseHash}.
+ *
+ * @throws PasswordFileError `ERR_INVALID_HASH` where a part has a length or value that parseHash would refuse
+ * @example
+ * ```ts
+ * import { formatHash, hashPasswordSync, parseHash } from 'mosquitto-passwd-ts';
+ *
+ * const hash = hashPasswordSync('secret');
+ * console.log(formatHash(parseHash(hash)) === hash); // true
+ * ```
+ */
+export function formatHash(parsed: ParsedHash): string {
+  const hash = joinHash(parsed, parsed.key);
+  parseHash(hash);
+  return hash;
+}
+
+/** {@link formatHash} for parts that are known to be right. */
+export function joinHash(params: KeyParams, key: Uint8Array): string {
+  const fields = [base64(params.salt, 'salt'), base64(key, 'key')];
+  // Joined and not concatenated: a string in one piece takes half the memory, which counts where there are many.
+  switch (params.algorithm) {
+    case 'pbkdf2-sha512':
+      return ['', '7', params.iterations, ...fields].join('$');
+    case 'sha512':
+      return ['', '6', ...fields].join('$');
+    case 'argon2id': {
+      const { memory, passes, parallelism } = params;
+      const unpadded = fields.map(field => field.replaceAll('=', ''));
+      return ['', 'argon2id', 'v=19', `m=${memory},t=${passes},p=${parallelism}`, ...unpadded].join('$');
+    }
+    default:
+      throw invalid('has none of the algorithms pbkdf2-sha512, sha512 and argon2id');
+  }
+}
+
+/** A `$7$` hash with a salt of 12 bytes; the last character of a key has four bits that are not used. */
+const USUAL_HASH = /^\$7\$[1-9][0-9]{0,8}\$[A-Za-z0-9+/]{16}\$[A-Za-z0-9+/]{85}[AQgw]==$/;
+
+/** Throws what {@link parseHash} throws, but takes apart only what is not in the usual form: that is much faster. */
+export function assertHash(hash: string): void {
+  if (typeof hash !== 'string' || !USUAL_HASH.test(hash)) parseHash(hash);
+}
+
+function parseArgon2id(fields: string[]): Argon2idHash {
+  const [version, costs, salt, key] = exactly(fields, 4, '$argon2id$v=19$m=…,t=…,p=…$salt$key');
+  if (version !== 'v=19') throw invalid('has another argon2 version than v=19');
+  const [, m, t, p] = /^m=([^,]*),t=([^,]*),p=([^,]*)$/.exec(costs) ?? [];
+  if (m === undefined || t === undefined || p === undefined) throw invalid('has no m=…,t=…,p=… field');
+  const parallelism = parseNumber(p, 'parallelism p', 2 ** 24 - 1);
+  const memory = parseNumber(m, 'memory m', 2 ** 32 - 1);
+  if (memory < 8 * parallelism)
+    throw invalid('has less than 8 KiB of memory for each lane (RFC 9106 section 3.1)');
+  return {
+    algorithm: 'argon2id',
+    memory,
+    passes: parseNumber(t, 'number of passes t', 2 ** 32 - 1),
+    parallelism,
+    salt: parseSalt(salt, false),
+    key: parseKey(key, false),
+  };
+}
+
+/** `fields` as a tuple, or an error that shows the form. */
+function exactly<N extends 2 | 3 | 4>(fields: string[], count: N, form: string): Fields<N> {
+  if (fields.length !== count) throw invalid(`has not the form ${form}`);
+  return fields as Fields<N>;
+}
+type Fields<N> = N extends 2
+  ? [string, string]
+  : N extends 3
+    ? [string, string, string]
+    : [string, string, string, string];
+
+function parseNumber(text: string, what: string, max: number): number {
+  const number = /^[1-9][0-9]{0,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(number <= max)) {
+    throw invalid(`has a ${what} that is not a decimal number from 1 to ${max} without sign or leading zero`);
+  }
+  return number;
+}
+
+function parseSalt(text: string, padded: boolean): Uint8Array {
+  const salt = parseBase64(text, 'salt', padded);
+  if (salt.length !== 12 && salt.length !== 64)
+    throw invalid(`has a salt of ${salt.length} bytes, not 12 or 64`);
+  return salt;
+}
+
+function parseKey(text: string, padded: boolean): Uint8Array {
+  const key = parseBase64(text, 'key', padded);
+  if (key.length !== KEY_BYTES) throw invalid(`has a key of ${key.length} bytes, not ${KEY_BYTES}`);
+  return key;
+}
+
+function parseBase64(text: string, what: string, padded: boolean): Uint8Array {
+  const bytes = Buffer.from(text, 'base64');
+  const canonical = bytes.toString('base64');
+  if (text !== (padded ? canonical : canonical.replaceAll('=', ''))) {
+    throw invalid(`has a ${what} that is not canonical base64 ${padded ? 'with' : 'without'} padding`);
+  }
+  return new Uint8Array(bytes);
+}
+
+function base64(bytes: Uint8Array, what: string): string {
+  if (!(bytes instanceof Uint8Array)) throw invalid(`has a ${what} that is not a Uint8Array`);
+  const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  return buffer.toString('base64');
+}
+
+function invalid(problem: string): PasswordFileError {
+  return new PasswordFileError(
+    'ERR_INVALID_HASH',
+    `The hash ${problem}. Use a hash that mosquitto_passwd or hashPassword wrote.`,
+  );
+}

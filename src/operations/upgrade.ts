@@ -1,0 +1,145 @@
+/** Hashing the passwords that stand in a file in plain text, and only those. */
+
+import { type FindingKind, finding, shownName } from '../check/findings.js';
+import { type BrokerRelease, looksLikeHash, readBrokerHash } from '../check/stored-hash.js';
+import { MAX_BYTES } from '../credentials/rules.js';
+import type { Draft } from '../document/draft.js';
+import { isBlank, LineReader } from '../document/line.js';
+import type { Finding } from '../errors.js';
+import { hashFor, type Settings } from '../options.js';
+import { submit } from '../storage/group-commit.js';
+import type { FileSite } from '../storage/site.js';
+import { inSlices } from '../util/event-loop.js';
+import { inParallel } from '../util/limiter.js';
+import type { ProgressOptions } from './set-users.js';
+
+const NUL = 0;
+const DOLLAR = 36;
+
+/** What `upgrade` can be given. */
+export interface UpgradeOptions extends ProgressOptions {
+  /** Told of each line that holds neither a readable hash nor a usable password; such lines stay as they are. */
+  onSkipped?: ((finding: Finding) => void) | undefined;
+}
+
+/** What there is to upgrade. */
+interface Sorted {
+  /** Where the lines with a password in plain text start. */
+  plain: number[];
+  skipped: Finding[];
+}
+
+/** Upgrades in one commit; in another one what somebody changed meanwhile. */
+export async function upgrade(
+  site: FileSite,
+  settings: Settings,
+  options: UpgradeOptions,
+): Promise<string[]> {
+  const { signal, onSkipped } = options;
+  let upgraded: string[] = [];
+  for (;;) {
+    signal?.throwIfAborted();
+    const view = await site.view();
+    const { plain, skipped } = await inSlices(sortLines(view, settings.broker));
+    const done = plain.length === 0 ? [] : await commitHashes(site, settings, view, plain, options);
+    upgraded = upgraded.concat(done);
+    if (done.length < plain.length) continue;
+    for (const finding of skipped) onSkipped?.(finding);
+    return upgraded;
+  }
+}
+
+async function commitHashes(
+  site: FileSite,
+  settings: Settings,
+  view: Draft,
+  plain: readonly number[],
+  { signal, onProgress }: UpgradeOptions,
+): Promise<string[]> {
+  const line = new LineReader(view.index.bytes);
+  const hashes: string[] = [];
+  let done = 0;
+  const hash = async ([i, start]: [number, number]): Promise<void> => {
+    line.read(start);
+    hashes[i] = await hashFor(settings, trimmed(line.rest() as Buffer));
+    onProgress?.(++done, plain.length);
+  };
+  await inParallel(plain.entries(), hash, signal);
+  return submit(site.target, {
+    site,
+    names: undefined,
+    signal,
+    *apply(draft) {
+      const isAsSeen = draft.is(line.bytes);
+      const names: string[] = [];
+      for (const [i, start] of plain.entries()) {
+        yield;
+        line.read(start);
+        const name = line.name() as string;
+        if (!isAsSeen && !areEqual(draft.rest(name), line.rest())) continue;
+        draft.set(name, hashes[i] as string);
+        names.push(name);
+      }
+      return names;
+    },
+  });
+}
+
+function areEqual(one: Uint8Array | undefined, other: Uint8Array | undefined): boolean {
+  return one !== undefined && other !== undefined && Buffer.compare(one, other) === 0;
+}
+
+/** Finds the lines to hash, and those that neither are hashed nor can be. */
+function* sortLines(view: Draft, broker: BrokerRelease): Generator<void, Sorted> {
+  const plain: number[] = [];
+  const skipped: Finding[] = [];
+  let number = 0;
+  for (const line of view.lines()) {
+    yield;
+    number++;
+    if (line.nameStart < 0) continue;
+    const rest = line.rest();
+    // All hashes have a `$`. Most passwords have none, and need no closer look.
+    const hash = rest?.includes(DOLLAR) === false ? undefined : line.hash();
+    if (hash !== undefined && isReadable(hash)) continue;
+    const obstacle = obstacleTo(view, line, rest, hash, broker);
+    if (obstacle === undefined) plain.push(line.start);
+    else skipped.push(finding(obstacle, broker, number, shownName(line)));
+  }
+  return { plain, skipped };
+}
+
+/** Whether any broker can read it as a hash. */
+function isReadable(hash: string): boolean {
+  if (!/[67]\$/.test(hash)) return false;
+  return readBrokerHash(hash, '2.1').hash !== undefined || readBrokerHash(hash, '2.0').hash !== undefined;
+}
+
+/** Why a line cannot be upgraded; `undefined`: it can. */
+function obstacleTo(
+  view: Draft,
+  line: LineReader,
+  rest: Buffer | undefined,
+  hash: string | undefined,
+  broker: BrokerRelease,
+): FindingKind | undefined {
+  const name = line.name();
+  if (name === undefined) return 'UNSENDABLE_NAME';
+  if (name === '' || rest === undefined) return 'EMPTY_NAME';
+  const password = trimmed(rest);
+  if (password.length === 0) return 'missing';
+  if (hash !== undefined && (looksLikeHash(hash) || looksLikeHash(password.toString('latin1')))) {
+    return readBrokerHash(hash, broker).fault ?? 'fields';
+  }
+  if (view.index.isDoubled(line)) return 'DOUBLED_NAME';
+  if (password.includes(NUL)) return 'NUL_BYTE';
+  return password.length > MAX_BYTES ? 'LONG_HASH' : undefined;
+}
+
+/** mosquitto_passwd trims blanks too (C `isspace`). */
+function trimmed(rest: Buffer): Buffer {
+  let [from, to] = [0, rest.length];
+  while (from < to && isBlank(rest[from])) from++;
+  while (to > from && isBlank(rest[to - 1])) to--;
+  return rest.subarray(from, to);
+}

@@ -1,0 +1,114 @@
+/** A password file as one `PasswordFile` sees it: what it read last, and who it has seen holding the file. */
+import type { BrokerRelease } from '../check/stored-hash.js';
+import { BrokerUsers } from '../check/users.js';
+import { Draft } from '../document/draft.js';
+import { NameIndex } from '../document/name-index.js';
+import type { Settings } from '../options.js';
+import { nextTurn } from '../util/event-loop.js';
+import { missing, type Site, type WritePolicy } from './group-commit.js';
+import { resolveTarget } from './replace.js';
+import { type Snapshot, takeSnapshot } from './snapshot.js';
+import { Watch } from './watch.js';
+
+export class FileSite implements Site {
+  readonly policy: WritePolicy;
+  readonly policyKey: string;
+  readonly fileMustExist: boolean;
+  readonly watch = new Watch();
+  /** Called after each commit with an edit from here in it. */
+  onCommit: (() => void) | undefined;
+  readonly #path: string;
+  #snapshot: Snapshot | undefined;
+  #users: BrokerUsers | undefined;
+  #reading: Promise<unknown> = Promise.resolve();
+  #nextLook: Look | undefined;
+
+  constructor(settings: Settings) {
+    this.#path = settings.path;
+    this.policy = settings.policy;
+    this.policyKey = JSON.stringify(settings.policy);
+    this.fileMustExist = settings.fileMustExist;
+  }
+
+  /** The file to edit, all links followed. */
+  get target(): string {
+    return resolveTarget(this.#path);
+  }
+
+  read(target: string, wanted: ReadonlySet<string> | undefined): Promise<Snapshot | undefined> {
+    const reading = this.#reading.then(() => this.#refresh(target, wanted));
+    this.#reading = reading.catch(() => undefined);
+    return reading;
+  }
+
+  /** What the file holds at this moment; `undefined`: there is none. */
+  async snapshot(): Promise<Snapshot | undefined> {
+    return await this.#lookNow(undefined);
+  }
+
+  /** Whom a broker of this release would let in by what the file holds. */
+  brokerUsers(snapshot: Snapshot | undefined, release: BrokerRelease): BrokerUsers {
+    const index = this.#indexOf(snapshot);
+    if (this.#users?.index !== index) this.#users = new BrokerUsers(index, release);
+    return this.#users;
+  }
+
+  /** What stands in the file, to look at. Without `wanted`, any name can be looked up. */
+  async view(wanted?: ReadonlySet<string>): Promise<Draft> {
+    return new Draft(this.#indexOf(await this.#look(wanted)));
+  }
+
+  #indexOf(snapshot: Snapshot | undefined): NameIndex {
+    if (snapshot === undefined && this.fileMustExist) throw missing(this.#path);
+    return snapshot?.index ?? new NameIndex(Buffer.alloc(0));
+  }
+
+  /** Callers of one turn of the event loop share a look at the file, which comes after all of them have called. */
+  #look(wanted: ReadonlySet<string> | undefined): Promise<Snapshot | undefined> {
+    if (this.#nextLook === undefined) {
+      const names = new Set<string>();
+      const snapshot = nextTurn().then(() => {
+        this.#nextLook = undefined;
+        return this.#lookNow(look.names);
+      });
+      const look: Look = { names, snapshot };
+      this.#nextLook = look;
+    }
+    const { names } = this.#nextLook;
+    if (wanted === undefined) this.#nextLook.names = undefined;
+    else for (const name of wanted) names?.add(name);
+    return this.#nextLook.snapshot;
+  }
+
+  #lookNow(wanted: ReadonlySet<string> | undefined): Promise<Snapshot | undefined> | Snapshot {
+    const warm = this.#snapshot;
+    return warm?.covers(wanted) && warm.isCurrent(this.#path) ? warm : this.read(this.target, wanted);
+  }
+
+  committed(): void {
+    this.#drop();
+    this.onCommit?.();
+  }
+
+  async #refresh(target: string, wanted: ReadonlySet<string> | undefined): Promise<Snapshot | undefined> {
+    if (!this.#snapshot?.isCurrent(target)) {
+      this.#drop();
+      this.#snapshot = await takeSnapshot(target, wanted);
+    }
+    await this.#snapshot?.cover(wanted);
+    return this.#snapshot;
+  }
+
+  #drop(): void {
+    this.#snapshot?.close();
+    this.#snapshot = undefined;
+    this.#users = undefined;
+  }
+}
+
+/** A look at the file that is to be taken. */
+interface Look {
+  /** The names that it is for; `undefined`: any. */
+  names: Set<string> | undefined;
+  snapshot: Promise<Snapshot | undefined>;
+}

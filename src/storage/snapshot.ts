@@ -1,0 +1,212 @@
+/** What a password file held at one moment, and whether it still does. */
+import * as fs from 'node:fs';
+import { MAX_FILE_BYTES } from '../document/line.js';
+import { NameIndex } from '../document/name-index.js';
+import { PasswordFileError, systemCode } from '../errors.js';
+import { inSlices } from '../util/event-loop.js';
+
+const CHUNK = 4 << 20;
+/** The clock that stamps files ticks this coarsely at worst, in milliseconds. */
+const CLOCK_TICK = 20;
+const ATTEMPTS = 10;
+
+/** The bytes of a file with an index of their names. The file stays open so that its inode number is not reused. */
+export class Snapshot {
+  readonly bytes: Buffer;
+  readonly stats: fs.BigIntStats;
+  #index: NameIndex;
+  #wanted: ReadonlySet<string> | undefined;
+  readonly #readAt: number;
+  readonly #fd: number;
+
+  constructor(
+    fd: number,
+    stats: fs.BigIntStats,
+    readAt: number,
+    index: NameIndex,
+    wanted?: ReadonlySet<string>,
+  ) {
+    this.#fd = fd;
+    this.stats = stats;
+    this.#readAt = readAt;
+    this.bytes = index.bytes;
+    this.#index = index;
+    this.#wanted = wanted;
+    openFiles.register(this, fd, this);
+  }
+
+  /** Whether the file at `path` is still this one, unchanged. */
+  isCurrent(path: string): boolean {
+    const { dev, ino, size, mtimeNs, ctimeNs } = this.stats;
+    const now = statsOf(path);
+    return (
+      now !== undefined &&
+      now.ino === ino &&
+      now.dev === dev &&
+      now.size === size &&
+      now.mtimeNs === mtimeNs &&
+      now.ctimeNs === ctimeNs &&
+      // A change in the tick in which the file was read would not show.
+      this.#readAt - Number(mtimeNs / 1_000_000n) > CLOCK_TICK
+    );
+  }
+
+  /** Where the names stand; good for those that {@link cover} was called with. */
+  get index(): NameIndex {
+    return this.#index;
+  }
+
+  /** Whether the index knows the `wanted` names; without them, whether it knows all names of the file. */
+  covers(wanted: ReadonlySet<string> | undefined): boolean {
+    const known = this.#wanted;
+    return known === undefined || (wanted !== undefined && [...wanted].every(name => known.has(name)));
+  }
+
+  /** Makes the index know at least the `wanted` names; without them, all names of the file. */
+  async cover(wanted?: ReadonlySet<string>): Promise<void> {
+    if (this.covers(wanted)) return;
+    const index = new NameIndex(this.bytes);
+    await inSlices(scanned(index));
+    this.#index = index;
+    this.#wanted = undefined;
+  }
+
+  /** Lets the file go. Dropping a large file's pages is slow, so it is not waited for. */
+  close(): void {
+    openFiles.unregister(this);
+    letGo(this.#fd);
+  }
+}
+
+function statsOf(path: string): fs.BigIntStats | undefined {
+  try {
+    return fs.statSync(path, { bigint: true });
+  } catch {
+    return undefined;
+  }
+}
+
+const openFiles = new FinalizationRegistry<number>(letGo);
+
+/** A file that was only read has nothing to lose. */
+function letGo(fd: number): void {
+  fs.close(fd, () => undefined);
+}
+
+function* scanned(index: NameIndex): Generator<void> {
+  const { length } = index.bytes;
+  for (let limit = CHUNK / 64; ; limit += CHUNK / 64) {
+    index.scan(Math.min(limit, length));
+    if (limit >= length) return;
+    yield;
+  }
+}
+
+/**
+ * Reads a regular file, indexing the lines while the next bytes arrive; `undefined`: there is none.
+ *
+ * @param wanted the only names that will be asked for; without it, any
+ */
+export async function takeSnapshot(
+  path: string,
+  wanted?: ReadonlySet<string>,
+): Promise<Snapshot | undefined> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const fd = open(path);
+    if (fd === undefined) return undefined;
+    try {
+      const readAt = Date.now();
+      const stats = fs.fstatSync(fd, { bigint: true });
+      if (!stats.isFile()) throw notAFile(path);
+      if (stats.size > MAX_FILE_BYTES) throw tooLarge(path, stats.size);
+      const index = await readIndexed(fd, Number(stats.size), wanted);
+      if (index !== undefined) return new Snapshot(fd, stats, readAt, index, wanted);
+    } catch (error) {
+      letGo(fd);
+      throw readError(error, path);
+    }
+    letGo(fd);
+  }
+  throw new PasswordFileError(
+    'ERR_READ_FAILED',
+    `${path} changes its size while it is read, again and again.`,
+    {
+      path,
+    },
+  );
+}
+
+function open(path: string): number | undefined {
+  try {
+    // Not waiting for a writer, should it be a FIFO.
+    return fs.openSync(path, fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0));
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw systemCode(error) === 'ENXIO' ? notAFile(path) : readError(error, path);
+  }
+}
+
+/** A folder, a FIFO, a device; a socket cannot even be opened. */
+function notAFile(path: string): PasswordFileError {
+  return new PasswordFileError(
+    'ERR_NOT_REPLACEABLE',
+    `${path} is not a regular file. Give the path of a file.`,
+    {
+      path,
+    },
+  );
+}
+
+function tooLarge(path: string, size: bigint): PasswordFileError {
+  return new PasswordFileError(
+    'ERR_READ_FAILED',
+    `${path} has ${size} bytes, and only files of up to ${MAX_FILE_BYTES} bytes are read. ` +
+      'Spread its users over the files of several brokers.',
+    { path },
+  );
+}
+
+/** The file's bytes, indexed; `undefined`: they are not as many as they were to be. */
+async function readIndexed(
+  fd: number,
+  size: number,
+  wanted: ReadonlySet<string> | undefined,
+): Promise<NameIndex | undefined> {
+  // One byte more than there should be shows a file that has grown.
+  const buffer = Buffer.allocUnsafeSlow(size + 1);
+  const index = new NameIndex(buffer.subarray(0, size), wanted);
+  const read = size < CHUNK ? readSync : readAsync;
+  let length = 0;
+  let arriving = read(fd, buffer, 0);
+  for (;;) {
+    const count = await arriving;
+    length += count;
+    if (count === 0 || length > size) break;
+    arriving = read(fd, buffer, length);
+    index.scan(length);
+  }
+  if (length === size && size === 0) index.scan(0);
+  return length === size ? index : undefined;
+}
+
+function readSync(fd: number, buffer: Buffer, from: number): number {
+  return fs.readSync(fd, buffer, from, buffer.length - from, from);
+}
+
+function readAsync(fd: number, buffer: Buffer, from: number): Promise<number> {
+  return new Promise((resolve, reject) =>
+    fs.read(fd, buffer, from, Math.min(CHUNK, buffer.length - from), from, (error, count) =>
+      error ? reject(error) : resolve(count),
+    ),
+  );
+}
+
+function readError(error: unknown, path: string): unknown {
+  const code = systemCode(error);
+  if (error instanceof PasswordFileError || code === undefined) return error;
+  return new PasswordFileError(
+    'ERR_READ_FAILED',
+    `${path} cannot be read: ${(error as Error).message}. Mend that (${code}), then repeat the call.`,
+    { path, cause: error },
+  );
+}

@@ -1,0 +1,581 @@
+import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { getEventListeners, once } from 'node:events';
+import { chmod, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import { setTimeout as pause } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { assertReloadTarget, type ReloadTarget, reloadBroker } from '../../src/broker/reload.js';
+import { type Need, namespaces, needs, root } from '../support/require.js';
+import { runScript } from '../support/script.js';
+
+const linux: Need = { what: 'Linux', isProgram: false, met: () => process.platform === 'linux' };
+
+let folder: string;
+const started: ChildProcessByStdio<Writable | null, Readable | null, null>[] = [];
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'reload-'));
+});
+afterEach(async () => {
+  for (const child of started.splice(0)) {
+    child.kill('SIGKILL');
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  }
+  await rm(folder, { recursive: true });
+});
+
+/** A stand-in for the broker: tells of each SIGHUP and SIGUSR2. If it does not listen for SIGHUP yet, a line makes it. */
+const STAND_IN = `
+  const listen = () => process.on('SIGHUP', () => console.log('SIGHUP'));
+  process.title = process.argv[1];
+  process.on('SIGUSR2', () => console.log('SIGUSR2'));
+  if (process.argv[2] === 'listening') listen();
+  process.stdin.on('data', () => { listen(); console.log('listening'); });
+  console.log('ready');
+`;
+
+async function standIn({ name = 'mosquitto', listening = true } = {}) {
+  const child = spawn(process.execPath, ['-e', STAND_IN, name, listening ? 'listening' : 'deaf'], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  started.push(child);
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const says = async (line: string) => expect((await lines.next()).value).toBe(line);
+  await says('ready');
+  return {
+    pid: child.pid as number,
+    async listen() {
+      child.stdin.write('listen');
+      await says('listening');
+    },
+    /** It got SIGHUP. */
+    toldOnce: () => says('SIGHUP'),
+    /** It got nothing, or nothing more: what was sent comes before this. */
+    async toldNothing() {
+      child.kill('SIGUSR2');
+      await says('SIGUSR2');
+    },
+  };
+}
+
+/** A name that no other process has, as long as Linux allows. */
+function uniqueName(): string {
+  return `mq${randomBytes(6).toString('hex')}x`;
+}
+
+async function pidFile(content: string | Uint8Array): Promise<string> {
+  const path = join(folder, 'broker.pid');
+  await writeFile(`${path}.new`, content);
+  await rename(`${path}.new`, path);
+  return path;
+}
+
+async function deadPid(): Promise<number> {
+  const child = spawn('true');
+  await once(child, 'exit');
+  return child.pid as number;
+}
+
+async function nameOf(pid: number): Promise<string> {
+  return (await readFile(`/proc/${pid}/comm`, 'utf8')).trim();
+}
+
+/** Waits until a process has ended, be it that its parent has not noticed yet. */
+async function ended(pid: number): Promise<void> {
+  const status = () => readFile(`/proc/${pid}/status`, 'utf8').catch(() => 'State: Z');
+  while (!/^State:\s*Z/m.test(await status())) await pause(5);
+}
+
+/** A process of this name that has ended, and whose parent does not care. */
+async function zombie(name: string): Promise<number> {
+  const path = join(folder, name);
+  await writeFile(path, '#!/bin/sh\nkill -STOP $$\n');
+  await chmod(path, 0o755);
+  const parent = spawn('sh', ['-c', '"$0" & echo $!; exec sleep 1000', path], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  started.push(parent);
+  const pid = Number((await once(parent.stdout, 'data'))[0]);
+  while ((await nameOf(parent.pid as number)) !== 'sleep') await pause(5);
+  while ((await nameOf(pid)) !== name) await pause(5);
+  process.kill(pid, 'SIGKILL');
+  await ended(pid);
+  return pid;
+}
+
+/** The message of the ERR_RELOAD_FAILED that a target gets. */
+async function failure(target: ReloadTarget, options = { timeout: 0 }): Promise<string> {
+  const error = await reloadBroker(target, options).then(
+    () => undefined,
+    error => error,
+  );
+  expect(error).toMatchObject({ name: 'PasswordFileError', code: 'ERR_RELOAD_FAILED' });
+  return error.message;
+}
+
+const RECIPES = /pid: "service:mosquitto".*shareProcessNamespace.*{ process: 'mosquitto' }.*docker.*kill/s;
+
+needs(linux).describe('a broker by its pid', () => {
+  test('gets SIGHUP', async () => {
+    const broker = await standIn();
+    await reloadBroker({ pid: broker.pid });
+    await broker.toldOnce();
+    await broker.toldNothing();
+  });
+
+  test('is not a process of another name, which gets nothing', async () => {
+    const other = await standIn({ name: 'mosquitto_sub' });
+    const message = await failure({ pid: other.pid });
+    expect(message).toContain(`pid ${other.pid} is mosquitto_sub, not mosquitto: `);
+    expect(message).toMatch(RECIPES);
+    await other.toldNothing();
+  });
+
+  test('is not this process', async () => {
+    const message = await failure({ pid: process.pid });
+    expect(message).toContain(`pid ${process.pid} is ${await nameOf(process.pid)}, not mosquitto: `);
+    expect(message).toContain('this very process');
+    expect(message).toMatch(RECIPES);
+  });
+
+  test('is not this process, even if this is called mosquitto', async () => {
+    const message = await runScript(`
+      const { reloadBroker } = await load('src/broker/reload.ts');
+      process.title = 'mosquitto';
+      process.on('SIGHUP', () => {});
+      return reloadBroker({ pid: process.pid }).catch(error => error.message);
+    `);
+    expect(message).toMatch(/^pid \d+ is called mosquitto, but is this very process\. /);
+  });
+
+  test('is not the parent of this process', async () => {
+    const message = await failure({ pid: process.ppid });
+    expect(message).toContain(`pid ${process.ppid} is ${await nameOf(process.ppid)}, not mosquitto: `);
+    expect(message).toContain('an ancestor of this process');
+  });
+
+  test('is not the parent of the parent, even if that is called mosquitto', async () => {
+    const grandparent = join(folder, 'mosquitto');
+    await writeFile(grandparent, '#!/bin/sh\ntrap "echo hangup >&2; exit 9" HUP\n"$@"\nexit $?\n');
+    await chmod(grandparent, 0o755);
+    const message = await runScript(
+      `
+      const { reloadBroker } = await load('src/broker/reload.ts');
+      const { readFileSync } = await import('node:fs');
+      const parentOf = pid => Number(/^PPid:\\s*(.*)$/m.exec(readFileSync('/proc/' + pid + '/status', 'utf8'))[1]);
+      return reloadBroker({ pid: parentOf(process.ppid) }).catch(error => error.message);
+    `,
+      { through: [grandparent, 'sh', '-c', '"$@"; exit $?', 'sh'] },
+    );
+    expect(message).toMatch(/^pid \d+ is called mosquitto, but is an ancestor of this process\. /);
+  });
+
+  test('has ended', async () => {
+    const pid = await deadPid();
+    const message = await failure({ pid });
+    expect(message).toContain(`pid ${pid} is not running: the broker has ended.`);
+    expect(message).toMatch(RECIPES);
+  });
+
+  test('has ended and is a zombie', async () => {
+    const pid = await zombie('mosquitto');
+    expect(await failure({ pid })).toContain(`pid ${pid} is a mosquitto that has ended (a zombie).`);
+  });
+
+  test('is waited for until it listens for SIGHUP, which would end it before', async () => {
+    const broker = await standIn({ listening: false });
+    const reload = reloadBroker({ pid: broker.pid });
+    await broker.listen();
+    await reload;
+    await broker.toldOnce();
+    await broker.toldNothing();
+  });
+
+  test('is left alone if it never listens for SIGHUP', async () => {
+    const broker = await standIn({ listening: false });
+    const message = await failure({ pid: broker.pid }, { timeout: 50 });
+    expect(message).toContain(`pid ${broker.pid} is mosquitto, but does not listen for SIGHUP`);
+    await broker.toldNothing();
+  });
+
+  test('is waited for until the signal aborts', async () => {
+    const broker = await standIn({ listening: false });
+    const controller = new AbortController();
+    const reload = reloadBroker({ pid: broker.pid }, { signal: controller.signal });
+    const reason = new Error('no more');
+    controller.abort(reason);
+    await expect(reload).rejects.toBe(reason);
+    await broker.toldNothing();
+  });
+
+  test('gets nothing if the signal is aborted already', async () => {
+    const broker = await standIn();
+    const reason = new Error('no more');
+    await expect(reloadBroker({ pid: broker.pid }, { signal: AbortSignal.abort(reason) })).rejects.toBe(
+      reason,
+    );
+    await broker.toldNothing();
+  });
+
+  needs(root).test('of a user who may not signal it: says so', async () => {
+    const broker = await standIn();
+    const message = await runScript(
+      `
+      const { reloadBroker } = await load('src/broker/reload.ts');
+      process.setgroups([]);
+      process.setgid(54321);
+      process.setuid(54321);
+      return reloadBroker({ pid: args }).catch(error => error.code + ' ' + error.cause.code + ' ' + error.message);
+    `,
+      { args: broker.pid },
+    );
+    expect(message).toContain(
+      `ERR_RELOAD_FAILED EPERM pid ${broker.pid} is mosquitto, but this process (uid 54321)`,
+    );
+    expect(message).toContain("Run as the broker's user (uid 0) or as root");
+    await broker.toldNothing();
+  });
+});
+
+needs(linux).describe('a broker by its pid file', () => {
+  test.each(['', '\n'])('gets SIGHUP, with %j after the pid', async ending => {
+    const broker = await standIn();
+    const path = await pidFile(`${broker.pid}${ending}`);
+    await reloadBroker({ pidFile: path });
+    await broker.toldOnce();
+    await reloadBroker({ pidFile: pathToFileURL(path) });
+    await broker.toldOnce();
+  });
+
+  test('is not the process that has the pid today', async () => {
+    const other = await standIn({ name: 'other' });
+    const path = await pidFile(`${other.pid}`);
+    const error = await reloadBroker({ pidFile: path }).catch(error => error);
+    expect(error).toMatchObject({ code: 'ERR_RELOAD_FAILED', path });
+    expect(error.message).toContain(`pid ${other.pid} (in ${path}) is other, not mosquitto: `);
+    expect(error.message).toMatch(RECIPES);
+    await other.toldNothing();
+  });
+
+  test('has ended and left the file', async () => {
+    const pid = await deadPid();
+    const path = await pidFile(`${pid}\n`);
+    expect(await failure({ pidFile: path })).toContain(`pid ${pid} (in ${path}) is not running`);
+  });
+
+  test('is found in what the file holds at last', async () => {
+    const broker = await standIn();
+    const starting = await standIn({ listening: false });
+    const path = await pidFile(`${starting.pid}`);
+    const reload = reloadBroker({ pidFile: path });
+    await pidFile(`${broker.pid}`);
+    await reload;
+    await broker.toldOnce();
+    await broker.toldNothing();
+    await starting.toldNothing();
+  });
+
+  test.each([
+    ['', 'is empty'],
+    [' \n', 'is empty'],
+    ['abc', 'holds no pid'],
+    ['-1', 'holds no pid'],
+    ['0', 'holds no pid'],
+    ['1e3', 'holds no pid'],
+    ['12 34', 'holds no pid'],
+    ['12\n34\n', 'holds no pid'],
+    ['99999999999', 'holds no pid'],
+    ['\0\0\0\0', 'holds no pid'],
+    ['1'.repeat(10_000), 'holds no pid'],
+    ['alice:$7$101$AQIDBAUGBwgJCgsM', 'holds no pid'],
+  ])('is not told by %.20s', async (content, problem) => {
+    const path = await pidFile(content);
+    const message = await failure({ pidFile: path });
+    expect(message).toContain(`The pid file ${path} ${problem}`);
+    expect(message).toContain('Is it the pid_file of mosquitto.conf?');
+  });
+
+  test('is not told by a missing file, a folder or a FIFO', async () => {
+    const missing = join(folder, 'missing');
+    const error = await reloadBroker({ pidFile: missing }).catch(error => error);
+    expect(error).toMatchObject({ code: 'ERR_RELOAD_FAILED', path: missing, cause: { code: 'ENOENT' } });
+    expect(error.message).toContain('does not exist. Is the broker running');
+    expect(await failure({ pidFile: folder })).toContain(`${folder} cannot be read (EISDIR)`);
+    const fifo = join(folder, 'fifo');
+    expect(spawnSync('mkfifo', [fifo]).status).toBe(0);
+    expect(await failure({ pidFile: fifo })).toContain('is empty');
+  });
+});
+
+needs(linux).describe('a broker by its name', () => {
+  test('gets SIGHUP', async () => {
+    const name = uniqueName();
+    const broker = await standIn({ name });
+    await reloadBroker({ process: name });
+    await broker.toldOnce();
+    await broker.toldNothing();
+  });
+
+  test('is not told by a part of the name', async () => {
+    const name = uniqueName();
+    const broker = await standIn({ name });
+    await failure({ process: name.slice(0, -1) });
+    await broker.toldNothing();
+  });
+
+  test('must be the only one', async () => {
+    const name = uniqueName();
+    const brokers = [await standIn({ name }), await standIn({ name })] as const;
+    const pids = brokers.map(({ pid }) => pid).sort((a, b) => a - b);
+    expect(await failure({ process: name })).toContain(`2 processes are called ${name} (${pids.join(', ')})`);
+    for (const broker of brokers) await broker.toldNothing();
+  });
+
+  test('is not a zombie', async () => {
+    const name = uniqueName();
+    const pid = await zombie(name);
+    expect(await failure({ process: name })).toContain(`zombies and ancestors of this process (pids ${pid})`);
+    const broker = await standIn({ name });
+    await reloadBroker({ process: name });
+    await broker.toldOnce();
+  });
+
+  test('does not exist', async () => {
+    const name = uniqueName();
+    const message = await failure({ process: name });
+    expect(message).toMatch(
+      new RegExp(`^None of the \\d+ processes here is called ${name}\\. Is the broker running`),
+    );
+    expect(message).toMatch(RECIPES);
+  });
+
+  test('is not this process', async () => {
+    const message = await runScript(
+      `
+      const { reloadBroker } = await load('src/broker/reload.ts');
+      process.title = args;
+      process.on('SIGHUP', () => {});
+      return reloadBroker({ process: args }).catch(error => process.pid + ' ' + error.message);
+    `,
+      { args: uniqueName() },
+    );
+    expect(message).toMatch(/^(\d+) .*, but for zombies and ancestors of this process \(pids \1\)/);
+  });
+});
+
+describe('pid namespaces', () => {
+  needs(linux, namespaces).test('with the /proc of another one: nothing is signalled', async () => {
+    const name = uniqueName();
+    const broker = await standIn({ name });
+    const path = await pidFile(`${broker.pid}`);
+    const messages = await runScript(
+      `
+      const { reloadBroker } = await load('src/broker/reload.ts');
+      const messages = [];
+      for (const target of args) await reloadBroker(target).catch(error => messages.push(error.code, error.message));
+      return messages;
+    `,
+      {
+        through: ['unshare', '--pid', '--fork'],
+        args: [{ pid: broker.pid }, { pidFile: path }, { process: name }, { pid: 1 }],
+      },
+    );
+    const message = expect.stringMatching(
+      /^\/proc shows another pid namespace .* command: .* Nothing was signalled/,
+    );
+    expect(messages).toEqual(Array(4).fill(['ERR_RELOAD_FAILED', message]).flat());
+    await broker.toldNothing();
+  });
+
+  needs(linux, namespaces).test('of its own: only its processes are found', async () => {
+    const name = uniqueName();
+    const broker = await standIn({ name });
+    const message = await runScript(
+      `
+      const { reloadBroker } = await load('src/broker/reload.ts');
+      return reloadBroker({ process: args }).catch(error => error.message);
+    `,
+      { through: ['unshare', '--pid', '--fork', '--mount-proc'], args: name },
+    );
+    expect(message).toMatch(/^None of the \d+ processes here is called /);
+    await broker.toldNothing();
+  });
+
+  needs(linux, namespaces).test('without /proc: says what else to use', async () => {
+    const messages = await runScript(
+      `
+      const { reloadBroker } = await load('src/broker/reload.ts');
+      await reloadBroker({ command: ['true'] });
+      return reloadBroker({ pid: args }).catch(error => error.message);
+    `,
+      {
+        through: ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh'],
+        args: process.pid,
+      },
+    );
+    expect(messages).toMatch(
+      /^There is no \/proc here .* { command: \['pkill', '-HUP', '-x', 'mosquitto'\] }/,
+    );
+  });
+
+  needs(linux, namespaces, root).test('with a /proc that hides others: says so', async () => {
+    const messages = await runScript(
+      `
+      const { reloadBroker } = await load('src/broker/reload.ts');
+      const { spawn } = await import('node:child_process');
+      const hidden = spawn('sleep', ['1000']);
+      process.setgroups([]);
+      process.setgid(54321);
+      process.setuid(54321);
+      return reloadBroker({ pid: hidden.pid }).catch(error => error.message);
+    `,
+      {
+        through: [
+          ...['unshare', '--pid', '--fork', '--mount'],
+          ...['sh', '-c', 'mount -t proc -o hidepid=2 none /proc && exec "$@"', 'sh'],
+        ],
+      },
+    );
+    expect(messages).toMatch(/^pid \d+ is hidden by \/proc \(mounted with hidepid\)\. Run as root/);
+  });
+});
+
+describe('a command', () => {
+  const shell = (script: string, ...args: string[]) => ({ command: ['sh', '-c', script, 'sh', ...args] });
+
+  test('is run without a shell and may end with status 0', async () => {
+    const file = join(folder, 'out');
+    await reloadBroker(shell('printf "%s|" "$@" >"$1"', file, '$HOME; false', '* "'));
+    expect(await readFile(file, 'utf8')).toBe(`${file}|$HOME; false|* "|`);
+  });
+
+  test('ends with another status: says what it said', async () => {
+    const message = await failure(shell('printf "\\n no\\n\\tway \\033[0m\\n" >&2; exit 3'), {
+      timeout: 10_000,
+    });
+    expect(message).toBe('sh ended with status 3: no way [0m');
+    expect(await failure(shell('exit 4'), { timeout: 10_000 })).toBe('sh ended with status 4');
+  });
+
+  test('is ended by a signal', async () => {
+    expect(await failure(shell('kill -KILL $$'), { timeout: 10_000 })).toBe('sh was ended by SIGKILL');
+  });
+
+  test('says more than fits a message', async () => {
+    const script =
+      'i=0; while [ $i -lt 20000 ]; do echo "line $i" >&2; i=$((i+1)); done; echo the end >&2; exit 1';
+    const message = await failure(shell(script), { timeout: 60_000 });
+    expect(message.length).toBeLessThan(1_100);
+    expect(message).toMatch(/line 19999 the end$/);
+  });
+
+  test('does not exist, or is no program', async () => {
+    const missing = join(folder, 'missing');
+    const error = await reloadBroker({ command: [missing] }).catch(error => error);
+    expect(error).toMatchObject({ code: 'ERR_RELOAD_FAILED', cause: { code: 'ENOENT' } });
+    expect(error.message).toContain(`${missing} could not be started (ENOENT). Is it installed here`);
+    const text = await pidFile('text');
+    await expect(reloadBroker({ command: [text] })).rejects.toMatchObject({ cause: { code: 'EACCES' } });
+    await expect(reloadBroker({ command: ['true', 'x'.repeat(1e7)] })).rejects.toMatchObject({
+      code: 'ERR_RELOAD_FAILED',
+      cause: { code: 'E2BIG' },
+    });
+  });
+
+  /** A program that stops itself, so that only SIGKILL ends it. */
+  async function endless() {
+    const name = uniqueName();
+    const path = join(folder, name);
+    await writeFile(path, '#!/bin/sh\nkill -STOP $$\n');
+    await chmod(path, 0o755);
+    const isRunning = async () => {
+      for (const pid of await readdir('/proc')) {
+        const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+        if (status.startsWith(`Name:\t${name}\n`) && !/^State:\s*Z/m.test(status)) return true;
+      }
+      return false;
+    };
+    return { path, isRunning };
+  }
+
+  needs(linux).test('does not end in time: it is killed', async () => {
+    const { path, isRunning } = await endless();
+    const message = await failure({ command: [path] }, { timeout: 300 });
+    expect(message).toBe(`${path} did not end within 300 ms, so it was ended.`);
+    await expect.poll(isRunning).toBe(false);
+  });
+
+  needs(linux).test('runs when the signal aborts: it is killed', async () => {
+    const { path, isRunning } = await endless();
+    const controller = new AbortController();
+    const reload = reloadBroker({ command: [path] }, { signal: controller.signal });
+    reload.catch(() => {});
+    await expect.poll(isRunning, { timeout: 30_000 }).toBe(true);
+    const reason = new Error('no more');
+    controller.abort(reason);
+    await expect(reload).rejects.toBe(reason);
+    expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
+    await expect.poll(isRunning).toBe(false);
+  });
+
+  test('is not run, or killed, if the signal aborts as soon as all has begun', async () => {
+    const controller = new AbortController();
+    const reload = reloadBroker(shell('sleep 1000'), { signal: controller.signal, timeout: 2 ** 31 - 1 });
+    const reason = new Error('no more');
+    controller.abort(reason);
+    await expect(reload).rejects.toBe(reason);
+  });
+
+  test('that leaves something running in the background is not waited for', async () => {
+    const file = join(folder, 'background');
+    await reloadBroker(shell('sleep 1000 & echo $! >"$1"', file), { timeout: 50_000 });
+    const pid = Number(await readFile(file, 'utf8'));
+    process.kill(pid, 0);
+    process.kill(pid, 'SIGKILL');
+  });
+});
+
+test.each([
+  [undefined],
+  [null],
+  ['mosquitto'],
+  [{}],
+  [{ pid: undefined }],
+  [{ pid: 5, process: 'mosquitto' }],
+  [{ pidFile: '/run/mosquitto.pid', command: ['true'] }],
+  [{ pid: 0 }],
+  [{ pid: -1 }],
+  [{ pid: 1.5 }],
+  [{ pid: Number.NaN }],
+  [{ pid: 2 ** 31 }],
+  [{ pid: '1' }],
+  [{ pid: null }],
+  [{ pidFile: '' }],
+  [{ pidFile: 'a\0b' }],
+  [{ pidFile: 5 }],
+  [{ pidFile: new URL('https://example.com/pid') }],
+  [{ process: '' }],
+  [{ process: 5 }],
+  [{ process: 'sixteen-letters!' }],
+  [{ process: 'ééééééééx' }],
+  [{ command: 'true' }],
+  [{ command: [] }],
+  [{ command: [''] }],
+  [{ command: ['true', 5] }],
+  [{ command: ['true', 'a\0b'] }],
+])('%j is no target', async target => {
+  const invalid = expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' });
+  await expect(reloadBroker(target as ReloadTarget)).rejects.toEqual(invalid);
+  expect(() => assertReloadTarget(target as ReloadTarget)).toThrow(invalid);
+});
+
+test.each([-1, Number.NaN, Number.POSITIVE_INFINITY, '5', 2 ** 31])('%j is no timeout', async timeout => {
+  const options = { timeout: timeout as number };
+  await expect(reloadBroker({ command: ['true'] }, options)).rejects.toMatchObject({
+    code: 'ERR_INVALID_ARGUMENT',
+  });
+});

@@ -1,0 +1,458 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import verdicts from '../../fixtures/broker-verdicts.json' with { type: 'json' };
+import { type CheckReport, checkLines, checkPasswordFile } from '../../src/check/check.js';
+import type { BrokerRelease, LoadedHash } from '../../src/check/stored-hash.js';
+import { Draft, edited } from '../../src/document/draft.js';
+import { NameIndex } from '../../src/document/name-index.js';
+import type { Finding } from '../../src/errors.js';
+import { hashPasswordSync } from '../../src/hash/hash.js';
+import { inSlices } from '../../src/util/event-loop.js';
+import { brokerUsers, letsIn } from '../support/broker-users.js';
+
+interface Verdict {
+  start: string | number;
+  reload: string;
+  log: string[];
+  logins?: (number | null)[];
+}
+
+interface Row {
+  id: string;
+  file: string;
+  probes: [name: string, password: string][];
+  brokers: Record<'2.0.11' | '2.0.21' | '2.1.2', Verdict>;
+}
+
+const ROWS = verdicts as unknown as Row[];
+const RELEASES = ['2.0', '2.1'] as const;
+const VERSIONS = { '2.0': ['2.0.11', '2.0.21'], '2.1': ['2.1.2'] } as const;
+
+const SALT = Buffer.from('AQIDBAUGBwgJCgsM', 'base64');
+const GOOD = hashPasswordSync('pw', { salt: SALT });
+const KEY = GOOD.slice(-88);
+const LONG_SALT = hashPasswordSync('pw', { salt: Buffer.alloc(64, 1) });
+
+function check(text: string | Uint8Array, broker: BrokerRelease): CheckReport {
+  return checkPasswordFile(typeof text === 'string' ? Buffer.from(text, 'latin1') : text, { broker });
+}
+
+describe('what three real brokers did with 285 files', () => {
+  /** Where blanks stand in base64. 2.1.2 was recorded with an OpenSSL that overlooks them; others do not. */
+  const LOADED_BY_SOME_OPENSSL = 'b64-space b64-tab-salt fuzz-1-45 fuzz-1-78 fuzz-1-99 fuzz-1-108'.split(' ');
+
+  test.each(ROWS)('$id', async ({ id, file, probes, brokers }) => {
+    const bytes = Buffer.from(file, 'base64');
+    for (const release of RELEASES) {
+      const did = VERSIONS[release].map(version => brokers[version]);
+      const report = check(bytes, release);
+      const loads = did.every(({ start, reload }) => start === 'ok' && reload === 'alive');
+      expect(report.loads).toBe(loads && !(release === '2.1' && LOADED_BY_SOME_OPENSSL.includes(id)));
+      if (!report.loads) {
+        expect(report.users).toEqual([]);
+        continue;
+      }
+      const users = brokerUsers(bytes, release);
+      for (const [i, [name, password]] of probes.entries()) {
+        if (isSlow(users.hashOf(name))) continue;
+        const isIn = did.every(({ logins }) => logins?.[i] === 0);
+        expect([name, await letsIn(users, name, password)]).toEqual([name, isIn]);
+        if (isIn) expect(report.users).toContain(name);
+        if (did.some(({ logins }) => logins?.[i] === null)) expect(report.users).not.toContain(name);
+      }
+      for (const name of removed(did, report)) expect(report.users).not.toContain(name);
+      expect(report.users).toEqual([...new Set(report.users)]);
+      for (const name of report.users) expect(users.hashOf(name)).toBeDefined();
+    }
+  });
+
+  /** One row has ten million iterations. */
+  function isSlow(hash: LoadedHash | undefined): boolean {
+    return hash?.algorithm === 'pbkdf2-sha512' && hash.iterations > 100_000;
+  }
+
+  /** The users of whom a broker of 2.0 logged that it removes them, unless another line lets them in. */
+  function removed(did: Verdict[], { findings }: CheckReport): string[] {
+    const doubled = findings.filter(({ code }) => code === 'DOUBLED_NAME').map(({ username }) => username);
+    const log = did.flatMap(({ log }) => log).join('\n');
+    const names = [...log.matchAll(/for user (.*), removing entry/g)].map(([, name]) => `${name}`);
+    return names.filter(name => !doubled.includes(name));
+  }
+
+  test('says that it depends on OpenSSL wherever two brokers of 2.0 read hashes differently', () => {
+    const isTold = ({ file }: Row) =>
+      check(Buffer.from(file, 'base64'), '2.0').findings.some(
+        ({ code }) => code === 'OPENSSL_DEPENDENT_HASH',
+      );
+    const differs = ({ id, brokers }: Row) =>
+      id !== 'nul-first' && brokers['2.0.11'].log.length !== brokers['2.0.21'].log.length;
+    expect(ROWS.filter(isTold).map(({ id }) => id)).toEqual(ROWS.filter(differs).map(({ id }) => id));
+  });
+
+  test('no finding holds what stands behind a colon', () => {
+    for (const { file } of ROWS) {
+      const bytes = Buffer.from(file, 'base64');
+      const secrets = bytes
+        .toString('latin1')
+        .split('\n')
+        .flatMap(line => line.split(':').slice(1));
+      for (const release of RELEASES) {
+        const told = JSON.stringify(check(bytes, release).findings);
+        for (const secret of secrets.map(text => text.trim())) {
+          if (secret.length > 5) expect(told).not.toContain(secret);
+        }
+      }
+    }
+  });
+});
+
+describe('what 2.0.11 and 2.0.21 did, beside those files', () => {
+  test.each([
+    ['user', 0, 'last'],
+    ['user', 100, 'last'],
+    ['user', 150, 'first'],
+    ['user', 300, 'first'],
+    ['user', 400, 'last'],
+    ['user', 700, 'first'],
+    ['user', 2000, 'first'],
+    ['user', 5000, 'last'],
+    ['tenant/device-', 85, 'last'],
+    ['tenant/device-', 90, 'first'],
+    ['tenant/device-', 317, 'first'],
+    ['tenant/device-', 318, 'last'],
+    ['the-other-tenant/dev', 114, 'last'],
+    ['the-other-tenant/dev', 115, 'first'],
+    ['the-other-tenant/dev', 352, 'first'],
+    ['the-other-tenant/dev', 353, 'last'],
+  ])(
+    'of a doubled name, before others like %s0, %d of them, the %s line counts',
+    async (other, count, counts) => {
+      const first = hashPasswordSync('first', { iterations: 1 });
+      const last = hashPasswordSync('last', { iterations: 1 });
+      const name = other === 'user' ? 'dup' : 'the-doubled-one';
+      const others = Array.from({ length: count }, (_, i) => `${other}${i}:${first}\n`);
+      const users = brokerUsers(Buffer.from(`${name}:${first}\n${name}:${last}\n${others.join('')}`), '2.0');
+      expect(await letsIn(users, name, counts)).toBe(true);
+      expect(await letsIn(users, name, counts === 'first' ? 'last' : 'first')).toBe(false);
+    },
+  );
+
+  test('over a NUL the rest of the file is lost, unless its end is not a line feed', () => {
+    const start = `alice:${GOOD}\nbob:${GOOD}\0\ncarol:${GOOD}`;
+    expect(check(`${start}\n`, '2.0').users).toEqual(['alice']);
+    expect(check(start, '2.0').users).toEqual(['alice', 'bob']);
+    expect(check(`${start}\n`, '2.1').users).toEqual(['alice', 'carol']);
+    for (const file of [start, `${start}\n`]) {
+      const users = brokerUsers(Buffer.from(file), '2.0');
+      expect(users.hashOf('carol')).toBeUndefined();
+      expect(users.hashOf('bob') === undefined).toBe(file !== start);
+    }
+    expect(check(`${start}\0`, '2.1').users).toEqual(['alice', 'carol']);
+  });
+
+  test('2.1 takes what stands behind a bufferful with a NUL for a line', () => {
+    const file = `a\0${'x'.repeat(253)}bob:${GOOD}\n`;
+    expect(check(file, '2.1').users).toEqual(['bob']);
+    expect(brokerUsers(Buffer.from(file), '2.1').hashOf('bob')).toBeDefined();
+    expect(check(file, '2.0').users).toEqual([]);
+  });
+});
+
+describe('findings', () => {
+  type Told = [code: string, on20: 'error' | 'warning' | null, on21: 'refused' | 'error' | 'warning' | null];
+  const CASES: [line: string, ...Told][] = [
+    ['alice:', 'MISSING_HASH', 'error', 'refused'],
+    ['alice:  ', 'MISSING_HASH', 'error', 'refused'],
+    [':alice', 'MISSING_HASH', 'error', 'refused'],
+    ['alice:secret', 'PLAIN_TEXT', 'error', 'refused'],
+    ['alice:$argon2id$v=19$m=47104,t=1,p=1$AAAA$AAAA', 'UNSUPPORTED_HASH', 'error', 'refused'],
+    ['alice:$5$AAAA$AAAA', 'UNSUPPORTED_HASH', 'error', 'refused'],
+    ['alice:$7$101$AQIDBAUGBwgJCgsM', 'MALFORMED_HASH', 'error', 'refused'],
+    [`alice:$7$0$AQIDBAUGBwgJCgsM$${KEY}`, 'MALFORMED_HASH', 'error', 'refused'],
+    [`alice:$7$101$AQIDBAUGBwgJCgs=$${KEY}`, 'MALFORMED_HASH', 'error', 'refused'],
+    [`alice:$7$101$AQIDBAUGBwgJCgsM$${KEY.slice(4)}`, 'MALFORMED_HASH', 'error', 'refused'],
+    [`alice:$7$101$AQID BAUGBwgJCgsM$${KEY}`, 'OPENSSL_DEPENDENT_HASH', 'error', 'refused'],
+    [`alice:${GOOD}=`, 'OPENSSL_DEPENDENT_HASH', 'error', 'refused'],
+    [`alice:${LONG_SALT}`, 'LONG_SALT', 'error', 'warning'],
+    [`alice:${GOOD.slice(1)}`, 'ONLY_2_0_HASH', 'warning', null],
+    [`alice:${GOOD.slice(1)}`, 'UNSUPPORTED_HASH', null, 'refused'],
+    [`service:alice:${GOOD}`, 'COLON_IN_NAME', 'error', 'refused'],
+    [':', 'EMPTY_NAME', 'warning', 'refused'],
+    [`  :${GOOD}`, 'EMPTY_NAME', 'warning', 'refused'],
+    [`first:${GOOD}`, 'DOUBLED_NAME', 'warning', 'refused'],
+    [` first :${GOOD}`, 'DOUBLED_NAME', 'warning', 'refused'],
+    [`${'n'.repeat(65_536)}:${GOOD}`, 'LONG_NAME', 'error', 'refused'],
+    [`alice:${GOOD}$${'x'.repeat(65_536)}`, 'LONG_HASH', 'error', 'refused'],
+    [`al\tice:${GOOD}`, 'UNSENDABLE_NAME', 'error', 'error'],
+    [`al\xef\xbf\xbeice:${GOOD}`, 'UNSENDABLE_NAME', 'error', 'error'],
+    [`al\xe9ice:${GOOD}`, 'UNSENDABLE_NAME', 'error', 'error'],
+    [`al\0ice:${GOOD}`, 'NUL_BYTE', 'error', 'error'],
+    ['# a\0b', 'NUL_BYTE', 'error', 'warning'],
+    [`alice:$7$$101$AQIDBAUGBwgJCgsM$${KEY}`, 'ODD_HASH', 'warning', 'warning'],
+    [`alice:$7$101x$AQIDBAUGBwgJCgsM$${KEY}`, 'ODD_HASH', 'warning', 'warning'],
+    [`alice:${GOOD}$extra`, 'ODD_HASH', 'warning', 'warning'],
+    [`alice:${GOOD.replace(/.==$/, 'h==')}`, 'ODD_HASH', 'warning', 'warning'],
+    [`alice:$6$AQIDBAUGBwgJCgsM$${KEY}`, 'WEAK_HASH', 'warning', 'warning'],
+    [`alice:$7$2147483647$AQIDBAUGBwgJCgsM$${KEY}`, 'SLOW_HASH', 'warning', 'warning'],
+    [`a+b:${GOOD}`, 'PATTERN_ACL_NAME', 'warning', 'warning'],
+    [`a#b:${GOOD}`, 'PATTERN_ACL_NAME', 'warning', 'warning'],
+    [` #b:${GOOD}`, 'HASH_SIGN_NAME', 'warning', 'warning'],
+    [`#b:${GOOD}`, 'COMMENTED_OUT', 'warning', 'warning'],
+    ['alice', 'NO_COLON', 'warning', 'warning'],
+    [`alice::${GOOD}`, 'EXTRA_COLON', 'warning', 'warning'],
+    [`:alice:${GOOD}`, 'EXTRA_COLON', 'warning', 'warning'],
+    [`alice:${GOOD}:more`, 'FURTHER_FIELD', 'warning', 'warning'],
+    [`alice: ${GOOD}`, 'BLANKS', 'warning', 'warning'],
+    [`alice:${GOOD} `, 'BLANKS', 'warning', 'warning'],
+    [`\talice:${GOOD}`, 'BLANKS', 'warning', 'warning'],
+    [`alice:${GOOD}\r`, 'CR_LF', 'warning', 'warning'],
+    [`\xef\xbb\xbfalice:${GOOD}`, 'BYTE_ORDER_MARK', 'warning', 'warning'],
+  ];
+
+  test.each(CASES)('%j: %s', (line, code, on20, on21) => {
+    const file = `first:${GOOD}\n${line}\nlast:${GOOD}\n`;
+    for (const [release, on] of [
+      ['2.0', on20],
+      ['2.1', on21],
+    ] as const) {
+      const { findings, loads, users } = check(file, release);
+      const found = findings.find(finding => finding.code === code);
+      if (on === null) {
+        expect(found).toBeUndefined();
+        continue;
+      }
+      expect(found).toMatchObject({ line: 2, severity: on === 'refused' ? 'error' : on });
+      expect(found?.message).toMatch(/^[A-Z].*\.$/);
+      expect(loads).toBe(on !== 'refused');
+      if (loads) expect(users).toContain('first');
+      if (on === 'error') expect(users).not.toContain('alice');
+      if (loads && code !== 'NUL_BYTE') expect(users).toContain('last');
+    }
+  });
+
+  test.each([
+    ['', []],
+    ['\n', []],
+    ['# comment\n\n  \t\r\n', ['CR_LF']],
+    [`alice:${GOOD}\nbob:${GOOD}\n`, []],
+    [`Zo\xc3\xab:${GOOD}\n`, []],
+    [`alice:${GOOD}`, ['NO_FINAL_NEWLINE']],
+    [`a:${GOOD}\r\nb:${GOOD}\r\n`, ['CR_LF']],
+    [`a:${LONG_SALT}\nb:${LONG_SALT}\nc:${LONG_SALT}\n`, ['LONG_SALT']],
+    ['# only colons\n::', ['EMPTY_NAME', 'NO_FINAL_NEWLINE']],
+  ])('%j: nothing else', (file, codes) => {
+    const { loads, findings } = check(file, '2.1');
+    expect(loads).toBe(true);
+    expect(findings.map(({ code }) => code)).toEqual(codes);
+  });
+
+  test('name the user, but not what may be a hash or a password', () => {
+    expect(check('alice:x\n', '2.1').findings[0]).toMatchObject({ username: 'alice' });
+    for (const line of [':secret', `:${GOOD}`, `${GOOD}:`, `${KEY}:x`]) {
+      for (const found of check(`${line}\n`, '2.1').findings) expect(found).not.toHaveProperty('username');
+    }
+  });
+
+  test.each([
+    [':', true],
+    ['::', true],
+    [':\n', false],
+    [': ', false],
+    [' :', false],
+  ])('a last line of %j loads in 2.1: %s', (last, loads) => {
+    expect(check(`alice:${GOOD}\n${last}`, '2.1').loads).toBe(loads);
+  });
+
+  test('names whose hashes collide are not taken for one', () => {
+    // Both are 0x5e4daa9d in FNV-1a.
+    const { findings, users } = check(`costarring:${GOOD}\nliquid:${GOOD}\nliquor:${GOOD}\n`, '2.1');
+    expect(findings).toEqual([]);
+    expect(users).toEqual(['costarring', 'liquid', 'liquor']);
+  });
+
+  test('a doubled name: 2.0 lets it in by any line that it can read', () => {
+    const { users, findings } = check(`bob:bad\nalice:${GOOD}\nbob:${GOOD}\nalice:bad\nbob:${GOOD}\n`, '2.0');
+    expect(users).toEqual(['alice', 'bob']);
+    expect(findings.filter(({ code }) => code === 'DOUBLED_NAME').map(({ line }) => line)).toEqual([3, 4, 5]);
+  });
+
+  test('a doubled name: by which line may depend on OpenSSL, and then nobody is sure to get in', () => {
+    const file = `alice:${GOOD}\nalice:${GOOD}9\nbob:${GOOD}\n`;
+    expect(check(file, '2.0').users).toEqual(['bob']);
+    expect(brokerUsers(Buffer.from(file), '2.0').hashOf('alice')).toBeUndefined();
+  });
+
+  test('a doubled name: 2.1 lets nobody in, and verify says so', () => {
+    const file = `bob:${GOOD}\nbob:${GOOD}\n`;
+    expect(check(file, '2.1').loads).toBe(false);
+    expect(brokerUsers(Buffer.from(file), '2.1').hashOf('bob')).toBeUndefined();
+  });
+
+  test('a last line that fills the buffer is lost', () => {
+    // fgets reads into 256 bytes, and into 1,000 more each time that a line does not fit.
+    for (const [before, length, isLost] of [
+      ['', 255, true],
+      ['', 254, false],
+      ['', 256, false],
+      ['', 1255, true],
+      [`#${'c'.repeat(255)}\n`, 255, false],
+      [`#${'c'.repeat(255)}\n`, 1255, true],
+      [`#${'c'.repeat(253)}\n`, 255, true],
+    ] as const) {
+      const file = `${before}${'n'.repeat(length - GOOD.length - 1)}:${GOOD}`;
+      for (const release of RELEASES) {
+        expect(check(file, release).users).toHaveLength(isLost ? 0 : 1);
+        const name = file.slice(before.length).replace(/:.*/s, '');
+        expect(brokerUsers(Buffer.from(file), release).hashOf(name) === undefined).toBe(isLost);
+        expect(check(file, release).findings.some(({ code }) => code === 'LOST_LAST_LINE')).toBe(isLost);
+        expect(check(`${file}\n`, release).users).toHaveLength(1);
+      }
+    }
+  });
+
+  test.each([
+    [{ broker: '1.6' }, 'broker'],
+    [undefined, 'broker'],
+  ])('options %j are refused', (options, named) => {
+    const call = () => checkPasswordFile(Buffer.from(''), options as never);
+    expect(call).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }));
+    expect(call).toThrow(named);
+  });
+
+  test('two gibibytes are refused', () => {
+    expect(() => checkPasswordFile(Buffer.alloc(2 ** 31), { broker: '2.1' })).toThrow(
+      expect.objectContaining({
+        code: 'ERR_INVALID_ARGUMENT',
+        message: expect.stringContaining('only files of up to 2147483647 bytes are checked'),
+      }),
+    );
+  });
+
+  test('a string instead of bytes is refused', () => {
+    expect(() => checkPasswordFile('alice:x' as never, { broker: '2.1' })).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }),
+    );
+  });
+});
+
+describe('properties', () => {
+  const release = fc.constantFrom(...RELEASES);
+  /** Pieces of which lines are made, good and bad. */
+  const piece = fc.oneof(
+    {
+      weight: 3,
+      arbitrary: fc.constantFrom(':', '$', '#', ' ', '\t', '\r', '\0', '\n', '=', '-', '::', '\xef\xbb\xbf'),
+    },
+    {
+      weight: 3,
+      arbitrary: fc.constantFrom('alice', 'bob', '$7$', '$6$', '101', 'AQIDBAUGBwgJCgsM', KEY, GOOD),
+    },
+    { weight: 1, arbitrary: fc.constantFrom('x'.repeat(255), 'x'.repeat(1000), LONG_SALT) },
+    { weight: 1, arbitrary: fc.string({ unit: 'binary', maxLength: 6 }) },
+  );
+  const line = fc.oneof(
+    fc
+      .string({ minLength: 1, maxLength: 9, unit: fc.constantFrom(...'abcdé/-+#') })
+      .map(name => `${name}:${GOOD}`),
+    fc.array(piece, { maxLength: 8 }).map(pieces => pieces.join('')),
+  );
+  const file = fc.array(line, { maxLength: 12 }).map(lines => Buffer.from(lines.join('\n')));
+
+  test('any bytes have a report', () => {
+    fc.assert(
+      fc.property(fc.oneof(file, fc.uint8Array({ maxLength: 500 })), release, (bytes, broker) => {
+        const { loads, users, findings } = check(bytes, broker);
+        const lines = Buffer.from(bytes).toString('latin1').split('\n').length;
+        for (const finding of findings) {
+          expect(finding.line).toBeGreaterThanOrEqual(1);
+          expect(finding.line).toBeLessThanOrEqual(lines);
+        }
+        expect(findings.map(({ line }) => line)).toEqual(
+          findings.map(({ line }) => line).sort((a, b) => a - b),
+        );
+        expect(users).toEqual([...new Set(users)]);
+        if (!loads) expect(findings.some(({ severity }) => severity === 'error')).toBe(true);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test('who is in the report has a hash for verify, and nobody else', () => {
+    fc.assert(
+      fc.property(file, release, (bytes, broker) => {
+        const { loads, users } = check(bytes, broker);
+        if (!loads) return;
+        const byVerify = brokerUsers(bytes, broker);
+        for (const name of users) expect(byVerify.hashOf(name)).toBeDefined();
+        for (const name of ['alice', 'bob', 'a', 'é', '', '\ufffd', '\ud800'])
+          if (!users.includes(name)) expect(byVerify.hashOf(name)).toBeUndefined();
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test('findings have the number of their line', () => {
+    const lines: Record<string, (i: number) => string> = {
+      none: i => `user${i}:${GOOD}`,
+      comment: () => '# comment',
+      PLAIN_TEXT: i => `user${i}:secret`,
+      NO_COLON: i => `user${i}`,
+      DOUBLED_NAME: () => `doubled:${GOOD}`,
+      EMPTY_NAME: () => ':',
+      WEAK_HASH: i => `user${i}:$6$AQIDBAUGBwgJCgsM$${KEY}`,
+    };
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom(...Object.keys(lines)), { maxLength: 20 }),
+        release,
+        (kinds, broker) => {
+          const all = ['DOUBLED_NAME', ...kinds];
+          const text = all.map((kind, i) => `${lines[kind]?.(i)}\n`).join('');
+          const expected = all.flatMap((kind, i) =>
+            i === 0 || kind === 'none' || kind === 'comment' ? [] : [`${i + 1} ${kind}`],
+          );
+          const told = check(text, broker).findings.map(({ line, code }: Finding) => `${line} ${code}`);
+          expect(told).toEqual(expected);
+        },
+      ),
+    );
+  });
+
+  test('what the library writes into a file that loads, loads, and lets those in who should be', () => {
+    const name = fc.constantFrom('alice', 'bob', 'a', 'ab', 'é', 'new/device');
+    const ending = fc.constantFrom('\n', '', '\n:', '\n::', `\nx:${'y'.repeat(253)}`);
+    const edit = fc.tuple(name, fc.option(fc.constantFrom(GOOD, LONG_SALT), { nil: undefined }));
+    fc.assert(
+      fc.property(file, ending, fc.array(edit, { maxLength: 6 }), release, (start, end, edits, broker) => {
+        const bytes = Buffer.concat([start, Buffer.from(end)]);
+        if (bytes.includes(0)) return;
+        const before = check(bytes, broker);
+        if (!before.loads) return;
+        const index = new NameIndex(bytes);
+        index.scan(bytes.length);
+        const draft = new Draft(index);
+        for (const [name, hash] of edits) hash === undefined ? draft.delete(name) : draft.set(name, hash);
+        const changes = draft.changes();
+        let step = changes.next();
+        while (!step.done) step = changes.next();
+        const after = check(
+          Buffer.concat([...edited(bytes, step.value)].map(piece => Buffer.from(piece))),
+          broker,
+        );
+        expect(after.loads).toBe(true);
+        const users = new Set(before.users);
+        for (const [name, hash] of edits) {
+          if (hash === undefined || (hash === LONG_SALT && broker === '2.0')) users.delete(name);
+          else users.add(name);
+        }
+        expect(new Set(after.users)).toEqual(users);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test('in slices it comes to the same', async () => {
+    const bytes = Buffer.from(`alice:${GOOD}\nbob:bad\n`.repeat(500));
+    expect(await inSlices(checkLines(bytes, { broker: '2.0' }))).toEqual(check(bytes, '2.0'));
+  });
+});

@@ -1,0 +1,518 @@
+/** What the program does beyond mosquitto_passwd. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { checkPasswordFile, hashPasswordSync, PasswordFile, parseHash } from 'mosquitto-passwd-ts';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { stageName } from '../../src/storage/lock-owner.js';
+import { type CallOptions, call, type Ended, useProgram } from '../support/cli.js';
+import { testFolder } from '../support/folder.js';
+import { needs } from '../support/require.js';
+import { quoted } from '../support/terminal.js';
+
+const program = useProgram();
+let folder: string;
+let path: string;
+let file: PasswordFile;
+const HASH = hashPasswordSync('one', { salt: Buffer.alloc(12, 1) });
+const ALICE = `alice:${HASH}\n`;
+
+beforeEach(() => {
+  folder = testFolder();
+  path = join(folder, 'passwd');
+  file = new PasswordFile(path);
+  writeFileSync(path, ALICE, { mode: 0o600 });
+});
+
+function run(argv: readonly string[], options: CallOptions = {}): Promise<Ended> {
+  return call(program.path, argv, { cwd: folder, ...options });
+}
+
+/** A call that has to work. */
+async function done(argv: readonly string[], input?: string | Uint8Array): Promise<string> {
+  const { status, stdout, stderr } = await run(argv, { input });
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  return stdout;
+}
+
+/** A call that must not work, and must not change the file. */
+async function refused(argv: readonly string[], input?: string | Uint8Array, status = 1): Promise<string> {
+  const before = readFileSync(path, 'utf8');
+  const ended = await run(argv, { input });
+  expect({ ...ended, stderr: '' }).toEqual({ status, signal: null, stdout: '', stderr: '' });
+  expect(readFileSync(path, 'utf8')).toBe(before);
+  expect(readdirSync(folder)).not.toContain('passwd.writer');
+  return ended.stderr;
+}
+
+describe('passwords from elsewhere than the command line', () => {
+  test.each([
+    ['without an end of its line', 'pass word:1'],
+    ['with LF', 'pass word:1\n'],
+    ['with CR LF', 'pass word:1\r\n'],
+  ])('--password-stdin and --password-file, %s', async (_title, text) => {
+    expect(await done(['--password-stdin', 'passwd', 'bob'], text)).toBe('Adding password for user bob\n');
+    expect(await file.verify('bob', 'pass word:1')).toBe(true);
+    writeFileSync(join(folder, 'secret'), text);
+    expect(await done(['--password-file', 'secret', 'passwd', 'carol'])).toBe(
+      'Adding password for user carol\n',
+    );
+    expect(await file.verify('carol', 'pass word:1')).toBe(true);
+  });
+
+  test('bytes that are no UTF-8 are taken as they are', async () => {
+    const bytes = Buffer.from([0xe9, 0xff, 0x20]);
+    await done(['--password-stdin', 'passwd', 'bob'], bytes);
+    expect(await file.verify('bob', bytes)).toBe(true);
+    await done(['passwd', 'carol'], Buffer.concat([bytes, Buffer.from('\n'), bytes]));
+    expect(await file.verify('carol', bytes)).toBe(true);
+  });
+
+  test('nothing, and more than one line, are refused', async () => {
+    expect(await refused(['--password-stdin', 'passwd', 'bob'], '')).toMatch(
+      /^Error: The password is empty\./,
+    );
+    expect(await refused(['--password-stdin', 'passwd', 'bob'], '\n')).toMatch(
+      /^Error: The password is empty\./,
+    );
+    expect(await refused(['--password-stdin', 'passwd', 'bob'], 'pw\npw\n')).toBe(
+      'Error: Standard input holds more than one line. A password is one line.\n',
+    );
+    expect(await refused(['--password-file', 'none', 'passwd', 'bob'])).toBe(
+      'Error: Unable to open file none. No such file or directory.\n',
+    );
+  });
+
+  test('--generate prints the password and nothing else', async () => {
+    const password = await done(['--generate', 'passwd', 'bob']);
+    expect(password).toMatch(/^[\w-]{32}\n$/);
+    expect(await file.verify('bob', password.trimEnd())).toBe(true);
+    const other = await done(['--generate', 'passwd', 'bob']);
+    expect(other).not.toBe(password);
+    expect(await file.verify('bob', other.trimEnd())).toBe(true);
+  });
+});
+
+describe('--provision', () => {
+  test('prints one line a user, and the users are in the file', async () => {
+    const stdout = await done(['--provision', '--count', '5', '--prefix', 'meter/', 'passwd']);
+    const lines = stdout.trimEnd().split('\n');
+    expect(lines).toHaveLength(5);
+    for (const line of lines) {
+      const [, name = '', password = ''] = /^(meter\/[a-z0-9]{8}):([\w-]{32})$/.exec(line) ?? [];
+      expect(await file.verify(name, password)).toBe(true);
+    }
+    expect(await file.users()).toHaveLength(6);
+    expect(readFileSync(path, 'utf8').startsWith(ALICE)).toBe(true);
+  });
+
+  test('--json', async () => {
+    const [made, ...others] = JSON.parse(await done(['--provision', '--json', '-c', 'new']));
+    expect(others).toEqual([]);
+    expect(Object.keys(made)).toEqual(['username', 'password']);
+    expect(await new PasswordFile(join(folder, 'new')).verify(made.username, made.password)).toBe(true);
+  });
+
+  test('a thousand at once', async () => {
+    const stdout = await done(['--provision', '--count', '1000', '-I', '1', 'passwd']);
+    expect(new Set(stdout.trimEnd().split('\n')).size).toBe(1_000);
+    expect(await file.users()).toHaveLength(1_001);
+  });
+
+  test('what cannot work is refused', async () => {
+    expect(await refused(['--provision', '--prefix', 'a:', 'passwd'])).toMatch(
+      /^Error: The user name contains ':'/,
+    );
+    expect(await refused(['--provision', '--count', '0', 'passwd'])).toBe(
+      'Error: --count takes a whole number from 1 to 100000.\n',
+    );
+  });
+});
+
+describe('--import', () => {
+  const LIST = '# users\n\nalice:one\r\nbob:two:2 \n  \ncarol: three';
+
+  test('sets the users of a list: what follows the first colon is the password', async () => {
+    writeFileSync(join(folder, 'list'), `\ufeff${LIST}`);
+    expect(await done(['--import', 'list', 'passwd'])).toBe(
+      'Imported 3 users: 2 added, 0 updated, 1 unchanged.\n',
+    );
+    expect(readFileSync(path, 'utf8').startsWith(ALICE)).toBe(true);
+    for (const [name, password] of [
+      ['bob', 'two:2 '],
+      ['carol', ' three'],
+    ] as const) {
+      expect(await file.verify(name, password)).toBe(true);
+    }
+    expect(await done(['-c', '--quiet', '--import', '-', 'new'], LIST)).toBe('');
+    expect(await new PasswordFile(join(folder, 'new')).users()).toEqual(['alice', 'bob', 'carol']);
+  });
+
+  test.each([
+    ['bob:two\nbroken', /^Error: list:2: There is no ':' /],
+    ['bob:two\n:x', /^Error: list:2: The user name is empty\. /],
+    ['bob:two\ncarol:', /^Error: list:2: The password is empty\. /],
+    ['bob:two\ncarol:a\0b', /^Error: list:2: The password contains a NUL/],
+    ['bob:two\n\nbob:three', /^Error: list:3: The user name stands in line 1 already\. /],
+    [`bob:two\ncarol:${HASH}`, /^Error: list:2: Behind the user name stands a hash\. /],
+    [Buffer.from('bob:two\n\xe9:x', 'latin1'), /^Error: list:2: The user name is not UTF-8\. /],
+  ])('is all or nothing: %j', async (list, message) => {
+    writeFileSync(join(folder, 'list'), list);
+    const stderr = await refused(['--import', 'list', 'passwd']);
+    expect(stderr).toMatch(message);
+    expect(stderr).toMatch(/ Nothing was changed\.\n$/);
+  });
+});
+
+describe('-D', () => {
+  test('deletes several users in one commit', async () => {
+    await file.setUsers([
+      ['bob', 'two'],
+      ['carol', 'three'],
+    ]);
+    expect(await done(['-D', 'passwd', 'alice', 'carol'])).toBe('');
+    expect(await file.users()).toEqual(['bob']);
+  });
+
+  test('tells which were not there', async () => {
+    const ended = await run(['-D', 'passwd', 'nobody', 'alice', 'nobody']);
+    expect(ended).toMatchObject({
+      status: 1,
+      stdout: '',
+      stderr: 'Warning: User nobody not found in password file.\n',
+    });
+    expect(readFileSync(path, 'utf8')).toBe('');
+  });
+
+  test('deletes names that cannot be added', async () => {
+    writeFileSync(path, `${ALICE}bad\tname:${HASH}\n`);
+    await done(['-D', 'passwd', 'bad\tname']);
+    expect(readFileSync(path, 'utf8')).toBe(ALICE);
+  });
+});
+
+describe('--verify', () => {
+  test('answers by its exit status', async () => {
+    expect(await done(['--verify', '-b', 'passwd', 'alice', 'one'])).toBe(
+      'User alice and this password match.\n',
+    );
+    expect(await done(['--verify', '--quiet', '--password-stdin', 'passwd', 'alice'], 'one\n')).toBe('');
+    expect(await done(['--verify', 'passwd', 'alice'], 'one\n')).toMatch(/^Password: \n/);
+    for (const [name, password] of [
+      ['alice', 'two'],
+      ['bob', 'one'],
+      ['alice', ''],
+    ] as const) {
+      expect(await refused(['--verify', '-b', 'passwd', name, password])).toBe(
+        `User ${name} and this password do not match.\n`,
+      );
+    }
+  });
+
+  test('goes by the release of the broker', async () => {
+    await file.setHash('bob', hashPasswordSync('two', { salt: Buffer.alloc(64, 2) }));
+    await done(['--verify', '-b', 'passwd', 'bob', 'two']);
+    await refused(['--verify', '--broker', '2.0', '-b', 'passwd', 'bob', 'two']);
+  });
+
+  test('failing is not an answer', async () => {
+    expect(await refused(['--verify', '-b', 'none', 'alice', 'one'], undefined, 2)).toMatch(
+      /^Error: There is no file none\./,
+    );
+    await refused(['--broker=2.0', '--verify', '-b', 'none', 'alice', 'one'], undefined, 2);
+    expect(await refused(['--verify', '-b', 'passwd', 'alice'], undefined, 2)).toBe(
+      'Error: --verify argument given but password file, username, or password missing.\n',
+    );
+  });
+});
+
+describe('--list and --check', () => {
+  test('--list', async () => {
+    writeFileSync(path, `# staff\n${ALICE}bob:plain\nälice:${HASH}\n`);
+    expect(await done(['--list', 'passwd'])).toBe('alice\nbob\nälice\n');
+    expect(JSON.parse(await done(['--list', '--json', 'passwd']))).toEqual(['alice', 'bob', 'älice']);
+    expect(await refused(['--list', 'none'])).toMatch(/^Error: There is no file none\. Make it with -c, /);
+  });
+
+  test('--check says nothing of a good file', async () => {
+    expect(await done(['--check', 'passwd'])).toBe('');
+  });
+
+  test('--check prints findings as compilers do, in terms of this program', async () => {
+    writeFileSync(path, `${ALICE}bob:plain\n${ALICE}carol:${HASH}`);
+    const { status, stdout, stderr } = await run(['--check', 'passwd']);
+    expect({ status, stderr }).toEqual({ status: 1, stderr: '' });
+    const lines = stdout.trimEnd().split('\n');
+    expect(lines).toHaveLength(3);
+    expect(lines[0]).toMatch(/^passwd:2: error: .*Hash it with -U, or /);
+    expect(lines[1]).toMatch(/^passwd:3: error: An earlier line has the same user name\./);
+    expect(lines[2]).toMatch(/^passwd:4: warning: The file does not end with a line feed/);
+    expect(await refused(['--list', '--check', 'passwd'], undefined, 2)).toBe(
+      'Error: --list and --check cannot be used together.\n',
+    );
+    const missing = await run(['--check', 'none']);
+    expect(missing).toMatchObject({
+      status: 1,
+      stdout: expect.stringMatching(/^none: error: .*Make it with -c\.\n$/),
+    });
+  });
+
+  test('--check goes by the release of the broker, and its warnings are no errors', async () => {
+    writeFileSync(path, `alice:${hashPasswordSync('one', { salt: Buffer.alloc(64, 2) })}\n`);
+    expect(await done(['--check', 'passwd'])).toMatch(/^passwd:1: warning: /);
+    expect(await done(['--check', '--broker', '2.1', '--quiet', 'passwd'])).toBe('');
+    const { status, stdout } = await run(['--check', '--broker', '2.0', 'passwd']);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: expect.stringMatching(/^passwd:1: error: /) });
+  });
+
+  test('--check --json is the report of the library', async () => {
+    writeFileSync(path, `${ALICE}bob:plain\n`);
+    const { status, stdout } = await run(['--check', '--json', 'passwd']);
+    expect(status).toBe(1);
+    expect(JSON.parse(stdout)).toEqual(checkPasswordFile(readFileSync(path), { broker: '2.1' }));
+  });
+});
+
+describe('-c', () => {
+  test('--force takes all users of an existing file out in the same step', async () => {
+    writeFileSync(path, `# staff\n${ALICE}bob:plain\n:nameless\nalice:again\n`);
+    expect(await done(['-c', '--force', '-b', 'passwd', 'dave', 'four'])).toBe(
+      'Adding password for user dave\n',
+    );
+    expect(readFileSync(path, 'utf8')).toMatch(/^# staff\ndave:\$7\$[^\n]+\n$/);
+    expect(await done(['-c', '--force', '-b', 'passwd', 'dave', 'five'])).toBe(
+      'Updating password for user dave\n',
+    );
+    expect(await file.verify('dave', 'five')).toBe(true);
+    await done(['-c', '--force', '-b', 'new', 'dave', 'six']);
+    expect(existsSync(join(folder, 'new'))).toBe(true);
+  });
+
+  test('follows a link to a file that is not there yet', async () => {
+    symlinkSync('target', join(folder, 'link'));
+    await done(['-c', '-b', 'link', 'alice', 'one']);
+    expect(readFileSync(join(folder, 'target'), 'utf8')).toMatch(/^alice:/);
+  });
+
+  test('makes a file where users are added otherwise', async () => {
+    await done(['-c', '--generate', 'a', 'alice']);
+    await done(['-c', '--provision', 'b']);
+    expect(await refused(['--provision', 'c'])).toBe(
+      'Error: Unable to open password file c. No such file or directory.\n',
+    );
+    expect(await refused(['-c', '--provision', 'passwd'])).toMatch(
+      /^Error: Unable to open file .* File exists\.\n$/,
+    );
+  });
+});
+
+test('-I and --broker say how passwords are hashed', async () => {
+  const hashes = async (...options: string[]) => {
+    writeFileSync(path, 'bob:plain\n');
+    await done([...options, '-b', 'passwd', 'alice', 'one']);
+    await done([...options, '-U', 'passwd']);
+    await done([...options, '--import', '-', 'passwd'], 'carol:three');
+    await done([...options, '--provision', 'passwd']);
+    const made = readFileSync(path, 'utf8').matchAll(/^[^:]+:(.+)$/gm);
+    const kinds = [...made].map(([, hash = '']) => {
+      const { salt, ...parsed } = parseHash(hash);
+      return `${parsed.algorithm} ${'iterations' in parsed ? parsed.iterations : ''} ${salt.length}`;
+    });
+    expect(kinds).toHaveLength(4);
+    return [...new Set(kinds)];
+  };
+  expect(await hashes()).toEqual(['pbkdf2-sha512 101 12']);
+  expect(await hashes('--broker', '2.1')).toEqual(['pbkdf2-sha512 1000 64']);
+  expect(await hashes('-I', '7', '--broker=2.1')).toEqual(['pbkdf2-sha512 7 64']);
+  expect(await hashes('-H', 'sha512')).toEqual(['sha512  12']);
+});
+
+test('-U tells of lines that it cannot hash', async () => {
+  writeFileSync(path, `alice:$7$101$damaged\nbob:plain\n# comment\n`);
+  const { status, stdout, stderr } = await run(['-U', 'passwd']);
+  expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+  expect(stderr).toMatch(/^passwd:1: error: The hash is cut short[^\n]*\n$/);
+  expect(readFileSync(path, 'utf8')).toMatch(/^alice:\$7\$101\$damaged\nbob:\$7\$101\$.*\n# comment\n$/);
+});
+
+describe('--reload', () => {
+  test('what fails after the edit has a status of its own', async () => {
+    const ended = await run(['--reload', 'nobody-here', '-b', 'passwd', 'bob', 'two']);
+    expect(ended).toMatchObject({ status: 3, stdout: 'Adding password for user bob\n' });
+    expect(ended.stderr).toMatch(
+      /^Error: None of the \d+ processes here is called nobody-here\. .* --reload mosquitto/,
+    );
+    expect(ended.stderr).toMatch(
+      /\nThe password file is as it should be, but the broker was not told of it\.\n$/,
+    );
+    expect(await file.verify('bob', 'two')).toBe(true);
+    // And again, although nothing is to be changed any more.
+    expect((await run(['--reload', 'nobody-here', '-b', 'passwd', 'bob', 'two'])).status).toBe(3);
+  });
+
+  test('a broker is not told of a file that it would not load', async () => {
+    writeFileSync(path, `${ALICE}bob:plain\n`);
+    const { status, stderr } = await run(['--reload', 'nobody-here', '-D', 'passwd', 'alice']);
+    expect(status).toBe(3);
+    expect(stderr).toMatch(
+      /^passwd:1: error: .*\nError: The broker would not load this file, and was not told of the change\.\n$/,
+    );
+  });
+
+  test.each([
+    ['--reload', '999999999', /^Error: .*999999999/],
+    ['--reload', './none', /^Error: .*\.\/none/],
+    ['--reload', 'none.pid', /^Error: .*none\.pid/],
+  ])('%s %s', async (option, broker, message) => {
+    const { status, stderr } = await run([option, broker, '-b', 'passwd', 'bob', 'two']);
+    expect(status).toBe(3);
+    expect(stderr).toMatch(message);
+  });
+});
+
+describe('the arguments', () => {
+  test.each([
+    [['--force', '-b', 'passwd', 'a', 'b'], 'Error: --force is for -c.\n'],
+    [['--json', '-b', 'passwd', 'a', 'b'], 'Error: --json is for --provision, --list, --check.\n'],
+    [['--generate', '-b', 'passwd', 'a'], 'Error: -b and --generate cannot be used together.\n'],
+    [['-U', '--generate', 'passwd'], 'Error: -U and --generate cannot be used together.\n'],
+    [['--import', 'x', '-D', 'passwd'], 'Error: -D and --import cannot be used together.\n'],
+    [['--broker', '1.6', '-b', 'passwd', 'a', 'b'], "Error: --broker takes 2.0 or 2.1, not '1.6'.\n"],
+    [
+      ['-I', '12abc', '-b', 'passwd', 'a', 'b'],
+      'Error: Number of iterations must be a whole number up to 2147483647.\n',
+    ],
+    [['-I', 'abc', '-b', 'passwd', 'a', 'b'], 'Error: Number of iterations must be > 0.\n'],
+    [['--count'], 'Error: --count argument given but not enough other arguments.\n'],
+    [['-c', '--generate', '-', 'a'], 'Error: --generate needs a password file, not standard output.\n'],
+    [['-c', '--provision', '-'], 'Error: --provision needs a password file, not standard output.\n'],
+    [
+      ['-c', '--reload', 'x', '-b', '-', 'a', 'b'],
+      'Error: --reload needs a password file, not standard output.\n',
+    ],
+    [['-b', 'passwd/x', 'a', 'b'], 'Error reading password file: Not a directory\n'],
+    [['--list'], 'Error: --list argument given but password file missing.\n'],
+  ])('%j', async (argv, message) => {
+    expect(await refused(argv)).toBe(message);
+  });
+
+  test.each([
+    [['--password-stdni', 'passwd', 'a'], "Error: Unknown option '--password-stdni'.\n"],
+    [['--quiet=yes', 'passwd', 'a'], "Error: Unknown option '--quiet'.\n"],
+    [['--generate', 'passwd'], 'Error: --generate argument given but password file or username missing.\n'],
+    [['-U', 'passwd', 'alice'], 'Error: Too many arguments. Options go before the password file.\n'],
+    [
+      ['-c', '-b', 'new', 'alice', 'correct', 'horse'],
+      'Error: Too many arguments. Options go before the password file.\n',
+    ],
+  ])('%j, with the usage', async (argv, message) => {
+    const { status, stdout, stderr } = await run(argv);
+    expect({ status, stderr }).toEqual({ status: 1, stderr: message });
+    expect(stdout).toMatch(/\n\nUsage: mosquitto-passwd-ts .*\n\nmosquitto-passwd-ts --help tells all\.\n$/s);
+    expect(readFileSync(path, 'utf8')).toBe(ALICE);
+    expect(readdirSync(folder)).toEqual(['passwd']);
+  });
+
+  test('what follows the file is taken as it stands', async () => {
+    await done(['-b', 'passwd', '-U', '--quiet']);
+    expect(await file.verify('-U', '--quiet')).toBe(true);
+    await done(['-c', '-b', '--', '-odd', 'alice', 'one']);
+    expect(existsSync(join(folder, '-odd'))).toBe(true);
+  });
+
+  test('bytes that are no UTF-8 are not mistaken for others', async () => {
+    for (const argv of [
+      ['a\ufffd', 'x'],
+      ['a', 'x\ufffd'],
+    ]) {
+      expect(await refused(['-b', 'passwd', ...argv])).toMatch(
+        /^Error: The (user name|password) is not valid UTF-8\./,
+      );
+    }
+  });
+
+  test('--version is that of the package', async () => {
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+    expect(await done(['--version'])).toBe(`mosquitto-passwd-ts ${version}\n`);
+  });
+});
+
+test.each([
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const)('%s while it waits for another writer: it leaves nothing behind', async (name, status) => {
+  mkdirSync(`${path}.writer`);
+  writeFileSync(join(`${path}.writer`, stageName('0123456789abcdef')), '');
+  const isWaiting = () => readdirSync(folder).length > 2;
+  const ended = await run(['-b', 'passwd', 'bob', 'two'], {
+    onStart: async child => {
+      while (!isWaiting() && child.exitCode === null) await pause(5);
+      child.kill(name);
+    },
+  });
+  expect(ended).toEqual({ status, signal: null, stdout: '', stderr: '' });
+  expect(readdirSync(folder).sort()).toEqual(['passwd', 'passwd.writer']);
+  expect(readFileSync(path, 'utf8')).toBe(ALICE);
+});
+
+describe('standard output', () => {
+  const shell = (command: string) => spawnSync('sh', ['-c', command], { cwd: folder, encoding: 'utf8' });
+  const command = (...argv: string[]) => quoted(process.execPath, program.path, ...argv);
+
+  test('may be closed before all is read', async () => {
+    await file.update(draft => {
+      for (let i = 0; i < 10_000; i++) draft.set(`user_with_a_long_name_${i}`, HASH);
+    });
+    const { stdout, stderr } = shell(`${command('--list', 'passwd')} | head -1`);
+    expect({ stdout, stderr }).toEqual({ stdout: 'alice\n', stderr: '' });
+  });
+
+  const full = { what: '/dev/full', isProgram: false, met: () => existsSync('/dev/full') };
+  needs(full).test('that cannot take a generated password has a status of its own', () => {
+    const { status, stderr } = shell(`${command('--generate', 'passwd', 'bob')} >/dev/full`);
+    expect({ status, stderr }).toEqual({
+      status: 3,
+      stderr: 'Error: The password was set, but could not be printed. Set another one.\n',
+    });
+    expect(shell(`${command('-b', 'passwd', 'bob', 'two')} >/dev/full`)).toMatchObject({
+      status: 0,
+      stderr: '',
+    });
+    expect(shell(`${command('--list', 'passwd')} >/dev/full`)).toMatchObject({
+      status: 1,
+      stderr: 'Error: Cannot write the output: ENOSPC.\n',
+    });
+  });
+});
+
+describe('the man page', () => {
+  const page = readFileSync(new URL('../../man/mosquitto-passwd-ts.1', import.meta.url), 'utf8');
+  const section = (title: string) =>
+    new RegExp(`^\\.SH ${title}\\n(.*?)(?=^\\.SH )`, 'ms').exec(page)?.[1] ?? '';
+  /** What stands below each `.TP`, in plain text. */
+  const terms = (title: string) =>
+    [...section(title).matchAll(/^\.TP\n\.(?:BI?|BR) (.*)$/gm)].map(([, term = '']) => plain(term));
+  const plain = (roff: string) =>
+    roff
+      .replace(/\\-/g, '-')
+      .replace(/\\f[BIR]|"/g, '')
+      .replace(/ +/g, ' ');
+
+  test('has the options, synopsis and statuses of --help', async () => {
+    const help = await done(['--help']);
+    const options = [...help.matchAll(/^ (-[^ ]+(?: [A-Z]+)?)(?: {2,}|$)/gm)].map(([, option]) => option);
+    expect(options).toHaveLength(23);
+    expect(terms('OPTIONS').map(term => term.replace(' , -h', ''))).toEqual(options);
+    const synopsis = [...help.matchAll(/^(?:Usage:| {6}) (mosquitto-passwd-ts .*)$/gm)].map(
+      ([, line]) => line,
+    );
+    const lines = section('SYNOPSIS').trimEnd().split('\n').slice(1, -1);
+    expect(lines.map(line => plain(line.replace(/^\.B /, '')))).toEqual(synopsis);
+    const statuses = [...help.slice(help.indexOf('Exit status:')).matchAll(/^ (\d+) /gm)].map(
+      ([, status]) => status,
+    );
+    expect(terms('EXIT STATUS')).toEqual(statuses);
+    expect(section('DIFFERENCES').match(/^\.IP/gm)).toHaveLength(help.match(/^ - /gm)?.length ?? 0);
+  });
+});

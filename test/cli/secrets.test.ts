@@ -1,0 +1,108 @@
+/** No password is told to anybody but by --generate and --provision, to whoever asked for it. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { hashPasswordSync } from 'mosquitto-passwd-ts';
+import { beforeEach, expect, test } from 'vitest';
+import { call, type Ended, useProgram } from '../support/cli.js';
+import { testFolder } from '../support/folder.js';
+import { needs } from '../support/require.js';
+
+const SECRET = 'Tr0ub4dor';
+const program = useProgram();
+let folder: string;
+
+beforeEach(() => {
+  folder = testFolder();
+  writeFileSync(join(folder, 'passwd'), `alice:${hashPasswordSync(SECRET)}\nbob:${SECRET}\n`);
+  writeFileSync(join(folder, 'secret'), SECRET);
+  writeFileSync(join(folder, 'two-lines'), `${SECRET}\n${SECRET}\n`);
+  writeFileSync(join(folder, 'list'), `carol:${SECRET}\n`);
+  writeFileSync(join(folder, 'no-colon'), `${SECRET}\n`);
+  writeFileSync(join(folder, 'no-name'), `:${SECRET}\n`);
+  writeFileSync(join(folder, 'nul'), `carol:${SECRET}\0\n`);
+});
+
+/** Calls of all kinds, well done and not, all of which get to know the password. */
+const CALLS: Array<[argv: string[], input?: string]> = [
+  [['-b', 'passwd', 'alice', SECRET]],
+  [['-c', '-b', '-', 'alice', SECRET]],
+  [['-c', '-b', 'passwd', 'alice', SECRET]],
+  [['-c', 'passwd', 'alice', SECRET]],
+  [['passwd', 'alice', SECRET]],
+  [['-b', 'passwd', 'al:ice', SECRET]],
+  [['-b', 'passwd', 'alice', SECRET, '--quiet']],
+  [['-D', 'passwd', 'alice', '--quiet']],
+  [[`-p${SECRET}`, 'passwd', 'alice']],
+  [[`--password=${SECRET}`, 'passwd', 'alice']],
+  [[`--generate=${SECRET}`, 'passwd', 'alice']],
+  [['-b', 'passwd', 'alice', `${SECRET}\ufffd`]],
+  [['passwd', 'alice'], `${SECRET}\n${SECRET}\n`],
+  [['passwd', 'alice'], `${SECRET}\nother\n`],
+  [['passwd', 'alice'], SECRET],
+  [['--password-stdin', 'passwd', 'alice'], SECRET],
+  [['--password-stdin', 'passwd', 'alice'], `${SECRET}\n\n`],
+  [['--password-stdin', 'passwd', 'alice'], `${SECRET}\0`],
+  [['--password-file', 'secret', 'passwd', 'alice']],
+  [['--password-file', 'two-lines', 'passwd', 'alice']],
+  [['--import', 'list', 'passwd']],
+  [['--import', 'no-colon', 'passwd']],
+  [['--import', 'no-name', 'passwd']],
+  [['--import', 'nul', 'passwd']],
+  [['--import', '-', 'passwd'], `carol:${SECRET}\n`],
+  [['--verify', '-b', 'passwd', 'alice', SECRET]],
+  [['--verify', '-b', 'passwd', 'bob', SECRET]],
+  [['--check', 'passwd']],
+  [['--check', '--json', 'passwd']],
+  [['--list', 'passwd']],
+  [['--reload', 'nobody-here', '-b', 'passwd', 'alice', SECRET]],
+  [['--reload', 'nobody-here', '-D', 'passwd', 'alice']],
+  [['-U', 'passwd']],
+];
+
+test.each(CALLS)('%j', async (argv, input) => {
+  const { stdout, stderr } = await call(program.path, argv, { cwd: folder, input });
+  expect(stdout + stderr).not.toContain(SECRET);
+});
+
+const proc = { what: '/proc', isProgram: false, met: () => readFileSync('/proc/self/cmdline').length > 0 };
+
+needs(proc).describe('the process list', () => {
+  test.each([
+    ['standard input', ['--password-stdin', 'passwd', 'alice'], SECRET],
+    ['a prompt', ['passwd', 'alice'], `${SECRET}\n${SECRET}\n`],
+    ['a file', ['--password-file', 'secret', 'passwd', 'alice'], undefined],
+    ['a list', ['--import', '-', 'passwd'], `alice:${SECRET}\n`],
+    ['chance', ['--generate', 'passwd', 'alice'], undefined],
+    ['chance, with the name', ['--provision', 'passwd'], undefined],
+  ])('does not hold a password from %s', async (_title, argv, input) => {
+    const { ended, seen } = await watched(['-I', '300000', ...argv], input);
+    expect(ended.status).toBe(0);
+    expect(seen).toContain(program.path);
+    expect(seen).not.toContain(SECRET);
+    for (const generated of ended.stdout.match(/[\w-]{32}/g) ?? []) expect(seen).not.toContain(generated);
+  });
+});
+
+/** What the command line and the environment of a call were, from its start to its end. */
+async function watched(argv: string[], input: string | undefined): Promise<{ ended: Ended; seen: string }> {
+  let seen = '';
+  let isRunning = true;
+  let watching: Promise<void> | undefined;
+  const watch = async (pid: number) => {
+    while (isRunning) {
+      for (const name of ['cmdline', 'environ']) seen += readFileSync(`/proc/${pid}/${name}`, 'latin1');
+      await pause(10);
+    }
+  };
+  const ended = await call(program.path, argv, {
+    cwd: folder,
+    input,
+    onStart: ({ pid }) => {
+      watching = watch(pid as number).catch(() => undefined);
+    },
+  });
+  isRunning = false;
+  await watching;
+  return { ended, seen };
+}

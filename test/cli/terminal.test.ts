@@ -1,0 +1,164 @@
+/** The program on a terminal, as somebody sees it who types. */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PasswordFile } from 'mosquitto-passwd-ts';
+import { beforeEach, expect, test } from 'vitest';
+import { useProgram } from '../support/cli.js';
+import { testFolder } from '../support/folder.js';
+import { needs } from '../support/require.js';
+import { onTerminal, pseudoTerminal, quoted } from '../support/terminal.js';
+
+const SECRET = 'correct horse';
+const ALICE = `alice:$7$101$AQIDBAUGBwgJCgsM$${'A'.repeat(86)}==\n`;
+const ENTER = '\r';
+const CTRL_C = '\u0003';
+const CTRL_D = '\u0004';
+const BACKSPACE = '\u007f';
+
+const program = useProgram();
+let folder: string;
+let path: string;
+
+beforeEach(() => {
+  folder = testFolder();
+  path = join(folder, 'passwd');
+  writeFileSync(path, ALICE);
+});
+
+function command(...argv: string[]): string {
+  return quoted(process.execPath, program.path, ...argv);
+}
+
+/** The terminal shows what is typed, and takes it line by line, as it does for every program. */
+const STATE = 'stty -a | tr " ;" "\\n\\n" | grep -xE -- "-?(echo|icanon|isig)" | sort | tr "\\n" " "';
+const SANE = 'echo icanon isig ';
+
+needs(pseudoTerminal).describe('on a terminal', () => {
+  test('what is typed shows, where a program does not see to it', async () => {
+    const { screen } = await onTerminal('echo go; read line', [['go', `${SECRET}\n`]]);
+    expect(screen).toContain(SECRET);
+  });
+
+  test('the prompts hide the password', async () => {
+    const { screen } = await onTerminal(`${command(path, 'bob')}; echo "status $?"; ${STATE}`, [
+      ['Password: ', SECRET + ENTER],
+      ['Reenter password: ', SECRET + ENTER],
+    ]);
+    expect(screen).toBe(`Password: \nReenter password: \nAdding password for user bob\nstatus 0\n${SANE}`);
+    expect(await new PasswordFile(path).verify('bob', SECRET)).toBe(true);
+  });
+
+  test('what is typed ahead counts, and a typing error can be taken back', async () => {
+    const typed = `x${BACKSPACE}${SECRET}${ENTER}${SECRET}${ENTER}`;
+    const { screen } = await onTerminal(command(path, 'bob'), [['Password: ', typed]]);
+    expect(screen).not.toContain('horse');
+    expect(await new PasswordFile(path).verify('bob', SECRET)).toBe(true);
+  });
+
+  test.each([
+    ['at the first prompt', ['Password: ']],
+    ['at the second', ['Password: ', 'Reenter password: ']],
+  ])('ctrl-C %s leaves the terminal sane and the file as it was', async (_title, prompts) => {
+    const typed = prompts.map(
+      (prompt, i) => [prompt, SECRET + (i === prompts.length - 1 ? CTRL_C : ENTER)] as [string, string],
+    );
+    const { screen } = await onTerminal(`${command(path, 'bob')}; echo "status $?"; ${STATE}`, typed);
+    expect(screen).toBe(`${prompts.join('\n')}\nstatus 130\n${SANE}`);
+    expect(readFileSync(path, 'utf8')).toBe(ALICE);
+    expect(readdirSync(folder)).toEqual(['passwd']);
+  });
+
+  test.each([
+    ['two different passwords', [SECRET + ENTER, `other${ENTER}`], 2, 'Passwords do not match.'],
+    ['nothing', [ENTER], 1, 'Empty password.'],
+    ['the end of the input', [CTRL_D], 1, 'Empty password.'],
+  ] as const)('%s are refused', async (_title, answers, status, message) => {
+    const prompts = ['Password: ', 'Reenter password: '];
+    const steps = answers.map((typed, i) => [prompts[i], typed] as [string, string]);
+    const ended = await onTerminal(command(path, 'bob'), steps);
+    expect(ended.screen).toMatch(new RegExp(`\nError: ${message}\n$`));
+    expect(ended.status).toBe(status);
+    expect(readFileSync(path, 'utf8')).toBe(ALICE);
+  });
+
+  test('--verify asks once', async () => {
+    await new PasswordFile(path).setUser('bob', SECRET);
+    const { screen, status } = await onTerminal(command('--verify', path, 'bob'), [
+      ['Password: ', SECRET + ENTER],
+    ]);
+    expect(screen).toBe('Password: \nUser bob and this password match.\n');
+    expect(status).toBe(0);
+  });
+
+  test.each([
+    ['the line goes', ['-c', '-', 'bob'], /^bob:\$7\$101\$[^\n]*\n$/],
+    ['the messages go', ['passwd', 'bob'], /^Adding password for user bob\n$/],
+  ])('prompts are on the terminal where %s elsewhere', async (_title, argv, wanted) => {
+    const output = join(folder, 'output');
+    const line = `cd ${quoted(folder)}; ${command(...argv)} >${quoted(output)}`;
+    const { screen } = await onTerminal(line, [
+      ['Password: ', SECRET + ENTER],
+      ['Reenter password: ', SECRET + ENTER],
+    ]);
+    expect(screen).toBe('Password: \nReenter password: \n');
+    expect(readFileSync(output, 'utf8')).toMatch(wanted);
+  });
+
+  test('nobody is asked for a password where it would be in vain', async () => {
+    const missing = await onTerminal(command(join(folder, 'missing'), 'bob'));
+    expect(missing.screen).toMatch(
+      /^Error: Unable to open password file .*\. No such file or directory\.\n$/,
+    );
+    const present = await onTerminal(command('-c', path, 'bob'));
+    expect(present.screen).toMatch(/^Error: Unable to open file .* for writing\. File exists\.\n$/);
+  });
+
+  test('-b draws one warning, on a terminal only', async () => {
+    const { screen } = await onTerminal(command('-b', path, 'bob', SECRET));
+    expect(screen.match(/Warning/g)).toHaveLength(1);
+    expect(screen).toMatch(/^Warning: With -b .* --password-stdin, .*\nAdding password for user bob\n$/);
+    const quiet = await onTerminal(command('--quiet', '-b', path, 'bob', SECRET));
+    expect(quiet.screen).toBe('');
+    const errors = join(folder, 'errors');
+    await onTerminal(`${command('-b', path, 'bob', SECRET)} 2>${quoted(errors)}`);
+    expect(readFileSync(errors, 'utf8')).toBe('');
+  });
+
+  test('--password-stdin is not for typing', async () => {
+    const { screen, status } = await onTerminal(command('--password-stdin', path, 'bob'));
+    expect(screen).toMatch(/^Error: --password-stdin is for a pipe or file\./);
+    expect(status).toBe(1);
+  });
+
+  test('the hashing of many users shows how far it is, and goes away', async () => {
+    writeFileSync(path, plainLines(3_000));
+    const { screen, status } = await onTerminal(command('-U', '-I', '1', path));
+    const [first, ...further] = screen.split('\r');
+    expect(first).toBe('');
+    expect(further.pop()).toBe('\u001b[K');
+    expect(further.length).toBeGreaterThan(0);
+    for (const each of further) expect(each).toMatch(/^Hashed \d+ of 3000 passwords$/);
+    expect(status).toBe(0);
+    writeFileSync(path, plainLines(100));
+    expect((await onTerminal(command('-U', path))).screen).toBe('');
+  });
+
+  test('ctrl-C while it hashes leaves the file as it was, and nothing beside it', async () => {
+    const lines = plainLines(20_000);
+    writeFileSync(path, lines);
+    const { screen, status } = await onTerminal(command('-U', path), [['Hashed', CTRL_C]]);
+    expect(status).toBe(130);
+    expect(screen).not.toContain('Error');
+    expect(readFileSync(path, 'utf8')).toBe(lines);
+    expect(readdirSync(folder)).toEqual(['passwd']);
+  });
+
+  test('names do not control the terminal', async () => {
+    writeFileSync(path, `evil\u001b[2J\u009b2J:${ALICE.slice('alice:'.length)}`);
+    expect((await onTerminal(command('--list', path))).screen).toBe('evil?[2J?2J\n');
+  });
+});
+
+function plainLines(count: number): string {
+  return Array.from({ length: count }, (_, i) => `user${i}:password${i}\n`).join('');
+}

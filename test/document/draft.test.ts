@@ -1,0 +1,403 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { NameIndex } from '../../src/document/name-index.js';
+import { draftOf, edit, type Line, latin1, linesOf } from '../support/edits.js';
+
+/** After a set or delete in the text of a file, each character a byte. */
+function set(text: string, name: string, hash: string): string {
+  return edit(Buffer.from(text, 'latin1'), draft => draft.set(name, hash)).toString('latin1');
+}
+function remove(text: string, name: string): string {
+  return edit(Buffer.from(text, 'latin1'), draft => draft.delete(name)).toString('latin1');
+}
+
+describe('set', () => {
+  test.each<[string, string, string]>([
+    ['adds to an empty file', '', 'bob:new\n'],
+    ['adds at the end', 'alice:a\n', 'alice:a\nbob:new\n'],
+    ['changes the line', 'alice:a\nbob:b\ncarol:c\n', 'alice:a\nbob:new\ncarol:c\n'],
+    ['ends a last line that has no newline', 'alice:a', 'alice:a\nbob:new\n'],
+    ['changes a last line that has no newline', 'alice:a\nbob:b', 'alice:a\nbob:new'],
+    [
+      'keeps comments, blank and malformed lines',
+      '# c\n\nwhat\nalice:a\n:::\n',
+      '# c\n\nwhat\nalice:a\n:::\nbob:new\n',
+    ],
+    ['keeps CR LF', 'alice:a\r\nbob:b\r\n', 'alice:a\r\nbob:new\r\n'],
+    ['adds as the lines of the file end', 'alice:a\r\n', 'alice:a\r\nbob:new\r\n'],
+    ['adds as the first line ends', '# c\nalice:a\r\n', '# c\nalice:a\r\nbob:new\n'],
+    ['ends a last line as the others end', 'alice:a\r\ncarol:c', 'alice:a\r\ncarol:c\r\nbob:new\r\n'],
+    ['drops the further lines of the name', 'bob:1\nalice:a\nbob:2\nbob:3\n', 'bob:new\nalice:a\n'],
+    ['drops a further line that has no newline', 'bob:1\nalice:a\nbob:2', 'bob:new\nalice:a\n'],
+    ['finds a name among blanks', ' \tbob \v:b\n', 'bob:new\n'],
+    ['takes names that only blanks set apart for one', 'bob:1\nbob :2\n\tbob:3\n', 'bob:new\n'],
+    ['finds a name behind colons', '::bob:b\n', 'bob:new\n'],
+    ['drops a further field', 'bob:b:more\n', 'bob:new\n'],
+    ['finds a name without a hash', 'bob:\n', 'bob:new\n'],
+    ['does not take a comment for a line of the name', '#bob:b\n', '#bob:b\nbob:new\n'],
+    ['does not take a comment behind blanks for one', ' #bob:b\n', ' #bob:b\nbob:new\n'],
+    ['does not take a name without a colon for one', 'bob\n', 'bob\nbob:new\n'],
+    ['takes a line for cut at its NUL', 'bob\0:b\n', 'bob\0:b\nbob:new\n'],
+    ['takes a hash for cut at its NUL', 'bob:b\0c\n', 'bob:new\n'],
+    ['keeps what is no UTF-8', '\xff\xfe:a\n\x80\n', '\xff\xfe:a\n\x80\nbob:new\n'],
+    ['keeps a lone carriage return', 'alice:a\rbob:b\n', 'alice:a\rbob:b\nbob:new\n'],
+  ])('%s', (_what, before, after) => {
+    expect(set(before, 'bob', 'new')).toBe(after);
+  });
+
+  test.each(['alice:a\nbob:new\n', 'bob : new \t:more\r\n', ' bob:new', '::bob::new\n'])(
+    'leaves %j as it is where the hash stands there already',
+    text => {
+      expect(set(text, 'bob', 'new')).toBe(text);
+    },
+  );
+
+  test('mends a doubled name even where the hash stands there already', () => {
+    expect(set('bob:new\nalice:a\nbob:old\n', 'bob', 'new')).toBe('bob:new\nalice:a\n');
+    expect(set('bob:old\nalice:a\nbob:new\n', 'bob', 'new')).toBe('bob:new\nalice:a\n');
+  });
+
+  test('writes names in UTF-8', () => {
+    expect(set(latin1('ålicé:a\n設備:b\n'), '設備', 'new')).toBe(latin1('ålicé:a\n設備:new\n'));
+    expect(set('', '🙂', 'new')).toBe(latin1('🙂:new\n'));
+  });
+
+  test('tells names apart that are alike', () => {
+    const text = latin1('e\u0301:a\nBob:b\nbo:c\nbobb:d\n\ufffd:e\n');
+    expect(set(text, '\u00e9', 'new')).toBe(`${text}${latin1('\u00e9')}:new\n`);
+    expect(set(text, 'bob', 'new')).toBe(`${text}bob:new\n`);
+    expect(set('\xff:a\n', '\ufffd', 'new')).toBe(`\xff:a\n${latin1('\ufffd')}:new\n`);
+  });
+});
+
+describe('delete', () => {
+  test.each<[string, string, string]>([
+    ['takes the line out', 'alice:a\nbob:b\ncarol:c\n', 'alice:a\ncarol:c\n'],
+    ['takes all lines of the name out', 'bob:1\nalice:a\n bob :2\nbob:3', 'alice:a\n'],
+    ['takes a last line without a newline out', 'alice:a\nbob:b', 'alice:a\n'],
+    ['takes the only line out', 'bob:b', ''],
+    ['keeps everything else', '# c\r\n\r\nbob:b\r\n#bob:x\r\nalice:a', '# c\r\n\r\n#bob:x\r\nalice:a'],
+    ['leaves a file without the name as it is', '#bob\nbob\nalice:a', '#bob\nbob\nalice:a'],
+  ])('%s', (_what, before, after) => {
+    expect(remove(before, 'bob')).toBe(after);
+  });
+
+  test('tells whether there was one', () => {
+    const draft = draftOf(Buffer.from('alice:a\n'));
+    expect(draft.delete('alice')).toBe(true);
+    expect(draft.delete('alice')).toBe(false);
+    expect(draft.delete('bob')).toBe(false);
+    draft.set('bob', 'b');
+    expect(draft.delete('bob')).toBe(true);
+  });
+});
+
+describe('several edits', () => {
+  test('a last line without a newline goes and another comes', () => {
+    const after = edit(Buffer.from('alice:a\nbob:b'), draft => {
+      draft.delete('bob');
+      draft.set('carol', 'c');
+    });
+    expect(after.toString()).toBe('alice:a\ncarol:c\n');
+  });
+
+  test('a last line without a newline changes and another comes', () => {
+    const after = edit(Buffer.from('alice:a\nbob:b'), draft => {
+      draft.set('bob', 'new');
+      draft.set('carol', 'c');
+    });
+    expect(after.toString()).toBe('alice:a\nbob:new\ncarol:c\n');
+  });
+
+  test('a user who goes and comes back keeps the line', () => {
+    const after = edit(Buffer.from('bob:b\nalice:a\n'), draft => {
+      draft.delete('bob');
+      draft.set('bob', 'new');
+    });
+    expect(after.toString()).toBe('bob:new\nalice:a\n');
+  });
+
+  test('a user who comes and goes leaves no trace', () => {
+    const after = edit(Buffer.from('alice:a'), draft => {
+      draft.set('bob', 'b');
+      draft.delete('bob');
+    });
+    expect(after.toString()).toBe('alice:a');
+  });
+});
+
+describe('looking', () => {
+  const text = '# bob:x\nalice: a \nbob:1:more\ncarol:c\n bob :2\n\xff:f\n :blank\nempty:\n:lead:l\n';
+  const draft = draftOf(Buffer.from(text, 'latin1'));
+
+  test('get gives the hash of the last line of the name', () => {
+    expect(draft.get('alice')).toBe('a');
+    expect(draft.get('bob')).toBe('2');
+    expect(draft.get('lead')).toBe('l');
+    expect(draft.get('empty')).toBe('');
+    expect(draft.get('nobody')).toBeUndefined();
+  });
+
+  test('has takes the name as the broker does', () => {
+    expect(['alice', 'bob', 'lead', 'empty'].map(name => draft.has(name))).toEqual([true, true, true, true]);
+    expect([' alice', '# bob', 'more', 'l', 'Alice', '\ufffd'].some(name => draft.has(name))).toBe(false);
+  });
+
+  test('isDoubled', () => {
+    expect(draft.isDoubled('bob')).toBe(true);
+    expect(draft.isDoubled('alice')).toBe(false);
+    expect(draft.isDoubled('nobody')).toBe(false);
+  });
+
+  test('keys are the names that a client can send, each once and in order', () => {
+    expect([...draft.keys()]).toEqual(['alice', 'bob', 'carol', 'empty', 'lead']);
+  });
+
+  test('shows the edits', () => {
+    const edits = draftOf(Buffer.from(text, 'latin1'));
+    edits.set('zoe', 'z');
+    edits.set('bob', 'new');
+    edits.delete('alice');
+    expect(edits.get('zoe')).toBe('z');
+    expect(edits.get('bob')).toBe('new');
+    expect(edits.isDoubled('bob')).toBe(false);
+    expect([edits.has('alice'), edits.get('alice')]).toEqual([false, undefined]);
+    expect([...edits.keys()]).toEqual(['bob', 'carol', 'empty', 'lead', 'zoe']);
+  });
+});
+
+describe('rollBack', () => {
+  test('undoes what came since begin, and no more', () => {
+    const draft = draftOf(Buffer.from('alice:a\nbob:b\n'));
+    draft.set('bob', '1');
+    draft.set('carol', 'c');
+    draft.begin();
+    expect(draft.hasChanged()).toBe(false);
+    draft.delete('carol');
+    draft.set('bob', '2');
+    draft.set('bob', '3');
+    draft.delete('alice');
+    draft.set('dave', 'd');
+    expect(draft.hasChanged()).toBe(true);
+    draft.rollBack();
+    expect(draft.hasChanged()).toBe(false);
+    expect([...draft.keys()].map(name => [name, draft.get(name)])).toEqual([
+      ['alice', 'a'],
+      ['bob', '1'],
+      ['carol', 'c'],
+    ]);
+  });
+});
+
+describe('properties', () => {
+  const NAMES = ['bob', 'alice', 'b', 'ålicé', 'with blank', '設備'];
+  const name = fc.constantFrom(...NAMES);
+  const hash = fc.constantFrom('old', 'new', '$7$101$salt$key', '');
+  const blanks = fc.string({ unit: fc.constantFrom(' ', '\t', '\v', '\r', '\f'), maxLength: 2 });
+  const entry = fc
+    .tuple(fc.constantFrom('', '', ':', '::'), blanks, name.map(latin1), blanks, blanks, hash, blanks)
+    .map(([colons, b1, user, b2, b3, secret, b4]) => `${colons}${b1}${user}${b2}:${b3}${secret}${b4}`);
+  const oddLine = fc.oneof(
+    fc.constantFrom(
+      '',
+      '#',
+      '# comment',
+      ' #bob:x',
+      'bob',
+      ':',
+      ':::',
+      ' : ',
+      ' :x',
+      'bob\0:x',
+      'bob:x\0y',
+      '\xff:x',
+    ),
+    fc.tuple(fc.constantFrom('#', ' #', '\0', 'x', '\xe5'), entry).map(([before, line]) => before + line),
+    fc
+      .tuple(entry, fc.constantFrom(':', ':more', '\0', '\0:x', '\xff'))
+      .map(([line, behind]) => line + behind),
+    fc.string({ unit: fc.constantFrom(...':# \0\r\t\xffb'), maxLength: 8 }),
+    fc.string({ unit: fc.integer({ min: 0, max: 255 }).map(byte => String.fromCharCode(byte)) }),
+  );
+  const fileOf = (line: fc.Arbitrary<string>) =>
+    fc
+      .tuple(
+        fc.array(
+          fc.tuple(line, fc.constantFrom('\n', '\n', '\r\n')).map(parts => parts.join('')),
+          { maxLength: 8 },
+        ),
+        fc.oneof(fc.constant(''), line),
+      )
+      .map(([lines, last]) => Buffer.from([...lines, last].join(''), 'latin1'));
+  const file = fc.oneof(
+    fileOf(fc.oneof(entry, oddLine)),
+    fc.uint8Array({ maxLength: 300 }).map(bytes => Buffer.from(bytes)),
+  );
+  const step = fc.oneof(
+    fc.record({ name, hash: hash.filter(each => each !== '') }),
+    fc.record({ name, hash: fc.constant(undefined) }),
+  );
+  type Step = { name: string; hash: string | undefined };
+
+  const untouched = (bytes: Uint8Array, edited: string[]) =>
+    linesOf(bytes).filter(line => line.name === undefined || !edited.map(latin1).includes(line.name));
+  const raw = (lines: Line[]) => lines.map(({ text, ending }) => text + ending);
+
+  /** Each line as it was; but an add ends a last line that has no newline. */
+  function expectKept(before: Line[], after: Line[]): void {
+    const [kept, found] = [raw(before), raw(after)];
+    const last = kept.at(-1);
+    if (last !== undefined && !last.endsWith('\n') && found.length === kept.length) {
+      expect([last, `${last}\n`, `${last}\r\n`]).toContain(found.at(-1));
+      found[found.length - 1] = last;
+    }
+    expect(found).toEqual(kept);
+  }
+
+  const run = { numRuns: 2000 };
+
+  test('a file that is not edited is the same, byte for byte', () => {
+    fc.assert(
+      fc.property(file, name, (bytes, absent) => {
+        expect(edit(bytes, () => undefined)).toEqual(bytes);
+        const without = edit(bytes, draft => draft.delete(absent));
+        expect(edit(without, draft => draft.delete(absent))).toEqual(without);
+      }),
+      run,
+    );
+  });
+
+  test('after a set the name stands exactly once, and all other lines as they were', () => {
+    fc.assert(
+      fc.property(file, name, (bytes, user) => {
+        const after = edit(bytes, draft => draft.set(user, 'the hash'));
+        const own = linesOf(after).filter(line => line.name === latin1(user));
+        expect(own.map(line => line.hash)).toEqual(['the hash']);
+        expectKept(untouched(bytes, [user]), untouched(after, [user]));
+        // An update stays where the name stood first.
+        const at = linesOf(bytes).findIndex(line => line.name === latin1(user));
+        if (at >= 0) expect(linesOf(after).findIndex(line => line.name === latin1(user))).toBe(at);
+        else
+          expect(linesOf(after).at(isHarmlessUnended(linesOf(bytes).at(-1)) ? -2 : -1)?.name).toBe(
+            latin1(user),
+          );
+      }),
+      run,
+    );
+  });
+
+  test('after a delete the name is gone, and all other lines stand as they were', () => {
+    fc.assert(
+      fc.property(file, name, (bytes, user) => {
+        const after = edit(bytes, draft => draft.delete(user));
+        expect(raw(linesOf(after))).toEqual(raw(untouched(bytes, [user])));
+      }),
+      run,
+    );
+  });
+
+  /** Brokers overlook such a last line as long as nothing ends it, so new lines go before it. */
+  function isHarmlessUnended(line: { text: string; ending: string } | undefined): boolean {
+    return line?.ending === '' && (line.text.length % 1000 === 255 || /^:+$/.test(line.text));
+  }
+
+  /** What a file is to be after an edit, line by line. */
+  function model(bytes: Uint8Array, { name, hash }: Step): Buffer {
+    const lines = linesOf(bytes);
+    const own = lines.filter(line => line.name === latin1(name));
+    const [first] = own;
+    const kept = lines.filter(line => !own.includes(line) || (hash !== undefined && line === first));
+    if (hash !== undefined && first === undefined) {
+      const ending = lines[0]?.ending || '\n';
+      const last = kept.at(-1);
+      const isLast = !isHarmlessUnended(last);
+      if (isLast && last?.ending === '') last.ending = ending;
+      kept.splice(isLast ? kept.length : -1, 0, { text: latin1(`${name}:${hash}`), ending });
+    } else if (hash !== undefined && first !== undefined && (own.length > 1 || first.hash !== hash)) {
+      first.text = latin1(`${name}:${hash}`);
+    }
+    return Buffer.from(raw(kept).join(''), 'latin1');
+  }
+
+  test('edits one after another agree with a model of the lines, byte for byte', () => {
+    fc.assert(
+      fc.property(file, fc.array(step, { maxLength: 12 }), (bytes, steps) => {
+        let after: Buffer = bytes;
+        let expected: Buffer = bytes;
+        for (const each of steps) {
+          after = edit(after, draft =>
+            each.hash === undefined ? draft.delete(each.name) : draft.set(each.name, each.hash),
+          );
+          expected = model(expected, each);
+          expect(after.toString('latin1')).toBe(expected.toString('latin1'));
+        }
+      }),
+      run,
+    );
+  });
+
+  test('edits in one draft agree with a model of the users, and those rolled back leave no trace', () => {
+    const attempt = fc.record({ steps: fc.array(step, { maxLength: 4 }), keep: fc.boolean() });
+    fc.assert(
+      fc.property(file, fc.array(attempt, { maxLength: 6 }), (bytes, attempts) => {
+        const users = new Map(
+          linesOf(bytes).flatMap(line => (line.name === undefined ? [] : [[line.name, line.hash]])),
+        );
+        const edited = new Set<string>();
+        const after = edit(bytes, draft => {
+          for (const { steps, keep } of attempts) {
+            const before = new Map(users);
+            draft.begin();
+            for (const { name, hash } of steps) {
+              if (hash !== undefined) draft.set(name, hash);
+              else expect(draft.delete(name)).toBe(users.has(latin1(name)));
+              if (hash !== undefined) users.set(latin1(name), hash);
+              else users.delete(latin1(name));
+              if (keep) edited.add(name);
+            }
+            for (const user of NAMES) {
+              expect(draft.has(user)).toBe(users.has(latin1(user)));
+              expect(draft.get(user)).toBe(users.get(latin1(user)));
+            }
+            if (keep) continue;
+            draft.rollBack();
+            users.clear();
+            for (const [user, secret] of before) users.set(user, secret);
+          }
+          const keys = [...draft.keys()];
+          expect(keys.length).toBe(new Set(keys).size);
+          const sendable = [...users.keys()].filter(
+            user => user !== '' && latin1(Buffer.from(user, 'latin1').toString()) === user,
+          );
+          expect(keys.map(latin1).sort()).toEqual(sendable.sort());
+        });
+        const found = linesOf(after).filter(line => line.name !== undefined);
+        expect(new Map(found.map(line => [line.name, line.hash]))).toEqual(users);
+        for (const user of edited)
+          expect(found.filter(line => line.name === latin1(user)).length).toBeLessThan(2);
+        expectKept(untouched(bytes, [...edited]), untouched(after, [...edited]));
+      }),
+      run,
+    );
+  });
+
+  test('an index finds the same lines however the bytes arrive', () => {
+    fc.assert(
+      fc.property(file, fc.array(fc.nat(300)), fc.subarray(NAMES), (bytes, cuts, wanted) => {
+        const arriving = new NameIndex(bytes, wanted);
+        for (const cut of cuts.sort((a, b) => a - b)) if (cut > 0 && cut < bytes.length) arriving.scan(cut);
+        arriving.scan(bytes.length);
+        for (const user of wanted) {
+          let start = 0;
+          const starts = linesOf(bytes).flatMap(line => {
+            const at = start;
+            start += line.text.length + line.ending.length;
+            return line.name === latin1(user) ? [at] : [];
+          });
+          expect(arriving.lines(user)).toEqual(starts);
+        }
+      }),
+      run,
+    );
+  });
+});

@@ -1,0 +1,145 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { PasswordDraft } from '../../src/document/update-draft.js';
+import { hashPasswordSync } from '../../src/hash/hash.js';
+import type { PasswordFile } from '../../src/password-file.js';
+import { countCommits, HASH, identityOf, newFile, OTHER_HASH } from '../support/password-file.js';
+
+let path: string;
+let file: PasswordFile;
+beforeEach(() => {
+  ({ path, file } = newFile());
+});
+
+const read = () => readFile(path, 'utf8');
+const identity = () => identityOf(path);
+
+describe('update', () => {
+  beforeEach(() => writeFile(path, `alice:${HASH}\nbob:${HASH}\nbob:${OTHER_HASH}\n`));
+
+  test('makes any number of edits in one commit, and returns what its function returns', async () => {
+    const commits = countCommits();
+    const result = await file.update(draft => {
+      expect([...draft.keys()]).toEqual(['alice', 'bob']);
+      expect([draft.has('alice'), draft.has('carol')]).toEqual([true, false]);
+      expect([draft.get('bob'), draft.get('carol')]).toEqual([OTHER_HASH, undefined]);
+      expect(draft.set('carol', HASH).set('alice', OTHER_HASH)).toBe(draft);
+      expect([draft.delete('bob'), draft.delete('bob')]).toEqual([true, false]);
+      return [...draft.keys()];
+    });
+    expect(result).toEqual(['alice', 'carol']);
+    expect(await read()).toBe(`alice:${OTHER_HASH}\ncarol:${HASH}\n`);
+    expect(commits.count).toBe(1);
+  });
+
+  test('leaves the file as it is where nothing changes', async () => {
+    const before = await identity();
+    await file.update(draft => draft.set('alice', HASH));
+    await file.update(draft => draft.set('zoe', HASH).delete('zoe'));
+    expect(await identity()).toEqual(before);
+  });
+
+  test('changes nothing where its function throws, and rejects with the same', async () => {
+    const before = await identity();
+    const error = new Error('no');
+    const edit = file.update(draft => {
+      draft.set('carol', HASH).delete('alice');
+      throw error;
+    });
+    await expect(edit).rejects.toBe(error);
+    expect(await identity()).toEqual(before);
+  });
+
+  test.each<[string, (draft: PasswordDraft) => unknown]>([
+    ['an async function', async draft => draft.set('carol', HASH)],
+    [
+      'an async function that throws',
+      async draft => {
+        draft.set('carol', HASH);
+        throw new Error('nobody catches this');
+      },
+    ],
+    // biome-ignore lint/suspicious/noThenProperty: that is the point
+    ['a thenable', draft => ({ draft: draft.set('carol', HASH), then: () => undefined })],
+  ])('refuses %s, and changes nothing', async (_what, edit) => {
+    const before = await identity();
+    await expect(file.update(edit)).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+      message: expect.stringMatching(
+        /returned a promise, and nothing was changed\. Do what has to be awaited .* before/,
+      ),
+    });
+    expect(await identity()).toEqual(before);
+  });
+
+  test('refuses what cannot work', async () => {
+    const before = await identity();
+    const wrong: Array<[(draft: PasswordDraft) => unknown, string]> = [
+      [draft => draft.set('a:b', HASH), 'ERR_INVALID_USERNAME'],
+      [draft => draft.set('carol', 'secret'), 'ERR_INVALID_HASH'],
+      [draft => draft.set('carol', `${HASH}\n`), 'ERR_INVALID_HASH'],
+      [draft => draft.has(undefined as unknown as string), 'ERR_INVALID_USERNAME'],
+      [draft => draft.delete(null as unknown as string), 'ERR_INVALID_USERNAME'],
+    ];
+    for (const [edit, code] of wrong) {
+      const call = file.update(draft => [draft.set('zoe', HASH), edit(draft)]);
+      await expect(call).rejects.toMatchObject({ code });
+    }
+    expect(await identity()).toEqual(before);
+  });
+
+  test('the draft is closed when its function has returned', async () => {
+    let draft: PasswordDraft | undefined;
+    let keys: Iterator<string> | undefined;
+    await file.update(open => {
+      draft = open;
+      keys = open.keys()[Symbol.iterator]();
+      keys.next();
+    });
+    const closed = expect.objectContaining({
+      code: 'ERR_INVALID_ARGUMENT',
+      message: 'This draft is closed: it can be used only until the function given to update() returns.',
+    });
+    const before = await identity();
+    expect(() => draft?.has('alice')).toThrow(closed);
+    expect(() => draft?.get('alice')).toThrow(closed);
+    expect(() => draft?.set('carol', HASH)).toThrow(closed);
+    expect(() => draft?.delete('alice')).toThrow(closed);
+    expect(() => [...(draft?.keys() ?? [])]).toThrow(closed);
+    expect(() => keys?.next()).toThrow(closed);
+    expect(await identity()).toEqual(before);
+  });
+
+  test('the draft of one is not the draft of another', async () => {
+    let first: PasswordDraft | undefined;
+    const outcomes = await Promise.allSettled([
+      file.update(draft => {
+        first = draft;
+      }),
+      file.update(() => first?.set('eve', HASH)),
+      file.setHash('carol', HASH),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect(await file.users()).toEqual(['alice', 'bob', 'carol']);
+  });
+
+  test('a call made in its function waits for its turn', async () => {
+    let inner: Promise<unknown> | undefined;
+    await file.update(draft => {
+      inner = file.update(next => next.get('carol'));
+      draft.set('carol', HASH);
+    });
+    expect(await inner).toBe(HASH);
+  });
+
+  test('is one step among concurrent ones', async () => {
+    await file.setHash('counter', hashPasswordSync('x', { iterations: 1 }));
+    const raise = () =>
+      file.update(draft => {
+        const [, , iterations = '', ...rest] = (draft.get('counter') as string).split('$');
+        draft.set('counter', ['', '7', Number(iterations) + 1, ...rest].join('$'));
+      });
+    await Promise.all(Array.from({ length: 200 }, raise));
+    expect(await file.getHash('counter')).toMatch(/^\$7\$201\$/);
+  });
+});

@@ -1,0 +1,533 @@
+import { spawnSync } from 'node:child_process';
+import * as crypto from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import fc from 'fast-check';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { PasswordFileError } from '../../src/errors.js';
+import { assertHash, formatHash, type ParsedHash, parseHash } from '../../src/hash/encoding.js';
+import { hashPassword, hashPasswordSync, verifyPassword, verifyPasswordSync } from '../../src/hash/hash.js';
+import { expectToVerify } from '../support/expect-to-verify.js';
+import {
+  argon2idGoldens,
+  decode,
+  goldens,
+  passwordGiven,
+  versions,
+  writtenLines,
+} from '../support/goldens.js';
+import { NODE_24, node24 } from '../support/node24.js';
+import { needs } from '../support/require.js';
+
+// The real functions, and a record of their calls.
+vi.mock('node:crypto', { spy: true });
+afterEach(() => {
+  vi.clearAllMocks();
+});
+
+describe.each(versions)('the lines of mosquitto_passwd %s', version => {
+  const calls = goldens.filter(golden => golden.version === version);
+
+  test.each(['hash', 'hash sha512', 'hash with -I', 'user name', 'random'])('%s', async what => {
+    const rows = calls.filter(call => call.what === what);
+    const lines = writtenLines(rows);
+    expect(lines.length).toBe(rows.length);
+    expect(lines.length).toBeGreaterThan(5);
+    await expectToVerify(lines);
+  });
+
+  test('all others', async () => {
+    const rows = calls.filter(({ what }) => !/^(hash|user name|random)/.test(what));
+    const lines = writtenLines(rows);
+    // Behind a last line without its newline the tool writes no line of its own; 2.0 writes none to standard output.
+    const written = rows.filter(row => passwordGiven(row) !== undefined).length;
+    expect(written - lines.length).toBe(version.startsWith('2.0.') ? 2 : 1);
+    await expectToVerify(lines);
+  });
+
+  test('each hash before and after an edit is put together as it was taken apart', () => {
+    const texts = calls.flatMap(({ before, file }) => [decode(before), decode(file)]);
+    const hashes = texts.join('\n').match(/(?<=^[^:\n]*:)\$[67]\$[^:\s]{90,}(?=\r?$)/gm) ?? [];
+    expect(hashes.length).toBeGreaterThan(150);
+    for (const hash of hashes) expect(formatHash(parseHash(hash))).toBe(hash);
+  });
+});
+
+describe('argon2id, as mosquitto_passwd 2.1.2 built with argon2 writes it', () => {
+  const lines = argon2idGoldens.map(({ password, line }) => ({ password, hash: line.slice(6).trimEnd() }));
+
+  test('is put together as it was taken apart', () => {
+    expect(lines.length).toBe(8);
+    for (const { hash } of lines) expect(formatHash(parseHash(hash))).toBe(hash);
+    expect(parseHash(lines[0]?.hash ?? '')).toMatchObject({
+      algorithm: 'argon2id',
+      memory: 47_104,
+      passes: 1,
+      parallelism: 1,
+    });
+  });
+
+  if ('argon2' in crypto) {
+    test('verifies', async () => {
+      for (const { password, hash } of lines) {
+        expect(await verifyPassword(password, hash), password).toBe(true);
+        expect(verifyPasswordSync(password, hash), password).toBe(true);
+        expect(await verifyPassword(`${password} `, hash), password).toBe(false);
+        expect(verifyPasswordSync(`${password} `, hash), password).toBe(false);
+      }
+    });
+  } else {
+    test('is refused by a Node without argon2, which says which one has it', async () => {
+      for (const { password, hash } of lines) {
+        const refusal = {
+          code: 'ERR_UNSUPPORTED_HASH',
+          message: expect.stringMatching(
+            /Node 24\.7 and later.*Update Node, or give the user a new password/,
+          ),
+        };
+        await expect(verifyPassword(password, hash)).rejects.toMatchObject(refusal);
+        expect(() => verifyPasswordSync(password, hash)).toThrow(expect.objectContaining(refusal));
+      }
+    });
+  }
+
+  needs(node24).test('verifies under Node 24', () => {
+    const program = fileURLToPath(new URL('support/argon2id.ts', import.meta.url));
+    const { stdout, stderr } = spawnSync(NODE_24, ['--import', 'tsx', program], { encoding: 'utf8' });
+    expect(stderr).toBe('');
+    expect(JSON.parse(stdout)).toEqual(lines.map(() => ({ right: [true, true], wrong: [false, false] })));
+  });
+
+  test('is not made', async () => {
+    const algorithm = 'argon2id' as 'sha512';
+    await expect(hashPassword('secret', { algorithm })).rejects.toMatchObject({
+      code: 'ERR_UNSUPPORTED_HASH',
+      message: expect.stringMatching(/stock Mosquitto brokers cannot read them\. Use pbkdf2-sha512/),
+    });
+  });
+});
+
+describe('a new hash', () => {
+  test('is what every 2.x broker reads', async () => {
+    expect(await hashPassword('secret')).toMatch(/^\$7\$101\$[A-Za-z0-9+/]{16}\$[A-Za-z0-9+/]{86}==$/);
+  });
+
+  test('has a salt of its own', async () => {
+    const hashes = await Promise.all(
+      Array.from({ length: 20 }, () => hashPassword('secret', { iterations: 1 })),
+    );
+    expect(new Set(hashes.map(hash => hash.split('$')[3])).size).toBe(20);
+  });
+
+  test('is made as the options say', async () => {
+    expect(await hashPassword('secret', { iterations: 1000 })).toMatch(/^\$7\$1000\$/);
+    expect(await hashPassword('secret', { salt: new Uint8Array(64) })).toMatch(/^\$7\$101\$A{85}[A]==\$/);
+    expect(await hashPassword('secret', { algorithm: 'sha512' })).toMatch(
+      /^\$6\$[A-Za-z0-9+/]{16}\$[A-Za-z0-9+/]{86}==$/,
+    );
+    const unset = { algorithm: undefined, iterations: undefined, salt: undefined };
+    expect(await hashPassword('secret', unset)).toMatch(/^\$7\$101\$/);
+  });
+
+  test('is the same for a string and for its UTF-8 bytes', async () => {
+    const salt = new Uint8Array(12);
+    const hash = await hashPassword('pässwörd', { salt });
+    expect(await hashPassword(new TextEncoder().encode('pässwörd'), { salt })).toBe(hash);
+    expect(await hashPassword(Buffer.from('pässwörd'), { salt })).toBe(hash);
+    const part = new TextEncoder().encode('--pässwörd--').subarray(2, -2);
+    expect(await hashPassword(part, { salt: new Uint8Array(99).subarray(7, 19) })).toBe(hash);
+  });
+
+  test('takes bytes that are no UTF-8', async () => {
+    const password = new Uint8Array([0xff, 0xfe, 0x80]);
+    const hash = await hashPassword(password);
+    expect(await verifyPassword(password, hash)).toBe(true);
+    expect(await verifyPassword('\ufffd\ufffd\ufffd', hash)).toBe(false);
+  });
+
+  test('does not normalise Unicode', async () => {
+    const hash = await hashPassword('\u00e9');
+    expect(await verifyPassword('e\u0301', hash)).toBe(false);
+  });
+
+  test.each([
+    ['undefined', undefined],
+    ['null', null],
+    ['a number', 12345],
+    ['empty', ''],
+    ['with a NUL', 'before\0after'],
+    ['a lone surrogate', 'pass\ud800word'],
+    ['65,536 bytes', 'x'.repeat(65_536)],
+  ])('is refused for a password that is %s', async (_what, password) => {
+    const refusal = { code: 'ERR_INVALID_PASSWORD' };
+    await expect(hashPassword(password as string)).rejects.toMatchObject(refusal);
+    expect(() => hashPasswordSync(password as string)).toThrow(expect.objectContaining(refusal));
+  });
+
+  const salts = /^The salt must be a Uint8Array of 12 or 64 bytes\.$/;
+  const iterations = /^The number of iterations must be a whole number from 1 to 2147483647\.$/;
+  test.each<[string, object, RegExp]>([
+    ['no iterations', { iterations: 0 }, iterations],
+    ['negative iterations', { iterations: -1 }, iterations],
+    ['half an iteration', { iterations: 1.5 }, iterations],
+    ['more iterations than a C int', { iterations: 2 ** 31 }, iterations],
+    ['NaN iterations', { iterations: Number.NaN }, iterations],
+    ['iterations in a string', { iterations: '101' }, iterations],
+    ['a salt of 11 bytes', { salt: new Uint8Array(11) }, salts],
+    ['a salt of 16 bytes', { salt: new Uint8Array(16) }, salts],
+    ['an empty salt', { salt: new Uint8Array() }, salts],
+    ['a salt in a string', { salt: 'twelve bytes' }, salts],
+    ['another algorithm', { algorithm: 'bcrypt' }, /^The algorithm must be 'pbkdf2-sha512' or 'sha512'\.$/],
+  ])('is refused with %s', async (_what, options, message) => {
+    const refusal = { code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(message) };
+    await expect(hashPassword('secret', options)).rejects.toMatchObject(refusal);
+    expect(() => hashPasswordSync('secret', options)).toThrow(expect.objectContaining(refusal));
+  });
+});
+
+describe('verifying', () => {
+  const hash = hashPasswordSync('secret');
+
+  test.each<[string, string | Uint8Array, boolean]>([
+    ['the password', 'secret', true],
+    ['its bytes', Buffer.from('secret'), true],
+    ['another case', 'Secret', false],
+    ['a beginning', 'secre', false],
+    ['a blank more', 'secret ', false],
+    // pw__memcmp_const after strlen(): the broker compares what stands before the first NUL.
+    ['what follows a NUL', 'secret\0and more', true],
+    ['bytes that follow a NUL', Buffer.from('secret\0\xff', 'latin1'), true],
+    ['a NUL first', '\0secret', false],
+    ['nothing', '', false],
+    ['no bytes', new Uint8Array(), false],
+    ['a lone surrogate', 'secret\udc00', false],
+    ['more than MQTT carries', `secret\0${'x'.repeat(65_535)}`, false],
+  ])('%s', async (_what, password, verifies) => {
+    expect(await verifyPassword(password, hash)).toBe(verifies);
+    expect(verifyPasswordSync(password, hash)).toBe(verifies);
+  });
+
+  test.each([undefined, null, 5])('rejects the password %s, which no client sent', async password => {
+    const refusal = { code: 'ERR_INVALID_PASSWORD' };
+    await expect(verifyPassword(password as unknown as string, hash)).rejects.toMatchObject(refusal);
+    expect(() => verifyPasswordSync(password as unknown as string, hash)).toThrow(
+      expect.objectContaining(refusal),
+    );
+  });
+
+  test('rejects a malformed hash', async () => {
+    const refusal = { code: 'ERR_INVALID_HASH' };
+    await expect(verifyPassword('secret', `${hash}\r`)).rejects.toMatchObject(refusal);
+    expect(() => verifyPasswordSync('secret', `${hash}\r`)).toThrow(expect.objectContaining(refusal));
+  });
+
+  test('compares in constant time', async () => {
+    await verifyPassword('secret', hash);
+    await verifyPassword('wrong', hash);
+    verifyPasswordSync('wrong', hashPasswordSync('secret', { algorithm: 'sha512' }));
+    expect(crypto.timingSafeEqual).toHaveBeenCalledTimes(3);
+  });
+});
+
+describe('threads', () => {
+  test('the async functions compute on the thread pool', async () => {
+    await verifyPassword('secret', await hashPassword('secret'));
+    expect(crypto.pbkdf2).toHaveBeenCalledTimes(2);
+    expect(crypto.pbkdf2Sync).not.toHaveBeenCalled();
+  });
+
+  test('the Sync ones do not', () => {
+    verifyPasswordSync('secret', hashPasswordSync('secret'));
+    expect(crypto.pbkdf2Sync).toHaveBeenCalledTimes(2);
+    expect(crypto.pbkdf2).not.toHaveBeenCalled();
+  });
+});
+
+describe('parseHash', () => {
+  const salt = Buffer.alloc(12, 1).toString('base64');
+  const key = Buffer.alloc(64, 2).toString('base64');
+  const longSalt = Buffer.alloc(64, 3).toString('base64');
+  const bare = (text: string) => text.replaceAll('=', '');
+  const argon2id = `$argon2id$v=19$m=47104,t=1,p=1$${bare(longSalt)}$${bare(key)}`;
+
+  test('takes a hash apart', () => {
+    expect(parseHash(`$7$101$${salt}$${key}`)).toEqual({
+      algorithm: 'pbkdf2-sha512',
+      iterations: 101,
+      salt: new Uint8Array(12).fill(1),
+      key: new Uint8Array(64).fill(2),
+    });
+    expect(parseHash(`$6$${longSalt}$${key}`)).toEqual({
+      algorithm: 'sha512',
+      salt: new Uint8Array(64).fill(3),
+      key: new Uint8Array(64).fill(2),
+    });
+    expect(parseHash(argon2id)).toEqual({
+      algorithm: 'argon2id',
+      memory: 47_104,
+      passes: 1,
+      parallelism: 1,
+      salt: new Uint8Array(64).fill(3),
+      key: new Uint8Array(64).fill(2),
+    });
+  });
+
+  test.each([
+    `$7$1$${salt}$${key}`,
+    `$7$2147483647$${longSalt}$${key}`,
+    argon2id.replace('t=1', 't=4294967295'),
+  ])('takes %s', hash => {
+    expect(formatHash(parseHash(hash))).toBe(hash);
+  });
+
+  test('hands out bytes that are the caller’s own', () => {
+    const parsed = parseHash(`$7$101$${salt}$${key}`);
+    expect(Object.getPrototypeOf(parsed.salt)).toBe(Uint8Array.prototype);
+    expect(parsed.salt.buffer.byteLength).toBe(12);
+    expect(parsed.key.buffer.byteLength).toBe(64);
+  });
+
+  const number =
+    /a number of iterations that is not a decimal number from 1 to 2147483647 without sign or leading zero/;
+  const saltForm = /a salt that is not canonical base64 with padding/;
+  const keyForm = /a key that is not canonical base64 with padding/;
+  test.each<[string, unknown, RegExp]>([
+    ['undefined', undefined, /is undefined, not a string/],
+    ['null', null, /is null, not a string/],
+    ['bytes', Buffer.from('$7$'), /is object, not a string/],
+    ['nothing', '', /does not start with '\$'/],
+    ['a plain password', 'secret', /does not start with '\$'/],
+    ['a blank before it', ` $7$101$${salt}$${key}`, /does not start with '\$'/],
+    ['a $ alone', '$', /none of the types \$7\$, \$6\$ and \$argon2id\$/],
+    ['bcrypt', '$2b$12$abcdefghijklmnopqrstuv', /none of the types/],
+    ['argon2i', argon2id.replace('argon2id', 'argon2i'), /none of the types/],
+    ['$7$ without a key', `$7$101$${salt}`, /has not the form \$7\$iterations\$salt\$key/],
+    ['$7$ with a field more', `$7$101$${salt}$${key}$`, /has not the form \$7\$iterations\$salt\$key/],
+    ['$6$ with iterations', `$6$101$${salt}$${key}`, /has not the form \$6\$salt\$key/],
+    ['no iterations', `$7$$${salt}$${key}`, number],
+    ['0 iterations', `$7$0$${salt}$${key}`, number],
+    ['negative iterations', `$7$-1$${salt}$${key}`, number],
+    ['a sign', `$7$+101$${salt}$${key}`, number],
+    ['a leading zero', `$7$0101$${salt}$${key}`, number],
+    ['a blank in the iterations', `$7$ 101$${salt}$${key}`, number],
+    ['hexadecimal iterations', `$7$0x65$${salt}$${key}`, number],
+    ['an exponent', `$7$1e2$${salt}$${key}`, number],
+    ['fractional iterations', `$7$1.0$${salt}$${key}`, number],
+    ['Arabic digits', `$7$\u0661\u0660\u0661$${salt}$${key}`, number],
+    ['2^31 iterations', `$7$2147483648$${salt}$${key}`, number],
+    ['2^32 + 101 iterations', `$7$4294967397$${salt}$${key}`, number],
+    ['iterations of 21 digits', `$7$100000000000000000000$${salt}$${key}`, number],
+    ['an empty salt', `$7$101$$${key}`, /a salt of 0 bytes, not 12 or 64/],
+    [
+      'a salt of 11 bytes',
+      `$7$101$${Buffer.alloc(11).toString('base64')}$${key}`,
+      /a salt of 11 bytes, not 12 or 64/,
+    ],
+    [
+      'a salt of 63 bytes',
+      `$6$${Buffer.alloc(63).toString('base64')}$${key}`,
+      /a salt of 63 bytes, not 12 or 64/,
+    ],
+    [
+      'a salt of 65 bytes',
+      `$6$${Buffer.alloc(65).toString('base64')}$${key}`,
+      /a salt of 65 bytes, not 12 or 64/,
+    ],
+    ['a salt without padding', `$7$101$${bare(longSalt)}$${key}`, saltForm],
+    ['a URL-safe salt', `$7$101$${'-_'.repeat(8)}$${key}`, saltForm],
+    ['a line feed in the salt', `$7$101$${salt.slice(0, 8)}\n${salt.slice(8)}$${key}`, saltForm],
+    ['text behind the salt', `$7$101$${salt}=$${key}`, saltForm],
+    ['a key without padding', `$7$101$${salt}$${bare(key)}`, keyForm],
+    ['a key with half its padding', `$7$101$${salt}$${key.slice(0, -1)}`, keyForm],
+    ['spare bits in the key', `$7$101$${salt}$${key.slice(0, -3)}h==`, keyForm],
+    ['a carriage return behind the key', `$7$101$${salt}$${key}\r`, keyForm],
+    ['a line feed behind the key', `$6$${salt}$${key}\n`, keyForm],
+    ['an empty key', `$7$101$${salt}$`, /a key of 0 bytes, not 64/],
+    [
+      'a key of 63 bytes',
+      `$7$101$${salt}$${Buffer.alloc(63).toString('base64')}`,
+      /a key of 63 bytes, not 64/,
+    ],
+    ['a key of 65 bytes', `$6$${salt}$${Buffer.alloc(65).toString('base64')}`, /a key of 65 bytes, not 64/],
+    [
+      'argon2id without a version',
+      argon2id.replace('v=19$', ''),
+      /has not the form \$argon2id\$v=19\$m=…,t=…,p=…\$salt\$key/,
+    ],
+    ['another version of argon2', argon2id.replace('v=19', 'v=16'), /another argon2 version than v=19/],
+    ['costs in another order', argon2id.replace('m=47104,t=1', 't=1,m=47104'), /no m=…,t=…,p=… field/],
+    ['a cost more', argon2id.replace('t=1,', 't=1,keyid=x,'), /no m=…,t=…,p=… field/],
+    [
+      'no memory',
+      argon2id.replace('m=47104', 'm=0'),
+      /a memory m that is not a decimal number from 1 to 4294967295/,
+    ],
+    [
+      'memory with a leading zero',
+      argon2id.replace('m=4', 'm=04'),
+      /a memory m that is not a decimal number/,
+    ],
+    ['too little memory', argon2id.replace('47104', '7'), /less than 8 KiB of memory for each lane/],
+    [
+      'no passes',
+      argon2id.replace('t=1', 't=0'),
+      /a number of passes t that is not a decimal number from 1 to 4294967295/,
+    ],
+    ['no lanes', argon2id.replace('p=1', 'p=0'), /a parallelism p that is not a decimal number/],
+    [
+      'a padded argon2id salt',
+      argon2id.replace(bare(longSalt), longSalt),
+      /a salt that is not canonical base64 without padding/,
+    ],
+    ['a padded argon2id key', `${argon2id}==`, /a key that is not canonical base64 without padding/],
+  ])('refuses %s', (_what, hash, message) => {
+    const refusal = expect.objectContaining({
+      name: 'PasswordFileError',
+      code: 'ERR_INVALID_HASH',
+      message: expect.stringMatching(message),
+    });
+    expect(() => parseHash(hash as string)).toThrow(refusal);
+    expect(() => assertHash(hash as string)).toThrow(refusal);
+    expect(() => parseHash(hash as string)).toThrow(
+      / Use a hash that mosquitto_passwd or hashPassword wrote\.$/,
+    );
+  });
+});
+
+describe('formatHash', () => {
+  const salt = new Uint8Array(12);
+  const key = new Uint8Array(64);
+  test.each<[string, object, RegExp]>([
+    ['no algorithm', { salt, key }, /none of the algorithms pbkdf2-sha512, sha512 and argon2id/],
+    ['no salt', { algorithm: 'sha512', key }, /a salt that is not a Uint8Array/],
+    [
+      'a key in a string',
+      { algorithm: 'sha512', salt, key: 'x'.repeat(64) },
+      /a key that is not a Uint8Array/,
+    ],
+    ['a short salt', { algorithm: 'sha512', salt: new Uint8Array(8), key }, /a salt of 8 bytes/],
+    ['a short key', { algorithm: 'sha512', salt, key: new Uint8Array(32) }, /a key of 32 bytes/],
+    ['no iterations', { algorithm: 'pbkdf2-sha512', salt, key }, /a number of iterations/],
+    ['0 iterations', { algorithm: 'pbkdf2-sha512', iterations: 0, salt, key }, /a number of iterations/],
+    [
+      '1e21 iterations',
+      { algorithm: 'pbkdf2-sha512', iterations: 1e21, salt, key },
+      /a number of iterations/,
+    ],
+    [
+      'little memory',
+      { algorithm: 'argon2id', memory: 15, passes: 1, parallelism: 2, salt, key },
+      /less than 8 KiB of memory for each lane/,
+    ],
+  ])('refuses %s', (_what, parsed, message) => {
+    const refusal = { code: 'ERR_INVALID_HASH', message: expect.stringMatching(message) };
+    expect(() => formatHash(parsed as ParsedHash)).toThrow(expect.objectContaining(refusal));
+  });
+});
+
+describe('properties', () => {
+  const text = fc.string({ unit: 'grapheme', minLength: 1 }).filter(each => !each.includes('\0'));
+  const octets = fc.uint8Array({ minLength: 1, maxLength: 200, min: 1 });
+  const password = fc.oneof(text, octets);
+  const salt = fc.oneof(
+    fc.uint8Array({ minLength: 12, maxLength: 12 }),
+    fc.uint8Array({ minLength: 64, maxLength: 64 }),
+  );
+  const key = fc.uint8Array({ minLength: 64, maxLength: 64 });
+  const options = fc.record(
+    {
+      algorithm: fc.constantFrom('pbkdf2-sha512' as const, 'sha512' as const),
+      iterations: fc.integer({ min: 1, max: 20 }),
+      salt,
+    },
+    { requiredKeys: [] },
+  );
+  const parsed: fc.Arbitrary<ParsedHash> = fc.oneof(
+    fc.record({
+      algorithm: fc.constant('pbkdf2-sha512' as const),
+      iterations: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
+      salt,
+      key,
+    }),
+    fc.record({ algorithm: fc.constant('sha512' as const), salt, key }),
+    fc
+      .record({
+        algorithm: fc.constant('argon2id' as const),
+        memory: fc.integer({ min: 1, max: 2 ** 32 - 1 }),
+        passes: fc.integer({ min: 1, max: 2 ** 32 - 1 }),
+        parallelism: fc.integer({ min: 1, max: 2 ** 24 - 1 }),
+        salt,
+        key,
+      })
+      .map(hash => ({ ...hash, memory: Math.max(hash.memory, 8 * hash.parallelism) })),
+  );
+
+  test('what is hashed verifies, and not with another password', async () => {
+    await fc.assert(
+      fc.asyncProperty(password, password, options, async (right, other, how) => {
+        const hash = await hashPassword(right, how);
+        expect(await verifyPassword(right, hash)).toBe(true);
+        const same = Buffer.from(right).equals(Buffer.from(other));
+        expect(await verifyPassword(other, hash)).toBe(same);
+      }),
+    );
+  });
+
+  test('the Sync functions and the async ones agree', async () => {
+    await fc.assert(
+      fc.asyncProperty(password, password, options, salt, async (right, other, how, fixed) => {
+        const hash = hashPasswordSync(right, { ...how, salt: fixed });
+        expect(await hashPassword(right, { ...how, salt: fixed })).toBe(hash);
+        expect(verifyPasswordSync(right, hash)).toBe(true);
+        expect(verifyPasswordSync(other, hash)).toBe(await verifyPassword(other, hash));
+      }),
+    );
+  });
+
+  test('what is put together is taken apart the same', () => {
+    fc.assert(
+      fc.property(parsed, each => {
+        expect(parseHash(formatHash(each))).toEqual(each);
+      }),
+    );
+  });
+
+  const broken = fc
+    .tuple(parsed.map(formatHash), fc.nat(), fc.nat(3), fc.string({ maxLength: 3 }))
+    .map(
+      ([hash, at, gone, put]) =>
+        hash.slice(0, at % hash.length) + put + hash.slice((at % hash.length) + gone),
+    );
+
+  test('whatever the string: assertHash lets it pass or refuses it as parseHash does', () => {
+    const refusalBy = (check: (hash: string) => unknown, hash: string) => {
+      try {
+        check(hash);
+        return undefined;
+      } catch (error) {
+        return (error as Error).message;
+      }
+    };
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), parsed.map(formatHash), broken), hash => {
+        expect(refusalBy(assertHash, hash)).toBe(refusalBy(parseHash, hash));
+      }),
+    );
+  });
+
+  test('whatever the string: it is taken apart and put together the same, or refused without being told', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.string({ unit: 'binary' }), broken), hash => {
+        try {
+          expect(formatHash(parseHash(hash))).toBe(hash);
+        } catch (error) {
+          expect(error).toBeInstanceOf(PasswordFileError);
+          const { code, message } = error as PasswordFileError;
+          expect(code).toBe('ERR_INVALID_HASH');
+          if (hash.length > 12) expect(message).not.toContain(hash);
+          for (const field of hash.split('$')) if (field.length > 20) expect(message).not.toContain(field);
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});

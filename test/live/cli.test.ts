@@ -1,0 +1,74 @@
+/** What real brokers make of the program's files. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { type Broker, login, startBroker } from '../support/broker.js';
+import { call, useProgram } from '../support/cli.js';
+import { testFolder } from '../support/folder.js';
+import { describeBrokers } from '../support/require.js';
+
+const USERS = 2_000;
+const program = useProgram();
+
+/** Runs the program, which has to say nothing on standard error. */
+async function run(argv: string[], input?: string): Promise<string> {
+  const { status, stdout, stderr } = await call(program.path, argv, { input });
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  return stdout;
+}
+
+describeBrokers('a broker', broker => {
+  test(`lets ${USERS} imported users in`, async () => {
+    const path = join(testFolder(), 'passwd');
+    const list = Array.from({ length: USERS }, (_, i) => `device_${i}:pässword ${i}:${i}\n`).join('');
+    await run(['-c', '--import', '-', path], list);
+    expect(await run(['--check', '--broker', releaseOf(broker), path])).toBe('');
+
+    await using running = await startBroker(broker, { passwordFile: path });
+    for (let i = 0; i < USERS; i += 97) {
+      expect(await login(running.port, `device_${i}`, `pässword ${i}:${i}`)).toBe(0);
+      expect(await login(running.port, `device_${i}`, `pässword ${i}:${i + 1}`)).not.toBe(0);
+    }
+  });
+
+  test('lets each user in as soon as it has been told by --reload', async () => {
+    const folder = testFolder();
+    const path = join(folder, 'passwd');
+    await run(['-c', '-b', path, 'alice', 'one']);
+    const pidFile = join(folder, 'mosquitto.pid');
+    await using running = await startBroker(broker, { passwordFile: path });
+    writeFileSync(pidFile, `${running.pid}\n`);
+
+    await run(['--reload', String(running.pid), '-b', path, 'bob', 'two']);
+    expect(await running.reloaded(1)).toBe(true);
+    expect(await login(running.port, 'bob', 'two')).toBe(0);
+
+    const password = await run(['--reload', pidFile, '--generate', path, 'carol']);
+    expect(await running.reloaded(2)).toBe(true);
+    expect(await login(running.port, 'carol', password.trimEnd())).toBe(0);
+
+    const [, name, secret] =
+      /^(.+):(.+)\n$/.exec(await run(['--reload', pidFile, '--provision', path])) ?? [];
+    expect(await running.reloaded(3)).toBe(true);
+    expect(await login(running.port, name, secret)).toBe(0);
+
+    await run(['--reload', pidFile, '-D', path, 'alice', 'carol']);
+    expect(await running.reloaded(4)).toBe(true);
+    expect(await login(running.port, 'alice', 'one')).not.toBe(0);
+    expect(await login(running.port, 'bob', 'two')).toBe(0);
+  });
+
+  test('lets users in whose hashes are made for it', async () => {
+    const path = join(testFolder(), 'passwd');
+    await run(['-c', '--broker', releaseOf(broker), '-b', path, 'alice', 'one']);
+    writeFileSync(path, `${readFileSync(path, 'utf8')}# staff\nbob: two:2 \n`);
+    await run(['-U', '-H', 'sha512', path]);
+    await using running = await startBroker(broker, { passwordFile: path });
+    expect(await login(running.port, 'alice', 'one')).toBe(0);
+    expect(await login(running.port, 'bob', 'two:2')).toBe(0);
+  });
+});
+
+function releaseOf({ release }: Broker): string {
+  return release;
+}

@@ -1,0 +1,450 @@
+/** examples/device-registry.ts as a running service, asked over HTTP. */
+import { type ChildProcessByStdio, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { link, mkdir, mkdtemp, readFile, rm, unlink, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { PasswordFile } from 'mosquitto-passwd-ts';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type Broker, findBrokers, login, type RunningBroker, startBroker } from '../support/broker.js';
+import { broker, describeBrokers, mounting, namespaces, needs, program, root } from '../support/require.js';
+
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
+const MAC = '02:00:00:00:00:0a';
+const ID = '02000000000a';
+const DEVICE = { id: ID, mac: MAC, username: `device_${ID}` };
+
+let folder: string;
+let path: string;
+const started: Registry[] = [];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'registry-'));
+  await mkdir(join(folder, 'auth'));
+  path = join(folder, 'auth/passwd');
+});
+afterEach(async () => {
+  for (const registry of started.splice(0)) await registry.kill('SIGKILL');
+  await rm(folder, { recursive: true });
+});
+
+interface Answer {
+  status: number;
+  // biome-ignore lint/suspicious/noExplicitAny: JSON, which the tests look into
+  body: any;
+}
+
+/** The service. Resolves when it listens; rejects with what it printed where it ends instead. */
+async function start(env: NodeJS.ProcessEnv = {}, prefix: string[] = []): Promise<Registry> {
+  const command = [...prefix, process.execPath, '--import', 'tsx', 'examples/device-registry.ts'];
+  const { PATH } = process.env;
+  const child = spawn(command[0] as string, command.slice(1), {
+    cwd: PROJECT,
+    env: { PATH, MQTT_PASSWD_FILE: path, PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const registry = new Registry(child);
+  started.push(registry);
+  await registry.listening();
+  return registry;
+}
+
+class Registry {
+  output = '';
+  readonly exited: Promise<unknown[]>;
+  #url = '';
+
+  constructor(readonly process: ChildProcessByStdio<null, Readable, Readable>) {
+    this.exited = once(process, 'close');
+    for (const stream of [process.stdout, process.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        this.output += text;
+      });
+    }
+  }
+
+  async listening(): Promise<void> {
+    for (;;) {
+      this.#url = /^Listening on (\S+)$/m.exec(this.output)?.[1] ?? '';
+      if (this.#url !== '') return;
+      const [status] = await Promise.race([once(this.process.stdout, 'data'), this.exited]);
+      if (typeof status !== 'string') throw new Error(`ended with ${status}: ${this.output}`);
+    }
+  }
+
+  /** Ends it; the exit status, or the signal that ended it. */
+  async kill(signal: NodeJS.Signals): Promise<unknown> {
+    this.process.kill(signal);
+    const [status, killedBy] = await this.exited;
+    return status ?? killedBy;
+  }
+
+  async request(method: string, target: string, body?: string): Promise<Answer> {
+    const response = await fetch(`${this.#url}${target}`, { method, body: body ?? null });
+    const text = await response.text();
+    return { status: response.status, body: text === '' ? undefined : JSON.parse(text) };
+  }
+
+  register(mac: unknown): Promise<Answer> {
+    return this.request('POST', '/devices', JSON.stringify({ mac }));
+  }
+
+  remove(id: string): Promise<Answer> {
+    return this.request('DELETE', `/devices/${id}`);
+  }
+
+  async ids(query = ''): Promise<string[]> {
+    const { status, body } = await this.request('GET', `/devices${query}`);
+    expect(status).toBe(200);
+    return body.devices.map(({ id }: { id: string }) => id);
+  }
+}
+
+const file = () => new PasswordFile(path);
+const macs = (count: number) =>
+  Array.from({ length: count }, (_, n) => (0x020000000000 + n).toString(16).padStart(12, '0'));
+
+describe('a device', () => {
+  test('is told its password once', async () => {
+    const registry = await start();
+    const { status, body } = await registry.register(MAC);
+    expect({ status, body }).toEqual({ status: 201, body: { ...DEVICE, password: expect.any(String) } });
+    expect(await file().verify(body.username, body.password)).toBe(true);
+    expect(await registry.register(MAC)).toEqual({ status: 200, body: DEVICE });
+    expect(await file().verify(body.username, body.password)).toBe(true);
+  });
+
+  test('is the same in each way of writing its MAC address', async () => {
+    const registry = await start();
+    expect((await registry.register('02:00:00:00:00:0a')).status).toBe(201);
+    for (const mac of ['02-00-00-00-00-0A', '02000000000A', '02:00:00:00:00:0A']) {
+      expect(await registry.register(mac)).toEqual({ status: 200, body: DEVICE });
+    }
+    expect(await file().users()).toEqual([DEVICE.username]);
+  });
+
+  test('is registered once by many requests at the same time, and others beside it', async () => {
+    const registry = await start();
+    const requests = [...Array(20).fill(MAC), ...macs(10)];
+    const answers = await Promise.all(requests.map(mac => registry.register(mac)));
+    expect(new Set(answers.slice(0, 20).map(({ body }) => body.id))).toEqual(new Set([ID]));
+    const told = answers.filter(({ status }) => status === 201);
+    expect(new Set(told.map(({ body }) => body.id))).toEqual(new Set([ID, ...macs(10)]));
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(19);
+    expect(told).toHaveLength(11);
+    for (const { body } of told) expect(await file().verify(body.username, body.password)).toBe(true);
+  });
+
+  test('is gone once it is deleted, and can come back', async () => {
+    const registry = await start();
+    const { body: first } = await registry.register(MAC);
+    expect(await registry.remove(ID)).toEqual({ status: 204, body: undefined });
+    expect(await file().users()).toEqual([]);
+    expect(await registry.ids()).toEqual([]);
+    expect((await registry.remove(ID)).status).toBe(404);
+    const { status, body } = await registry.register(MAC);
+    expect(status).toBe(201);
+    expect(body.password).not.toBe(first.password);
+  });
+
+  test('can be registered and deleted at the same time', async () => {
+    const registry = await start();
+    for (let round = 0; round < 10; round++) {
+      await Promise.all([
+        registry.register(MAC),
+        registry.remove(ID),
+        registry.register(MAC),
+        registry.remove(ID),
+      ]);
+      expect((await registry.ids()).length).toBe((await file().users()).length);
+    }
+  });
+});
+
+test('lists devices in pages', async () => {
+  const registry = await start();
+  const all = macs(7);
+  for (const mac of all.toReversed()) await registry.register(mac);
+  const { body: first } = await registry.request('GET', '/devices?limit=3');
+  expect(first.next).toBe(all[2]);
+  expect(first.devices[0]).toEqual({ id: all[0], mac: '02:00:00:00:00:00', username: `device_${all[0]}` });
+  // A page can be asked for behind a device that is there no more.
+  await registry.remove(first.next);
+  const { body: second } = await registry.request('GET', `/devices?limit=4&after=${first.next}`);
+  expect(second.next).toBe(null);
+  expect([...first.devices, ...second.devices].map(({ id }) => id)).toEqual(all);
+});
+
+test('says what is wrong with a request', async () => {
+  const registry = await start();
+  const cases: [number, string, string, string?][] = [
+    [400, 'POST', '/devices'],
+    [400, 'POST', '/devices', '{"mac"'],
+    [400, 'POST', '/devices', 'null'],
+    [400, 'POST', '/devices', '[]'],
+    [400, 'POST', '/devices', '{"mac": 7}'],
+    [400, 'POST', '/devices', '{"mac": ["02:00:00:00:00:0a"]}'],
+    [400, 'POST', '/devices', '{"mac": "02:00:00:00:00"}'],
+    [400, 'POST', '/devices', '{"mac": "02:00:00:00:00:0a:0b"}'],
+    [400, 'POST', '/devices', '{"mac": "02:00-00:00:00:0a"}'],
+    [400, 'POST', '/devices', '{"mac": "02:00:00:00:00:0g"}'],
+    [400, 'POST', '/devices', '{"mac": "02:00:00:00:00:0a\\n"}'],
+    [413, 'POST', '/devices', JSON.stringify({ mac: MAC, more: 'x'.repeat(2_000_000) })],
+    [400, 'GET', '/devices?limit=0'],
+    [400, 'GET', '/devices?limit=1001'],
+    [400, 'GET', '/devices?limit=many'],
+    [404, 'GET', '/'],
+    [404, 'PUT', '/devices', '{}'],
+    [404, 'DELETE', '/devices'],
+    [404, 'DELETE', '/devices/__proto__'],
+    [404, 'DELETE', `/devices/${ID}/`],
+    [404, 'POST', `/devices/${ID}`, JSON.stringify({ mac: MAC })],
+  ];
+  for (const [status, method, target, body] of cases) {
+    const answer = await registry.request(method, target, body);
+    expect(answer, `${method} ${target} ${body?.slice(0, 50)}`).toEqual({
+      status,
+      body: { error: expect.any(String) },
+    });
+  }
+  expect(await registry.ids()).toEqual([]);
+  expect(registry.output.split('\n')).toHaveLength(2);
+});
+
+describe('where the password file cannot be written', () => {
+  test('nothing is registered or deleted (it has two names)', async () => {
+    const registry = await start();
+    await registry.register(macs(1)[0]);
+    await link(path, join(folder, 'other'));
+    await expectRefused(registry);
+    await unlink(join(folder, 'other'));
+    expect((await registry.register(MAC)).status).toBe(201);
+  });
+
+  needs(mounting).test('nothing is registered or deleted (its folder is read-only)', async () => {
+    const auth = join(folder, 'auth');
+    const registry = await start({ STATE_FILE: join(folder, 'devices.json') });
+    await registry.register(macs(1)[0]);
+    execFileSync('mount', ['--bind', auth, auth]);
+    try {
+      execFileSync('mount', ['-o', 'remount,ro,bind', auth]);
+      await expectRefused(registry);
+    } finally {
+      // Lazily: the service still has the file open.
+      execFileSync('umount', ['-l', auth]);
+    }
+    expect((await registry.register(MAC)).status).toBe(201);
+  });
+
+  async function expectRefused(registry: Registry): Promise<void> {
+    const before = await readFile(path, 'utf8');
+    const listed = await registry.ids();
+    expect(await registry.register(MAC)).toEqual({ status: 503, body: { error: expect.any(String) } });
+    expect((await registry.remove(listed[0] as string)).status).toBe(503);
+    expect(await registry.ids()).toEqual(listed);
+    expect(await readFile(path, 'utf8')).toBe(before);
+    expect(registry.output).toContain('ERR_NOT_REPLACEABLE: ');
+  }
+});
+
+test('where the state cannot be written, nothing is registered', async () => {
+  const registry = await start();
+  await mkdir(join(folder, 'auth/devices.json.new'));
+  expect(await registry.register(MAC)).toEqual({ status: 503, body: { error: expect.any(String) } });
+  expect(await registry.ids()).toEqual([]);
+  expect(await file().users()).toEqual([]);
+  await rm(join(folder, 'auth/devices.json.new'), { recursive: true });
+  expect((await registry.register(MAC)).status).toBe(201);
+});
+
+describe('on start', () => {
+  test('there are a password file and the service account', async () => {
+    await start();
+    expect(await readFile(path, 'utf8')).toBe('');
+    await start({ MQTT_SERVICE_USERNAME: 'service', MQTT_SERVICE_PASSWORD: 'to be kept' });
+    expect(await file().verify('service', 'to be kept')).toBe(true);
+  });
+
+  test('a service account without a password is an error', async () => {
+    await expect(start({ MQTT_SERVICE_USERNAME: 'service' })).rejects.toThrow('ERR_INVALID_PASSWORD');
+  });
+
+  test('a damaged state is an error', async () => {
+    await writeFile(join(folder, 'auth/devices.json'), '[{');
+    await expect(start()).rejects.toThrow('devices.json');
+    expect(await readFile(join(folder, 'auth/devices.json'), 'utf8')).toBe('[{');
+  });
+
+  test('devices are as they were', async () => {
+    const first = await start();
+    const { body } = await first.register(MAC);
+    expect(await first.kill('SIGTERM')).toBe(0);
+    const second = await start();
+    expect(await second.register(MAC)).toEqual({ status: 200, body: DEVICE });
+    expect(await file().verify(body.username, body.password)).toBe(true);
+  });
+});
+
+test('tells nobody else a password or a hash', async () => {
+  const registry = await start({ MQTT_SERVICE_USERNAME: 'service', MQTT_SERVICE_PASSWORD: 'to be kept' });
+  const { body } = await registry.register(MAC);
+  await link(path, join(folder, 'other'));
+  await registry.remove(ID);
+  const told = `${registry.output} ${await readFile(join(folder, 'auth/devices.json'), 'utf8')}`;
+  for (const secret of [body.password, 'to be kept', '$7$']) expect(told).not.toContain(secret);
+});
+
+describe('after a crash', () => {
+  test('in the middle of registering, the device can be registered', async () => {
+    // It hangs between password file and state, because this broker never answers.
+    const silent = createServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const { port } = silent.address() as AddressInfo;
+    const first = await start({ MQTT_HOST: '127.0.0.1', MQTT_PORT: String(port) });
+    const lost = first.register(MAC).catch(() => undefined);
+    await once(silent, 'connection');
+    await first.kill('SIGKILL');
+    await lost;
+    silent.close();
+    expect(await file().users()).toEqual([DEVICE.username]);
+
+    const second = await start();
+    expect(await second.ids()).toEqual([]);
+    const { status, body } = await second.register(MAC);
+    expect(status).toBe(201);
+    expect(await file().verify(body.username, body.password)).toBe(true);
+    expect(await second.ids()).toEqual([ID]);
+  });
+
+  test('in the middle of deleting, the device can be deleted, or registered again', async () => {
+    const registry = await start();
+    await registry.register(MAC);
+    // What such a crash leaves: the login is gone, the state not written yet.
+    await file().removeUser(DEVICE.username);
+    expect((await registry.remove(ID)).status).toBe(204);
+
+    await registry.register(MAC);
+    await file().removeUser(DEVICE.username);
+    const { status, body } = await registry.register(MAC);
+    expect(status).toBe(201);
+    expect(await file().verify(body.username, body.password)).toBe(true);
+  });
+});
+
+/** Environment of a registry that tells this broker. */
+async function beside(running: RunningBroker): Promise<NodeJS.ProcessEnv> {
+  const pidFile = join(folder, 'broker.pid');
+  await writeFile(pidFile, String(running.pid));
+  return { MQTT_BROKER_PID_FILE: pidFile, MQTT_HOST: '127.0.0.1', MQTT_PORT: String(running.port) };
+}
+
+describeBrokers('beside a broker', each => {
+  test('a registered device can log in, a deleted one cannot', async () => {
+    await file().create();
+    await using running = await startBroker(each, { passwordFile: path });
+    const registry = await start(await beside(running));
+    const { status, body } = await registry.register(MAC);
+    expect(status).toBe(201);
+    expect(await login(running.port, body.username, body.password)).toBe(0);
+    const { body: other } = await registry.register(macs(1)[0]);
+    expect((await registry.remove(ID)).status).toBe(204);
+    expect(await login(running.port, body.username, body.password)).toBe(5);
+    expect(await login(running.port, other.username, other.password)).toBe(0);
+    expect((await registry.register(MAC)).status).toBe(201);
+    expect(await login(running.port, body.username, body.password)).toBe(5);
+    expect(await registry.kill('SIGTERM')).toBe(0);
+  });
+});
+
+needs(broker()).describe('beside a broker', () => {
+  const newest = findBrokers().at(-1) as Broker;
+  let running: RunningBroker;
+  beforeEach(async () => {
+    await file().create();
+    running = await startBroker(newest, { passwordFile: path });
+  });
+  afterEach(() => running.stop());
+
+  test('many register at once', async () => {
+    const registry = await start(await beside(running));
+    const answers = await Promise.all(macs(50).map(mac => registry.register(mac)));
+    expect(answers.map(({ status }) => status)).toEqual(Array(50).fill(201));
+    for (const { body } of answers) expect(await login(running.port, body.username, body.password)).toBe(0);
+    expect(running.reloads).toBeLessThan(10);
+  });
+
+  test('a request under way is answered before it ends', async () => {
+    const registry = await start(await beside(running));
+    const answer = registry.register(MAC);
+    while (!(await file().hasUser(DEVICE.username))) await pause(5);
+    expect(await registry.kill('SIGTERM')).toBe(0);
+    const { status, body } = await answer;
+    expect(status).toBe(201);
+    expect(await login(running.port, body.username, body.password)).toBe(0);
+  });
+
+  test('where the broker has ended, nothing is registered, and nothing deleted until it is back', async () => {
+    const registry = await start(await beside(running));
+    const [id] = macs(1) as [string];
+    await registry.register(id);
+    await running.stop();
+    expect((await registry.register(MAC)).status).toBe(503);
+    expect((await registry.remove(id)).status).toBe(503);
+    expect(registry.output).toContain('ERR_RELOAD_FAILED: ');
+    expect(await registry.ids()).toEqual([id]);
+    expect(await file().users()).toEqual([]);
+
+    running = await startBroker(newest, { passwordFile: path });
+    await beside(running);
+    expect((await registry.remove(id)).status).toBe(204);
+  });
+
+  test('where the broker reads another file, nothing is registered', async () => {
+    const registry = await start({ ...(await beside(running)), MQTT_PASSWD_FILE: join(folder, 'passwd') });
+    expect((await registry.register(MAC)).status).toBe(503);
+    expect(registry.output).toContain('ERR_LOGIN_REFUSED: ');
+    expect(await registry.ids()).toEqual([]);
+    expect(await new PasswordFile(join(folder, 'passwd')).users()).toEqual([]);
+  });
+
+  test('on start the broker is told what it may have missed', async () => {
+    const first = await start();
+    const { body } = await first.register(MAC);
+    await first.kill('SIGKILL');
+    expect(await login(running.port, body.username, body.password)).toBe(5);
+    const service = { MQTT_SERVICE_USERNAME: 'service', MQTT_SERVICE_PASSWORD: 'to be kept' };
+    await start({ ...(await beside(running)), ...service });
+    await running.reloaded(1);
+    expect(await login(running.port, body.username, body.password)).toBe(0);
+    expect(await login(running.port, 'service', 'to be kept')).toBe(0);
+  });
+});
+
+needs(root, namespaces, program('nsenter'), broker()).test(
+  'tells the only broker in its pid namespace',
+  async () => {
+    await file().create();
+    const found = findBrokers().at(-1) as Broker;
+    const unshared = join(folder, 'broker');
+    const unshare = 'exec unshare --pid --fork --kill-child --mount-proc';
+    await writeFile(unshared, `#!/bin/sh\n${unshare} ${found.path} "$@"\n`, { mode: 0o755 });
+    await using running = await startBroker({ ...found, path: unshared }, { passwordFile: path });
+    const children = await readFile(`/proc/${running.pid}/task/${running.pid}/children`, 'utf8');
+    const first = Number(children);
+    try {
+      const { MQTT_HOST, MQTT_PORT } = await beside(running);
+      const nsenter = ['nsenter', '--target', String(first), '--pid', '--mount', `--wd=${PROJECT}`];
+      const registry = await start({ MQTT_BROKER_PROCESS: 'mosquitto', MQTT_HOST, MQTT_PORT }, nsenter);
+      const { status, body } = await registry.register(MAC);
+      expect(status).toBe(201);
+      expect(await login(running.port, body.username, body.password)).toBe(0);
+    } finally {
+      // The first process of a namespace takes all others with it.
+      process.kill(first, 'SIGKILL');
+    }
+  },
+);

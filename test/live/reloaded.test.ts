@@ -1,0 +1,144 @@
+/** A service that edits with the `reload` option, and the real brokers that are told. */
+import { spawnSync } from 'node:child_process';
+import { chown, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { confirmLogin } from '../../src/broker/login.js';
+import { hashPasswordSync } from '../../src/hash/hash.js';
+import type { PasswordFileOptions } from '../../src/options.js';
+import { PasswordFile } from '../../src/password-file.js';
+import { login, type RunningBroker, startBroker } from '../support/broker.js';
+import { testFolder } from '../support/folder.js';
+import { describeBrokers, needs, root } from '../support/require.js';
+
+const host = '127.0.0.1';
+
+describeBrokers('a file that is reloaded', program => {
+  let path: string;
+  let broker: RunningBroker;
+
+  beforeEach(async () => {
+    path = join(testFolder(), 'passwd');
+    await writeFile(path, `base:${hashPasswordSync('pw')}\n`, { mode: 0o600 });
+    broker = await startBroker(program, { passwordFile: path });
+  });
+  afterEach(() => broker.stop());
+
+  function service(options: PasswordFileOptions = {}, minInterval = 0): PasswordFile {
+    return new PasswordFile(path, {
+      broker: program.release,
+      reload: { pid: broker.pid, minInterval },
+      ...options,
+    });
+  }
+
+  test('lets users in who were added and updated, and no others', async () => {
+    const file = service();
+    const { username, password } = await file.provision();
+    await file.reloaded();
+    await confirmLogin({ host, port: broker.port, username, password });
+
+    await file.setUser(username, 'another');
+    await file.reloaded();
+    await confirmLogin({ host, port: broker.port, username, password: 'another' });
+    expect(await login(broker.port, username, password)).toBe(5);
+
+    await file.removeUser(username);
+    await file.reloaded();
+    await broker.answers();
+    expect(await login(broker.port, username, 'another')).toBe(5);
+  });
+
+  test('takes 100 commits for few signals, and all are in at the end', async () => {
+    const file = service({}, 200);
+    const before = broker.reloads;
+    for (let i = 0; i < 100; i++) await file.setHash(`device-${i}`, hashPasswordSync('pw'));
+    await file.reloaded();
+    await broker.answers();
+    expect(await login(broker.port, 'device-0', 'pw')).toBe(0);
+    expect(await login(broker.port, 'device-99', 'pw')).toBe(0);
+    expect(broker.reloads - before).toBeGreaterThan(0);
+    expect(broker.reloads - before).toBeLessThan(25);
+  });
+
+  test('is not told of where another program has spoilt the file, and lives on', async () => {
+    const told: unknown[] = [];
+    const file = service({ reload: { pid: broker.pid, minInterval: 0, onError: error => told.push(error) } });
+    const before = broker.reloads;
+    await writeFile(path, `${await readFile(path, 'utf8')}base:doubled\n`);
+    expect(await file.setUser('late', 'pw')).toBe('added');
+    const reloaded = file.reloaded();
+    if (program.release === '2.1') {
+      await expect(reloaded).rejects.toMatchObject({
+        code: 'ERR_RELOAD_REFUSED',
+        findings: [{ line: 2, code: 'DOUBLED_NAME', username: 'base' }, { code: 'PLAIN_TEXT' }],
+      });
+      expect(told).toMatchObject([{ code: 'ERR_RELOAD_REFUSED' }]);
+      expect(broker.reloads).toBe(before);
+      expect(await login(broker.port, 'base', 'pw')).toBe(0);
+
+      await file.setUser('base', 'pw');
+    }
+    await file.reloaded();
+    await confirmLogin({ host, port: broker.port, username: 'late', password: 'pw' });
+  });
+
+  test('rejects reloaded(), not the edit, where the broker is gone, and tries again when asked', async () => {
+    const told: unknown[] = [];
+    const file = service({ reload: { pid: broker.pid, minInterval: 0, onError: error => told.push(error) } });
+    await broker.stop();
+    expect(await file.setUser('alice', 'pw')).toBe('added');
+    await expect(file.reloaded()).rejects.toMatchObject({ code: 'ERR_RELOAD_FAILED' });
+    await expect(file.reloaded()).rejects.toMatchObject({ code: 'ERR_RELOAD_FAILED' });
+    expect(told.length).toBeGreaterThanOrEqual(2);
+    expect(await file.verify('alice', 'pw')).toBe(true);
+  });
+
+  needs(root).test("finds beforehand that the broker's user cannot read the file", async () => {
+    const id = (flag: string) => Number(spawnSync('id', [flag, 'mosquitto'], { encoding: 'utf8' }).stdout);
+    const user = { uid: id('-u'), gid: id('-g') };
+    await chown(path, user.uid, user.gid);
+    await broker.stop();
+    broker = await startBroker(program, { passwordFile: path, user: 'mosquitto' });
+    const file = service();
+    expect(await file.check({ brokerUser: user })).toMatchObject({ loads: true, users: ['base'] });
+
+    await chown(path, 0, 0);
+    const { loads, findings } = await file.check({ brokerUser: user });
+    expect({ loads, code: findings[0]?.code }).toEqual({ loads: false, code: 'NOT_READABLE' });
+    const lives = await broker.reload();
+    if (program.release === '2.1') expect(lives).toBe(false);
+    else expect(await login(broker.port, 'base', 'pw')).toBe(5);
+  });
+});
+
+describe('reloaded', () => {
+  test('needs the option', async () => {
+    const file = new PasswordFile(join(testFolder(), 'passwd'));
+    await expect(file.reloaded()).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' });
+  });
+
+  test('resolves at once where nothing was committed', async () => {
+    const reload = { command: ['false'] };
+    await expect(
+      new PasswordFile(join(testFolder(), 'passwd'), { reload }).reloaded(),
+    ).resolves.toBeUndefined();
+  });
+
+  test('waits for a command', async () => {
+    const folder = testFolder();
+    const told = join(folder, 'told');
+    const file = new PasswordFile(join(folder, 'passwd'), { reload: { command: ['touch', told] } });
+    await file.setUser('alice', 'pw');
+    await file.reloaded();
+    await expect(readFile(told, 'utf8')).resolves.toBe('');
+  });
+
+  test('stops waiting when it is told to', async () => {
+    const file = new PasswordFile(join(testFolder(), 'passwd'), { reload: { command: ['sleep', '0.2'] } });
+    await file.setUser('alice', 'pw');
+    const reason = new Error('no longer');
+    await expect(file.reloaded({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    await file.reloaded();
+  });
+});

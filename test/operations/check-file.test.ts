@@ -1,0 +1,117 @@
+/** What `PasswordFile.check` adds to the bytes: what only the file system knows. */
+import { spawnSync } from 'node:child_process';
+import { chmod, chown, mkdir, symlink, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { hashPasswordSync } from '../../src/hash/hash.js';
+import { PasswordFile } from '../../src/password-file.js';
+import { stageName } from '../../src/storage/lock-owner.js';
+import { run, testFolder } from '../support/folder.js';
+import { needs, program, root } from '../support/require.js';
+
+let folder: string;
+let path: string;
+
+beforeEach(async () => {
+  folder = testFolder();
+  path = join(folder, 'passwd');
+  await writeFile(path, `alice:${hashPasswordSync('pw')}\n`, { mode: 0o600 });
+});
+
+/** The findings about the file as a whole. */
+async function check(options: Parameters<PasswordFile['check']>[0] = {}, broker: '2.0' | '2.1' = '2.1') {
+  const { loads, users, findings } = await new PasswordFile(path, { broker }).check(options);
+  return {
+    loads,
+    users,
+    codes: findings.filter(({ line }) => line === 0).map(({ severity, code }) => [severity, code]),
+  };
+}
+
+describe('check', () => {
+  test('has nothing to say of a good file', async () => {
+    expect(await check()).toEqual({ loads: true, users: ['alice'], codes: [] });
+  });
+
+  test('also tells what the lines tell', async () => {
+    await writeFile(path, 'alice:plain\n');
+    const { loads, findings } = await new PasswordFile(path).check();
+    expect(loads).toBe(false);
+    expect(findings).toMatchObject([{ line: 1, severity: 'error', code: 'PLAIN_TEXT', username: 'alice' }]);
+  });
+
+  test.each([
+    ['2.0', true, 'warning'],
+    ['2.1', false, 'error'],
+  ] as const)('finds a symbolic link, for %s', async (broker, loads, severity) => {
+    const target = path;
+    path = join(folder, 'link');
+    await symlink(target, path);
+    expect(await check({}, broker)).toMatchObject({ loads, codes: [[severity, 'SYMBOLIC_LINK']] });
+  });
+
+  test('finds that there is no file, without which no broker starts', async () => {
+    await unlink(path);
+    expect(await check()).toEqual({ loads: false, users: [], codes: [['error', 'MISSING_FILE']] });
+  });
+
+  test.each(['folder', 'FIFO'])('finds a %s in its place', async what => {
+    await unlink(path);
+    if (what === 'folder') await mkdir(path);
+    else run('mkfifo', path);
+    expect(await check()).toEqual({ loads: false, users: [], codes: [['error', 'NOT_A_FILE']] });
+  });
+
+  test('finds that everybody may read it', async () => {
+    await chmod(path, 0o644);
+    expect(await check()).toMatchObject({ loads: true, codes: [['warning', 'WORLD_READABLE']] });
+  });
+
+  test("finds that the broker's user may not read it", async () => {
+    const broker = { uid: 64_321, gid: 64_321 };
+    expect(await check({ brokerUser: broker })).toEqual({
+      loads: false,
+      users: [],
+      codes: [
+        ['error', 'NOT_READABLE'],
+        ['warning', 'FOREIGN_OWNER'],
+      ],
+    });
+  });
+
+  test("finds that the broker's user may not enter a folder", async () => {
+    await chmod(path, 0o604);
+    await chmod(folder, 0o700);
+    const { loads, codes } = await check({ brokerUser: { uid: 64_321, gid: 64_321 } });
+    expect(loads).toBe(false);
+    expect(codes).toContainEqual(['error', 'NOT_READABLE']);
+  });
+
+  needs(root, program('setpriv')).test('agrees with the kernel on who may read it', async () => {
+    const [uid, gid] = [64_321, 64_322];
+    for (const [owner, group] of [
+      [uid, 0],
+      [0, gid],
+      [0, 0],
+    ] as const) {
+      await chown(path, owner, group);
+      for (const mode of [0o600, 0o640, 0o604, 0o040, 0o400, 0o044]) {
+        await chmod(path, mode);
+        const cat = spawnSync('setpriv', [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', 'cat', path]);
+        const { codes } = await check({ brokerUser: { uid, gid } });
+        const refused = codes.some(([, code]) => code === 'NOT_READABLE');
+        expect({ owner, group, mode, refused }).toEqual({ owner, group, mode, refused: cat.status !== 0 });
+      }
+    }
+  });
+
+  test('finds what dead writers left, and not what living ones need', async () => {
+    const nonce = '0123456789abcdef';
+    const dead = stageName(nonce).replace(`.${process.pid}.`, '.4194304.');
+    await mkdir(join(folder, `passwd.${nonce}.writer`));
+    await writeFile(join(folder, `passwd.${nonce}.writer`, dead), '');
+    await mkdir(join(folder, 'passwd.writer'));
+    await writeFile(join(folder, 'passwd.writer', stageName(nonce)), '');
+    expect(await check()).toEqual({ loads: true, users: ['alice'], codes: [['warning', 'LEFTOVER']] });
+  });
+});

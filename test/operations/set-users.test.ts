@@ -1,0 +1,223 @@
+import { writeFileSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { PasswordFileOptions } from '../../src/options.js';
+import { PasswordFile } from '../../src/password-file.js';
+import { steps } from '../../src/storage/commit.js';
+import { countCommits, HASH, identityOf, newFile, OTHER_HASH } from '../support/password-file.js';
+
+let path: string;
+let file: PasswordFile;
+beforeEach(() => {
+  ({ path, file } = newFile());
+});
+
+const read = () => readFile(path, 'utf8');
+const identity = () => identityOf(path);
+
+describe('setUser', () => {
+  test('adds, updates, and leaves alone', async () => {
+    expect(await file.setUser('alice', 'secret')).toBe('added');
+    expect(await file.setUser('alice', 'secret')).toBe('unchanged');
+    expect(await file.setUser('alice', 'other')).toBe('updated');
+    expect(await file.verify('alice', 'other')).toBe(true);
+    expect(await file.verify('alice', 'secret')).toBe(false);
+  });
+
+  test('does not touch the file for what is unchanged', async () => {
+    await file.setUser('alice', 'secret');
+    const before = await identity();
+    expect(await file.setUser('alice', 'secret')).toBe('unchanged');
+    expect(await identity()).toEqual(before);
+  });
+
+  test.each<[string, PasswordFileOptions['hash'], 'updated' | 'unchanged']>([
+    ['the same iterations', { iterations: 1 }, 'unchanged'],
+    ['more iterations', { iterations: 2 }, 'updated'],
+    ['the default', {}, 'updated'],
+    ['a larger salt', { iterations: 1, saltBytes: 64 }, 'updated'],
+    ['another algorithm', { algorithm: 'sha512' }, 'updated'],
+  ])('with %s', async (_what, hash, outcome) => {
+    await file.setUser('alice', 'secret');
+    const wanted = new PasswordFile(path, { hash });
+    expect(await wanted.setUser('alice', 'secret')).toBe(outcome);
+    expect(await wanted.setUser('alice', 'secret')).toBe('unchanged');
+  });
+
+  test('with PBKDF2 for a password that SHA-512 hashes', async () => {
+    await new PasswordFile(path, { hash: { algorithm: 'sha512' } }).setUser('alice', 'secret');
+    expect(await file.setUser('alice', 'secret')).toBe('updated');
+    expect(await file.setUser('alice', 'secret')).toBe('unchanged');
+  });
+
+  test('hashes as the options say', async () => {
+    await new PasswordFile(path, { hash: { algorithm: 'sha512' } }).setUser('a', 'secret');
+    await new PasswordFile(path, { hash: { algorithm: 'sha512', saltBytes: 64 } }).setUser('b', 'secret');
+    await new PasswordFile(path, { hash: { iterations: 1000, saltBytes: 64 } }).setUser('c', 'secret');
+    const hashes = (await read()).trimEnd().split('\n');
+    expect(hashes[0]).toMatch(/^a:\$6\$[^$]{16}\$[^$]{88}$/);
+    expect(hashes[1]).toMatch(/^b:\$6\$[^$]{88}\$[^$]{88}$/);
+    expect(hashes[2]).toMatch(/^c:\$7\$1000\$[^$]{88}\$[^$]{88}$/);
+  });
+
+  test.each([`alice:${HASH}\nalice:${HASH}\n`, `alice:${HASH}x\n`, 'alice:secret\n', 'alice:\n'])(
+    'mends %j',
+    async text => {
+      await writeFile(path, text);
+      expect(await file.setUser('alice', 'secret')).toBe('updated');
+      expect((await read()).match(/^alice:\$7\$1\$/gm)).toHaveLength(1);
+      expect(await file.verify('alice', 'secret')).toBe(true);
+    },
+  );
+
+  test('takes bytes', async () => {
+    const password = new Uint8Array([0xff, 0x80]);
+    await file.setUser('alice', password);
+    expect(await file.setUser('alice', password)).toBe('unchanged');
+    expect(await file.verify('alice', password)).toBe(true);
+  });
+
+  test('takes no notice of what becomes of the bytes later', async () => {
+    const password = Buffer.from('secret');
+    const set = file.setUser('alice', password);
+    password.fill(0x78);
+    await set;
+    expect(await file.verify('alice', 'secret')).toBe(true);
+
+    const reused = Buffer.from('secret 1');
+    await file.setUsers(
+      (async function* () {
+        for (const digit of '123') {
+          reused.write(digit, reused.length - 1);
+          yield [`user${digit}`, reused] as const;
+        }
+      })(),
+    );
+    for (const digit of '123') expect(await file.verify(`user${digit}`, `secret ${digit}`)).toBe(true);
+  });
+
+  test('keeps what is not its to change', async () => {
+    const before = `# users\r\n\r\nalice: ${HASH} :more\r\nwhat\r\n\0\xff\r\nbob:${OTHER_HASH}`;
+    await writeFile(path, before, 'latin1');
+    await file.setHash('carol', HASH);
+    expect(await readFile(path, 'latin1')).toBe(`${before}\r\ncarol:${HASH}\r\n`);
+    await file.removeUser('carol');
+    expect(await readFile(path, 'latin1')).toBe(`${before}\r\n`);
+  });
+
+  test('works on a large file', async () => {
+    const lines = Array.from({ length: 60_000 }, (_, n) => `user${n}:${HASH}\n`);
+    await writeFile(path, lines.join(''));
+    expect(await file.setUser('user12345', 'secret')).toBe('unchanged');
+    expect(await file.setUser('user59999', 'new')).toBe('updated');
+    expect(await file.setUser('zoe', 'secret')).toBe('added');
+    const kept = lines.slice(0, -1).join('');
+    const after = await read();
+    expect(after.startsWith(kept)).toBe(true);
+    expect(after.slice(kept.length)).toMatch(/^user59999:.+\nzoe:.+\n$/);
+    expect(await file.verify('user59999', 'new')).toBe(true);
+    expect(await file.users()).toHaveLength(60_001);
+  });
+});
+
+describe('setUsers', () => {
+  const entries = (): Array<[string, string]> => [
+    ['alice', 'secret'],
+    ['bob', 'new'],
+    ['carol', 'secret'],
+  ];
+  beforeEach(() => writeFile(path, `alice:${HASH}\nbob:${HASH}\n`));
+
+  function* generated(): Generator<[string, string]> {
+    yield* entries();
+  }
+  async function* arriving(): AsyncGenerator<[string, string]> {
+    for (const entry of entries()) yield await Promise.resolve(entry);
+  }
+
+  test.each<[string, () => Parameters<PasswordFile['setUsers']>[0]]>([
+    ['an array', entries],
+    ['a Map', () => new Map(entries())],
+    ['a generator', generated],
+    ['an async generator', arriving],
+  ])('takes %s', async (_what, from) => {
+    const commits = countCommits();
+    expect(await file.setUsers(from())).toEqual({ added: 1, updated: 1, unchanged: 1 });
+    expect(commits.count).toBe(1);
+    expect((await read()).startsWith(`alice:${HASH}\nbob:`)).toBe(true);
+    expect(await file.users()).toEqual(['alice', 'bob', 'carol']);
+    for (const [name, password] of entries()) expect(await file.verify(name, password)).toBe(true);
+  });
+
+  test('takes the last password of a name that comes twice', async () => {
+    const counts = await file.setUsers([...entries(), ['bob', 'newer']]);
+    expect(counts).toEqual({ added: 1, updated: 1, unchanged: 1 });
+    expect(await file.verify('bob', 'newer')).toBe(true);
+  });
+
+  test('tells how far it is', async () => {
+    const many = Array.from({ length: 100 }, (_, n): [string, string] => [`user${n}`, 'secret']);
+    const told: Array<[number, number]> = [];
+    await file.setUsers(many, { onProgress: (done, total) => told.push([done, total]) });
+    expect(told).toEqual(many.map((_, n) => [n + 1, 100]));
+  });
+
+  test.each<[string, (then: Error) => Parameters<typeof file.setUsers>]>([
+    [
+      'what hands out the entries',
+      error => [
+        (function* () {
+          yield ['dave', 'secret'] as const;
+          throw error;
+        })(),
+      ],
+    ],
+    [
+      'what hands them out with time',
+      error => [
+        (async function* () {
+          yield ['dave', 'secret'] as const;
+          throw error;
+        })(),
+      ],
+    ],
+    [
+      'onProgress',
+      error => [
+        entries(),
+        {
+          onProgress() {
+            throw error;
+          },
+        },
+      ],
+    ],
+  ])('changes nothing where %s throws', async (_what, args) => {
+    const error = new Error('no');
+    const before = await identity();
+    await expect(file.setUsers(...args(error))).rejects.toBe(error);
+    expect(await identity()).toEqual(before);
+  });
+
+  test('changes nothing where one of them cannot work', async () => {
+    const before = await identity();
+    await expect(file.setUsers([...entries(), ['dave', '']])).rejects.toMatchObject({
+      code: 'ERR_INVALID_PASSWORD',
+    });
+    await expect(file.setUsers([...entries(), ['#', 'x']])).rejects.toMatchObject({
+      code: 'ERR_INVALID_USERNAME',
+    });
+    expect(await identity()).toEqual(before);
+  });
+
+  test('changes what was found unchanged, should somebody else change it in the meantime', async () => {
+    steps.before = call => {
+      // It has had its first look at the file, and is about to become the only writer.
+      if (call !== 'mkdir') return;
+      steps.before = undefined;
+      writeFileSync(path, `alice:${OTHER_HASH}\nbob:${HASH}\n`);
+    };
+    expect(await file.setUsers([['alice', 'secret']])).toEqual({ added: 0, updated: 1, unchanged: 0 });
+    expect(await file.verify('alice', 'secret')).toBe(true);
+  });
+});

@@ -1,0 +1,168 @@
+/** Hashing plain-text passwords, held against `mosquitto_passwd -U`. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { Finding } from '../../src/errors.js';
+import { hashPasswordSync } from '../../src/hash/hash.js';
+import { PasswordFile } from '../../src/password-file.js';
+import { testFolder } from '../support/folder.js';
+import { decode, goldens, versions, withoutSalts } from '../support/goldens.js';
+
+async function fileWith(content: string): Promise<{ path: string; file: PasswordFile }> {
+  const path = join(testFolder(), 'passwd');
+  await writeFile(path, content, { mode: 0o600 });
+  return { path, file: new PasswordFile(path) };
+}
+
+async function upgraded(content: string) {
+  const { path, file } = await fileWith(content);
+  const skipped: Finding[] = [];
+  const names = await file.upgrade({ onSkipped: finding => skipped.push(finding) });
+  return { file, names, skipped, after: await readFile(path, 'utf8') };
+}
+
+function golden(version: string, what: string) {
+  const row = goldens.find(each => each.version === version && each.what === `upgrade: ${what}`);
+  if (row === undefined) throw new Error(`no golden of ${version} is called ${what}`);
+  return { before: decode(row.before), theirs: decode(row.file) };
+}
+
+describe.each(versions)('mosquitto_passwd -U %s', version => {
+  const iterations = (text: string) => text.replaceAll('<7 1000>', '<7 101>');
+
+  test.each(['two plain lines', 'blanks round the password'])('is done alike: %s', async what => {
+    const { before, theirs } = golden(version, what);
+    const { after, file } = await upgraded(before);
+    expect(withoutSalts(after)).toBe(iterations(withoutSalts(theirs)));
+    expect(await file.verify('alice', 'one')).toBe(true);
+  });
+
+  test('cuts the password at a colon; ours is all of it', async () => {
+    const { file, names } = await upgraded(golden(version, 'a colon in the password').before);
+    expect(names).toEqual(['alice']);
+    expect(await file.verify('alice', 'one:two')).toBe(true);
+    expect(await file.verify('alice', 'one')).toBe(false);
+  });
+
+  test('hashes hashes; ours leaves them alone', async () => {
+    const { before, theirs } = golden(version, 'lines already hashed');
+    expect(theirs).not.toBe(before);
+    const { after, names } = await upgraded(before);
+    expect(after).toBe(before);
+    expect(names).toEqual([]);
+  });
+
+  test('gives up at a comment; ours keeps it', async () => {
+    const { after, file } = await upgraded(golden(version, 'a comment').before);
+    expect(withoutSalts(after)).toBe('# c\nalice:<7 101>\n');
+    expect(await file.verify('alice', 'one')).toBe(true);
+  });
+
+  test.each([
+    ['no final newline', 'alice:<7 101>'],
+    ['CR LF', 'alice:<7 101>\r\n'],
+  ])('writes a line feed of its own; ours keeps the ending: %s', async (what, expected) => {
+    const { after, file } = await upgraded(golden(version, what).before);
+    expect(withoutSalts(after)).toBe(expected);
+    expect(await file.verify('alice', 'one')).toBe(true);
+  });
+});
+
+describe('upgrade', () => {
+  const hash = hashPasswordSync('pw');
+
+  test('changes nothing the second time', async () => {
+    const { path, file } = await fileWith('alice:one\nbob:two\n');
+    expect(await file.upgrade()).toEqual(['alice', 'bob']);
+    const once = await readFile(path);
+    expect(await file.upgrade()).toEqual([]);
+    expect(await readFile(path)).toEqual(once);
+  });
+
+  test.each([
+    ['a hash that is cut short', `alice:${hash.slice(0, 60)}\n`, 'MALFORMED_HASH'],
+    ['a type that the broker does not know', `alice:$5$${hash.slice(3)}\n`, 'UNSUPPORTED_HASH'],
+    ['a hash behind a colon in the name', `service:alice:${hash}\n`, 'PLAIN_TEXT'],
+    ['no password', 'alice:  \n', 'MISSING_HASH'],
+    ['no name', ':hunter2\n', 'EMPTY_NAME'],
+    ['a name that stands twice', 'alice:hunter2\nalice:hunter3\n', 'DOUBLED_NAME'],
+    ['a NUL in the password', 'alice:o\0ne\n', 'NUL_BYTE'],
+    ['a password longer than MQTT can carry', `alice:${'x'.repeat(65_536)}\n`, 'LONG_HASH'],
+  ])('leaves %s alone and tells of it', async (_what, line, code) => {
+    const { after, names, skipped } = await upgraded(`# first\n${line}bob:two\n`);
+    expect(after.startsWith(`# first\n${line}`)).toBe(true);
+    expect(names).toEqual(['bob']);
+    expect(skipped[0]).toMatchObject({ line: 2, code });
+    expect(JSON.stringify(skipped)).not.toMatch(/hunter|\$[567]\$\S{20}/);
+  });
+
+  test.each([`alice::${hash}`, `alice:${hash.slice(1)}`, `alice:${hash.replace('101', '101x')}`])(
+    'leaves odd hashes that some broker reads alone: %#',
+    async line => {
+      const { after, names, skipped } = await upgraded(`${line}\n`);
+      expect({ after, names, skipped }).toEqual({ after: `${line}\n`, names: [], skipped: [] });
+    },
+  );
+
+  test('tells of its progress', async () => {
+    const { file } = await fileWith('a:1\nb:2\nc:3\n');
+    const told: Array<[number, number]> = [];
+    await file.upgrade({ onProgress: (done, total) => told.push([done, total]) });
+    expect(told).toEqual([
+      [1, 3],
+      [2, 3],
+      [3, 3],
+    ]);
+  });
+
+  test('hashes the password that somebody put there meanwhile, not the one it saw', async () => {
+    const { path, file } = await fileWith('alice:one\nbob:two\n');
+    let changed = false;
+    await file.upgrade({
+      onProgress: () => {
+        if (changed) return;
+        changed = true;
+        return writeFile(path, 'alice:other\nbob:two\n');
+      },
+    });
+    expect(await file.verify('alice', 'other')).toBe(true);
+    expect(await file.verify('bob', 'two')).toBe(true);
+  });
+
+  test('answers for more users than a call can have arguments', async () => {
+    const names = Array.from({ length: 200_000 }, (_, i) => `user${i}`);
+    const { path } = await fileWith(names.map(name => `${name}:secret\n`).join(''));
+    const file = new PasswordFile(path, { hash: { algorithm: 'sha512' } });
+    expect(await file.upgrade()).toEqual(names);
+  });
+
+  test('leaves alone whom another edit of the same commit changes', async () => {
+    const { path, file } = await fileWith('alice:one\nbob:two\n');
+    let edited: Promise<unknown> | undefined;
+    const upgrading = file.upgrade({
+      onProgress: (done, total) => {
+        if (done < total) return;
+        // The first of these occupies the file and changes nothing; the others and the upgrade come together after it.
+        const other = new PasswordFile(path);
+        edited = Promise.all([
+          other.removeUser('nobody'),
+          other.setHash('alice', hash),
+          other.removeUser('bob'),
+        ]);
+      },
+    });
+    await upgrading;
+    await edited;
+    expect(await file.verify('alice', 'pw')).toBe(true);
+    expect(await file.users()).toEqual(['alice']);
+  });
+
+  test('ends when it is told to', async () => {
+    const { path, file } = await fileWith('alice:one\n');
+    const reason = new Error('no longer');
+    const controller = new AbortController();
+    const ended = file.upgrade({ signal: controller.signal, onProgress: () => controller.abort(reason) });
+    await expect(ended).rejects.toBe(reason);
+    expect(await readFile(path, 'utf8')).toBe('alice:one\n');
+  });
+});

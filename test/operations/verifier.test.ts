@@ -1,0 +1,114 @@
+import { renameSync, writeFileSync } from 'node:fs';
+import { unlink, writeFile } from 'node:fs/promises';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { hashPasswordSync } from '../../src/hash/hash.js';
+import { PasswordFile } from '../../src/password-file.js';
+import { nextTurn } from '../../src/util/event-loop.js';
+import { newFile } from '../support/password-file.js';
+
+/** More than are begun at once, and more than are under way then. */
+const MANY = 1_000;
+
+const passwordOf = (i: number) => `password of ${i}`;
+const lineOf = (i: number) => `user${i}:${hashPasswordSync(passwordOf(i))}\n`;
+
+let path: string;
+let file: PasswordFile;
+beforeEach(() => {
+  ({ path, file } = newFile());
+});
+
+describe('a thousand calls of verify at once', () => {
+  test('are each told of their own user and password', async () => {
+    await writeFile(path, Array.from({ length: MANY }, (_, i) => (i % 3 === 0 ? '' : lineOf(i))).join(''));
+    const verified = await Promise.all(
+      Array.from({ length: MANY }, (_, i) => file.verify(`user${i}`, passwordOf(i % 3 === 1 ? i : i + 1))),
+    );
+    expect(verified).toEqual(Array.from({ length: MANY }, (_, i) => i % 3 === 1));
+  });
+
+  test('all end where nobody is in the file', async () => {
+    await writeFile(path, lineOf(0));
+    const verified = await Promise.all(
+      Array.from({ length: MANY }, (_, i) => file.verify(`nobody${i}`, 'secret')),
+    );
+    expect(verified).toEqual(Array.from({ length: MANY }, () => false));
+  });
+
+  test('notice a change that was made before they were called, while others are under way', async () => {
+    await writeFile(path, lineOf(0));
+    const earlier = Array.from({ length: MANY }, () => file.verify('user0', passwordOf(0)));
+    expect(await Promise.race(earlier)).toBe(true);
+    writeFileSync(path, lineOf(1));
+    const later = Array.from({ length: MANY }, () => file.verify('user1', passwordOf(1)));
+    expect(await Promise.all(later)).toEqual(Array.from({ length: MANY }, () => true));
+    await Promise.all(earlier);
+  });
+
+  test('fail with what is wrong with the file, and go on when it has been mended', async () => {
+    await writeFile(path, lineOf(0));
+    const strict = new PasswordFile(path, { missing: 'error' });
+    expect(await strict.verify('user0', passwordOf(0))).toBe(true);
+    await unlink(path);
+    const refused = await Promise.allSettled(
+      Array.from({ length: MANY }, () => strict.verify('user0', passwordOf(0))),
+    );
+    expect(new Set(refused.map(each => each.status === 'rejected' && each.reason.code))).toEqual(
+      new Set(['ERR_FILE_MISSING']),
+    );
+    await writeFile(path, lineOf(0));
+    expect(await strict.verify('user0', passwordOf(0))).toBe(true);
+  });
+
+  test('can be given up while they wait for their turn', async () => {
+    await writeFile(path, lineOf(0));
+    let settled = 0;
+    const others = Array.from({ length: MANY }, () =>
+      file.verify('user0', passwordOf(0)).finally(() => settled++),
+    );
+    const controller = new AbortController();
+    const givenUp = file.verify('user0', passwordOf(0), { signal: controller.signal });
+    await others[0];
+    controller.abort(new Error('enough'));
+    await expect(givenUp).rejects.toThrow('enough');
+    expect(settled).toBeLessThan(MANY);
+    expect(await Promise.all(others)).not.toContain(false);
+  });
+
+  test('are answered each for itself where some of them cannot be', async () => {
+    await writeFile(path, lineOf(0));
+    const settled = await Promise.allSettled(
+      Array.from({ length: MANY }, (_, i) =>
+        file.verify('user0', i % 2 === 0 ? passwordOf(0) : (7 as never)),
+      ),
+    );
+    for (const [i, each] of settled.entries()) {
+      expect(each).toMatchObject(
+        i % 2 === 0
+          ? { status: 'fulfilled', value: true }
+          : { status: 'rejected', reason: { code: 'ERR_INVALID_PASSWORD' } },
+      );
+    }
+  });
+});
+
+test('a call that comes while the file is being read goes by what has taken its place', async () => {
+  const other = `${path}.other`;
+  // Long enough to be read in pieces.
+  const line = lineOf(0);
+  await writeFile(path, line + Array.from({ length: 50_000 }, (_, i) => `other${i}${line}`).join(''));
+  await writeFile(other, lineOf(1));
+  const earlier = file.verify('user0', passwordOf(0));
+  await nextTurn();
+  renameSync(other, path);
+  expect(await file.verify('user1', passwordOf(1))).toBe(true);
+  expect(await earlier).toBe(true);
+});
+
+test('a password in bytes may be wiped as soon as it has been handed over', async () => {
+  await writeFile(path, lineOf(0));
+  const password = Buffer.from(passwordOf(0));
+  const verified = file.verify('user0', password);
+  password.fill(0);
+  expect(await verified).toBe(true);
+});

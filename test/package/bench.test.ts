@@ -1,0 +1,43 @@
+/** The benchmarks on small files, so that they cannot rot: what they find out, never how long it takes. */
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+import { testFolder } from '../support/folder.js';
+import { needs, program } from '../support/require.js';
+
+const run = promisify(execFile);
+
+/** Runs a script of bench/ as `npm run` does. */
+async function bench(script: string, ...args: string[]): Promise<string> {
+  const path = new URL(`../../bench/${script}`, import.meta.url).pathname;
+  return (await run(process.execPath, ['--import', 'tsx', path, '--small', ...args])).stdout;
+}
+
+needs(program('mosquitto'), program('mosquitto_passwd')).describe('the benchmarks', () => {
+  test('check their own results, print a table, draw a chart', async () => {
+    const out = testFolder();
+    const printed = await bench('run.ts', `--out=${out}`);
+    const { rows, curves, calls } = JSON.parse(await readFile(join(out, 'results.json'), 'utf8'));
+    expect(rows).toHaveLength(22);
+    for (const { what, ours } of rows) {
+      expect(printed).toContain(what);
+      expect(ours.median, what).toEqual(expect.any(Number));
+    }
+    expect([...curves, ...calls].map(({ points }: { points: unknown[] }) => points.length)).toEqual([
+      2, 2, 2, 2, 2, 2, 2,
+    ]);
+    expect(await readFile(join(out, 'results.svg'), 'utf8')).toMatch(
+      /^<svg [\s\S]*<polyline [\s\S]*<\/svg>\n$/,
+    );
+  });
+
+  test('count what is lost', async () => {
+    const printed = await bench('losses.ts');
+    const kept = printed.split('\n').find(line => line.includes('users in the file'));
+    expect(kept?.split('|').at(-2)?.trim()).toMatch(/^81 of 81$/);
+    const torn = printed.split('\n').find(line => line.includes('torn'));
+    expect(torn?.split('|').at(-2)?.trim()).toMatch(/^0 of 10$/);
+  }, 240_000);
+});

@@ -1,0 +1,406 @@
+import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { verifyPassword } from '../src/hash/hash.js';
+import { PasswordFile } from '../src/password-file.js';
+import { expectOnly } from './support/folder.js';
+import {
+  CALLS,
+  countCommits,
+  HASH,
+  identityOf,
+  newFile,
+  OTHER_HASH,
+  quick,
+} from './support/password-file.js';
+
+let folder: string;
+let path: string;
+let file: PasswordFile;
+beforeEach(() => {
+  ({ folder, path, file } = newFile());
+});
+
+const read = () => readFile(path, 'utf8');
+const identity = () => identityOf(path);
+
+describe('new PasswordFile', () => {
+  test('does no I/O', async () => {
+    new PasswordFile(join(folder, 'no/such/folder/passwd'));
+    expectOnly(folder);
+  });
+
+  test('takes a file: URL', async () => {
+    const odd = join(folder, 'pass wd#1');
+    await new PasswordFile(pathToFileURL(odd), quick).setHash('alice', HASH);
+    expect(await readFile(odd, 'utf8')).toBe(`alice:${HASH}\n`);
+  });
+
+  test('takes a path relative to the working directory', async () => {
+    const before = process.cwd();
+    try {
+      process.chdir(folder);
+      await new PasswordFile('passwd', quick).setHash('alice', HASH);
+    } finally {
+      process.chdir(before);
+    }
+    expect(await read()).toBe(`alice:${HASH}\n`);
+  });
+
+  test.each<[string, unknown, RegExp]>([
+    [
+      'no path',
+      undefined,
+      /^path must be a non-empty string or a file: URL\. Is the variable that should hold it set\?$/,
+    ],
+    ['an empty path', '', /^path must be a non-empty string/],
+    ['a path with a NUL', '/tmp/pass\0wd', /^path must be a non-empty string/],
+    ['a number', 5, /^path must be a non-empty string/],
+    ['an http: URL', new URL('http://localhost/passwd'), /^path must be a file: URL, not http:\.$/],
+  ])('refuses %s', (_what, wrong, message) => {
+    const refusal = { code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(message) };
+    expect(() => new PasswordFile(wrong as string)).toThrow(expect.objectContaining(refusal));
+  });
+
+  const millis = /^lock\.timeout must be a whole number from 0 to 2147483647\.$/;
+  test.each<[object, RegExp]>([
+    [{ broker: '1.6' }, /^broker must be one of "2\.0", "2\.1"\.$/],
+    [{ broker: 2.1 }, /^broker must be/],
+    [{ missing: 'create' }, /^missing must be one of "empty", "error"\.$/],
+    [{ allowOwnerChange: 'yes' }, /^allowOwnerChange must be one of true, false\.$/],
+    [{ hash: { algorithm: 'argon2id' } }, /^hash\.algorithm must be one of "pbkdf2-sha512", "sha512"\.$/],
+    [{ hash: { iterations: 0 } }, /^hash\.iterations must be a whole number from 1 to 2147483647\.$/],
+    [{ hash: { iterations: 2 ** 31 } }, /^hash\.iterations must be/],
+    [{ hash: { saltBytes: 16 } }, /^hash\.saltBytes must be one of 12, 64\.$/],
+    [{ lock: { timeout: -1 } }, millis],
+    [{ lock: { timeout: Number.POSITIVE_INFINITY } }, millis],
+    [{ lock: { timeout: '30s' } }, millis],
+    [{ lock: { stale: 0 } }, /^lock\.stale must be a whole number from 100 to 2147483647\.$/],
+    [{ create: { uid: -1 } }, /^create\.uid must be a whole number from 0 to 4294967294\.$/],
+    [{ create: { gid: 'mosquitto' } }, /^create\.gid must be a whole number/],
+    [{ create: { mode: 0o10000 } }, /^create\.mode must be a whole number from 0 to 4095\.$/],
+  ])('refuses %j', (options, message) => {
+    const refusal = { code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(message) };
+    expect(() => new PasswordFile(path, options)).toThrow(expect.objectContaining(refusal));
+  });
+
+  test('takes options that are undefined for those that are not given', async () => {
+    const unset = {
+      broker: undefined,
+      hash: { algorithm: undefined, iterations: undefined, saltBytes: undefined },
+      create: { uid: undefined, gid: undefined, mode: undefined },
+      missing: undefined,
+      allowOwnerChange: undefined,
+      lock: { timeout: undefined, stale: undefined },
+    };
+    await new PasswordFile(path, unset).setUser('alice', 'secret');
+    expect(await read()).toMatch(/^alice:\$7\$101\$[^$]{16}\$[^$]{88}\n$/);
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+  });
+});
+
+describe('a missing file', () => {
+  test('is empty to reads, which do not make it', async () => {
+    expect(await file.users()).toEqual([]);
+    expect(await file.hasUser('alice')).toBe(false);
+    expect(await file.getHash('alice')).toBeUndefined();
+    expect(await file.verify('alice', 'secret')).toBe(false);
+    expectOnly(folder);
+  });
+
+  test('is made by what puts something in it', async () => {
+    expect(await file.setUser('alice', 'secret')).toBe('added');
+    expect(await file.users()).toEqual(['alice']);
+    expectOnly(folder, 'passwd');
+  });
+
+  test('is not made by what has nothing to put in it', async () => {
+    expect(await file.removeUser('alice')).toBe(false);
+    expect(await file.removeUsers(['alice'])).toEqual([]);
+    expect(await file.setUsers([])).toEqual({ added: 0, updated: 0, unchanged: 0 });
+    expect(await file.update(draft => draft.has('alice'))).toBe(false);
+    expectOnly(folder);
+  });
+
+  test.each(CALLS.filter(([name]) => name !== 'create'))(
+    "is an error to %s with missing: 'error'",
+    async (_name, _writes, call) => {
+      const strict = new PasswordFile(path, { ...quick, missing: 'error' });
+      await expect(call(strict)).rejects.toMatchObject({
+        code: 'ERR_FILE_MISSING',
+        path,
+        message: `There is no file ${path}. Make it with create(), or check the path and the mounts.`,
+      });
+      expectOnly(folder);
+    },
+  );
+
+  test("missing: 'error' lets a call find the file that another made", async () => {
+    const strict = new PasswordFile(path, { ...quick, missing: 'error' });
+    const outcomes = await Promise.allSettled([
+      strict.setHash('alice', HASH),
+      strict.create(),
+      strict.setHash('bob', HASH),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'fulfilled']);
+    expect(await strict.users()).toEqual(['bob']);
+  });
+
+  test.each(CALLS)('whose folder is missing is an error to %s that says so', async (_name, _writes, call) => {
+    const lost = new PasswordFile(join(folder, 'sub/passwd'), quick);
+    await expect(call(lost)).rejects.toMatchObject({
+      code: 'ERR_FOLDER_MISSING',
+      message: `The folder ${join(folder, 'sub')} does not exist. Make or mount it first.`,
+    });
+    expectOnly(folder);
+  });
+});
+
+describe('create', () => {
+  test('makes an empty file', async () => {
+    expect(await file.create()).toBe(true);
+    expect(await read()).toBe('');
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    expectOnly(folder, 'passwd');
+  });
+
+  test('leaves a file that is there as it is', async () => {
+    await writeFile(path, 'anything');
+    const before = await identity();
+    expect(await file.create()).toBe(false);
+    expect(await identity()).toEqual(before);
+  });
+
+  test('of many at once exactly one makes it', async () => {
+    const made = await Promise.all(Array.from({ length: 100 }, () => file.create()));
+    expect(made.filter(Boolean)).toHaveLength(1);
+  });
+});
+
+describe('names and passwords that cannot work', () => {
+  const name = { code: 'ERR_INVALID_USERNAME', username: 'a:b' };
+  const password = { code: 'ERR_INVALID_PASSWORD' };
+
+  test('are refused before anything is touched', async () => {
+    await expect(file.setUser('a:b', 'secret')).rejects.toMatchObject(name);
+    await expect(file.addUser('a:b', 'secret')).rejects.toMatchObject(name);
+    await expect(file.setUsers([['a:b', 'secret']])).rejects.toMatchObject(name);
+    await expect(file.setHash('a:b', HASH)).rejects.toMatchObject(name);
+    await expect(file.setUser('alice', undefined as unknown as string)).rejects.toMatchObject(password);
+    await expect(file.addUser('alice', '')).rejects.toMatchObject(password);
+    await expect(file.setUsers([['alice', 'a\0b']])).rejects.toMatchObject(password);
+    await expect(file.setHash('alice', 'secret')).rejects.toMatchObject({ code: 'ERR_INVALID_HASH' });
+    expectOnly(folder);
+  });
+
+  test('are told with the user they were for', async () => {
+    const entries: Array<[string, string]> = [
+      ['alice', 'secret'],
+      ['bob', ''],
+    ];
+    await expect(file.setUsers(entries)).rejects.toMatchObject({ ...password, username: 'bob' });
+    expectOnly(folder);
+  });
+
+  test('may be looked up and removed', async () => {
+    await writeFile(path, `al\x01ice:${HASH}\nbob:${HASH}\n`);
+    expect(await file.hasUser('al\x01ice')).toBe(true);
+    expect(await file.getHash('al\x01ice')).toBe(HASH);
+    expect(await file.hasUser('a:b')).toBe(false);
+    expect(await file.verify('a:b', 'secret')).toBe(false);
+    expect(await file.removeUser('a:b')).toBe(false);
+    expect(await file.removeUser('al\x01ice')).toBe(true);
+    expect(await read()).toBe(`bob:${HASH}\n`);
+  });
+
+  test.each(['hasUser', 'getHash', 'verify', 'removeUser'] as const)(
+    '%s takes a string only',
+    async method => {
+      const call = file[method](undefined as unknown as string, 'secret' as never);
+      await expect(call).rejects.toMatchObject({ code: 'ERR_INVALID_USERNAME' });
+    },
+  );
+});
+
+describe('addUser', () => {
+  test('adds', async () => {
+    await file.addUser('alice', 'secret');
+    expect(await file.verify('alice', 'secret')).toBe(true);
+  });
+
+  test('refuses a name that is there, also among blanks, and changes nothing', async () => {
+    await writeFile(path, ` alice :${HASH}\n`);
+    const before = await identity();
+    await expect(file.addUser('alice', 'other')).rejects.toMatchObject({
+      code: 'ERR_USER_EXISTS',
+      username: 'alice',
+      path,
+      message: 'The user "alice" is in the file already. Pick another name, or use setUser to change it.',
+    });
+    expect(await identity()).toEqual(before);
+  });
+
+  test('of a thousand at once with the same name exactly one wins', async () => {
+    const passwords = Array.from({ length: 1000 }, (_, n) => `password ${n}`);
+    const outcomes = await Promise.allSettled(passwords.map(password => file.addUser('alice', password)));
+    const winners = passwords.filter((_, n) => outcomes[n]?.status === 'fulfilled');
+    expect(winners).toHaveLength(1);
+    for (const outcome of outcomes) {
+      if (outcome.status === 'rejected') expect(outcome.reason.code).toBe('ERR_USER_EXISTS');
+    }
+    expect((await read()).match(/\n/g)).toHaveLength(1);
+    expect(await file.verify('alice', winners[0] as string)).toBe(true);
+    expectOnly(folder, 'passwd');
+  });
+});
+
+describe('many at once', () => {
+  test('a thousand setUser are all in the file, by a handful of commits', async () => {
+    const commits = countCommits();
+    const names = Array.from({ length: 1000 }, (_, n) => `user${n}`);
+    const outcomes = await Promise.all(names.map(name => file.setUser(name, `password of ${name}`)));
+    expect(new Set(outcomes)).toEqual(new Set(['added']));
+    expect((await file.users()).sort()).toEqual([...names].sort());
+    expect(commits.count).toBeLessThan(100);
+    for (const name of ['user0', 'user499', 'user999']) {
+      expect(await file.verify(name, `password of ${name}`)).toBe(true);
+    }
+    expectOnly(folder, 'passwd');
+  });
+
+  test('callers share a queue, whatever path they came by', async () => {
+    await mkdir(join(folder, 'sub'));
+    await symlink('../passwd', join(folder, 'sub/link'));
+    await symlink('sub', join(folder, 'folder'));
+    const paths = [path, join(folder, 'sub/link'), join(folder, 'folder/link'), `${folder}/sub/../passwd`];
+    const files = paths.flatMap(each => [
+      new PasswordFile(each, quick),
+      new PasswordFile(pathToFileURL(each), quick),
+    ]);
+    const commits = countCommits();
+    await Promise.all(
+      files.flatMap((each, n) => Array.from({ length: 20 }, (_, m) => each.setHash(`user${n}-${m}`, HASH))),
+    );
+    expect(await file.users()).toHaveLength(160);
+    expect(commits.count).toBeLessThan(20);
+  });
+
+  test('one that fails takes nobody else with it', async () => {
+    await file.setHash('alice', HASH);
+    const outcomes = await Promise.allSettled([
+      file.setHash('bob', HASH),
+      file.update(draft => {
+        draft.set('bob', OTHER_HASH).set('eve', HASH).delete('alice');
+        throw new Error('no');
+      }),
+      file.addUser('alice', 'secret'),
+      file.setHash('carol', HASH),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected', 'fulfilled']);
+    expect(await read()).toBe(`alice:${HASH}\nbob:${HASH}\ncarol:${HASH}\n`);
+  });
+
+  test('each sees those before it', async () => {
+    const outcomes = await Promise.all([
+      file.setHash('alice', HASH),
+      file.setHash('alice', HASH),
+      file.setHash('alice', OTHER_HASH),
+      file.removeUser('alice'),
+      file.removeUser('alice'),
+      file.update(draft => draft.has('alice')),
+      file.setHash('alice', HASH),
+    ]);
+    expect(outcomes).toEqual(['added', 'unchanged', 'updated', true, false, false, 'added']);
+  });
+});
+
+describe('removeUser and removeUsers', () => {
+  beforeEach(() => writeFile(path, `alice:${HASH}\nbob:${HASH}\n alice:x\ncarol:${HASH}\n`));
+
+  test('take all lines of the name out', async () => {
+    expect(await file.removeUser('alice')).toBe(true);
+    expect(await read()).toBe(`bob:${HASH}\ncarol:${HASH}\n`);
+    expect(await file.removeUser('alice')).toBe(false);
+  });
+
+  test('tell who was there', async () => {
+    const commits = countCommits();
+    expect(await file.removeUsers(new Set(['carol', 'nobody', 'alice']))).toEqual(['carol', 'alice']);
+    expect(commits.count).toBe(1);
+    expect(await read()).toBe(`bob:${HASH}\n`);
+  });
+
+  test('take a name that comes twice once', async () => {
+    expect(await file.removeUsers(['bob', 'bob'])).toEqual(['bob']);
+  });
+
+  test('leave the file as it is where nobody goes', async () => {
+    const before = await identity();
+    expect(await file.removeUsers(['nobody'])).toEqual([]);
+    expect(await file.removeUsers([])).toEqual([]);
+    expect(await identity()).toEqual(before);
+  });
+
+  test('do not take a string for a list of names', async () => {
+    await writeFile(path, `b:${HASH}\no:${HASH}\n`);
+    await expect(file.removeUsers('bob')).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+      message: expect.stringContaining('removeUser'),
+    });
+    expect(await file.users()).toEqual(['b', 'o']);
+  });
+});
+
+describe('provision', () => {
+  test('makes a login that works', async () => {
+    const { username, password } = await file.provision();
+    expect(username).toMatch(/^device_[a-z0-9]{8}$/);
+    expect(await file.users()).toEqual([username]);
+    expect(await file.verify(username, password)).toBe(true);
+  });
+
+  test('takes the options of generateCredentials', async () => {
+    const { username, password } = await file.provision({
+      username: { prefix: 'meter/', length: 12 },
+      password: { length: 40 },
+    });
+    expect(username).toMatch(/^meter\/.{12}$/);
+    expect(password).toHaveLength(40);
+    await expect(file.provision({ password: { length: 1 } })).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+    });
+  });
+
+  test('makes a name that is new in the file, and says so when there is none left', async () => {
+    const few = { username: { prefix: 'x', length: 1, alphabet: 'ab' } };
+    const names = [(await file.provision(few)).username, (await file.provision(few)).username];
+    expect(names.sort()).toEqual(['xa', 'xb']);
+    await expect(file.provision(few)).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+      message: expect.stringMatching(/were all taken\. Allow more of them: a longer username\.length\.$/),
+    });
+  });
+});
+
+describe('setHash', () => {
+  test('adds, updates, and leaves alone', async () => {
+    expect(await file.setHash('alice', HASH)).toBe('added');
+    const before = await identity();
+    expect(await file.setHash('alice', HASH)).toBe('unchanged');
+    expect(await identity()).toEqual(before);
+    expect(await file.setHash('alice', OTHER_HASH)).toBe('updated');
+    expect(await read()).toBe(`alice:${OTHER_HASH}\n`);
+  });
+
+  test('mends a doubled name even where the hash stands there already', async () => {
+    await writeFile(path, `alice:${OTHER_HASH}\nalice:${HASH}\n`);
+    expect(await file.setHash('alice', HASH)).toBe('updated');
+    expect(await read()).toBe(`alice:${HASH}\n`);
+  });
+});
+
+test('what setUser writes is what hashPassword makes', async () => {
+  await file.setUser('alice', 'secret');
+  expect(await verifyPassword('secret', (await file.getHash('alice')) as string)).toBe(true);
+});

@@ -1,0 +1,374 @@
+/** Files and places that make an edit go wrong: the right result or the right code, the old file whole, nothing beside it. */
+import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { chmod, chown, link, mkdir, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { hashPasswordSync } from '../../src/hash/hash.js';
+import type { PasswordFileOptions } from '../../src/options.js';
+import { PasswordFile } from '../../src/password-file.js';
+import { callAs, NOBODY, ORDINARY } from '../support/as-user.js';
+import { expectOnly, mount, run, testFolder } from '../support/folder.js';
+import { mounting, needs, program, root } from '../support/require.js';
+
+const HASH = hashPasswordSync('secret', { iterations: 1 });
+const ALICE = `alice:${HASH}\n`;
+
+let folder: string;
+let path: string;
+let file: PasswordFile;
+beforeEach(() => {
+  folder = testFolder();
+  path = join(folder, 'passwd');
+  file = new PasswordFile(path);
+});
+
+/** All that is in a folder: what it is, whose, and what is in it. */
+function census(under: string): Record<string, unknown[]> {
+  const found: Record<string, unknown[]> = {};
+  for (const name of readdirSync(under, { recursive: true, encoding: 'utf8' })) {
+    const each = join(under, name);
+    const stats = lstatSync(each);
+    const { ino, mode, uid, gid, nlink } = stats;
+    found[name] = [ino, mode, uid, gid, nlink];
+    if (stats.isFile()) found[name].push(readFileSync(each, 'latin1'));
+    if (stats.isSymbolicLink()) found[name].push(readlinkSync(each));
+  }
+  return found;
+}
+
+/** The call is refused with this code and message, and everything in the folder is as it was. */
+async function expectRefusal(call: () => Promise<unknown>, code: string, message: RegExp): Promise<void> {
+  const before = census(folder);
+  await expect(call()).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+  expect(census(folder)).toEqual(before);
+}
+
+describe('what stands in the file', () => {
+  test.each([
+    ['a comment first', `# users\n${ALICE}`],
+    ['an empty line first', `\n${ALICE}`],
+    ['empty lines', `\n\n${ALICE}\n\n`],
+    ['blanks alone', ` \t\n${ALICE}\r\n`],
+    ['malformed lines', `what\n:::\n${ALICE}bob\n`],
+    ['a byte order mark', `\ufeff\n${ALICE}`],
+    ['NULs', `\0\0\n${ALICE}\0\n`],
+    ['doubled names of others', `bob:x\n${ALICE}bob:y\n`],
+    ['no final newline', ALICE.trimEnd()],
+  ])('%s: nobody is lost', async (_what, text) => {
+    await writeFile(path, text);
+    expect(await file.setHash('zoe', HASH)).toBe('added');
+    expect(readFileSync(path, 'utf8')).toBe(`${text.replace(/[^\n]$/, '$&\n')}zoe:${HASH}\n`);
+    expect(await file.setHash('alice', hashPasswordSync('new'))).toBe('updated');
+    expect(await file.removeUser('alice')).toBe(true);
+    expect(readFileSync(path, 'utf8')).toBe(
+      `${text.replace(/[^\n]$/, '$&\n').replace(ALICE, '')}zoe:${HASH}\n`,
+    );
+    expectOnly(folder, 'passwd');
+  });
+
+  test('the same name twice: it stands once', async () => {
+    await writeFile(path, `alice:x\nbob:y\n alice :z\n`);
+    expect(await file.setHash('alice', HASH)).toBe('updated');
+    expect(readFileSync(path, 'utf8')).toBe(`${ALICE}bob:y\n`);
+  });
+});
+
+describe('what stands in its place', () => {
+  test('a symbolic link stays, and its target is replaced', async () => {
+    await mkdir(join(folder, 'data'));
+    await writeFile(join(folder, 'data/target'), ALICE);
+    await symlink('data/target', path);
+    await file.setHash('bob', HASH);
+    expect(lstatSync(path).isSymbolicLink()).toBe(true);
+    expect(readFileSync(join(folder, 'data/target'), 'utf8')).toBe(`${ALICE}bob:${HASH}\n`);
+    expectOnly(folder, 'data', 'passwd');
+    expectOnly(join(folder, 'data'), 'target');
+  });
+
+  test('a file with several hard links', async () => {
+    await writeFile(path, ALICE);
+    await link(path, join(folder, 'other'));
+    const message =
+      /passwd has 2 hard links, and replacing it would part them\. Use a symbolic link instead\.$/;
+    await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
+    expect(await file.users()).toEqual(['alice']);
+  });
+
+  test('a folder', async () => {
+    await mkdir(path);
+    await writeFile(join(path, 'passwd'), ALICE);
+    const message = /passwd is not a regular file\. Give the path of a file\.$/;
+    await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
+    await expectRefusal(() => file.create(), 'ERR_NOT_REPLACEABLE', message);
+    await expectRefusal(() => file.users(), 'ERR_NOT_REPLACEABLE', message);
+  });
+
+  needs(program('mkfifo')).test('a FIFO, which nobody waits for', async () => {
+    run('mkfifo', path);
+    const message = /passwd is not a regular file\. Give the path of a file\.$/;
+    await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
+    await expectRefusal(() => file.users(), 'ERR_NOT_REPLACEABLE', message);
+  });
+
+  test('a file of two gibibytes', async () => {
+    await writeFile(path, ALICE);
+    await truncate(path, 2 ** 31);
+    const message =
+      /passwd has 2147483648 bytes, and only files of up to 2147483647 bytes are read\. Spread its users/;
+    const refusal = { code: 'ERR_READ_FAILED', message: expect.stringMatching(message) };
+    await expect(file.setHash('bob', HASH)).rejects.toMatchObject(refusal);
+    await expect(file.verify('alice', 'secret')).rejects.toMatchObject(refusal);
+    expect((await stat(path)).size).toBe(2 ** 31);
+    expectOnly(folder, 'passwd');
+  });
+
+  test('a path through a file', async () => {
+    await writeFile(path, ALICE);
+    const through = new PasswordFile(join(path, 'passwd'));
+    const message = /The folder .*passwd cannot be reached \(ENOTDIR\)\.$/;
+    await expectRefusal(() => through.setHash('bob', HASH), 'ERR_READ_FAILED', message);
+    await expectRefusal(() => through.users(), 'ERR_READ_FAILED', message);
+  });
+});
+
+describe('a name', () => {
+  // What stands beside the file while it is written has 24 bytes more than its name.
+  test.each(['x'.repeat(231), 'é'.repeat(115)])('of at most 231 bytes works', async name => {
+    const long = new PasswordFile(join(folder, name));
+    await long.setHash('alice', HASH);
+    expect(await long.users()).toEqual(['alice']);
+    expectOnly(folder, name);
+  });
+
+  test.each(['x'.repeat(232), 'é'.repeat(116), 'x'.repeat(255)])(
+    'of more is refused before anything is made',
+    async name => {
+      await writeFile(join(folder, name), ALICE);
+      const long = new PasswordFile(join(folder, name));
+      const message = /The file name of .* is too long to be edited/;
+      await expectRefusal(() => long.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
+      expect(await long.users()).toEqual(['alice']);
+    },
+  );
+
+  test('longer than the system takes is refused', async () => {
+    const long = new PasswordFile(join(folder, 'x'.repeat(256)));
+    await expectRefusal(
+      () => long.setHash('bob', HASH),
+      'ERR_READ_FAILED',
+      /xxx is longer than a path or a name in it can be \(ENAMETOOLONG\)\. Give a shorter one\.$/,
+    );
+  });
+});
+
+describe('as an ordinary user', () => {
+  const { uid, gid } = ORDINARY;
+  const isRoot = process.geteuid?.() === 0;
+  beforeEach(async () => {
+    await writeFile(path, ALICE);
+    if (!isRoot) return;
+    await chown(folder, uid, gid);
+    await chown(path, uid, gid);
+  });
+
+  test('one’s own file in one’s own folder', async () => {
+    await chmod(path, 0o640);
+    expect(await callAs(ORDINARY, path, {}, 'setHash', 'bob', HASH)).toBe('added');
+    expect(await stat(path)).toMatchObject({ uid, gid, mode: 0o100640 });
+    expect(readFileSync(path, 'utf8')).toBe(`${ALICE}bob:${HASH}\n`);
+    expectOnly(folder, 'passwd');
+  });
+
+  test('a read-only folder', async () => {
+    await chmod(folder, 0o555);
+    const message =
+      /This user may not make files in .*, which replacing .*passwd needs\. Give the process write permission on that folder\.$/;
+    await expectRefusal(
+      () => callAs(ORDINARY, path, {}, 'setHash', 'bob', HASH),
+      'ERR_NOT_REPLACEABLE',
+      message,
+    );
+    expect(await callAs(ORDINARY, path, {}, 'verify', 'alice', 'secret')).toBe(true);
+  });
+
+  test('a read-only folder and no file', async () => {
+    await rm(path);
+    await chmod(folder, 0o555);
+    const message = /This user may not make files in /;
+    await expectRefusal(() => callAs(ORDINARY, path, {}, 'create'), 'ERR_NOT_REPLACEABLE', message);
+  });
+
+  test('a folder that may not be looked into', async () => {
+    const inner = join(folder, 'inner');
+    await mkdir(inner);
+    await rename(path, join(inner, 'passwd'));
+    await chmod(inner, 0o000);
+    const call = () => callAs(ORDINARY, join(inner, 'passwd'), {}, 'setHash', 'bob', HASH);
+    const refusal = { code: 'ERR_READ_FAILED', message: `The folder ${inner} cannot be reached (EACCES).` };
+    await expect(call()).rejects.toMatchObject(refusal);
+    await chmod(inner, 0o755);
+    expectOnly(inner, 'passwd');
+    expect(readFileSync(join(inner, 'passwd'), 'utf8')).toBe(ALICE);
+  });
+
+  test('a file that may not be read', async () => {
+    await chmod(path, 0o000);
+    const call = () => callAs(ORDINARY, path, {}, 'setHash', 'bob', HASH);
+    await expect(call()).rejects.toMatchObject({
+      code: 'ERR_READ_FAILED',
+      message: expect.stringMatching(
+        /passwd cannot be read: .*Mend that \(EACCES\), then repeat the call\.$/,
+      ),
+    });
+    await chmod(path, 0o600);
+    expectOnly(folder, 'passwd');
+    expect(readFileSync(path, 'utf8')).toBe(ALICE);
+  });
+
+  test('a sticky folder of one’s own', async () => {
+    await chmod(folder, 0o1777);
+    expect(await callAs(ORDINARY, path, {}, 'setHash', 'bob', HASH)).toBe('added');
+    expectOnly(folder, 'passwd');
+  });
+
+  test('a new file that is to be another’s', async () => {
+    await rm(path);
+    const create = { uid: uid + 1 };
+    const message =
+      /This process may not give .*passwd the owner \d+:\d+, so replacing it could lock the broker out\. Run as that user or as root, or set allowOwnerChange/;
+    await expectRefusal(() => callAs(ORDINARY, path, { create }, 'create'), 'ERR_OWNERSHIP', message);
+    expect(await callAs(ORDINARY, path, { create, allowOwnerChange: true }, 'create')).toBe(true);
+    expect(await stat(path)).toMatchObject({ uid });
+  });
+});
+
+needs(root).describe('beside other users', () => {
+  const { uid, gid } = NOBODY;
+  const edit = (options = {}) => callAs(NOBODY, path, options, 'setHash', 'bob', HASH);
+  beforeEach(async () => {
+    await chown(folder, uid, gid);
+    await writeFile(path, ALICE, { mode: 0o644 });
+  });
+
+  test('another’s file', async () => {
+    const message =
+      /This process may not give .*passwd the owner 0:0, so replacing it could lock the broker out\./;
+    await expectRefusal(() => edit(), 'ERR_OWNERSHIP', message);
+    await expectRefusal(() => callAs(NOBODY, path, {}, 'removeUser', 'alice'), 'ERR_OWNERSHIP', message);
+  });
+
+  test('another’s file, where the owner may change', async () => {
+    expect(await edit({ allowOwnerChange: true })).toBe('added');
+    expect(await stat(path)).toMatchObject({ uid, gid, mode: 0o100644 });
+    expect(readFileSync(path, 'utf8')).toBe(`${ALICE}bob:${HASH}\n`);
+    expectOnly(folder, 'passwd');
+  });
+
+  test('another’s file of a group of one’s own, where the owner may change: the group stays', async () => {
+    const group = 23_456;
+    await chown(path, 0, group);
+    await chmod(path, 0o660);
+    const member = { ...NOBODY, groups: [group] };
+    const call = (options: PasswordFileOptions) => callAs(member, path, options, 'setHash', 'bob', HASH);
+    await expectRefusal(() => call({}), 'ERR_OWNERSHIP', new RegExp(`the owner 0:${group},`));
+    expect(await call({ allowOwnerChange: true })).toBe('added');
+    expect(await stat(path)).toMatchObject({ uid, gid: group, mode: 0o100660 });
+  });
+
+  test('another’s file that needs no change', async () => {
+    const before = census(folder);
+    expect(await callAs(NOBODY, path, {}, 'setHash', 'alice', HASH)).toBe('unchanged');
+    expect(census(folder)).toEqual(before);
+  });
+
+  test('a sticky folder of another', async () => {
+    await chown(folder, 0, 0);
+    await chown(path, uid, gid);
+    await chmod(folder, 0o1777);
+    const message =
+      /passwd lies in a sticky folder of another user \(as \/tmp is\)\. Put it into a folder of the service's own\.$/;
+    await expectRefusal(() => edit(), 'ERR_NOT_REPLACEABLE', message);
+    await rm(path);
+    await expectRefusal(() => callAs(NOBODY, path, {}, 'create'), 'ERR_NOT_REPLACEABLE', message);
+    // Root may do everything there, but hands the file to the folder's owner.
+    expect(await file.create()).toBe(true);
+  });
+});
+
+needs(root, mounting).describe('on file systems of their own', () => {
+  const tmpfs = (...options: string[]) =>
+    mount('-t', 'tmpfs', '-o', ['mode=755', ...options].join(','), 'none', folder);
+  const makeReadOnly = () => run('mount', '-o', 'remount,ro', folder);
+
+  test('a read-only one', async () => {
+    tmpfs();
+    await writeFile(path, ALICE);
+    makeReadOnly();
+    const message = /^\S+ is mounted read-only\. Mount the folder of the file with write permission\.$/;
+    await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
+    await expectRefusal(() => file.removeUser('alice'), 'ERR_NOT_REPLACEABLE', message);
+    expect(await file.verify('alice', 'secret')).toBe(true);
+  });
+
+  test('a full one', async () => {
+    tmpfs('size=160k');
+    const many = Array.from({ length: 1000 }, (_, n) => `user${n}:${HASH}\n`).join('');
+    await writeFile(path, many);
+    const message = /passwd was not changed: ENOSPC: .* Mend that, then repeat the call\.$/;
+    await expectRefusal(() => file.setHash('zoe', HASH), 'ERR_WRITE_FAILED', message);
+    await expectRefusal(() => file.setUser('user7', 'new'), 'ERR_WRITE_FAILED', message);
+    // With half of the file there is room for another.
+    await truncate(path, many.indexOf('user500:'));
+    expect(await file.setHash('zoe', HASH)).toBe('added');
+    expect(await file.users()).toHaveLength(501);
+    expectOnly(folder, 'passwd');
+  });
+
+  test('one without a byte left', async () => {
+    tmpfs('size=8k');
+    await writeFile(path, ALICE);
+    const filled = writeFile(join(folder, 'filler'), Buffer.alloc(64 << 10));
+    await expect(filled).rejects.toMatchObject({ code: 'ENOSPC' });
+    const message = /passwd was not changed: ENOSPC: /;
+    await expectRefusal(() => file.setHash('bob', HASH), 'ERR_WRITE_FAILED', message);
+    await rm(join(folder, 'filler'));
+    expect(await file.setHash('bob', HASH)).toBe('added');
+  });
+
+  test.each([
+    ['folder', 3],
+    ['file', 4],
+  ])('one without an inode left for another %s', async (_what, inodes) => {
+    tmpfs(`nr_inodes=${inodes}`);
+    await writeFile(path, ALICE);
+    await writeFile(join(folder, 'filler'), '');
+    const message = /passwd was not changed: ENOSPC: /;
+    await expectRefusal(() => file.setHash('bob', HASH), 'ERR_WRITE_FAILED', message);
+  });
+
+  test('a file that is itself mounted', async () => {
+    await writeFile(join(folder, 'source'), ALICE);
+    await writeFile(path, '');
+    mount('--bind', join(folder, 'source'), path);
+    const message =
+      /passwd is itself a mount point, a single-file bind mount for example, and cannot be replaced\. Mount the folder that holds the file instead\.$/;
+    await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
+    await expectRefusal(() => file.removeUser('alice'), 'ERR_NOT_REPLACEABLE', message);
+    expect(await file.setHash('alice', HASH)).toBe('unchanged');
+    expect(await file.verify('alice', 'secret')).toBe(true);
+  });
+
+  test('a Kubernetes Secret', async () => {
+    // As the kubelet lays it out: each update is a new folder, and ..data changes to it.
+    tmpfs();
+    await mkdir(join(folder, '..2026_01_01_00_00_00.123456789'));
+    await writeFile(join(folder, '..2026_01_01_00_00_00.123456789/passwd'), ALICE);
+    await symlink('..2026_01_01_00_00_00.123456789', join(folder, '..data'));
+    await symlink('..data/passwd', path);
+    makeReadOnly();
+    const message =
+      /passwd comes from a Kubernetes Secret or ConfigMap, which is read-only in the pod\. Change the Secret through the Kubernetes API, or keep the file on a volume that the pod may write\.$/;
+    await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
+    expect(await file.users()).toEqual(['alice']);
+  });
+});

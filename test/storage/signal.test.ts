@@ -1,0 +1,202 @@
+import { getEventListeners } from 'node:events';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import type { PasswordFile } from '../../src/password-file.js';
+import { steps } from '../../src/storage/commit.js';
+import { expectOnly } from '../support/folder.js';
+import { CALLS, HASH, hold, identityOf, newFile, OTHER_WRITER, WRITES } from '../support/password-file.js';
+
+let folder: string;
+let path: string;
+let file: PasswordFile;
+beforeEach(() => {
+  ({ folder, path, file } = newFile());
+});
+
+const identity = () => identityOf(path);
+
+describe('a signal', () => {
+  const reason = new Error('the caller has gone');
+
+  test.each(CALLS)('that is aborted already ends %s', async (_name, _writes, call) => {
+    await writeFile(path, `alice:${HASH}\n`);
+    const before = await identity();
+    await expect(call(file, AbortSignal.abort(reason))).rejects.toBe(reason);
+    expect(await identity()).toEqual(before);
+    expectOnly(folder, 'passwd');
+  });
+
+  test.each(WRITES)('ends the waiting of %s for another writer', async (_name, _writes, call) => {
+    await writeFile(path, `alice:${HASH}\n`);
+    await hold(path);
+    const before = await identity();
+    const controller = new AbortController();
+    const left = new Promise<void>(resolve => {
+      steps.before = name => {
+        // It looks who is in its way.
+        if (name === 'list') queueMicrotask(() => controller.abort(reason));
+        // And leaves.
+        if (name === 'rmdir') setImmediate(resolve);
+      };
+    });
+    await expect(call(file, controller.signal)).rejects.toBe(reason);
+    await left;
+    expect(await identity()).toEqual(before);
+    expectOnly(folder, 'passwd', 'passwd.writer');
+  });
+
+  test.each(CALLS)('of a call that is over is let go by %s', async (_name, _writes, call) => {
+    await writeFile(path, `alice:${HASH}\n`);
+    const { signal } = new AbortController();
+    await call(file, signal);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  });
+
+  test('takes only its own edit out', async () => {
+    await hold(path);
+    const controller = new AbortController();
+    const calls = [
+      file.setHash('alice', HASH),
+      file.setHash('bob', HASH, { signal: controller.signal }),
+      file.setHash('carol', HASH),
+    ];
+    steps.before = name => {
+      if (name !== 'list') return;
+      steps.before = undefined;
+      queueMicrotask(() => controller.abort(reason));
+    };
+    await expect(calls[1]).rejects.toBe(reason);
+    await rm(join(`${path}.writer`, OTHER_WRITER));
+    expect(await Promise.all([calls[0], calls[2]])).toEqual(['added', 'added']);
+    expect(await file.users()).toEqual(['alice', 'carol']);
+  });
+
+  test('does not end the waiting of an edit that comes when all others have given up', async () => {
+    const controller = new AbortController();
+    const folderOfWriter = `${path}.writer`;
+    let next: Promise<unknown> | undefined;
+    steps.before = name => {
+      if (next === undefined) {
+        controller.abort(reason);
+        next = file.setHash('bob', HASH);
+      }
+      if (name !== 'sync stage') return;
+      // Another writer takes the file over, and leaves when it has been seen.
+      for (const stage of readdirSync(folderOfWriter)) rmSync(join(folderOfWriter, stage));
+      writeFileSync(join(folderOfWriter, OTHER_WRITER), '');
+      steps.before = later => {
+        if (later === 'list') setImmediate(() => rmSync(join(folderOfWriter, OTHER_WRITER), { force: true }));
+      };
+    };
+    await expect(file.setHash('alice', HASH, { signal: controller.signal })).rejects.toBe(reason);
+    expect(await next).toBe('added');
+    expect(await file.users()).toEqual(['bob']);
+  });
+
+  test('takes an edit out that waits behind one that is being written', async () => {
+    const controller = new AbortController();
+    let waiting: Promise<unknown> | undefined;
+    steps.before = name => {
+      if (name !== 'sync stage') return;
+      steps.before = undefined;
+      waiting = expect(file.setHash('bob', HASH, { signal: controller.signal })).rejects.toBe(reason);
+      controller.abort(reason);
+    };
+    expect(await file.setHash('alice', HASH)).toBe('added');
+    await waiting;
+    expect(await file.setHash('carol', HASH)).toBe('added');
+    expect(await file.users()).toEqual(['alice', 'carol']);
+  });
+
+  test('takes an edit out whose turn in a commit has not come', async () => {
+    const controller = new AbortController();
+    const called = vi.fn();
+    const outcomes = await Promise.allSettled([
+      // While this is written, the others gather for the next commit.
+      file.setHash('alice', HASH),
+      file.update(() => controller.abort(reason)),
+      file.setHash('bob', HASH, { signal: controller.signal }),
+      file.update(called, { signal: controller.signal }),
+      file.setHash('carol', HASH),
+    ]);
+    expect(outcomes.slice(2, 4)).toEqual(Array(2).fill({ status: 'rejected', reason }));
+    expect(called).not.toHaveBeenCalled();
+    expect(await file.users()).toEqual(['alice', 'carol']);
+  });
+
+  test('ends setUsers while it hashes', async () => {
+    const many = Array.from({ length: 1000 }, (_, n): [string, string] => [`user${n}`, 'secret']);
+    const controller = new AbortController();
+    let hashed = 0;
+    const call = file.setUsers(many, {
+      signal: controller.signal,
+      onProgress() {
+        if (++hashed === 50) controller.abort(reason);
+      },
+    });
+    await expect(call).rejects.toBe(reason);
+    expect(hashed).toBeLessThan(1000);
+    expectOnly(folder);
+  });
+
+  test('ends setUsers while it waits for entries, which are told', async () => {
+    const controller = new AbortController();
+    let told = false;
+    const entries = (async function* () {
+      try {
+        yield ['alice', 'secret'] as const;
+        controller.abort(reason);
+        yield ['bob', 'secret'] as const;
+      } finally {
+        told = true;
+      }
+    })();
+    await expect(file.setUsers(entries, { signal: controller.signal })).rejects.toBe(reason);
+    expect(told).toBe(true);
+    expectOnly(folder);
+  });
+
+  test('ends setUsers while no entry comes', async () => {
+    const controller = new AbortController();
+    const never: AsyncIterable<[string, string]> = {
+      [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => undefined) }),
+    };
+    const call = file.setUsers(never, { signal: controller.signal });
+    controller.abort(reason);
+    await expect(call).rejects.toBe(reason);
+    expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
+  });
+
+  test('that comes in the middle of a long edit undoes all of it', async () => {
+    const names = Array.from({ length: 60_000 }, (_, n) => `user${n}`);
+    await writeFile(path, names.map(name => `${name}:x\n`).join(''));
+    const before = await identity();
+    const controller = new AbortController();
+    // The folder is swept before the edits are made; they take longer than one turn of the event loop.
+    steps.before = name => {
+      if (name === 'list') setImmediate(() => controller.abort(reason));
+    };
+    await expect(file.removeUsers(names, { signal: controller.signal })).rejects.toBe(reason);
+    await file.removeUser('nobody');
+    expect(await identity()).toEqual(before);
+  });
+
+  test('is listened to once, however many edits wait with it', async () => {
+    const { signal } = new AbortController();
+    const calls = Array.from({ length: 50 }, (_, n) => file.setHash(`user${n}`, HASH, { signal }));
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+    await Promise.all(calls);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  });
+
+  test('that comes while the file is being written lets the edit stand', async () => {
+    const controller = new AbortController();
+    steps.before = name => {
+      if (name === 'sync stage') controller.abort(reason);
+    };
+    expect(await file.setHash('alice', HASH, { signal: controller.signal })).toBe('added');
+    expect(await file.users()).toEqual(['alice']);
+  });
+});
