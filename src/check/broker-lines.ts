@@ -1,9 +1,8 @@
-import { isBlank, LineReader } from '../document/line.js';
+import { LineReader } from '../document/line.js';
 import type { BrokerRelease } from './stored-hash.js';
 
 const NUL = 0;
 const LF = 10;
-const COLON = 58;
 
 /** The broker reads into a buffer of this size at first, and adds so much whenever a line does not fit. */
 const BUFFER_SIZE = 256;
@@ -93,43 +92,4 @@ export class BrokerLines {
     this.#next = Math.min(readStop, lineStop);
     return 'dropped';
   }
-}
-
-/** Where the parts of an entry's line stand, behind its name. */
-export interface EntryParts {
-  /** The hash without the blanks round it. */
-  hashStart: number;
-  hashEnd: number;
-  /** Whether `strtok` finds a second field at all; a line feed is enough. */
-  hasHash: boolean;
-  /** Whether there is another `:` behind the hash. */
-  hasFurtherField: boolean;
-  /** How many `:` there are in front of the name and between name and hash. */
-  colons: number;
-}
-
-/** Takes apart what follows the name in a line that is an entry. */
-export function entryParts(lines: BrokerLines): EntryParts {
-  const { contentEnd, line } = lines;
-  const { bytes } = line;
-  let at = line.nameEnd;
-  while (at < contentEnd && bytes[at] !== COLON) at++;
-  const nameFieldEnd = at;
-  while (at < contentEnd && bytes[at] === COLON) at++;
-  const between = at - nameFieldEnd;
-  const hasHash = between > 0 && (at < contentEnd || bytes[contentEnd] === LF);
-  const fieldEnd = indexOf(bytes, COLON, at, contentEnd);
-  let [hashStart, hashEnd] = [at, fieldEnd];
-  while (hashStart < hashEnd && isBlank(bytes[hashStart])) hashStart++;
-  while (hashEnd > hashStart && isBlank(bytes[hashEnd - 1])) hashEnd--;
-  let leading = 0;
-  while (bytes[line.start + leading] === COLON) leading++;
-  return { hashStart, hashEnd, hasHash, hasFurtherField: fieldEnd < contentEnd, colons: leading + between };
-}
-
-/** Where a byte stands first, or `to`. */
-function indexOf(bytes: Buffer, byte: number, from: number, to: number): number {
-  let at = from;
-  while (at < to && bytes[at] !== byte) at++;
-  return at;
 }

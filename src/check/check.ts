@@ -1,7 +1,7 @@
 import { canBeSent, MAX_BYTES } from '../credentials/rules.js';
-import { type LineReader, MAX_FILE_BYTES } from '../document/line.js';
+import { type LineFields, type LineReader, MAX_FILE_BYTES } from '../document/line.js';
 import { type Finding, PasswordFileError } from '../errors.js';
-import { BrokerLines, type EntryParts, entryParts } from './broker-lines.js';
+import { BrokerLines } from './broker-lines.js';
 import { type FindingKind, finding, isRefused, shownName } from './findings.js';
 import { SeenNames } from './seen-names.js';
 import { type BrokerRelease, type HashFault, type LoadedHash, readBrokerHash } from './stored-hash.js';
@@ -163,7 +163,7 @@ class Check {
   }
 
   #checkEntry(isDoubled: boolean): void {
-    const parts = entryParts(this.#lines);
+    const parts = this.#line.fields();
     const shown = shownName(this.#line);
     const isFirst = !isDoubled && this.#names.add(this.#line);
     if (!isFirst) this.#tell('DOUBLED_NAME', shown);
@@ -179,7 +179,7 @@ class Check {
     }
   }
 
-  #checkSeparators(parts: EntryParts, shown: string | undefined): void {
+  #checkSeparators(parts: LineFields, shown: string | undefined): void {
     const { bytes, nameStart, nameEnd, start } = this.#line;
     const { hashStart, hashEnd, colons, hasFurtherField } = parts;
     const lineEnd = bytes[this.#line.end - 1] === CR ? this.#line.end - 1 : this.#line.end;
@@ -201,7 +201,7 @@ class Check {
   }
 
   /** Tells what there is to tell of a hash; `true`: the broker can read it. */
-  #checkHash({ hashStart, hashEnd }: EntryParts, shown: string | undefined): boolean {
+  #checkHash({ hashStart, hashEnd }: LineFields, shown: string | undefined): boolean {
     const { bytes } = this.#line;
     if (usualSalt(bytes, hashStart, hashEnd) === 12) return true;
     if (hashEnd - hashStart > MAX_BYTES) {

@@ -1,7 +1,7 @@
 import { canBeSent, MAX_BYTES } from '../credentials/rules.js';
 import { LineReader } from '../document/line.js';
 import type { NameIndex } from '../document/name-index.js';
-import { BrokerLines, entryParts } from './broker-lines.js';
+import { BrokerLines } from './broker-lines.js';
 import { type BrokerRelease, type HashReading, type LoadedHash, readBrokerHash } from './stored-hash.js';
 import { readUsualHash } from './usual-line.js';
 import { searchOrder, UserTable } from './uthash.js';
@@ -117,7 +117,7 @@ function findDoublings(bytes: Buffer): number[] {
   while (lines.advance()) {
     const { start, nameStart, nameEnd } = lines.line;
     if (lines.fate !== 'read' || nameStart < 0 || nameEnd - nameStart > MAX_BYTES) continue;
-    const { hasHash, hashStart, hashEnd } = entryParts(lines);
+    const { hasHash, hashStart, hashEnd } = lines.line.fields();
     if (!hasHash || hashEnd - hashStart > MAX_BYTES) continue;
     if (table.add(bytes, nameStart, nameEnd)) doublings.push(start);
   }

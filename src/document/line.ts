@@ -23,6 +23,9 @@ export class LineReader {
   nameEnd = -1;
   /** Where the name's field ends: at a `:`, or at the end of the line where nothing else follows. */
   #fieldEnd = 0;
+  /** Where the search for the first NUL started last, and the NUL that it found. */
+  #searchedFrom = Infinity;
+  #nul = 0;
 
   constructor(bytes: Buffer) {
     this.bytes = bytes;
@@ -31,6 +34,19 @@ export class LineReader {
   /** Where the next line starts. */
   get next(): number {
     return this.end + 1;
+  }
+
+  /** Where the line ends for the broker: at its first NUL, or at its end. */
+  get contentEnd(): number {
+    const { bytes, start } = this;
+    // One search serves all lines up to the NUL that it finds.
+    while (start < this.#searchedFrom || start > this.#nul) {
+      const from = start < this.#searchedFrom ? 0 : start;
+      const nul = bytes.indexOf(NUL, from);
+      this.#searchedFrom = from;
+      this.#nul = nul < 0 ? bytes.length : nul;
+    }
+    return Math.min(this.#nul, this.end);
   }
 
   /** Reads the line that starts at `start`. */
@@ -75,14 +91,26 @@ export class LineReader {
 
   /** What the broker takes for the hash, trimmed, each byte a character; `''` where there is none. */
   hash(): string {
-    const { bytes, end } = this;
-    let from = this.#fieldEnd;
-    while (from < end && bytes[from] === COLON) from++;
+    const { hashStart, hashEnd } = this.fields();
+    return this.bytes.toString('latin1', hashStart, hashEnd);
+  }
+
+  /** What follows the name of an entry. */
+  fields(): LineFields {
+    const { bytes, start, end } = this;
+    const nameFieldEnd = this.#fieldEnd;
+    let from = nameFieldEnd;
+    while (bytes[from] === COLON) from++;
+    const between = from - nameFieldEnd;
+    const hasHash = between > 0 && from < bytes.length && bytes[from] !== NUL;
     let to = from;
     while (to < end && bytes[to] !== COLON && bytes[to] !== NUL) to++;
+    const hasFurtherField = to < end && bytes[to] === COLON;
     while (from < to && isBlank(bytes[from])) from++;
     while (to > from && isBlank(bytes[to - 1])) to--;
-    return bytes.toString('latin1', from, to);
+    let leading = 0;
+    while (bytes[start + leading] === COLON) leading++;
+    return { hashStart: from, hashEnd: to, hasHash, hasFurtherField, colons: leading + between };
   }
 
   /** All that stands behind the name's `:`; `undefined`: a `:` stands before the name. */
@@ -90,6 +118,19 @@ export class LineReader {
     if (this.bytes[this.start] === COLON) return undefined;
     return this.bytes.subarray(this.#fieldEnd + 1, this.end);
   }
+}
+
+/** Where the fields behind the name of an entry stand. */
+export interface LineFields {
+  /** The hash without the blanks round it. */
+  hashStart: number;
+  hashEnd: number;
+  /** Whether `strtok` finds a second field at all; a line feed is enough. */
+  hasHash: boolean;
+  /** Whether there is another `:` after the hash. */
+  hasFurtherField: boolean;
+  /** How many `:` there are before the name and between name and hash. */
+  colons: number;
 }
 
 /** C `isspace` in the C locale. */

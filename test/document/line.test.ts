@@ -1,0 +1,81 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { LineReader } from '../../src/document/line.js';
+
+/** What a reader says of each line, with texts in place of offsets. */
+function linesOf(content: string) {
+  const reader = new LineReader(Buffer.from(content, 'latin1'));
+  const text = (from: number, to: number) => reader.bytes.toString('latin1', from, to);
+  const lines = [];
+  for (let start = 0; start < reader.bytes.length; start = reader.next) {
+    reader.read(start);
+    const content = text(start, reader.contentEnd);
+    if (reader.nameStart < 0) {
+      lines.push({ content });
+      continue;
+    }
+    const { hashStart, hashEnd, ...rest } = reader.fields();
+    const name = text(reader.nameStart, reader.nameEnd);
+    lines.push({ content, name, hash: text(hashStart, hashEnd), ...rest });
+  }
+  return lines;
+}
+
+const usual = { hasHash: true, hasFurtherField: false, colons: 1 };
+
+describe('a line reader', () => {
+  test.each([
+    ['alice:x', { name: 'alice', hash: 'x', ...usual }],
+    [' alice\t: x \r', { name: 'alice', hash: 'x', ...usual }],
+    ['alice:x:y:z', { name: 'alice', hash: 'x', ...usual, hasFurtherField: true }],
+    ['::alice:: x', { name: 'alice', hash: 'x', ...usual, colons: 4 }],
+    ['alice:', { name: 'alice', hash: '', ...usual }],
+    [':x', { name: 'x', hash: '', hasHash: false, hasFurtherField: false, colons: 1 }],
+    [' :x', { name: '', hash: 'x', ...usual }],
+    ['::', { name: '', hash: '', hasHash: false, hasFurtherField: false, colons: 2 }],
+    ['alice', {}],
+    ['#alice:x', {}],
+    ['', {}],
+  ])('reads %j', (line, entry) => {
+    expect(linesOf(`${line}\nbob:y\n`)).toEqual([
+      { content: line, ...entry },
+      { content: 'bob:y', name: 'bob', hash: 'y', ...usual },
+    ]);
+  });
+
+  test.each([
+    ['al\0ice:x', 'al', {}],
+    ['alice:x\0y:z', 'alice:x', { name: 'alice', hash: 'x', ...usual }],
+    ['alice:x:y\0z', 'alice:x:y', { name: 'alice', hash: 'x', ...usual, hasFurtherField: true }],
+    ['alice:\0', 'alice:', { name: 'alice', hash: '', ...usual, hasHash: false }],
+    ['\0', '', {}],
+  ])('reads %j up to its NUL', (line, content, entry) => {
+    expect(linesOf(`a:b\n${line}\nbob:y`)).toEqual([
+      { content: 'a:b', name: 'a', hash: 'b', ...usual },
+      { content, ...entry },
+      { content: 'bob:y', name: 'bob', hash: 'y', ...usual },
+    ]);
+  });
+
+  test('says that a last line of colons and no line feed has no hash', () => {
+    expect(linesOf('alice:')).toMatchObject([{ name: 'alice', hasHash: false }]);
+    expect(linesOf('alice:\n')).toMatchObject([{ name: 'alice', hasHash: true }]);
+  });
+
+  test('finds the end of the content of any line, in whatever order lines are read', () => {
+    const bytes = fc.array(fc.constantFrom('\0', '\n', ':', 'a'), { maxLength: 30 });
+    fc.assert(
+      fc.property(bytes, fc.array(fc.nat(29), { maxLength: 10 }), (content, order) => {
+        const lines = content.join('').split('\n');
+        const starts = lines.map((_, i) => lines.slice(0, i).join('\n').length + (i > 0 ? 1 : 0));
+        const reader = new LineReader(Buffer.from(lines.join('\n')));
+        for (const n of order) {
+          const start = starts[n % lines.length] ?? 0;
+          const line = lines[n % lines.length] ?? '';
+          reader.read(start);
+          expect(reader.contentEnd - start).toBe(`${line}\0`.indexOf('\0'));
+        }
+      }),
+    );
+  });
+});
