@@ -1,0 +1,69 @@
+import { PasswordFileError } from '../errors.js';
+
+/** Says what an option must be where a value is not that; `undefined`: the value is right. */
+export type OptionCheck = (value: unknown) => string | undefined;
+
+/**
+ * Copies the options that a caller gave, so that nothing that happens to the caller's object later has an effect.
+ * Only own properties count, and the copy has no prototype: a polluted `Object.prototype` sets no option.
+ *
+ * @param name what the options stand in (`'hash'`), for messages; `''`: they are the options of a function
+ * @param checks the known options; `undefined` is right for each, so required ones are for the caller to look at
+ * @throws PasswordFileError `ERR_INVALID_ARGUMENT` for an unknown option, or a wrong one
+ * @example
+ * ```ts
+ * const { timeout = 30_000 } = readOptions<LockOptions>('lock', options.lock, { timeout: whole(0, 2 ** 31 - 1) });
+ * ```
+ */
+export function readOptions<T extends object>(
+  name: string,
+  options: T | undefined,
+  checks: { [K in keyof Required<T>]: OptionCheck },
+): T {
+  const copy: Record<string, unknown> = Object.create(null);
+  if (options === undefined) return copy as T;
+  // Not an array, nor an AbortSignal in place of `{ signal }`.
+  if (Object.prototype.toString.call(options) !== '[object Object]') {
+    throw invalidOption(name || 'options', 'an object');
+  }
+  for (const key of Object.keys(options)) {
+    const path = name === '' ? key : `${name}.${key}`;
+    if (!Object.hasOwn(checks, key)) throw unknownOption(path, Object.keys(checks));
+    const value = options[key as keyof T];
+    const wanted = value === undefined ? undefined : checks[key as keyof T](value);
+    if (wanted !== undefined) throw invalidOption(path, wanted);
+    copy[key] = value;
+  }
+  return copy as T;
+}
+
+export function invalidOption(option: string, wanted: string): PasswordFileError {
+  return new PasswordFileError('ERR_INVALID_ARGUMENT', `${option} must be ${wanted}.`);
+}
+
+function unknownOption(option: string, known: string[]): PasswordFileError {
+  return new PasswordFileError(
+    'ERR_INVALID_ARGUMENT',
+    `There is no option ${JSON.stringify(option.slice(0, 100))}. The options here are ${known.join(', ')}.`,
+  );
+}
+
+export function oneOf(...allowed: readonly unknown[]): OptionCheck {
+  const wanted = `one of ${allowed.map(each => JSON.stringify(each)).join(', ')}`;
+  return value => (allowed.includes(value) ? undefined : wanted);
+}
+
+export function whole(from: number, to: number): OptionCheck {
+  return value =>
+    Number.isInteger(value) && (value as number) >= from && (value as number) <= to
+      ? undefined
+      : `a whole number from ${from} to ${to}`;
+}
+
+export const isFunction: OptionCheck = value => (typeof value === 'function' ? undefined : 'a function');
+
+export const isSignal: OptionCheck = value =>
+  typeof (value as Partial<AbortSignal> | null)?.throwIfAborted === 'function' ? undefined : 'an AbortSignal';
+
+/** For what the caller of {@link readOptions} checks. */
+export const isAnything: OptionCheck = () => undefined;

@@ -1,0 +1,82 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import { isAnything, isFunction, isSignal, oneOf, readOptions, whole } from '../../src/util/read-options.js';
+
+interface Options {
+  mode?: number | undefined;
+  signal?: AbortSignal | undefined;
+  onProgress?: (() => void) | undefined;
+}
+const checks = { mode: whole(0, 0o777), signal: isSignal, onProgress: isFunction };
+const read = (options: unknown, name = '') => readOptions<Options>(name, options as Options, checks);
+const invalid = (message: string | RegExp) =>
+  expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(message) });
+
+afterEach(() => {
+  // biome-ignore lint/suspicious/noExplicitAny: what pollution looks like
+  delete (Object.prototype as any).mode;
+});
+
+describe('readOptions', () => {
+  test('takes known options, and undefined for each and for all', () => {
+    const { signal } = new AbortController();
+    expect({ ...read({ mode: 0o600, signal, onProgress: undefined }) }).toEqual({ mode: 0o600, signal });
+    expect({ ...read(undefined) }).toEqual({});
+    expect({ ...read({}) }).toEqual({});
+  });
+
+  test('names an unknown option and the known ones', () => {
+    expect(() => read({ mod: 1 })).toThrow(
+      invalid('There is no option "mod". The options here are mode, signal, onProgress.'),
+    );
+    expect(() => read({ mod: 1 }, 'create')).toThrow(invalid('no option "create.mod"'));
+    expect(() => read(JSON.parse('{"__proto__": {"mode": 1}}'))).toThrow(invalid('"__proto__"'));
+    expect(() => read({ toString: undefined })).toThrow(invalid('"toString"'));
+  });
+
+  test('names a wrong option and what it must be', () => {
+    expect(() => read({ mode: '0600' }, 'create')).toThrow(
+      invalid('create.mode must be a whole number from 0 to 511'),
+    );
+    expect(() => read({ mode: null })).toThrow(invalid('mode must be'));
+    expect(() => read({ signal: new AbortController() })).toThrow(invalid('signal must be an AbortSignal'));
+    expect(() => read({ signal: null })).toThrow(invalid('signal must be an AbortSignal'));
+    expect(() => read({ onProgress: 'log' })).toThrow(invalid('onProgress must be a function'));
+    const choice = () => readOptions('', { broker: '3' }, { broker: oneOf('2.0', '2.1') });
+    expect(choice).toThrow(invalid('broker must be one of "2.0", "2.1"'));
+  });
+
+  test.each([null, 'text', 7, true, [], () => {}, new AbortController().signal, new Map()])(
+    'refuses %o in place of an object with options',
+    options => {
+      expect(() => read(options)).toThrow(invalid('options must be an object'));
+      expect(() => read(options, 'create')).toThrow(invalid('create must be an object'));
+    },
+  );
+
+  test('takes no notice of a polluted Object.prototype', () => {
+    // biome-ignore lint/suspicious/noExplicitAny: what pollution looks like
+    (Object.prototype as any).mode = 0o666;
+    expect(read({}).mode).toBe(undefined);
+    expect(read(undefined).mode).toBe(undefined);
+    expect(read({ mode: 0o600 }).mode).toBe(0o600);
+  });
+
+  test('takes no notice of what a prototype of the caller holds', () => {
+    expect(read(Object.create({ mode: 0o666 })).mode).toBe(undefined);
+  });
+
+  test('reads each option once, and copies it', () => {
+    let reads = 0;
+    const options = {
+      get mode() {
+        return ++reads;
+      },
+    };
+    const copy = read(options);
+    expect([copy.mode, copy.mode, reads]).toEqual([1, 1, 1]);
+  });
+
+  test('leaves an option to its caller where it is not to be checked', () => {
+    expect(readOptions('', { what: 7 }, { what: isAnything }).what).toBe(7);
+  });
+});
