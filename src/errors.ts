@@ -10,7 +10,7 @@
  * | `ERR_UNSUPPORTED_HASH` | a well-formed hash that this Node cannot compute, or that is never made |
  * | `ERR_USER_EXISTS` | `addUser`: the name is in the file already |
  * | `ERR_FILE_MISSING` | there is no such file and `missing: 'error'` is set |
- * | `ERR_FOLDER_MISSING` | the folder of the file does not exist |
+ * | `ERR_DIRECTORY_MISSING` | the directory of the file does not exist |
  * | `ERR_READ_FAILED` | the system refused to read the file (see `cause`), or it has 2 GiB or more |
  * | `ERR_WRITE_FAILED` | the system refused a step of writing; nothing changed; see `cause` |
  * | `ERR_NOT_REPLACEABLE` | what stands at the path cannot be replaced atomically: a mount point, a read-only folder, a FIFO, … |
@@ -31,7 +31,7 @@ export type PasswordFileErrorCode =
   | 'ERR_UNSUPPORTED_HASH'
   | 'ERR_USER_EXISTS'
   | 'ERR_FILE_MISSING'
-  | 'ERR_FOLDER_MISSING'
+  | 'ERR_DIRECTORY_MISSING'
   | 'ERR_READ_FAILED'
   | 'ERR_WRITE_FAILED'
   | 'ERR_NOT_REPLACEABLE'

@@ -28,7 +28,7 @@ import { inSlices } from './util/event-loop.js';
  * A Mosquitto password file. Reads see the file as it is; writes replace it atomically and durably, beside any number
  * of other writers, and keep every byte that is not theirs to change. Making one does no I/O.
  *
- * All methods may reject with a `PasswordFileError`: `ERR_READ_FAILED`, `ERR_FOLDER_MISSING`, `ERR_NOT_REPLACEABLE` (what
+ * All methods may reject with a `PasswordFileError`: `ERR_READ_FAILED`, `ERR_DIRECTORY_MISSING`, `ERR_NOT_REPLACEABLE` (what
  * stands at the path is not a regular file), `ERR_FILE_MISSING` (with `missing: 'error'`). Those that write also with
  * `ERR_WRITE_FAILED`, `ERR_OWNERSHIP`, `ERR_LOCK_TIMEOUT` (nothing changed) and `ERR_NOT_DURABLE` (see `committed`).
  *

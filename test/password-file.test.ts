@@ -150,7 +150,7 @@ describe('a missing file', () => {
   test.each(CALLS)('whose folder is missing is an error to %s that says so', async (_name, _writes, call) => {
     const lost = new PasswordFile(join(folder, 'sub/passwd'), quick);
     await expect(call(lost)).rejects.toMatchObject({
-      code: 'ERR_FOLDER_MISSING',
+      code: 'ERR_DIRECTORY_MISSING',
       message: `The folder ${join(folder, 'sub')} does not exist. Make or mount it first.`,
     });
     expectOnly(folder);

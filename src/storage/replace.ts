@@ -46,7 +46,7 @@ function folderError(error: unknown, path: string): PasswordFileError {
   switch (systemCode(error)) {
     case 'ENOENT':
       return new PasswordFileError(
-        'ERR_FOLDER_MISSING',
+        'ERR_DIRECTORY_MISSING',
         `The folder ${folder} does not exist. Make or mount it first.`,
         because,
       );

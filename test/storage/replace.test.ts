@@ -57,7 +57,7 @@ describe('symbolic links', () => {
   test.each(CALLS)('one into a folder that is missing is an error to %s', async (_name, _writes, call) => {
     await symlink('nowhere/target', path);
     await expect(call(file)).rejects.toMatchObject({
-      code: 'ERR_FOLDER_MISSING',
+      code: 'ERR_DIRECTORY_MISSING',
       message: expect.stringContaining(join(folder, 'nowhere')),
     });
   });
