@@ -21,6 +21,12 @@ export {
   type PasswordFileErrorDetails,
 } from './errors.js';
 export {
+  type DynamicSecurityClient,
+  type DynamicSecurityOptions,
+  exportDynamicSecurity,
+  type SkippedUser,
+} from './export/dynamic-security.js';
+export {
   type Argon2idHash,
   formatHash,
   type ParsedHash,

@@ -89,7 +89,8 @@ function isExecutable(path: string): boolean {
 }
 
 export interface BrokerOptions {
-  passwordFile: string;
+  /** Absent: something in `config` decides who gets in. */
+  passwordFile?: string | undefined;
   /** The user it becomes when root starts it; it stays root by default, so that it can read the file. */
   user?: string | undefined;
   /** Further lines of configuration. */
@@ -141,7 +142,7 @@ export async function startBroker(broker: Broker, options: BrokerOptions): Promi
 function configuration(port: number, { passwordFile, user, config = '' }: BrokerOptions): string {
   return `listener ${port} 127.0.0.1
 allow_anonymous false
-password_file ${passwordFile}
+${passwordFile === undefined ? '' : `password_file ${passwordFile}`}
 persistence false
 log_dest stderr
 log_type all

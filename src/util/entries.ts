@@ -1,0 +1,71 @@
+/** Pairs that a caller passes, from an iterable or async iterable. */
+import { PasswordFileError } from '../errors.js';
+import { orAborted } from './abort.js';
+import { nextTurn } from './event-loop.js';
+
+/** Pairs out of an array, a `Map`, a generator, a database cursor, … */
+export type Entries<V> =
+  | Iterable<readonly [username: string, value: V]>
+  | AsyncIterable<readonly [username: string, value: V]>;
+
+/** How long a source that never waits may keep the event loop to itself, in milliseconds. */
+const SLICE = 10;
+
+/**
+ * Calls `visit` with the parts of each pair and its number, counted from 1. An abort rejects at once and calls the
+ * iterator's `return()`; so does whatever `visit` throws.
+ */
+export async function forEachEntry(
+  entries: Entries<unknown>,
+  visit: (username: unknown, value: unknown, number: number) => void,
+  signal?: AbortSignal | undefined,
+): Promise<void> {
+  signal?.throwIfAborted();
+  const iterator = iteratorOf(entries);
+  // Not after a failure of the iterator itself: that has ended it.
+  let isOpen = true;
+  const readAll = async (): Promise<void> => {
+    let sliceEnd = performance.now() + SLICE;
+    for (let number = 1; signal?.aborted !== true; number++) {
+      isOpen = false;
+      const result = iterator.next();
+      const { done, value } = 'then' in result ? await result : result;
+      if (done) return;
+      isOpen = true;
+      if (!Array.isArray(value)) throw invalid(`Entry ${number} is not an array of user name and value.`);
+      visit(value[0], value[1], number);
+      if (number % 64 !== 0 || performance.now() < sliceEnd) continue;
+      await nextTurn();
+      sliceEnd = performance.now() + SLICE;
+    }
+  };
+  try {
+    await orAborted(readAll(), signal);
+  } catch (error) {
+    if (isOpen || signal?.aborted) close(iterator);
+    throw error;
+  }
+}
+
+type AnyIterator = Iterator<unknown> | AsyncIterator<unknown>;
+
+function iteratorOf(entries: Entries<unknown>): AnyIterator {
+  const source = entries as Partial<Iterable<unknown> & AsyncIterable<unknown>> | null | undefined;
+  const iterator =
+    typeof entries === 'string'
+      ? undefined
+      : (source?.[Symbol.asyncIterator]?.() ?? source?.[Symbol.iterator]?.());
+  if (iterator !== undefined) return iterator;
+  throw invalid('The entries must be an iterable or async iterable of pairs, an array or a Map for example.');
+}
+
+/** Nobody waits for it: it may come after a query that hangs. */
+function close(iterator: AnyIterator): void {
+  Promise.resolve()
+    .then(() => iterator.return?.())
+    .catch(() => undefined);
+}
+
+function invalid(message: string): PasswordFileError {
+  return new PasswordFileError('ERR_INVALID_ARGUMENT', message);
+}

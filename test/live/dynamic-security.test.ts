@@ -1,0 +1,101 @@
+/** Whether the dynamic-security plugin of real brokers lets in the clients that the library exports, and nobody else. */
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { exportDynamicSecurity } from '../../src/export/dynamic-security.js';
+import { hashPassword } from '../../src/hash/hash.js';
+import { login } from '../support/broker.js';
+import { publish, startWithClients } from '../support/dynamic-security.js';
+import { testFolder } from '../support/folder.js';
+import { describeBrokers } from '../support/require.js';
+
+let config: string;
+beforeEach(() => {
+  config = join(testFolder(), 'dynamic-security.json');
+});
+
+const SUCCESS = [0, 16];
+const NOT_AUTHORIZED = 135;
+
+async function pairs(
+  passwords: Record<string, string>,
+  ...options: Parameters<typeof hashPassword>[1][]
+): Promise<Array<[string, string]>> {
+  return Promise.all(
+    Object.entries(passwords).map(
+      async ([name, password], i): Promise<[string, string]> => [
+        name,
+        await hashPassword(password, options[i % (options.length || 1)]),
+      ],
+    ),
+  );
+}
+
+describeBrokers('the dynamic-security plugin', broker => {
+  test('lets in exported clients by their passwords, and nobody else', async () => {
+    const passwords = { device_1: 'secret', 設備: '密码', 'tenant:1/α': ' blanks ', '#x': 'a' };
+    const { clients, skipped } = await exportDynamicSecurity(
+      await pairs(passwords, { iterations: 101 }, { iterations: 1000 }),
+    );
+    expect(skipped).toEqual([]);
+    await using running = await startWithClients(broker, config, clients);
+    for (const [username, password] of Object.entries(passwords)) {
+      expect([username, await login(running.port, username, password)]).toEqual([username, 0]);
+      expect([username, await login(running.port, username, `${password}x`)]).toEqual([username, 5]);
+    }
+    expect(await login(running.port, 'nobody', 'secret')).toBe(5);
+  });
+
+  test('lets a client with the role publish, and denies one without', async () => {
+    const { clients } = await exportDynamicSecurity(await pairs({ device: 'one' }), { roles: ['device'] });
+    const { clients: others } = await exportDynamicSecurity(await pairs({ other: 'two' }));
+    await using running = await startWithClients(broker, config, [...clients, ...others]);
+    expect(SUCCESS).toContain(await publish(running.port, 'device', 'one', 'devices/1'));
+    expect(await publish(running.port, 'device', 'one', 'elsewhere')).toBe(NOT_AUTHORIZED);
+    expect(await publish(running.port, 'other', 'two', 'devices/1')).toBe(NOT_AUTHORIZED);
+    expect(await publish(running.port, 'device', 'wrong', 'devices/1')).toBeNull();
+  });
+
+  test('lets in by the last hash of a duplicate name', async () => {
+    const rows = [...(await pairs({ alice: 'old', bob: 'secret' })), ...(await pairs({ alice: 'new' }))];
+    const { clients } = await exportDynamicSecurity(rows);
+    await using running = await startWithClients(broker, config, clients);
+    expect(await login(running.port, 'alice', 'new')).toBe(0);
+    expect(await login(running.port, 'alice', 'old')).toBe(5);
+    expect(await login(running.port, 'bob', 'secret')).toBe(0);
+  });
+
+  test('reads its file whatever names the entries have', async () => {
+    const [[, hash] = ['', '']] = await pairs({ alice: 'secret' });
+    const names = ['\ud800', 'alice\0', '', 'a\u0001', 'x'.repeat(65_536), 'alice'];
+    const { clients, skipped } = await exportDynamicSecurity(names.map(name => [name, hash]));
+    expect(skipped).toHaveLength(5);
+    await using running = await startWithClients(broker, config, clients);
+    expect(await login(running.port, 'alice', 'secret')).toBe(0);
+  });
+
+  describe('of the hashes that not all releases read', () => {
+    const kinds = [
+      { salt: randomBytes(64) },
+      { algorithm: 'sha512', salt: randomBytes(12) },
+      { algorithm: 'sha512', salt: randomBytes(64) },
+    ] as const;
+    const passwords = { pbkdf2_64: 'one', sha512_12: 'two', sha512_64: 'three' };
+
+    test('lets in whom the export for this release has, and would not let in whom it skips', async () => {
+      const rows = await pairs(passwords, ...kinds);
+      const { clients, skipped } = await exportDynamicSecurity(rows, { broker: broker.release });
+      expect(skipped).toHaveLength(broker.release === '2.0' ? 3 : 0);
+      const forced = (await exportDynamicSecurity(rows, { broker: '2.1' })).clients;
+      const ofSkipped = forced.filter(({ username }) => skipped.some(each => each.username === username));
+      await using running = await startWithClients(broker, config, [...clients, ...ofSkipped]);
+      for (const [username, password] of Object.entries(passwords)) {
+        const isExported = clients.some(client => client.username === username);
+        expect([username, await login(running.port, username, password)]).toEqual([
+          username,
+          isExported ? 0 : 5,
+        ]);
+      }
+    });
+  });
+});

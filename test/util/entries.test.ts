@@ -1,0 +1,148 @@
+import { describe, expect, test } from 'vitest';
+import { type Entries, forEachEntry } from '../../src/util/entries.js';
+
+async function gather(entries: Entries<unknown>, signal?: AbortSignal): Promise<unknown[]> {
+  const seen: unknown[] = [];
+  await forEachEntry(entries, (...entry) => seen.push(entry), signal);
+  return seen;
+}
+
+/** An iterator that says what was called, and yields a pair for as long as `isDone` is false. */
+function source(next: (call: number) => unknown, calls: string[] = []) {
+  let count = 0;
+  const iterator = {
+    next: () => {
+      calls.push('next');
+      return next(++count) as IteratorResult<[string, string]>;
+    },
+    return: () => {
+      calls.push('return');
+      return { done: true as const, value: undefined };
+    },
+  };
+  return { calls, entries: { [Symbol.asyncIterator]: () => iterator } as unknown as Entries<unknown> };
+}
+
+const PAIR = { done: false, value: ['a', '1'] };
+const END = { done: true, value: undefined };
+
+describe('forEachEntry', () => {
+  test.each<[string, Entries<unknown>]>([
+    ['an array', [['a', 1] as const, ['b', 2] as const]],
+    ['a Map', new Map(Object.entries({ a: 1, b: 2 }))],
+    [
+      'an async generator',
+      (async function* () {
+        yield ['a', 1] as const;
+        yield ['b', 2] as const;
+      })(),
+    ],
+  ])('numbers the pairs of %s from 1', async (_, entries) => {
+    expect(await gather(entries)).toEqual([
+      ['a', 1, 1],
+      ['b', 2, 2],
+    ]);
+  });
+
+  test('does not call return() of a source that has ended', async () => {
+    const { calls, entries } = source(call => (call < 3 ? PAIR : END));
+    await gather(entries);
+    expect(calls).toEqual(['next', 'next', 'next']);
+  });
+
+  test('rejects with what the source throws, and does not call its return()', async () => {
+    const { calls, entries } = source(() => {
+      throw new Error('the query failed');
+    });
+    await expect(gather(entries)).rejects.toThrow('the query failed');
+    expect(calls).toEqual(['next']);
+  });
+
+  test('rejects with what the visitor throws, and calls return()', async () => {
+    const { calls, entries } = source(() => PAIR);
+    const failing = forEachEntry(entries, () => {
+      throw new Error('no such name');
+    });
+    await expect(failing).rejects.toThrow('no such name');
+    expect(calls).toEqual(['next', 'return']);
+  });
+
+  test('rejects at an abort while the source hangs, and calls return()', async () => {
+    const stop = new AbortController();
+    const { calls, entries } = source(call => (call === 1 ? PAIR : new Promise(() => {})));
+    const gathering = gather(entries, stop.signal);
+    setImmediate(() => stop.abort(new Error('enough')));
+    await expect(gathering).rejects.toThrow('enough');
+    expect(calls).toEqual(['next', 'next', 'return']);
+  });
+
+  test('rejects at an abort while a source goes on without end, and asks it no more', async () => {
+    const stop = new AbortController();
+    let asked = 0;
+    let returned = false;
+    const endless = (function* (): Generator<[string, number]> {
+      try {
+        for (;;) yield ['a', ++asked];
+      } finally {
+        returned = true;
+      }
+    })();
+    const gathering = forEachEntry(endless, () => undefined, stop.signal);
+    setImmediate(() => stop.abort(new Error('enough')));
+    await expect(gathering).rejects.toThrow('enough');
+    const before = asked;
+    await new Promise(resolve => setImmediate(resolve));
+    expect(returned).toBe(true);
+    expect(asked).toBe(before);
+  });
+
+  test('does not ask the source when it is aborted already', async () => {
+    const { calls, entries } = source(() => PAIR);
+    await expect(gather(entries, AbortSignal.abort(new Error('before')))).rejects.toThrow('before');
+    expect(calls).toEqual([]);
+  });
+
+  test('ignores what return() throws', async () => {
+    const entries = {
+      [Symbol.iterator]: () => ({
+        next: () => ({ done: false, value: 5 }),
+        return: () => {
+          throw new Error('from return()');
+        },
+      }),
+    };
+    await expect(gather(entries as unknown as Entries<unknown>)).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+    });
+  });
+
+  test('lets the event loop turn while a source never waits', async () => {
+    let turns = 0;
+    let counting = setImmediate(function count() {
+      turns++;
+      counting = setImmediate(count);
+    });
+    await gather(
+      (function* (): Generator<[string, number]> {
+        const end = performance.now() + 100;
+        while (performance.now() < end) yield ['a', 1];
+      })(),
+    );
+    clearImmediate(counting);
+    expect(turns).toBeGreaterThan(1);
+  });
+
+  test.each([5, null, undefined, 'ab', {}])('refuses %j', async entries => {
+    await expect(gather(entries as unknown as Entries<unknown>)).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+    });
+  });
+
+  test.each([null, 'ab', 5, { 0: 'a', 1: 'b' }])('refuses the entry %j with its number', async entry => {
+    const entries = [['a', 1], entry] as unknown as Entries<unknown>;
+    await expect(gather(entries)).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+      message: expect.stringContaining('Entry 2'),
+    });
+  });
+});
