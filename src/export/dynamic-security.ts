@@ -2,6 +2,7 @@ import { canBeSent } from '../credentials/rules.js';
 import { PasswordFileError } from '../errors.js';
 import { type ParsedHash, parseHash } from '../hash/encoding.js';
 import { type Entries, forEachEntry } from '../util/entries.js';
+import { type OptionCheck, oneOf, readOptions } from '../util/read-options.js';
 
 /** A client as it stands in the list `clients` of the plugin's JSON file, in one of the two forms. */
 export interface DynamicSecurityClient {
@@ -34,12 +35,12 @@ export interface SkippedUser {
 
 /**
  * Makes clients for the JSON file of Mosquitto's dynamic-security plugin out of users and their hashes, so that devices
- * keep their passwords. It does no I/O. Put the clients into the list `clients` of a file that `mosquitto_ctrl dynsec init` made,
- * while the broker is stopped: the plugin reads its file only at start, and overwrites it.
+ * keep their passwords. It does no I/O. Put the clients into the list `clients` of a file that `mosquitto_ctrl dynsec
+ * init` made, while the broker is stopped: the plugin reads its file only at start, and overwrites it.
  *
- * The clients are in descending order of their names: a broker starts in linear time with it, and in quadratic time with
- * ascending order. The last of duplicate names wins. What brokers read was measured with 2.0.11, 2.0.21 and 2.1.2: 2.0 reads
- * `$7$` hashes with 12-byte salts, 2.1 all `$7$` and `$6$` hashes; both refuse other clients without a word.
+ * The clients are in descending order of their names, because a broker's start takes quadratic time in ascending order.
+ * The last of duplicate names wins. Measured with Mosquitto 2.0.11, 2.0.21 and 2.1.2: the plugin of 2.0 reads `$7$` hashes
+ * with 12-byte salts, that of 2.1 all `$7$` and `$6$` hashes. Both ignore other hashes without a log line.
  *
  * @param entries pairs of user name and hash
  * @returns the clients, and the users that the release cannot let in with the reason for each
@@ -57,16 +58,26 @@ export async function exportDynamicSecurity(
   entries: Entries<string>,
   options: DynamicSecurityOptions = {},
 ): Promise<{ clients: DynamicSecurityClient[]; skipped: SkippedUser[] }> {
-  const { release, roles } = readOptions(options);
+  const { broker = '2.0', roles } = readOptions('', options, {
+    broker: oneOf('2.0', '2.1'),
+    roles: isIterable,
+  });
+  const rolesOfEach = rolesOf(roles);
   const clients = new Map<string, DynamicSecurityClient>();
   const skipped = new Map<string, string>();
   await forEachEntry(entries, (username, hash, number) => {
-    if (typeof username !== 'string') throw invalid(`The user name of entry ${number} is not a string.`);
+    if (typeof username !== 'string') {
+      throw new PasswordFileError(
+        'ERR_INVALID_ARGUMENT',
+        `The user name of entry ${number} is not a string.`,
+      );
+    }
     clients.delete(username);
     skipped.delete(username);
-    const converted = convert(username, hash, release);
+    const converted = convert(username, hash, broker);
     if (typeof converted === 'string') skipped.set(username, converted);
-    else clients.set(username, roles.length === 0 ? converted : { ...converted, roles: [...roles] });
+    else
+      clients.set(username, rolesOfEach.length === 0 ? converted : { ...converted, roles: [...rolesOfEach] });
   });
   return {
     clients: [...clients.values()].sort((a, b) => (a.username < b.username ? 1 : -1)),
@@ -99,27 +110,15 @@ function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
 }
 
-function readOptions(options: DynamicSecurityOptions): {
-  release: '2.0' | '2.1';
-  roles: Array<{ rolename: string }>;
-} {
-  if (typeof options !== 'object' || options === null) throw invalid('The options must be an object.');
-  for (const name of Object.keys(options)) {
-    if (name !== 'broker' && name !== 'roles')
-      throw invalid(`There is no option ${name}: only broker and roles.`);
+function rolesOf(roles: Iterable<string> = []): Array<{ rolename: string }> {
+  const names = typeof roles === 'string' ? [''] : [...new Set(roles)];
+  if (names.every(name => typeof name === 'string' && canBeSent(name))) {
+    return names.map(rolename => ({ rolename }));
   }
-  const { broker = '2.0', roles = [] } = { ...options };
-  if (broker !== '2.0' && broker !== '2.1') throw invalid("The option broker must be '2.0' or '2.1'.");
-  if (typeof roles === 'string' || typeof roles?.[Symbol.iterator] !== 'function') {
-    throw invalid('The option roles must be a list of role names.');
-  }
-  const names = [...new Set(roles)];
-  if (!names.every(name => typeof name === 'string' && canBeSent(name))) {
-    throw invalid('A role in the option roles has no name that brokers read.');
-  }
-  return { release: broker, roles: names.map(rolename => ({ rolename })) };
+  throw new PasswordFileError('ERR_INVALID_ARGUMENT', 'roles must be a list of names that roles can have.');
 }
 
-function invalid(message: string): PasswordFileError {
-  return new PasswordFileError('ERR_INVALID_ARGUMENT', message);
-}
+const isIterable: OptionCheck = value =>
+  typeof (value as Partial<Iterable<unknown>> | null)?.[Symbol.iterator] === 'function'
+    ? undefined
+    : 'a list';

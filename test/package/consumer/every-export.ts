@@ -14,6 +14,9 @@ import {
   type CredentialsOptions,
   checkPasswordFile,
   confirmLogin,
+  type DynamicSecurityClient,
+  type DynamicSecurityOptions,
+  exportDynamicSecurity,
   type FileHashOptions,
   type Finding,
   formatHash,
@@ -43,6 +46,7 @@ import {
   reloadBroker,
   type SetOutcome,
   type Sha512Hash,
+  type SkippedUser,
   type UpgradeOptions,
   type UsernameOptions,
   verifyPassword,
@@ -54,6 +58,7 @@ import {
 type Unset<T> = { [K in keyof T]-?: undefined };
 
 const unset = {
+  dynamicSecurity: { broker: undefined, roles: undefined } satisfies Unset<DynamicSecurityOptions>,
   hash: { algorithm: undefined, iterations: undefined, salt: undefined } satisfies Unset<HashOptions>,
   username: { prefix: undefined, length: undefined, alphabet: undefined } satisfies Unset<UsernameOptions>,
   password: { length: undefined, alphabet: undefined } satisfies Unset<PasswordOptions>,
@@ -224,6 +229,15 @@ export async function tellBroker(pid: number | undefined): Promise<void> {
   const login: LoginOptions = { host: 'broker', port: 8883, username: 'alice', password: 'secret' };
   await confirmLogin({ ...login, tls: { ca: 'PEM', servername: 'broker' }, timeout: 5_000 });
   await confirmLogin({ ...login, ...unset.login });
+}
+
+export async function convert(rows: AsyncIterable<readonly [string, string]>): Promise<string> {
+  const options: DynamicSecurityOptions = { broker: '2.1', roles: new Set(['device']) };
+  const { clients, skipped } = await exportDynamicSecurity(rows, options);
+  await exportDynamicSecurity(new Map([['alice', '$7$']]), unset.dynamicSecurity);
+  const first: DynamicSecurityClient | undefined = clients[0];
+  const reasons = skipped.map(({ username, reason }: SkippedUser) => `${username}: ${reason}`);
+  return `${first?.username} ${first?.roles?.[0]?.rolename} ${reasons}`;
 }
 
 export function nameOf(username: unknown): string {
