@@ -65,9 +65,11 @@ describe('the tarball', () => {
 
   test('brings no dependencies and runs nothing when it is installed', () => {
     const manifest = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'));
-    for (const kind of ['dependencies', 'optionalDependencies', 'peerDependencies', 'bundleDependencies']) {
+    for (const kind of ['dependencies', 'optionalDependencies', 'bundleDependencies']) {
       expect(manifest).not.toHaveProperty(kind);
     }
+    expect(Object.keys(manifest.peerDependencies)).toEqual(['@types/node']);
+    expect(manifest.peerDependenciesMeta).toEqual({ '@types/node': { optional: true } });
     for (const script of ['preinstall', 'install', 'postinstall', 'prepare']) {
       expect(manifest.scripts).not.toHaveProperty(script);
     }
