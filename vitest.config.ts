@@ -1,10 +1,20 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
+const project = (name: string, include: string[], exclude: string[] = []) => ({
+  extends: true as const,
+  test: { name, include: include.map(path => `test/${path}/*.test.ts`), exclude },
+});
+
 export default defineConfig({
   resolve: { alias: { 'mosquitto-passwd-ts': fileURLToPath(new URL('./src/index.ts', import.meta.url)) } },
   test: {
-    include: ['test/**/*.test.ts'],
+    projects: [
+      project('unit', ['**'], ['test/{live,faults,package,campaigns}/**']),
+      project('system', ['live', 'faults', 'package']),
+      project('campaigns', ['campaigns']),
+    ],
+    globalSetup: ['test/support/build-program.ts'],
     reporters: ['default', './test/support/skipped.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -6,12 +6,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { checkPasswordFile, hashPasswordSync, PasswordFile, parseHash } from 'mosquitto-passwd-ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { stageName } from '../../src/storage/lock-owner.js';
-import { type CallOptions, call, type Ended, useProgram } from '../support/cli.js';
+import { type CallOptions, call, type Ended, PROGRAM } from '../support/cli.js';
 import { testFolder } from '../support/folder.js';
 import { needs } from '../support/require.js';
 import { quoted } from '../support/terminal.js';
 
-const program = useProgram();
 let folder: string;
 let path: string;
 let file: PasswordFile;
@@ -26,7 +25,7 @@ beforeEach(() => {
 });
 
 function run(argv: readonly string[], options: CallOptions = {}): Promise<Ended> {
-  return call(program.path, argv, { cwd: folder, ...options });
+  return call(argv, { cwd: folder, ...options });
 }
 
 /** A call that has to work. */
@@ -458,7 +457,7 @@ test.each([
 
 describe('standard output', () => {
   const shell = (command: string) => spawnSync('sh', ['-c', command], { cwd: folder, encoding: 'utf8' });
-  const command = (...argv: string[]) => quoted(process.execPath, program.path, ...argv);
+  const command = (...argv: string[]) => quoted(process.execPath, PROGRAM, ...argv);
 
   test('may be closed before all is read', async () => {
     await file.update(draft => {

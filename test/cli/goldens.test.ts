@@ -4,7 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { verifyPasswordSync } from 'mosquitto-passwd-ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { call, useProgram } from '../support/cli.js';
+import { call } from '../support/cli.js';
 import { decode, type Golden, goldens, passwordGiven } from '../support/goldens.js';
 import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
 
@@ -141,7 +141,6 @@ const DIFFERENCES: Difference[] = [
   },
 ];
 
-const program = useProgram();
 const parent = temporaryFolder('golden', memoryFolder());
 let outcomes: Map<Golden, Outcome>;
 let outcomesAs21: Map<Golden, Outcome>;
@@ -178,7 +177,7 @@ async function repeat(row: Golden, folder: string, options: string[]): Promise<O
   const { argv, input, before } = row;
   const path = join(folder, 'PWFILE');
   if (before !== undefined) writeFileSync(path, Buffer.from(before, 'base64'), { mode: 0o600 });
-  const { status, stdout, stderr } = await call(program.path, [...options, ...argv], { cwd: folder, input });
+  const { status, stdout, stderr } = await call([...options, ...argv], { cwd: folder, input });
   const file = existsSync(path) ? readFileSync(path, 'utf8') : null;
   written.set(row, file ?? stdout);
   return {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { verifyPasswordSync } from 'mosquitto-passwd-ts';
 import { afterAll, expect, test } from 'vitest';
-import { call, useProgram } from '../support/cli.js';
+import { call } from '../support/cli.js';
 import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
 
 const USERS = 100_000;
@@ -20,7 +20,6 @@ const MOMENTS = {
   },
 } satisfies Record<string, (isOver: () => boolean) => Promise<unknown>>;
 
-const program = useProgram();
 const folder = temporaryFolder('killed', memoryFolder());
 const path = join(folder.path, 'passwd');
 
@@ -36,7 +35,7 @@ test.each(Object.keys(MOMENTS) as Array<keyof typeof MOMENTS>)('%s', async momen
   for (const name of readdirSync(folder.path)) rmSync(join(folder.path, name), { recursive: true });
   writeFileSync(path, PLAIN, { mode: 0o600 });
   oldInode = statSync(path).ino;
-  const { signal } = await call(program.path, ['-U', '-I', '1', path], {
+  const { signal } = await call(['-U', '-I', '1', path], {
     onStart: async child => {
       await MOMENTS[moment](() => child.exitCode !== null);
       child.kill('SIGKILL');
@@ -51,7 +50,7 @@ test.each(Object.keys(MOMENTS) as Array<keyof typeof MOMENTS>)('%s', async momen
 
 test('the next one is not held up by the last of those, and leaves nothing of it', async () => {
   expect(readdirSync(folder.path)).not.toEqual(['passwd']);
-  const { status, stderr } = await call(program.path, ['-U', '-I', '1', path]);
+  const { status, stderr } = await call(['-U', '-I', '1', path]);
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   expectNew(readFileSync(path, 'utf8'));
   expect(readdirSync(folder.path)).toEqual(['passwd']);

@@ -4,12 +4,11 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { hashPasswordSync } from 'mosquitto-passwd-ts';
 import { beforeEach, expect, test } from 'vitest';
-import { call, type Ended, useProgram } from '../support/cli.js';
+import { call, type Ended, PROGRAM } from '../support/cli.js';
 import { testFolder } from '../support/folder.js';
 import { needs } from '../support/require.js';
 
 const SECRET = 'Tr0ub4dor';
-const program = useProgram();
 let folder: string;
 
 beforeEach(() => {
@@ -61,7 +60,7 @@ const CALLS: Array<[argv: string[], input?: string]> = [
 ];
 
 test.each(CALLS)('%j', async (argv, input) => {
-  const { stdout, stderr } = await call(program.path, argv, { cwd: folder, input });
+  const { stdout, stderr } = await call(argv, { cwd: folder, input });
   expect(stdout + stderr).not.toContain(SECRET);
 });
 
@@ -78,7 +77,7 @@ needs(proc).describe('the process list', () => {
   ])('does not hold a password from %s', async (_title, argv, input) => {
     const { ended, seen } = await watched(['-I', '300000', ...argv], input);
     expect(ended.status).toBe(0);
-    expect(seen).toContain(program.path);
+    expect(seen).toContain(PROGRAM);
     expect(seen).not.toContain(SECRET);
     for (const generated of ended.stdout.match(/[\w-]{32}/g) ?? []) expect(seen).not.toContain(generated);
   });
@@ -95,7 +94,7 @@ async function watched(argv: string[], input: string | undefined): Promise<{ end
       await pause(10);
     }
   };
-  const ended = await call(program.path, argv, {
+  const ended = await call(argv, {
     cwd: folder,
     input,
     onStart: ({ pid }) => {

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { beforeEach, expect, test } from 'vitest';
-import { useProgram } from '../support/cli.js';
+import { PROGRAM } from '../support/cli.js';
 import { testFolder } from '../support/folder.js';
 import { needs } from '../support/require.js';
 import { onTerminal, pseudoTerminal, quoted } from '../support/terminal.js';
@@ -15,7 +15,6 @@ const CTRL_C = '\u0003';
 const CTRL_D = '\u0004';
 const BACKSPACE = '\u007f';
 
-const program = useProgram();
 let folder: string;
 let path: string;
 
@@ -26,7 +25,7 @@ beforeEach(() => {
 });
 
 function command(...argv: string[]): string {
-  return quoted(process.execPath, program.path, ...argv);
+  return quoted(process.execPath, PROGRAM, ...argv);
 }
 
 /** The terminal shows what is typed, and takes it line by line, as it does for every program. */

@@ -3,16 +3,15 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { type Broker, login, startBroker } from '../support/broker.js';
-import { call, useProgram } from '../support/cli.js';
+import { call } from '../support/cli.js';
 import { testFolder } from '../support/folder.js';
 import { describeBrokers } from '../support/require.js';
 
 const USERS = 2_000;
-const program = useProgram();
 
 /** Runs the program, which has to say nothing on standard error. */
 async function run(argv: string[], input?: string): Promise<string> {
-  const { status, stdout, stderr } = await call(program.path, argv, { input });
+  const { status, stdout, stderr } = await call(argv, { input });
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   return stdout;
 }

@@ -59,7 +59,7 @@ describe('the tarball', () => {
     const files = readdirSync(installed);
     expect(files.sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'package.json']);
     for (const name of readdirSync(join(installed, 'dist'), { recursive: true })) {
-      expect(name).toMatch(/\.(js|cjs|d\.ts|d\.cts|1)$/);
+      expect(name).toMatch(/\.(js|js\.map|cjs|cjs\.map|d\.ts|d\.cts|1)$/);
     }
   });
 

@@ -7,11 +7,11 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as passed } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import type { RegistrarArgument } from '../faults/children/registrar.js';
 import { type Child, startChild } from '../support/children.js';
 import { FreezableDisk, freezableDisks } from '../support/disk.js';
 import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
 import { needs } from '../support/require.js';
-import type { RegistrarArgument } from './children/registrar.js';
 
 const POWER_CUTS = 12;
 const LINES = /^(user_\d+:\$7\$101\$[\w+/]{16}\$[\w+/]{86}==\n)*$/;

@@ -9,12 +9,12 @@ import { setTimeout as passed } from 'node:timers/promises';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { expect, test } from 'vitest';
 import { parseStageName } from '../../src/storage/lock-owner.js';
+import type { Told, WorkerArgument } from '../faults/children/worker.js';
 import { type Child, startChild } from '../support/children.js';
 import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
 import { randomNumbers } from '../support/random.js';
 import { namespaces, needs, program, root } from '../support/require.js';
 import { stamp } from '../support/stamps.js';
-import type { Told, WorkerArgument } from './children/worker.js';
 
 const SECONDS = Number(process.env.CHAOS_SECONDS ?? 20);
 const SEED = Number(process.env.CHAOS_SEED ?? Math.floor(Math.random() * 2 ** 32));
