@@ -1,9 +1,12 @@
-import { LineReader } from './line.js';
+import { MAX_BYTES } from '../credentials/rules.js';
+import { parseHash } from '../hash/encoding.js';
+import { isBlank, LineReader } from './line.js';
 import type { NameIndex } from './name-index.js';
 
+const NUL = 0;
 const LF = 10;
 const CR = 13;
-const COLON = 58;
+const HASH_SIGN = 35;
 
 /** Edits over a file's bytes, none of which they touch. */
 export class Draft {
@@ -141,7 +144,53 @@ export class Draft {
       }
     }
     changes.sort((a, b) => a.start - b.start);
-    return added.length > 0 ? changes.concat(additions(bytes, added, changes)) : changes;
+    return changes.length + added.length === 0 ? [] : this.#withLastLine(changes, added);
+  }
+
+  /**
+   * Adds new lines, and ends a last line that has no line feed. Where that could make a broker read what it does not
+   * read now, or lose what it reads, the last line stays as it is and new lines go before it.
+   */
+  #withLastLine(changes: Change[], added: string[]): Change[] {
+    const { bytes } = this.index;
+    const end = bytes.length;
+    const lastLine = bytes.lastIndexOf(LF) + 1;
+    const firstLineFeed = bytes.indexOf(LF);
+    const ending = firstLineFeed > 0 && bytes[firstLineFeed - 1] === CR ? '\r\n' : '\n';
+    const additions = (at: number) => added.map(line => ({ start: at, end: at, text: line + ending }));
+    const change = changes.find(each => each.end === end);
+    if (lastLine === end || change?.text === '') return [...changes, ...additions(end)];
+    if (this.#canBeEnded(lastLine, change !== undefined))
+      return [...changes, { start: end, end, text: ending }, ...additions(end)];
+    const earlier = changes.filter(each => each !== change);
+    return [...earlier, ...additions(lastLine), ...(change === undefined ? [] : [change])];
+  }
+
+  /**
+   * Whether every release reads the last line alike with and without a line feed: a user, a comment, a blank line.
+   * Others are overlooked by some broker only as long as no line feed follows: one of nothing but `:`, a NUL in it, or
+   * as many bytes as a buffer holds (2.0.11 lib/misc_mosq.c `fgets_extending`, 2.1.2 libcommon/file_common.c
+   * `mosquitto_fgets`). An earlier NUL hides the line from 2.0, which then reads the line of that NUL.
+   */
+  #canBeEnded(lastLine: number, isReplaced: boolean): boolean {
+    const { bytes } = this.index;
+    const nul = bytes.indexOf(NUL);
+    if (isReplaced) return nul < 0 || nul >= lastLine;
+    if (nul >= 0) return false;
+    if (bytes[lastLine] === HASH_SIGN) return true;
+    const line = this.#reader;
+    line.read(lastLine);
+    if (line.nameStart < 0) return bytes.subarray(lastLine).every(isBlank);
+    return line.nameEnd > line.nameStart && !this.index.isDoubled(line) && isReadByAll(line.hash());
+  }
+}
+
+/** Whether every release takes this for a hash, though 2.0 only drops the user of one with a salt of 64 bytes. */
+function isReadByAll(hash: string): boolean {
+  try {
+    return hash.length <= MAX_BYTES && parseHash(hash).algorithm !== 'argon2id';
+  } catch {
+    return false;
   }
 }
 
@@ -167,32 +216,9 @@ function removal(reader: LineReader): Change {
   return { start: reader.start, end: Math.min(reader.next, reader.bytes.length), text: '' };
 }
 
-/** The line's own ending stays. */
+/** The line's own ending stays; a last line without one is ended by {@link Draft.changes}. */
 function replacement(reader: LineReader, text: string): Change {
   const { bytes, start, end } = reader;
   const ending = end === bytes.length ? '' : bytes[end - 1] === CR ? '\r\n' : '\n';
   return { start, end: Math.min(reader.next, bytes.length), text: text + ending };
-}
-
-/** New lines go to the end and end as the file's first line does. */
-function additions(bytes: Buffer, lines: string[], changes: Change[]): Change[] {
-  const end = bytes.length;
-  const firstLineFeed = bytes.indexOf(LF);
-  const ending = firstLineFeed > 0 && bytes[firstLineFeed - 1] === CR ? '\r\n' : '\n';
-  const added = (at: number) => lines.map(line => ({ start: at, end: at, text: line + ending }));
-  const lastLine = bytes.lastIndexOf(LF) + 1;
-  const isEnded = lastLine === end || changes.some(change => change.end === end && change.text === '');
-  if (isEnded) return added(end);
-  const isChanged = changes.some(change => change.start === lastLine);
-  if (!isChanged && isHarmlessUnended(bytes, lastLine)) return added(lastLine);
-  return [{ start: end, end, text: ending }, ...added(end)];
-}
-
-/**
- * Whether brokers overlook a last line only as long as no line feed ends it: nothing but `:`, or just as many bytes as
- * their buffer holds (2.0.11 lib/misc_mosq.c `fgets_extending`, 2.1.2 libcommon/file_common.c `mosquitto_fgets`).
- */
-function isHarmlessUnended(bytes: Buffer, lastLine: number): boolean {
-  const length = bytes.length - lastLine;
-  return length % 1000 === 255 || bytes.subarray(lastLine).every(byte => byte === COLON);
 }

@@ -130,11 +130,6 @@ const DIFFERENCES: Difference[] = [
     ours: { exit: 0, stderr: '', file: `# c\n${NEW('alice')}` },
   },
   {
-    what: 'upgrade: no final newline',
-    why: 'there is still none',
-    ours: { file: NEW('alice').trimEnd() },
-  },
-  {
     what: 'upgrade: CR LF',
     why: 'the line ends as it did',
     ours: { file: NEW('alice').replace('\n', '\r\n') },

@@ -97,7 +97,7 @@ describe('setUser', () => {
   });
 
   test('keeps what is not its to change', async () => {
-    const before = `# users\r\n\r\nalice: ${HASH} :more\r\nwhat\r\n\0\xff\r\nbob:${OTHER_HASH}`;
+    const before = `# users\r\n\r\nalice: ${HASH} :more\r\nwhat\r\n\xff\r\nbob:${OTHER_HASH}`;
     await writeFile(path, before, 'latin1');
     await file.setHash('carol', HASH);
     expect(await readFile(path, 'latin1')).toBe(`${before}\r\ncarol:${HASH}\r\n`);
