@@ -1,0 +1,197 @@
+import { describe, expect, test } from 'vitest';
+import { type Done, inParallel, limited, withPriority } from '../../src/util/limiter.js';
+
+/** Jobs that end when the test says so. */
+class Jobs {
+  started = 0;
+  readonly inFlight: Array<Done<number>> = [];
+  readonly results: Array<Promise<number>> = [];
+
+  add(count: number, cost: number): void {
+    for (let i = 0; i < count; i++) {
+      const begin = (done: Done<number>) => {
+        this.started++;
+        this.inFlight.push(done);
+        return cost;
+      };
+      this.results.push(limited(begin));
+    }
+  }
+
+  end(count = this.inFlight.length): void {
+    for (const done of this.inFlight.splice(0, count)) done(null, this.started);
+  }
+
+  async endAll(): Promise<void> {
+    while (this.inFlight.length > 0) this.end();
+    await Promise.all(this.results);
+    expect(this.started).toBe(this.results.length);
+  }
+}
+
+/** A wait that ends when the test says so. */
+function gate(): { opened: Promise<void>; open: () => void } {
+  let open = (): void => {};
+  const opened = new Promise<void>(resolve => {
+    open = resolve;
+  });
+  return { opened, open };
+}
+
+const turn = () => new Promise(resolve => setImmediate(resolve));
+
+describe('limited', () => {
+  test.each([
+    [101, 100],
+    [1_000, 10],
+    [5_000, 3],
+    [100_000, 3],
+    [1_000_000, 3],
+  ])('has few jobs of %i iterations in flight, and starts another one when one ends', async (cost, most) => {
+    const jobs = new Jobs();
+    jobs.add(500, cost);
+    expect(jobs.inFlight.length).toBe(most);
+    jobs.end(1);
+    expect(jobs.inFlight.length).toBe(most);
+    await jobs.endAll();
+  });
+
+  test('leaves one thread of four free where cheap jobs and slow ones come together', async () => {
+    const jobs = new Jobs();
+    jobs.add(20, 101);
+    jobs.add(20, 1_000_000);
+    // The first slow one starts because the cheap ones are soon done.
+    expect(jobs.inFlight.length).toBe(21);
+    jobs.end(20);
+    expect(jobs.inFlight.length).toBe(3);
+    jobs.add(20, 101);
+    expect(jobs.inFlight.length).toBe(3);
+    await jobs.endAll();
+  });
+
+  test('starts jobs in the order in which they came, and resolves with what each came to', async () => {
+    const order: number[] = [];
+    const results = Array.from({ length: 300 }, (_, i) =>
+      limited<number>(done => {
+        order.push(i);
+        setImmediate(done, null, i);
+        return 101;
+      }),
+    );
+    const all = Array.from({ length: 300 }, (_, i) => i);
+    expect(await Promise.all(results)).toEqual(all);
+    expect(order).toEqual(all);
+  });
+
+  test('goes on after jobs that fail or cannot start', async () => {
+    const refused = Array.from({ length: 300 }, (_, i) =>
+      limited<number>(done => {
+        if (i % 2 === 0) throw new Error('not started');
+        setImmediate(done, new Error('failed'), 0);
+        return 101;
+      }),
+    );
+    const outcomes = await Promise.allSettled(refused);
+    expect(outcomes.map(each => each.status === 'rejected' && each.reason.message)).toEqual(
+      outcomes.map((_, i) => (i % 2 === 0 ? 'not started' : 'failed')),
+    );
+    const jobs = new Jobs();
+    jobs.add(200, 101);
+    expect(jobs.inFlight.length).toBe(100);
+    await jobs.endAll();
+  });
+});
+
+describe('withPriority', () => {
+  test('starts no job while its work is under way', async () => {
+    const jobs = new Jobs();
+    jobs.add(200, 101);
+    const { opened, open } = gate();
+    const work = withPriority(() => opened);
+    jobs.end();
+    jobs.add(10, 101);
+    expect(jobs.inFlight.length).toBe(0);
+    open();
+    await work;
+    expect(jobs.inFlight.length).toBe(100);
+    await jobs.endAll();
+  });
+
+  test('starts jobs again after work that fails', async () => {
+    const jobs = new Jobs();
+    const failing = withPriority(async () => {
+      await turn();
+      throw new Error('disk');
+    });
+    jobs.add(10, 101);
+    expect(jobs.inFlight.length).toBe(0);
+    await expect(failing).rejects.toThrow('disk');
+    expect(jobs.inFlight.length).toBe(10);
+    await jobs.endAll();
+  });
+
+  test('lets jobs have their turn between works of which one always waits', async () => {
+    const jobs = new Jobs();
+    let previous = gate();
+    const works = [withPriority(() => previous.opened)];
+    jobs.add(1_000, 101);
+    const started: number[] = [];
+    for (let i = 0; i < 10; i++) {
+      const next = gate();
+      works.push(withPriority(() => next.opened));
+      previous.open();
+      await works.at(-2);
+      started.push(jobs.started);
+      jobs.end();
+      previous = next;
+    }
+    expect(started).toEqual(started.map((_, i) => 100 * (i + 1)));
+    previous.open();
+    await Promise.all(works);
+    await jobs.endAll();
+  });
+});
+
+describe('inParallel', () => {
+  test('runs for each item, 256 at once', async () => {
+    let running = 0;
+    let most = 0;
+    const seen: number[] = [];
+    await inParallel(Array(1_000).keys(), async item => {
+      most = Math.max(most, ++running);
+      seen.push(item);
+      await turn();
+      running--;
+    });
+    expect(seen).toEqual([...Array(1_000).keys()]);
+    expect(most).toBe(256);
+  });
+
+  test('ends with the first failure', async () => {
+    let runs = 0;
+    const failing = inParallel(Array(10_000).keys(), async item => {
+      runs++;
+      await turn();
+      if (item === 300) throw new Error('item 300');
+    });
+    await expect(failing).rejects.toThrow('item 300');
+    const atEnd = runs;
+    await turn();
+    await turn();
+    expect(runs).toBe(atEnd);
+    expect(runs).toBeLessThan(1_000);
+  });
+
+  test('ends with an abort', async () => {
+    const controller = new AbortController();
+    const aborted = inParallel(
+      Array(10_000).keys(),
+      async item => {
+        await turn();
+        if (item === 300) controller.abort(new Error('enough'));
+      },
+      controller.signal,
+    );
+    await expect(aborted).rejects.toThrow('enough');
+  });
+});
