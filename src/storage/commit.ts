@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { PasswordFileError, systemCode } from '../errors.js';
 import { pause } from '../util/abort.js';
+import { withPriority } from '../util/limiter.js';
 import { type Step, Writer } from './lock.js';
 import { newNonce, parseStageName, stageName } from './lock-owner.js';
 import type { Watch } from './watch.js';
@@ -255,5 +256,7 @@ function cannotSyncFolders(error: unknown): boolean {
 
 /** fsync on the thread pool. */
 export function fsync(fd: number): Promise<void> {
-  return new Promise((resolve, reject) => fs.fsync(fd, error => (error ? reject(error) : resolve())));
+  const sync = () =>
+    new Promise<void>((resolve, reject) => fs.fsync(fd, error => (error ? reject(error) : resolve())));
+  return withPriority(sync);
 }

@@ -2,6 +2,7 @@
 import * as fs from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { PasswordFileError, systemCode } from '../errors.js';
+import { withPriority } from '../util/limiter.js';
 import { fsync, type Stage, step } from './commit.js';
 
 /** Owner and mode of a file that is made because there was none. */
@@ -161,15 +162,13 @@ export async function fill(stage: Stage, pieces: Iterable<Uint8Array | string>):
 /** A full disk may take a part of the bytes before it refuses the rest. */
 async function write(fd: number, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
-    done += await step(
-      'write',
-      () =>
-        new Promise<number>((settle, reject) =>
-          fs.write(fd, bytes, done, bytes.length - done, null, (error, written) =>
-            error ? reject(error) : settle(written),
-          ),
+    const writeOn = () =>
+      new Promise<number>((settle, reject) =>
+        fs.write(fd, bytes, done, bytes.length - done, null, (error, written) =>
+          error ? reject(error) : settle(written),
         ),
-    );
+      );
+    done += await step('write', () => withPriority(writeOn));
   }
 }
 

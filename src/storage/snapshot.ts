@@ -4,6 +4,7 @@ import { MAX_FILE_BYTES } from '../document/line.js';
 import { NameIndex } from '../document/name-index.js';
 import { PasswordFileError, systemCode } from '../errors.js';
 import { inSlices } from '../util/event-loop.js';
+import { withPriority } from '../util/limiter.js';
 
 const CHUNK = 4 << 20;
 /** The clock that stamps files ticks this coarsely at worst, in milliseconds. */
@@ -194,11 +195,13 @@ function readSync(fd: number, buffer: Buffer, from: number): number {
 }
 
 function readAsync(fd: number, buffer: Buffer, from: number): Promise<number> {
-  return new Promise((resolve, reject) =>
-    fs.read(fd, buffer, from, Math.min(CHUNK, buffer.length - from), from, (error, count) =>
-      error ? reject(error) : resolve(count),
-    ),
-  );
+  const read = () =>
+    new Promise<number>((resolve, reject) =>
+      fs.read(fd, buffer, from, Math.min(CHUNK, buffer.length - from), from, (error, count) =>
+        error ? reject(error) : resolve(count),
+      ),
+    );
+  return withPriority(read);
 }
 
 function readError(error: unknown, path: string): unknown {
