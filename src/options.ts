@@ -1,7 +1,6 @@
 /** The options of a `PasswordFile`: what they are, their defaults and their checks. */
 import { fileURLToPath } from 'node:url';
-import { assertReloadTarget } from './broker/reload.js';
-import type { ReloadOptions } from './broker/reload-scheduler.js';
+import { type ReloadOptions, type ReloadSettings, readReloadOptions } from './broker/reload-scheduler.js';
 import { PasswordFileError } from './errors.js';
 import { type HashOptions, hashPassword, newSalt } from './hash/hash.js';
 import type { LockOptions } from './storage/commit.js';
@@ -32,7 +31,7 @@ export interface PasswordFileOptions {
   allowOwnerChange?: boolean | undefined;
   /** How long to wait for other writers. */
   lock?: LockOptions | undefined;
-  /** The broker to tell of each commit. Only a file that it would load is told of. */
+  /** The broker that reloads after each commit, but never a file that it would not load. */
   reload?: ReloadOptions | undefined;
 }
 
@@ -43,6 +42,7 @@ export interface Settings {
   fileMustExist: boolean;
   hash: Required<{ [K in keyof FileHashOptions]: NonNullable<FileHashOptions[K]> }>;
   policy: WritePolicy;
+  reload: ReloadSettings | undefined;
 }
 
 /** Checks the arguments of a `PasswordFile` and fills in the defaults. */
@@ -69,18 +69,13 @@ export function settingsOf(path: string | URL, options: PasswordFileOptions): Se
   if (create.uid !== undefined) whole('create.uid', create.uid, 0, 2 ** 32 - 2);
   if (create.gid !== undefined) whole('create.gid', create.gid, 0, 2 ** 32 - 2);
   if (create.mode !== undefined) whole('create.mode', create.mode, 0, 0o7777);
-  if (reload !== undefined) {
-    const { minInterval = 0, onError, ...target } = reload;
-    whole('reload.minInterval', minInterval, 0, 2 ** 31 - 1);
-    if (onError !== undefined && typeof onError !== 'function') throw invalid('reload.onError', 'a function');
-    assertReloadTarget(target);
-  }
   return {
     path: pathOf(path),
     broker,
     fileMustExist: missing === 'error',
     hash: { algorithm, iterations, saltBytes },
     policy: { create, allowOwnerChange, lock: { timeout, stale } },
+    reload: reload === undefined ? undefined : readReloadOptions(reload),
   };
 }
 

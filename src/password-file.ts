@@ -1,4 +1,4 @@
-import { Reloader } from './broker/reload-scheduler.js';
+import { ReloadScheduler } from './broker/reload-scheduler.js';
 import type { CheckReport } from './check/check.js';
 import type { Credentials, CredentialsOptions } from './credentials/generate.js';
 import { assertPassword, assertUsername } from './credentials/rules.js';
@@ -6,7 +6,7 @@ import type { Draft } from './document/draft.js';
 import { asString, type PasswordDraft, runUpdate } from './document/update-draft.js';
 import { PasswordFileError } from './errors.js';
 import { assertHash } from './hash/encoding.js';
-import { type BrokerUser, checkFile } from './operations/check-file.js';
+import { type BrokerUser, canRead, checkFile } from './operations/check-file.js';
 import { addUser, makeFile, provision, removeUsers, setHash, update } from './operations/edits.js';
 import {
   gather,
@@ -45,7 +45,7 @@ export class PasswordFile {
   readonly #settings: Settings;
   readonly #site: FileSite;
   readonly #verifier: Verifier;
-  readonly #reloader: Reloader | undefined;
+  readonly #reloads: ReloadScheduler | undefined;
 
   /**
    * @param path the file, as a path or `file:` URL; symbolic links are followed at each call
@@ -55,10 +55,15 @@ export class PasswordFile {
     this.#settings = settingsOf(path, options);
     this.#site = new FileSite(this.#settings);
     this.#verifier = new Verifier(this.#site, this.#settings.broker);
-    if (options.reload === undefined) return;
-    const reloader = new Reloader(this.#settings.path, options.reload, () => this.check());
-    this.#site.onCommit = () => reloader.committed();
-    this.#reloader = reloader;
+    const { reload, path: file } = this.#settings;
+    if (reload === undefined) return;
+    const site = this.#site;
+    const reloads = new ReloadScheduler(
+      { path: file, check: () => this.check(), isReadableBy: owner => canRead(owner, site.target) },
+      reload,
+    );
+    site.onCommit = () => reloads.committed();
+    this.#reloads = reloads;
   }
 
   /**
@@ -310,7 +315,7 @@ export class PasswordFile {
   }
 
   /**
-   * Resolves when the broker has been told of all commits that this instance has made so far; see the `reload` option.
+   * Resolves when all commits that this instance has made so far have been reported to the broker; see the `reload` option.
    *
    * @throws PasswordFileError `ERR_RELOAD_REFUSED` (it would not load the file; see `findings`), `ERR_RELOAD_FAILED`,
    *   `ERR_INVALID_ARGUMENT` (there is no `reload` option)
@@ -322,7 +327,7 @@ export class PasswordFile {
    * ```
    */
   async reloaded(options: WaitOptions = {}): Promise<void> {
-    if (this.#reloader === undefined) {
+    if (this.#reloads === undefined) {
       throw new PasswordFileError(
         'ERR_INVALID_ARGUMENT',
         'This PasswordFile was made without the option reload.',
@@ -331,7 +336,7 @@ export class PasswordFile {
         },
       );
     }
-    await orAborted(this.#reloader.reloaded(), options.signal);
+    await orAborted(this.#reloads.reloaded(), options.signal);
   }
 
   #view({ signal }: WaitOptions): Promise<Draft> | Draft {

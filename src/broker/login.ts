@@ -3,7 +3,15 @@ import type { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { assertPassword, assertUsername } from '../credentials/rules.js';
 import { PasswordFileError, type PasswordFileErrorCode, systemCode } from '../errors.js';
-import { pause } from '../util/abort.js';
+import { onAbort, pause } from '../util/abort.js';
+import {
+  invalidOption,
+  isAnything,
+  isSignal,
+  type OptionCheck,
+  readOptions,
+  whole,
+} from '../util/read-options.js';
 import { connectPacket, DISCONNECT, readConnack } from './mqtt.js';
 
 /** Where and as whom {@link confirmLogin} logs in. */
@@ -27,7 +35,7 @@ export interface LoginOptions {
 }
 
 const DEFAULT_TIMEOUT = 10_000;
-/** What timers can count. */
+/** The longest delay of a timer. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
 /** Milliseconds from one attempt to the next: the first pause, doubled each time up to the longest. */
 const FIRST_PAUSE = 50;
@@ -53,7 +61,7 @@ type Outcome =
 /**
  * Resolves when a live broker has let this user in: connects with MQTT 3.1.1, user name and password until the broker
  * answers CONNACK 0, then disconnects. Refusals and failing connections are tried again within the timeout, because
- * the broker may be reloading or starting. What another attempt cannot mend, a wrong certificate for example, is told
+ * the broker may be reloading or starting. What another attempt cannot mend, a wrong certificate for example, is reported
  * at once.
  *
  * With `use_username_as_clientid` in mosquitto.conf, a client that is connected under this name is disconnected, as
@@ -75,50 +83,61 @@ type Outcome =
  * ```
  */
 export async function confirmLogin(options: LoginOptions): Promise<void> {
-  assertOptions(options);
-  const { timeout = DEFAULT_TIMEOUT, signal, clientId = randomBytes(11).toString('hex') } = options;
+  const login = readLogin(options);
+  const { timeout, signal } = login;
   signal?.throwIfAborted();
-  const hello = connectPacket({ ...options, clientId, keepAlive: KEEP_ALIVE });
+  const hello = connectPacket({ ...login, keepAlive: KEEP_ALIVE });
   const deadline = performance.now() + timeout;
   const left = () => deadline - performance.now();
 
-  const connect = await connector(options);
+  const connect = await connector(login);
   signal?.throwIfAborted();
   let last: Outcome | undefined;
   for (let wait = FIRST_PAUSE; ; wait = Math.min(2 * wait, LONGEST_PAUSE)) {
-    const outcome = await attempt(connect, options, hello, left());
+    const outcome = await attempt(connect, login, hello, left());
     if (outcome.kind === 'accepted') return;
     signal?.throwIfAborted();
-    if (last === undefined || isNews(outcome, last)) last = outcome;
-    if (isFinal(outcome) || left() < FIRST_PAUSE) throw loginError(last, options);
+    if (last === undefined || saysMore(outcome, last)) last = outcome;
+    if (isFinal(outcome) || left() < FIRST_PAUSE) throw loginError(last, login);
     // Less towards the end, so that the last attempt comes close to it.
     await pause(Math.min(wait, left() / 2), signal);
   }
 }
 
-function assertOptions(options: LoginOptions): void {
-  const { host, port, tls, username, password, timeout = DEFAULT_TIMEOUT, clientId = '-' } = options ?? {};
-  if (typeof host !== 'string' || host === '') {
-    throw argument('The host must be a host name or an IP address.');
-  }
-  if (!(Number.isInteger(port) && port >= 1 && port <= 65_535)) {
-    throw argument('The port must be a whole number from 1 to 65535.');
-  }
-  if (tls === null || !['undefined', 'boolean', 'object'].includes(typeof tls)) {
-    throw argument('tls must be true, false or options of tls.connect.');
-  }
-  if (!(typeof timeout === 'number' && timeout > 0 && timeout <= MAX_TIMEOUT)) {
-    throw argument(`The timeout must be a number of milliseconds above 0 and up to ${MAX_TIMEOUT}.`);
-  }
-  if (typeof clientId !== 'string' || clientId === '' || Buffer.byteLength(clientId) > 65_535) {
-    throw argument('The clientId must be a string of 1 to 65535 bytes.');
-  }
+/** {@link LoginOptions}, checked and copied. */
+type Login = LoginOptions & { timeout: number; clientId: string };
+
+function readLogin(options: LoginOptions): Login {
+  const login = readOptions('', options ?? {}, LOGIN_CHECKS);
+  const { host, port, username, password } = login;
+  if (host === undefined) throw invalidOption('host', HOST);
+  if (port === undefined) throw invalidOption('port', PORT);
   assertUsername(username);
   assertPassword(password);
+  const { timeout = DEFAULT_TIMEOUT, clientId = randomBytes(11).toString('hex') } = login;
+  return { ...login, timeout, clientId };
 }
 
-/** Whether an outcome should be told in place of the last one. Where the timeout cut it short, it may say less. */
-function isNews(outcome: Outcome, last: Outcome): boolean {
+const HOST = 'a host name or an IP address';
+const PORT = 'a whole number from 1 to 65535';
+const isClientId = (id: unknown) => typeof id === 'string' && id !== '' && Buffer.byteLength(id) <= 65_535;
+
+const LOGIN_CHECKS: { [K in keyof LoginOptions]-?: OptionCheck } = {
+  host: host => (typeof host === 'string' && host !== '' ? undefined : HOST),
+  port: port => (whole(1, 65_535)(port) === undefined ? undefined : PORT),
+  tls: tls =>
+    tls !== null && ['boolean', 'object'].includes(typeof tls)
+      ? undefined
+      : 'true, false or options of tls.connect',
+  username: isAnything,
+  password: isAnything,
+  timeout: whole(1, MAX_TIMEOUT),
+  signal: isSignal,
+  clientId: id => (isClientId(id) ? undefined : 'a string of 1 to 65535 bytes'),
+};
+
+/** Whether an outcome should be reported in place of the last one. Where the timeout cut it short, it may say less. */
+function saysMore(outcome: Outcome, last: Outcome): boolean {
   if (outcome.kind === 'no connection') return false;
   return outcome.kind !== 'no answer' || (last.kind !== 'refused' && outcome.waited >= FAIR_WAIT);
 }
@@ -138,11 +157,10 @@ function isNetworkError({ code = '', syscall }: NodeJS.ErrnoException): boolean 
 /** One connection, from its begin to its end: resolves when it is closed, whatever happens. */
 function attempt(
   connect: () => Socket,
-  options: LoginOptions,
+  { signal, tls }: Login,
   hello: Uint8Array,
   ms: number,
 ): Promise<Outcome> {
-  const { signal } = options;
   return new Promise(resolve => {
     const socket = connect();
     let outcome: Outcome | undefined;
@@ -153,13 +171,13 @@ function attempt(
       outcome = isConnected ? { kind: 'no answer', waited: ms } : { kind: 'no connection' };
       destroy();
     }, ms);
-    signal?.addEventListener('abort', destroy);
+    const stopListening = signal === undefined ? () => {} : onAbort(signal, destroy);
     socket
       .on('connect', () => {
         isConnected = true;
       })
       // Not on 'connect': the certificate is checked before the password is even handed over.
-      .on(options.tls ? 'secureConnect' : 'connect', () => socket.write(hello))
+      .on(tls ? 'secureConnect' : 'connect', () => socket.write(hello))
       .on('data', (chunk: Buffer) => {
         if (outcome !== undefined) return;
         answer = Buffer.concat([answer, chunk]);
@@ -175,14 +193,14 @@ function attempt(
       })
       .on('close', () => {
         clearTimeout(timer);
-        signal?.removeEventListener('abort', destroy);
+        stopListening();
         resolve(outcome ?? { kind: 'dropped' });
       });
   });
 }
 
 /** Loads what it takes to connect only now: TLS alone would double the time that importing this library takes. */
-async function connector({ host, port, tls: tlsOptions }: LoginOptions): Promise<() => Socket> {
+async function connector({ host, port, tls: tlsOptions }: Login): Promise<() => Socket> {
   const net = await import('node:net');
   if (!tlsOptions) return () => net.connect({ host, port });
   const tls = await import('node:tls');
@@ -192,7 +210,8 @@ async function connector({ host, port, tls: tlsOptions }: LoginOptions): Promise
     try {
       return tls.connect({ ...servername, ...(tlsOptions === true ? {} : tlsOptions), host, port });
     } catch (cause) {
-      throw argument(`The options in tls do not work (${systemCode(cause)}).`, cause);
+      const message = `The options in tls do not work (${systemCode(cause)}).`;
+      throw new PasswordFileError('ERR_INVALID_ARGUMENT', message, { cause });
     }
   };
 }
@@ -206,7 +225,7 @@ function outcomeOf(answer: Uint8Array): Outcome | undefined {
 }
 
 const UNKNOWN_LOGIN =
-  'The file that the broker read last does not hold this user with this password. Was it told to reload, does ' +
+  'The file that the broker read last does not hold this user with this password. Has it reloaded, does ' +
   'password_file in mosquitto.conf name the file that was edited, and may the user that the broker runs as read it?';
 
 /** CONNACK return codes (MQTT 3.1.1 section 3.2.2.3), with what to do. */
@@ -218,8 +237,7 @@ const REFUSALS: Readonly<Record<number, string>> = {
   5: `not authorized. ${UNKNOWN_LOGIN} With clientid_prefixes there, set clientId.`,
 };
 
-function loginError(outcome: Outcome, options: LoginOptions): PasswordFileError {
-  const { host, port, username, tls, timeout = DEFAULT_TIMEOUT } = options;
+function loginError(outcome: Outcome, { host, port, username, tls, timeout }: Login): PasswordFileError {
   const error = (code: PasswordFileErrorCode, message: string, cause?: { cause: unknown }) =>
     new PasswordFileError(code, `The login at ${host}:${port} ${message}`, { username, ...cause });
   const within = `within ${timeout} ms`;
@@ -252,8 +270,4 @@ function loginError(outcome: Outcome, options: LoginOptions): PasswordFileError 
         `was not answered ${within}. Is the broker busy, or stopped? ${otherKind}`,
       );
   }
-}
-
-function argument(message: string, cause?: unknown): PasswordFileError {
-  return new PasswordFileError('ERR_INVALID_ARGUMENT', message, cause === undefined ? {} : { cause });
 }

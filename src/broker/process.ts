@@ -1,19 +1,27 @@
 import { closeSync, constants, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { PasswordFileError, type PasswordFileErrorDetails, systemCode } from '../errors.js';
 
+/** Whose process it is: real ids, which a setuid program does not change. */
+export interface ProcessOwner {
+  uid: number;
+  gid: number;
+  /** Its supplementary groups. */
+  groups: number[];
+}
+
 /** A process that may be signalled as far as it is the broker; see {@link BrokerProcess.catchesHangup}. */
 export interface BrokerProcess {
   pid: number;
-  /** How messages call it: its pid, and where that was found. */
+  /** What messages call it: its pid, and where that was found. */
   label: string;
+  /** Escaped for messages. */
   name: string;
-  /** Its real user id. */
-  uid: string;
+  owner: ProcessOwner;
   /** Whether it listens for SIGHUP, which ends a process that does not. */
   catchesHangup: boolean;
 }
 
-/** What /proc/PID/status tells (man 5 proc_pid_status). */
+/** What /proc/PID/status says (man 5 proc_pid_status). */
 interface Process extends BrokerProcess {
   parent: number;
   isDead: boolean;
@@ -21,6 +29,7 @@ interface Process extends BrokerProcess {
 
 const MOSQUITTO = 'mosquitto';
 const MAX_PID = 2 ** 31 - 1;
+const MAX_LISTED = 5;
 const PKILL = "{ command: ['pkill', '-HUP', '-x', 'mosquitto'] }";
 const OTHER_CONTAINER =
   'Each container counts pids on its own. For a broker in another container share its pid namespace (compose: ' +
@@ -66,44 +75,58 @@ function whyUnseen(pid: number): string {
   return `is hidden by /proc (mounted with hidepid). Run as root, or use a command such as ${PKILL}.`;
 }
 
-/** The one process of this name. Throws `ERR_RELOAD_FAILED` where there is none, or several. */
-export function brokerCalled(name: string): BrokerProcess {
+/** Who may run the broker, where only its name is known: any user can start a process of any name. */
+export interface Eligible {
+  /** Completes "No process called mosquitto belongs to". */
+  whom: string;
+  includes(owner: ProcessOwner): boolean;
+}
+
+/** The one process of this name that belongs to who is eligible. Throws `ERR_RELOAD_FAILED` where there is not one. */
+export function brokerCalled(name: string, eligible: Eligible): BrokerProcess {
   assertOwnProc();
-  const pids = readdirSync('/proc').filter(entry => /^\d+$/.test(entry));
-  const called = pids.filter(pid => readProc(`${pid}/comm`) === `${name}\n`);
+  const all = readdirSync('/proc').filter(entry => /^\d+$/.test(entry));
+  const called = all.filter(pid => readProc(`${pid}/comm`) === `${name}\n`);
   const own = ancestors();
   const running = called
     .map(pid => readProcess(Number(pid)))
     .filter(found => found !== undefined)
     .filter(({ pid, isDead }) => !isDead && !own.has(pid));
-  const [only, ...others] = running;
-  if (only === undefined) {
-    const dead =
-      called.length === 0
-        ? ''
-        : `, but for zombies and ancestors of this process (pids ${called.join(', ')})`;
+  const found = running.filter(({ owner }) => eligible.includes(owner));
+  if (found.length === 1) return found[0] as BrokerProcess;
+
+  const shown = printable(name);
+  const [stranger] = running;
+  if (found.length > 1) {
+    const pids = listed(found.map(({ pid }) => pid));
     throw failed(
-      `None of the ${pids.length} processes here is called ${name}${dead}. Is the broker running? ${OTHER_CONTAINER}`,
+      `${found.length} processes are called ${shown} (${pids}), so it is not clear which one to reload. ` +
+        'Name it by { pidFile } or { pid }.',
     );
   }
-  if (others.length > 0) {
+  if (stranger !== undefined) {
+    const { pid, owner } = stranger;
     throw failed(
-      `${running.length} processes are called ${name} (${running.map(({ pid }) => pid).join(', ')}), so it is not ` +
-        'clear which one to reload. Say it by { pidFile } or { pid }.',
+      `No process called ${shown} belongs to ${eligible.whom}, but pid ${pid} belongs to user ${owner.uid}. If that ` +
+        `user runs the broker, use { process: '${shown}', uid: ${owner.uid} }.`,
     );
   }
-  return only;
+  const others =
+    called.length === 0 ? '' : `, but for zombies and ancestors of this process (pids ${listed(called)})`;
+  throw failed(
+    `None of the ${all.length} processes here is called ${shown}${others}. Is the broker running? ${OTHER_CONTAINER}`,
+  );
 }
 
 /** Sends SIGHUP. */
-export function hangUp({ pid, label, name, uid }: BrokerProcess): void {
+export function hangUp({ pid, label, name, owner }: BrokerProcess): void {
   try {
     process.kill(pid, 'SIGHUP');
   } catch (cause) {
     const code = systemCode(cause);
     const problem =
       code === 'EPERM'
-        ? `this process (uid ${process.geteuid?.()}) may not signal it. Run as the broker's user (uid ${uid}) or as ` +
+        ? `this process (uid ${process.geteuid?.()}) may not signal it. Run as the broker's user (uid ${owner.uid}) or as ` +
           'root (with CAP_KILL), or use a command that may.'
         : `the signal failed (${code}). Is it still running?`;
     throw failed(`${label} is ${name}, but ${problem}`, { cause });
@@ -139,18 +162,28 @@ function readProcess(pid: number, label = `pid ${pid}`): Process | undefined {
   const status = readProc(`${pid}/status`);
   if (status === undefined) return undefined;
   const field = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '';
+  const ids = (name: string) => field(name).split(/\s+/).filter(Boolean).map(Number);
   const caught = field('SigCgt');
   return {
     pid,
     label,
     // The same as /proc/PID/comm. The `exe` link takes privileges that processes in containers lack.
-    name: field('Name'),
+    name: printable(field('Name')),
     parent: Number(field('PPid')),
-    uid: field('Uid').split('\t', 1).join(),
+    owner: { uid: ids('Uid')[0] ?? -1, gid: ids('Gid')[0] ?? -1, groups: ids('Groups') },
     isDead: /^[ZX]/i.test(field('State')),
     // SIGHUP is signal 1, the lowest bit. Where the kernel does not tell (gVisor), it is taken for caught.
     catchesHangup: caught === '' || Number.parseInt(caught.slice(-1), 16) % 2 === 1,
   };
+}
+
+/** Any user can give a process a name that a terminal takes for a command. */
+function printable(name: string): string {
+  return name.replace(/[^ -~]/gu, character => `\\u{${character.codePointAt(0)?.toString(16)}}`);
+}
+
+function listed(pids: readonly unknown[]): string {
+  return `${pids.slice(0, MAX_LISTED).join(', ')}${pids.length > MAX_LISTED ? ', …' : ''}`;
 }
 
 /** A file of /proc; `undefined`: it does not exist, or is hidden from us. */

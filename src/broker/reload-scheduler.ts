@@ -1,16 +1,41 @@
-/** Tells the broker of commits: soon, not too often, and only of files that it will load. */
+/** Reports commits to the broker: soon, not too often, and only of files that it will load. */
 import { statSync } from 'node:fs';
-import type { CheckReport } from '../check/check.js';
-import { PasswordFileError } from '../errors.js';
-import { assertReloadTarget, type ReloadTarget, reloadBroker } from './reload.js';
+import { inspect } from 'node:util';
+import { type Finding, PasswordFileError } from '../errors.js';
+import { isFunction, readOptions, whole } from '../util/read-options.js';
+import type { ProcessOwner } from './process.js';
+import { type ReloadTarget, sendReload, TARGET_CHECKS, type Target, targetOf } from './reload.js';
 
-/** Which broker a `PasswordFile` tells of its commits, and how often at most. */
+/** Which broker a `PasswordFile` makes reload after its commits, and how often at most. */
 export type ReloadOptions = ReloadTarget & {
   /** Milliseconds from one signal to the next at least. Default 1,000. A large file takes the broker longer, and us. */
   minInterval?: number | undefined;
-  /** Told of each reload that was refused or failed; `reloaded()` rejects with the same error. */
+  /** Called with the error of each reload that was refused or failed; `reloaded()` rejects with the same one. */
   onError?: ((error: unknown) => void) | undefined;
 };
+
+/** {@link ReloadOptions}, checked and copied. */
+export interface ReloadSettings {
+  target: Target;
+  minInterval: number;
+  onError: ((error: unknown) => unknown) | undefined;
+}
+
+/** Throws `ERR_INVALID_ARGUMENT`. */
+export function readReloadOptions(options: ReloadOptions): ReloadSettings {
+  const checks = { ...TARGET_CHECKS, minInterval: whole(0, 2 ** 31 - 1), onError: isFunction };
+  const { minInterval = 1_000, onError, ...target } = readOptions<ReloadOptions>('reload', options, checks);
+  return { target: targetOf(target as ReloadTarget), minInterval, onError };
+}
+
+/** The file whose commits are reported. */
+export interface ReportedFile {
+  path: string;
+  /** What the broker will make of it. */
+  check(): Promise<{ loads: boolean; findings: readonly Finding[] }>;
+  /** Whether a process of this owner could read it, as the broker must. */
+  isReadableBy(owner: ProcessOwner): boolean;
+}
 
 /**
  * A signal that comes while the broker is still reading the file is lost (2.0.11 to 2.1.2: a flag, cleared after the
@@ -24,29 +49,20 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-/** One broker to be told of the commits of one file. */
-export class Reloader {
-  readonly #target: ReloadTarget;
-  readonly #minInterval: number;
-  readonly #onError: ((error: unknown) => void) | undefined;
-  readonly #check: () => Promise<CheckReport>;
-  readonly #path: string;
+/** Makes one broker reload after the commits of one file. */
+export class ReloadScheduler {
+  readonly #file: ReportedFile;
+  readonly #settings: ReloadSettings;
   #commits = 0;
-  #told = 0;
+  #reported = 0;
   #busy = false;
   /** Not before this time by the monotonic clock. */
   #notBefore = 0;
   #waiting: Waiting[] = [];
 
-  /** @param check says what the broker will make of the file */
-  constructor(path: string, options: ReloadOptions, check: () => Promise<CheckReport>) {
-    const { minInterval = 1_000, onError, ...target } = options;
-    this.#path = path;
-    assertReloadTarget(target);
-    this.#target = target;
-    this.#minInterval = minInterval;
-    this.#onError = onError;
-    this.#check = check;
+  constructor(file: ReportedFile, settings: ReloadSettings) {
+    this.#file = file;
+    this.#settings = settings;
   }
 
   /** The file was replaced. */
@@ -55,9 +71,9 @@ export class Reloader {
     this.#schedule();
   }
 
-  /** Resolves when the broker has been told of all commits so far. */
+  /** Resolves when all commits so far have been reported to the broker. */
   reloaded(): Promise<void> {
-    if (this.#told === this.#commits) return Promise.resolve();
+    if (this.#reported === this.#commits) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#waiting.push({ commits: this.#commits, resolve, reject });
       this.#schedule();
@@ -70,14 +86,13 @@ export class Reloader {
     setTimeout(() => void this.#reload(), Math.max(0, this.#notBefore - performance.now()));
   }
 
+  /** Never rejects. */
   async #reload(): Promise<void> {
     const commits = this.#commits;
     let failure: { error: unknown } | undefined;
     try {
-      const report = await this.#check();
-      if (!report.loads) throw this.#refused(report);
-      await reloadBroker(this.#target);
-      this.#told = commits;
+      await this.#report();
+      this.#reported = commits;
     } catch (error) {
       failure = { error };
     }
@@ -85,12 +100,19 @@ export class Reloader {
     this.#busy = false;
     this.#settle(commits, failure);
     if (this.#commits > commits || this.#waiting.length > 0) this.#schedule();
-    if (failure !== undefined) this.#onError?.(failure.error);
+    if (failure !== undefined) await this.#handle(failure.error);
+  }
+
+  async #report(): Promise<void> {
+    const file = this.#file;
+    const { loads, findings } = await file.check();
+    if (!loads) throw refused(file.path, findings);
+    const whom = `a user who may read ${file.path}`;
+    await sendReload(this.#settings.target, { whom, includes: owner => file.isReadableBy(owner) });
   }
 
   #interval(): number {
-    const size = statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0;
-    return Math.max(this.#minInterval, size * MS_PER_BYTE);
+    return Math.max(this.#settings.minInterval, sizeOf(this.#file.path) * MS_PER_BYTE);
   }
 
   #settle(commits: number, failure: { error: unknown } | undefined): void {
@@ -102,15 +124,31 @@ export class Reloader {
     }
   }
 
-  #refused({ findings }: CheckReport): PasswordFileError {
-    const errors = findings.filter(({ severity }) => severity === 'error');
-    const first = errors[0];
-    return new PasswordFileError(
-      'ERR_RELOAD_REFUSED',
-      `The broker was not told to reload ${this.#path}, which it would not load` +
-        `${first === undefined ? '' : `: line ${first.line}: ${first.message}`} ` +
-        'What stands in the file has been written all the same. Mend it, then edit it again or call reloaded().',
-      { path: this.#path, findings },
-    );
+  async #handle(error: unknown): Promise<void> {
+    try {
+      await this.#settings.onError?.(error);
+    } catch (thrown) {
+      process.emitWarning(`The function onError of the option reload failed: ${inspect(thrown)}`);
+    }
+  }
+}
+
+function refused(path: string, findings: readonly Finding[]): PasswordFileError {
+  const first = findings.find(({ severity }) => severity === 'error');
+  return new PasswordFileError(
+    'ERR_RELOAD_REFUSED',
+    `The broker was not made to reload ${path}, which it would not load` +
+      `${first === undefined ? '.' : `: line ${first.line}: ${first.message}`} ` +
+      'The file has been written all the same. Mend it, then edit it again or call reloaded().',
+    { path, findings },
+  );
+}
+
+/** 0 where that cannot be found out. */
+function sizeOf(path: string): number {
+  try {
+    return statSync(path).size;
+  } catch {
+    return 0;
   }
 }

@@ -1,23 +1,26 @@
-import type { ChildProcess, spawn as Spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { PasswordFileError, type PasswordFileErrorDetails, systemCode } from '../errors.js';
+import { PasswordFileError } from '../errors.js';
 import { pause } from '../util/abort.js';
+import { isSignal, type OptionCheck, readOptions, whole } from '../util/read-options.js';
+import { runCommand } from './command.js';
 import {
   type BrokerProcess,
   brokerCalled,
   brokerWithPid,
   brokerWithPidFile,
+  type Eligible,
   hangUp,
   isPid,
 } from './process.js';
 
-/** The broker to tell, in exactly one of four ways. */
+/** The broker to reload, named in exactly one of four ways. */
 export type ReloadTarget =
   | {
       /** Its process id, as this process's own pid namespace counts. It must be called `mosquitto`. */
       pid: number;
       pidFile?: undefined;
       process?: undefined;
+      uid?: undefined;
       command?: undefined;
     }
   | {
@@ -25,21 +28,28 @@ export type ReloadTarget =
       pidFile: string | URL;
       pid?: undefined;
       process?: undefined;
+      uid?: undefined;
       command?: undefined;
     }
   | {
-      /** The name of its process, `'mosquitto'`. Exactly one process must have it. */
+      /** The name of its process, `'mosquitto'`. Exactly one process of an eligible user must have it; see `uid`. */
       process: string;
+      /**
+       * The user that the broker runs as: processes of others are left out. Default, of a `PasswordFile`: any user who
+       * may read the file; of `reloadBroker`: root and the user of this process.
+       */
+      uid?: number | undefined;
       pid?: undefined;
       pidFile?: undefined;
       command?: undefined;
     }
   | {
-      /** A program and its arguments, run without a shell, that tells it. It must end with status 0. */
+      /** A program and its arguments, run without a shell, that makes it reload. It must end with status 0. */
       command: readonly string[];
       pid?: undefined;
       pidFile?: undefined;
       process?: undefined;
+      uid?: undefined;
     };
 
 /** How long {@link reloadBroker} waits. */
@@ -54,13 +64,12 @@ export interface ReloadBrokerOptions {
 }
 
 const DEFAULT_TIMEOUT = 10_000;
-/** What timers can count. */
+/** The longest delay of a timer. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
 /** The kernel keeps that much of a process's name (TASK_COMM_LEN in linux/sched.h, less the NUL). */
 const MAX_NAME_BYTES = 15;
 /** Milliseconds between two looks at a broker that is starting. */
 const STARTING_PAUSE = 20;
-const MAX_QUOTED = 1_000;
 
 /**
  * Makes a running Mosquitto read its password file again, by SIGHUP or by a command of yours. It signals only a
@@ -85,42 +94,77 @@ const MAX_QUOTED = 1_000;
  * ```
  */
 export async function reloadBroker(target: ReloadTarget, options: ReloadBrokerOptions = {}): Promise<void> {
-  const { timeout = DEFAULT_TIMEOUT, signal } = options;
-  assertReloadTarget(target);
-  if (!(typeof timeout === 'number' && timeout >= 0 && timeout <= MAX_TIMEOUT)) {
-    throw argument(`The timeout must be a number of milliseconds from 0 to ${MAX_TIMEOUT}.`);
-  }
+  const found = targetOf(readOptions('target', target, TARGET_CHECKS));
+  const checks = { timeout: whole(0, MAX_TIMEOUT), signal: isSignal };
+  await sendReload(found, ROOT_OR_CALLER, readOptions('', options, checks));
+}
+
+const ROOT_OR_CALLER: Eligible = {
+  whom: 'root or to the user of this process',
+  includes: ({ uid }) => [0, process.getuid?.(), process.geteuid?.()].includes(uid),
+};
+
+/** {@link reloadBroker}, with what has been checked. */
+export async function sendReload(
+  target: Target,
+  eligible: Eligible,
+  { timeout = DEFAULT_TIMEOUT, signal }: ReloadBrokerOptions = {},
+): Promise<void> {
   signal?.throwIfAborted();
   if (target.command !== undefined) return runCommand(target.command, timeout, signal);
 
   // Mosquitto writes its pid file and reads its password file some time before it installs a handler for SIGHUP
   // (src/mosquitto.c, seen under strace in 2.0.11, 2.0.21 and 2.1.2).
   const deadline = performance.now() + timeout;
-  let broker = findBroker(target);
+  let broker = target.find(eligible);
   while (!broker.catchesHangup) {
     if (performance.now() >= deadline) throw neverListened(broker, timeout);
     await pause(STARTING_PAUSE, signal);
-    broker = findBroker(target);
+    broker = target.find(eligible);
   }
   hangUp(broker);
 }
 
-/** Throws `ERR_INVALID_ARGUMENT` unless it says in exactly one way which broker to tell. */
-export function assertReloadTarget(target: Partial<ReloadTarget>): asserts target is ReloadTarget {
-  const { pid, pidFile, process, command } = target ?? {};
-  if ([pid, pidFile, process, command].filter(way => way !== undefined).length !== 1) {
-    throw argument('Say which broker to reload by exactly one of pid, pidFile, process and command.');
+function neverListened({ label, name }: BrokerProcess, timeout: number): PasswordFileError {
+  return new PasswordFileError(
+    'ERR_RELOAD_FAILED',
+    `${label} is ${name}, but does not listen for SIGHUP, which would end it. If it is a broker that takes longer ` +
+      `than ${timeout} ms to start, raise the timeout; if not, name the broker's own process.`,
+  );
+}
+
+/** What the options of a target must be, for `readOptions`. */
+export const TARGET_CHECKS: { [K in keyof ReloadTarget]-?: OptionCheck } = {
+  pid: value => (isPid(value) ? undefined : 'a positive integer'),
+  pidFile: value => (pathOf(value) ? undefined : 'a path or a file: URL'),
+  process: value =>
+    isProcessName(value)
+      ? undefined
+      : `a string of 1 to ${MAX_NAME_BYTES} bytes, all that Linux keeps of a name`,
+  uid: whole(0, 2 ** 32 - 2),
+  command: value => (isCommand(value) ? undefined : 'an array of strings: a program and its arguments'),
+};
+
+/** A target that has been checked and copied. */
+export type Target =
+  | { command: readonly string[]; find?: undefined }
+  | { find(eligible: Eligible): BrokerProcess; command?: undefined };
+
+/** Throws `ERR_INVALID_ARGUMENT` unless the options name the broker in exactly one way. */
+export function targetOf({ pid, pidFile, process: name, uid, command }: ReloadTarget): Target {
+  if ([pid, pidFile, name, command].filter(way => way !== undefined).length !== 1) {
+    throw argument('Name the broker to reload by exactly one of pid, pidFile, process and command.');
   }
-  if (pid !== undefined && !isPid(pid)) throw argument('The pid must be a positive integer.');
-  if (pidFile !== undefined) pathOf(pidFile);
-  if (process !== undefined && !isProcessName(process)) {
-    throw argument(
-      `The name of the process must be a string of 1 to ${MAX_NAME_BYTES} bytes, which is what Linux keeps of a name.`,
-    );
+  if (uid !== undefined && name === undefined) throw argument('The option uid needs the option process.');
+  if (command !== undefined) return { command: [...command] };
+  if (pid !== undefined) return { find: () => brokerWithPid(pid) };
+  if (name === undefined) {
+    const path = pathOf(pidFile) as string;
+    return { find: () => brokerWithPidFile(path) };
   }
-  if (command !== undefined && !isCommand(command)) {
-    throw argument('The command must be an array of strings: a program and its arguments.');
-  }
+  if (uid === undefined) return { find: eligible => brokerCalled(name, eligible) };
+  const owner: Eligible = { whom: `user ${uid}`, includes: other => other.uid === uid };
+  return { find: () => brokerCalled(name, owner) };
 }
 
 function isProcessName(name: unknown): boolean {
@@ -132,97 +176,16 @@ function isCommand(command: unknown): boolean {
   return Array.isArray(command) && command.every(isArgument) && Boolean(command[0]);
 }
 
-function pathOf(pidFile: string | URL): string {
+function pathOf(pidFile: unknown): string | undefined {
   try {
     const path = pidFile instanceof URL ? fileURLToPath(pidFile) : pidFile;
-    if (typeof path === 'string' && path !== '' && !path.includes('\0')) return path;
+    return typeof path === 'string' && !path.includes('\0') ? path : undefined;
   } catch {
     // A URL with another scheme than file:.
+    return undefined;
   }
-  throw argument('The pidFile must be a path or a file: URL.');
-}
-
-function findBroker(target: Exclude<ReloadTarget, { command: readonly string[] }>): BrokerProcess {
-  if (target.pid !== undefined) return brokerWithPid(target.pid);
-  if (target.pidFile !== undefined) return brokerWithPidFile(pathOf(target.pidFile));
-  return brokerCalled(target.process);
-}
-
-function neverListened({ label, name }: BrokerProcess, timeout: number): PasswordFileError {
-  return failed(
-    `${label} is ${name}, but does not listen for SIGHUP, which would end it. If it is a broker that takes longer ` +
-      `than ${timeout} ms to start, raise the timeout; if not, name the broker's own process.`,
-  );
-}
-
-/** Resolves when the program has ended with status 0. In no case does it run on. */
-async function runCommand(
-  [program = '', ...args]: readonly string[],
-  timeout: number,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  // Loaded only now, to keep it out of the time that importing this library takes.
-  const { spawn } = await import('node:child_process');
-  signal?.throwIfAborted();
-  const child = start(spawn, program, args);
-  let timer: NodeJS.Timeout | undefined;
-  let abort = () => {};
-  try {
-    await Promise.race([
-      ended(child, program),
-      new Promise<never>((_, reject) => {
-        abort = () => reject(signal?.reason);
-        signal?.addEventListener('abort', abort);
-        const late = () => reject(failed(`${program} did not end within ${timeout} ms, so it was ended.`));
-        timer = setTimeout(late, timeout);
-      }),
-    ]);
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener('abort', abort);
-    child.kill('SIGKILL');
-    child.unref();
-    child.stderr?.destroy();
-  }
-}
-
-function start(spawn: typeof Spawn, program: string, args: string[]): ChildProcess {
-  try {
-    return spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], windowsHide: true });
-  } catch (cause) {
-    throw notStarted(program, cause);
-  }
-}
-
-function ended(child: ChildProcess, program: string): Promise<void> {
-  let stderr = '';
-  // There is no pipe where file descriptors ran out.
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    stderr = (stderr + text).slice(-MAX_QUOTED);
-  });
-  return new Promise((resolve, reject) => {
-    child.on('error', cause => reject(notStarted(program, cause)));
-    // What it has started in the background may keep its standard error open, which puts off 'close'.
-    child.on('exit', status => status === 0 && resolve());
-    child.on('close', (status, killedBy) => {
-      const end = killedBy === null ? `ended with status ${status}` : `was ended by ${killedBy}`;
-      const said = stderr.replace(/[\s\p{Cc}]+/gu, ' ').trim();
-      reject(failed(`${program} ${end}${said && `: ${said}`}`));
-    });
-  });
-}
-
-function notStarted(program: string, cause: unknown): PasswordFileError {
-  const code = systemCode(cause);
-  return failed(`${program} could not be started (${code}). Is it installed here, and on the PATH?`, {
-    cause,
-  });
 }
 
 function argument(message: string): PasswordFileError {
   return new PasswordFileError('ERR_INVALID_ARGUMENT', message);
-}
-
-function failed(message: string, details?: PasswordFileErrorDetails): PasswordFileError {
-  return new PasswordFileError('ERR_RELOAD_FAILED', message, details);
 }

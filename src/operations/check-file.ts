@@ -14,6 +14,8 @@ import { inSlices } from '../util/event-loop.js';
 export interface BrokerUser {
   uid: number;
   gid: number;
+  /** Further groups of that user. */
+  groups?: readonly number[] | undefined;
 }
 
 /** Checks the file of a site. */
@@ -95,6 +97,15 @@ const SYMBOLIC_LINK: Record<BrokerRelease, Finding> = {
   ),
 };
 
+/** Whether a user could read the file; not where that cannot be found out. */
+export function canRead(user: BrokerUser, target: string): boolean {
+  try {
+    return unreadableFor(user, target) === undefined;
+  } catch {
+    return false;
+  }
+}
+
 /** What keeps a user from reading a file: the file or one of its folders; `undefined`: nothing. */
 function unreadableFor(user: BrokerUser, target: string): string | undefined {
   if (user.uid === 0) return undefined;
@@ -105,8 +116,8 @@ function unreadableFor(user: BrokerUser, target: string): string | undefined {
   return isAllowed(user, fs.statSync(target), 4) ? undefined : 'its owner and mode';
 }
 
-function isAllowed({ uid, gid }: BrokerUser, stats: fs.Stats, bit: number): boolean {
-  const shift = stats.uid === uid ? 6 : stats.gid === gid ? 3 : 0;
+function isAllowed({ uid, gid, groups = [] }: BrokerUser, stats: fs.Stats, bit: number): boolean {
+  const shift = stats.uid === uid ? 6 : [gid, ...groups].includes(stats.gid) ? 3 : 0;
   return ((stats.mode >> shift) & bit) !== 0;
 }
 

@@ -100,6 +100,29 @@ async function failure(options: LoginOptions): Promise<Error & { code: string; c
   return error;
 }
 
+test('more than ten logins with one signal share a listener', async () => {
+  const { port } = await broker(stayAway);
+  const controller = new AbortController();
+  const { signal } = controller;
+  const logins = Promise.allSettled(
+    Array.from({ length: 11 }, () => confirmLogin({ ...ALICE, port, signal })),
+  );
+  await expect.poll(() => sockets.length).toBe(11);
+  expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+  const reason = new Error('no more');
+  controller.abort(reason);
+  expect(await logins).toEqual(Array(11).fill({ status: 'rejected', reason }));
+  expect(sockets.every(socket => socket.destroyed)).toBe(true);
+  expect(getEventListeners(signal, 'abort')).toEqual([]);
+});
+
+test('confirmLogin names an unknown option and the known ones', async () => {
+  await expect(confirmLogin({ ...ALICE, port: 1883, user: 'alice' } as LoginOptions)).rejects.toMatchObject({
+    code: 'ERR_INVALID_ARGUMENT',
+    message: expect.stringMatching(/"user".*host.*username/),
+  });
+});
+
 describe('a user who is let in', () => {
   test('connects with MQTT 3.1.1 and disconnects', async () => {
     const { port, hellos, events } = await broker(accept);
@@ -223,7 +246,7 @@ describe('a user who is not let in', () => {
   test('says what to look at', async () => {
     const { port } = await broker(say(refused(5)));
     expect((await failure({ ...ALICE, port, timeout: SHORT })).message).toMatch(
-      /Was it told to reload, does password_file .* name the file .* may the user .* read it\?/,
+      /Has it reloaded, does password_file .* name the file .* may the user .* read it\?/,
     );
   });
 

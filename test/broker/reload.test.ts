@@ -1,17 +1,18 @@
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { getEventListeners, once } from 'node:events';
 import { chmod, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
+import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { assertReloadTarget, type ReloadTarget, reloadBroker } from '../../src/broker/reload.js';
-import { type Need, namespaces, needs, root } from '../support/require.js';
+import { type ReloadTarget, reloadBroker } from '../../src/broker/reload.js';
+import { PasswordFile } from '../../src/password-file.js';
+import { type Need, namespaces, needs, program, root } from '../support/require.js';
 import { runScript } from '../support/script.js';
+import { standIn, uniqueName } from '../support/stand-in.js';
 
 const linux: Need = { what: 'Linux', isProgram: false, met: () => process.platform === 'linux' };
 
@@ -27,45 +28,6 @@ afterEach(async () => {
   }
   await rm(folder, { recursive: true });
 });
-
-/** A stand-in for the broker: tells of each SIGHUP and SIGUSR2. If it does not listen for SIGHUP yet, a line makes it. */
-const STAND_IN = `
-  const listen = () => process.on('SIGHUP', () => console.log('SIGHUP'));
-  process.title = process.argv[1];
-  process.on('SIGUSR2', () => console.log('SIGUSR2'));
-  if (process.argv[2] === 'listening') listen();
-  process.stdin.on('data', () => { listen(); console.log('listening'); });
-  console.log('ready');
-`;
-
-async function standIn({ name = 'mosquitto', listening = true } = {}) {
-  const child = spawn(process.execPath, ['-e', STAND_IN, name, listening ? 'listening' : 'deaf'], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  started.push(child);
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const says = async (line: string) => expect((await lines.next()).value).toBe(line);
-  await says('ready');
-  return {
-    pid: child.pid as number,
-    async listen() {
-      child.stdin.write('listen');
-      await says('listening');
-    },
-    /** It got SIGHUP. */
-    toldOnce: () => says('SIGHUP'),
-    /** It got nothing, or nothing more: what was sent comes before this. */
-    async toldNothing() {
-      child.kill('SIGUSR2');
-      await says('SIGUSR2');
-    },
-  };
-}
-
-/** A name that no other process has, as long as Linux allows. */
-function uniqueName(): string {
-  return `mq${randomBytes(6).toString('hex')}x`;
-}
 
 async function pidFile(content: string | Uint8Array): Promise<string> {
   const path = join(folder, 'broker.pid');
@@ -123,8 +85,7 @@ needs(linux).describe('a broker by its pid', () => {
   test('gets SIGHUP', async () => {
     const broker = await standIn();
     await reloadBroker({ pid: broker.pid });
-    await broker.toldOnce();
-    await broker.toldNothing();
+    expect(await broker.hangups()).toBe(1);
   });
 
   test('is not a process of another name, which gets nothing', async () => {
@@ -132,7 +93,7 @@ needs(linux).describe('a broker by its pid', () => {
     const message = await failure({ pid: other.pid });
     expect(message).toContain(`pid ${other.pid} is mosquitto_sub, not mosquitto: `);
     expect(message).toMatch(RECIPES);
-    await other.toldNothing();
+    expect(await other.hangups()).toBe(0);
   });
 
   test('is not this process', async () => {
@@ -191,15 +152,14 @@ needs(linux).describe('a broker by its pid', () => {
     const reload = reloadBroker({ pid: broker.pid });
     await broker.listen();
     await reload;
-    await broker.toldOnce();
-    await broker.toldNothing();
+    expect(await broker.hangups()).toBe(1);
   });
 
   test('is left alone if it never listens for SIGHUP', async () => {
     const broker = await standIn({ listening: false });
     const message = await failure({ pid: broker.pid }, { timeout: 50 });
     expect(message).toContain(`pid ${broker.pid} is mosquitto, but does not listen for SIGHUP`);
-    await broker.toldNothing();
+    expect(await broker.hangups()).toBe(0);
   });
 
   test('is waited for until the signal aborts', async () => {
@@ -209,7 +169,7 @@ needs(linux).describe('a broker by its pid', () => {
     const reason = new Error('no more');
     controller.abort(reason);
     await expect(reload).rejects.toBe(reason);
-    await broker.toldNothing();
+    expect(await broker.hangups()).toBe(0);
   });
 
   test('gets nothing if the signal is aborted already', async () => {
@@ -218,7 +178,7 @@ needs(linux).describe('a broker by its pid', () => {
     await expect(reloadBroker({ pid: broker.pid }, { signal: AbortSignal.abort(reason) })).rejects.toBe(
       reason,
     );
-    await broker.toldNothing();
+    expect(await broker.hangups()).toBe(0);
   });
 
   needs(root).test('of a user who may not signal it: says so', async () => {
@@ -237,7 +197,7 @@ needs(linux).describe('a broker by its pid', () => {
       `ERR_RELOAD_FAILED EPERM pid ${broker.pid} is mosquitto, but this process (uid 54321)`,
     );
     expect(message).toContain("Run as the broker's user (uid 0) or as root");
-    await broker.toldNothing();
+    expect(await broker.hangups()).toBe(0);
   });
 });
 
@@ -246,9 +206,9 @@ needs(linux).describe('a broker by its pid file', () => {
     const broker = await standIn();
     const path = await pidFile(`${broker.pid}${ending}`);
     await reloadBroker({ pidFile: path });
-    await broker.toldOnce();
+    expect(await broker.hangups()).toBe(1);
     await reloadBroker({ pidFile: pathToFileURL(path) });
-    await broker.toldOnce();
+    expect(await broker.hangups()).toBe(1);
   });
 
   test('is not the process that has the pid today', async () => {
@@ -258,7 +218,7 @@ needs(linux).describe('a broker by its pid file', () => {
     expect(error).toMatchObject({ code: 'ERR_RELOAD_FAILED', path });
     expect(error.message).toContain(`pid ${other.pid} (in ${path}) is other, not mosquitto: `);
     expect(error.message).toMatch(RECIPES);
-    await other.toldNothing();
+    expect(await other.hangups()).toBe(0);
   });
 
   test('has ended and left the file', async () => {
@@ -274,9 +234,8 @@ needs(linux).describe('a broker by its pid file', () => {
     const reload = reloadBroker({ pidFile: path });
     await pidFile(`${broker.pid}`);
     await reload;
-    await broker.toldOnce();
-    await broker.toldNothing();
-    await starting.toldNothing();
+    expect(await broker.hangups()).toBe(1);
+    expect(await starting.hangups()).toBe(0);
   });
 
   test.each([
@@ -316,15 +275,14 @@ needs(linux).describe('a broker by its name', () => {
     const name = uniqueName();
     const broker = await standIn({ name });
     await reloadBroker({ process: name });
-    await broker.toldOnce();
-    await broker.toldNothing();
+    expect(await broker.hangups()).toBe(1);
   });
 
   test('is not told by a part of the name', async () => {
     const name = uniqueName();
     const broker = await standIn({ name });
     await failure({ process: name.slice(0, -1) });
-    await broker.toldNothing();
+    expect(await broker.hangups()).toBe(0);
   });
 
   test('must be the only one', async () => {
@@ -332,7 +290,7 @@ needs(linux).describe('a broker by its name', () => {
     const brokers = [await standIn({ name }), await standIn({ name })] as const;
     const pids = brokers.map(({ pid }) => pid).sort((a, b) => a - b);
     expect(await failure({ process: name })).toContain(`2 processes are called ${name} (${pids.join(', ')})`);
-    for (const broker of brokers) await broker.toldNothing();
+    for (const broker of brokers) expect(await broker.hangups()).toBe(0);
   });
 
   test('is not a zombie', async () => {
@@ -341,7 +299,7 @@ needs(linux).describe('a broker by its name', () => {
     expect(await failure({ process: name })).toContain(`zombies and ancestors of this process (pids ${pid})`);
     const broker = await standIn({ name });
     await reloadBroker({ process: name });
-    await broker.toldOnce();
+    expect(await broker.hangups()).toBe(1);
   });
 
   test('does not exist', async () => {
@@ -367,6 +325,55 @@ needs(linux).describe('a broker by its name', () => {
   });
 });
 
+needs(linux, root, program('setpriv')).describe('a process of another user', () => {
+  const stranger = '--reuid=54321 --regid=54321 --clear-groups';
+
+  test('does not keep the broker of root from being found by its name', async () => {
+    const name = uniqueName();
+    const other = await standIn({ name, as: stranger });
+    const broker = await standIn({ name });
+    await reloadBroker({ process: name });
+    expect(await broker.hangups()).toBe(1);
+    expect(await other.hangups()).toBe(0);
+  });
+
+  test('gets no signal in place of the broker, which is down', async () => {
+    const name = uniqueName();
+    const other = await standIn({ name, as: stranger });
+    const message = await failure({ process: name });
+    expect(message).toContain(
+      `belongs to root or to the user of this process, but pid ${other.pid} belongs to user 54321.`,
+    );
+    expect(message).toContain(`{ process: '${name}', uid: 54321 }`);
+    expect(await other.hangups()).toBe(0);
+  });
+
+  test('is not taken for a process of root where it runs a setuid program', async () => {
+    const name = uniqueName();
+    const other = await standIn({ name, as: '--ruid=54321' });
+    expect(await failure({ process: name })).toContain('belongs to user 54321');
+    expect(await other.hangups()).toBe(0);
+  });
+
+  test('is the broker where the option uid names its user', async () => {
+    const name = uniqueName();
+    const roots = await standIn({ name });
+    const broker = await standIn({ name, as: stranger });
+    await reloadBroker({ process: name, uid: 54321 });
+    expect(await broker.hangups()).toBe(1);
+    expect(await roots.hangups()).toBe(0);
+  });
+});
+
+needs(linux).describe('the name of a process', () => {
+  test('is escaped in messages', async () => {
+    const other = await standIn({ name: '\x1b[31mred\x07' });
+    const message = await failure({ pid: other.pid });
+    expect(message).toContain(`pid ${other.pid} is \\u{1b}[31mred\\u{7}, not mosquitto`);
+    expect(message).not.toMatch(/\p{Cc}/u);
+  });
+});
+
 describe('pid namespaces', () => {
   needs(linux, namespaces).test('with the /proc of another one: nothing is signalled', async () => {
     const name = uniqueName();
@@ -388,7 +395,7 @@ describe('pid namespaces', () => {
       /^\/proc shows another pid namespace .* command: .* Nothing was signalled/,
     );
     expect(messages).toEqual(Array(4).fill(['ERR_RELOAD_FAILED', message]).flat());
-    await broker.toldNothing();
+    expect(await broker.hangups()).toBe(0);
   });
 
   needs(linux, namespaces).test('of its own: only its processes are found', async () => {
@@ -402,7 +409,7 @@ describe('pid namespaces', () => {
       { through: ['unshare', '--pid', '--fork', '--mount-proc'], args: name },
     );
     expect(message).toMatch(/^None of the \d+ processes here is called /);
-    await broker.toldNothing();
+    expect(await broker.hangups()).toBe(0);
   });
 
   needs(linux, namespaces).test('without /proc: says what else to use', async () => {
@@ -486,6 +493,31 @@ describe('a command', () => {
     });
   });
 
+  test.each([['missing'], ['true', 'x'.repeat(1e7)]])(
+    'that cannot be started (%#) shows none of its arguments in the error',
+    async (program, ...args) => {
+      const path = program === 'true' ? program : join(folder, program);
+      const command = [path, ...args, '--password=correct-horse'];
+      const error = await reloadBroker({ command }).catch(error => error);
+      expect(error).toMatchObject({ code: 'ERR_RELOAD_FAILED', cause: { syscall: 'spawn' } });
+      expect(inspect(error, { depth: 9, maxStringLength: 1e8 })).not.toContain('correct-horse');
+    },
+  );
+
+  test('is listened to by one listener, however many run with one signal', async () => {
+    const controller = new AbortController();
+    const reloads = Array.from({ length: 11 }, () =>
+      reloadBroker({ command: ['sleep', '1000'] }, { signal: controller.signal }),
+    );
+    const settled = Promise.allSettled(reloads);
+    await expect.poll(() => getEventListeners(controller.signal, 'abort').length).toBeGreaterThan(0);
+    expect(getEventListeners(controller.signal, 'abort')).toHaveLength(1);
+    const reason = new Error('no more');
+    controller.abort(reason);
+    expect(await settled).toEqual(Array(11).fill({ status: 'rejected', reason }));
+    expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
+  });
+
   /** A program that stops itself, so that only SIGKILL ends it. */
   async function endless() {
     const name = uniqueName();
@@ -567,10 +599,16 @@ test.each([
   [{ command: [''] }],
   [{ command: ['true', 5] }],
   [{ command: ['true', 'a\0b'] }],
+  [{ process: 'mosquitto', uid: -1 }],
+  [{ process: 'mosquitto', uid: 2 ** 32 }],
+  [{ process: 'mosquitto', uid: 'mosquitto' }],
+  [{ pid: 5, uid: 1883 }],
+  [{ pid: 5, pidfile: '/run/mosquitto.pid' }],
 ])('%j is no target', async target => {
   const invalid = expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' });
   await expect(reloadBroker(target as ReloadTarget)).rejects.toEqual(invalid);
-  expect(() => assertReloadTarget(target as ReloadTarget)).toThrow(invalid);
+  if (target === undefined) return;
+  expect(() => new PasswordFile('passwd', { reload: target as ReloadTarget })).toThrow(invalid);
 });
 
 test.each([-1, Number.NaN, Number.POSITIVE_INFINITY, '5', 2 ** 31])('%j is no timeout', async timeout => {

@@ -1,0 +1,67 @@
+import type { ChildProcess, spawn as Spawn } from 'node:child_process';
+import { PasswordFileError } from '../errors.js';
+import { orAborted } from '../util/abort.js';
+
+/** How much a message quotes of what the program wrote. */
+const MAX_QUOTED = 1_000;
+
+/** Resolves when the program has ended with status 0. In no case does it run on. */
+export async function runCommand(
+  [program = '', ...args]: readonly string[],
+  timeout: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  // Loaded only now, to keep it out of the time that importing this library takes.
+  const { spawn } = await import('node:child_process');
+  signal?.throwIfAborted();
+  const child = start(spawn, program, args);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const error = failed(`${program} did not end within ${timeout} ms, so it was ended.`);
+    timer = setTimeout(() => reject(error), timeout);
+  });
+  try {
+    await orAborted(Promise.race([ended(child, program), late]), signal);
+  } finally {
+    clearTimeout(timer);
+    child.kill('SIGKILL');
+    child.unref();
+    child.stderr?.destroy();
+  }
+}
+
+function start(spawn: typeof Spawn, program: string, args: string[]): ChildProcess {
+  try {
+    return spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], windowsHide: true });
+  } catch (cause) {
+    throw notStarted(program, cause as NodeJS.ErrnoException);
+  }
+}
+
+function ended(child: ChildProcess, program: string): Promise<void> {
+  let stderr = '';
+  // There is no pipe where file descriptors ran out.
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    stderr = (stderr + text).slice(-MAX_QUOTED);
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', cause => reject(notStarted(program, cause)));
+    // What it has started in the background may keep its standard error open, which delays 'close'.
+    child.on('exit', status => status === 0 && resolve());
+    child.on('close', (status, killedBy) => {
+      const end = killedBy === null ? `ended with status ${status}` : `was ended by ${killedBy}`;
+      const said = stderr.replace(/[\s\p{Cc}]+/gu, ' ').trim();
+      reject(failed(`${program} ${end}${said && `: ${said}`}`));
+    });
+  });
+}
+
+/** The system's error holds the arguments, which may be secrets. The cause here holds none. */
+function notStarted(program: string, { code, errno }: NodeJS.ErrnoException): PasswordFileError {
+  const cause = Object.assign(new Error(`spawn ${program} ${code}`), { code, errno, syscall: 'spawn' });
+  return failed(`${program} could not be started (${code}). Is it installed here, and on the PATH?`, cause);
+}
+
+function failed(message: string, cause?: Error): PasswordFileError {
+  return new PasswordFileError('ERR_RELOAD_FAILED', message, cause === undefined ? {} : { cause });
+}

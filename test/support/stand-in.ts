@@ -1,0 +1,48 @@
+/** Processes in place of a broker, which report each SIGHUP that they get. */
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { expect, onTestFinished } from 'vitest';
+
+/** Reports each SIGHUP and SIGUSR2. If it does not listen for SIGHUP yet, a line makes it. */
+const STAND_IN = `
+  const listen = () => process.on('SIGHUP', () => console.log('SIGHUP'));
+  process.title = process.argv[1];
+  process.on('SIGUSR2', () => console.log('SIGUSR2'));
+  if (process.argv[2] === 'listening') listen();
+  process.stdin.on('data', () => { listen(); console.log('listening'); });
+  console.log('ready');
+`;
+
+/** @param as options of setpriv, to run it as another user */
+export async function standIn({ name = 'mosquitto', listening = true, as = '' } = {}) {
+  const node = [process.execPath, '-e', STAND_IN, name, listening ? 'listening' : 'deaf'];
+  const [program = '', ...args] = as === '' ? node : ['setpriv', ...as.split(' '), ...node];
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  onTestFinished(async () => {
+    child.kill('SIGKILL');
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const next = async () => (await lines.next()).value;
+  const says = async (line: string) => expect(await next()).toBe(line);
+  await says('ready');
+  return {
+    pid: child.pid as number,
+    async listen() {
+      child.stdin.write('listen');
+      await says('listening');
+    },
+    /** How many SIGHUPs it has got since this was last asked: those that were sent come before this. */
+    async hangups(): Promise<number> {
+      child.kill('SIGUSR2');
+      for (let count = 0; ; count++) if ((await next()) !== 'SIGHUP') return count;
+    },
+  };
+}
+
+/** A name that no other process has, as long as Linux allows. */
+export function uniqueName(): string {
+  return `mq${randomBytes(6).toString('hex')}x`;
+}
