@@ -1,9 +1,9 @@
 import { canBeSent, MAX_BYTES } from '../credentials/rules.js';
 import { type LineFields, type LineReader, MAX_FILE_BYTES } from '../document/line.js';
+import { NameIndex } from '../document/name-index.js';
 import { type Finding, PasswordFileError } from '../errors.js';
 import { BrokerLines } from './broker-lines.js';
 import { type FindingKind, finding, isRefused, shownName } from './findings.js';
-import { SeenNames } from './seen-names.js';
 import { type BrokerRelease, type HashFault, type LoadedHash, readBrokerHash } from './stored-hash.js';
 import { isUsualLine, usualSalt } from './usual-line.js';
 
@@ -80,7 +80,7 @@ class Check {
   readonly #release: BrokerRelease;
   readonly #lines: BrokerLines;
   readonly #line: LineReader;
-  readonly #names: SeenNames;
+  readonly #names: NameIndex;
   readonly #users: string[] = [];
   /** Names whose lines so far let nobody in; a further line of theirs may. */
   readonly #lockedOut = new Set<string>();
@@ -95,7 +95,7 @@ class Check {
     this.#release = release;
     this.#lines = new BrokerLines(bytes, release);
     this.#line = this.#lines.line;
-    this.#names = new SeenNames(bytes);
+    this.#names = new NameIndex(bytes);
   }
 
   /** Checks one line; `false`: there is none left. */

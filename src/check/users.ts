@@ -62,7 +62,7 @@ export class BrokerUsers {
   }
 
   /** Where the lines of a name start, without those that the broker does not come to read. */
-  #linesOf(name: string): number[] {
+  #linesOf(name: string): readonly number[] {
     const { bytes } = this.index;
     this.#unusual ??= findUnusual(bytes, this.#release) ?? 'nothing';
     if (this.#unusual === 'nothing') return this.index.lines(name);

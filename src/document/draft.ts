@@ -181,7 +181,7 @@ export class Draft {
     const line = this.#reader;
     line.read(lastLine);
     if (line.nameStart < 0) return bytes.subarray(lastLine).every(isBlank);
-    return line.nameEnd > line.nameStart && !this.index.isDoubled(line) && isReadByAll(line.hash());
+    return line.nameEnd > line.nameStart && !this.index.isDuplicate(line) && isReadByAll(line.hash());
   }
 }
 

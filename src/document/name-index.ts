@@ -1,167 +1,135 @@
+import { randomFillSync } from 'node:crypto';
+import { halfSipHash } from '../util/half-sip-hash.js';
 import { LineReader } from './line.js';
 
 const LF = 10;
+const MIN_SLOTS = 64;
+/** So many bytes of a file for each slot: lines that the library writes fill less than half of the slots. */
+const BYTES_PER_SLOT = 64;
+/** More wanted names than this are not looked for one by one: all names are added. */
+const MAX_WANTED = 1024;
 
 /**
- * Where the names of a file stand: a hash table of line starts, 4 bytes a slot, so that a million lines are two typed
- * arrays. Lines are taken in as the bytes arrive; with `wanted`, only those that can matter.
- *
- * A slot holds a line's start and in the upper bits, which no start in this file needs, those of the name's hash, so
- * that hardly ever the line of another name has to be looked at.
+ * Where the names of a file stand: an open-addressing hash table in typed arrays, so that a million lines are no
+ * objects. The hash has a random seed, because who chooses names must not choose where they collide.
  */
 export class NameIndex {
   readonly bytes: Buffer;
+  readonly #seed: Uint32Array;
   readonly #reader: LineReader;
-  #table = makeTable(MIN_SLOTS);
-  /** Which bits of a slot are those of the hash. */
-  readonly #hashBits: number;
-  #used = 0;
+  readonly #wanted: ReadonlySet<number> | undefined;
+  /** Two words each: the hash of a name, and one more than its number; 0: free. */
+  #slots: Int32Array;
+  /** Three words for each name, in the order of the file: where its first line starts, where the name starts and ends. */
+  #names: Int32Array = new Int32Array(3 * MIN_SLOTS);
+  #count = 0;
+  /** All lines of each name that has several, by the name's number. */
+  readonly #duplicates = new Map<number, number[]>();
   #scanned = 0;
-  /** What is on its way into slots, and the hashes. */
-  readonly #entries = new Uint32Array(BATCH);
-  readonly #hashes = new Int32Array(BATCH);
-  #gathered = 0;
-  readonly #filter: Uint8Array | undefined;
+  #arrived = 0;
 
   /** @param wanted the only names that will be asked for; without it, any */
-  constructor(bytes: Buffer, wanted?: Iterable<string>) {
+  constructor(bytes: Buffer, wanted?: ReadonlySet<string>, seed = randomFillSync(new Uint32Array(2))) {
     this.bytes = bytes;
+    this.#seed = seed;
     this.#reader = new LineReader(bytes);
-    this.#hashBits = -1 << (32 - Math.clz32(bytes.length));
-    if (wanted === undefined) return;
-    this.#filter = new Uint8Array(FILTER_SIZE);
-    for (const name of wanted) {
-      const utf8 = Buffer.from(name);
-      this.#filter[hashBytes(utf8, 0, utf8.length) & (FILTER_SIZE - 1)] = 1;
+    if (wanted !== undefined && wanted.size <= MAX_WANTED) {
+      this.#wanted = new Set(Array.from(wanted, name => halfSipHash(seed, Buffer.from(name))));
+    }
+    const slots = this.#wanted === undefined ? bytes.length / BYTES_PER_SLOT : 0;
+    this.#slots = new Int32Array(2 * 2 ** Math.ceil(Math.log2(Math.max(MIN_SLOTS, slots))));
+  }
+
+  /** Adds the lines that end before `limit`; with the whole length, all of them. Yields now and then. */
+  *scan(limit: number): Generator<void> {
+    const lineFeed = this.bytes.subarray(this.#arrived, limit).lastIndexOf(LF);
+    const end = limit === this.bytes.length ? limit : lineFeed < 0 ? 0 : this.#arrived + lineFeed + 1;
+    this.#arrived = limit;
+    const reader = this.#reader;
+    for (let lines = 1; this.#scanned < end; lines++) {
+      reader.read(this.#scanned);
+      this.#scanned = reader.next;
+      if (reader.nameStart >= 0) this.add(reader);
+      if (lines % 64 === 0) yield;
     }
   }
 
-  /** Takes in the lines that end before `limit`; with the whole length, all of them. */
-  scan(limit: number): void {
-    const reader = this.#reader;
-    const filter = this.#filter;
-    const last = limit === this.bytes.length ? limit - 1 : this.bytes.lastIndexOf(LF, limit - 1);
-    while (this.#scanned <= last) {
-      reader.read(this.#scanned);
-      this.#scanned = reader.next;
-      if (reader.nameStart < 0) continue;
-      const hash = hashBytes(this.bytes, reader.nameStart, reader.nameEnd);
-      if (filter === undefined || filter[hash & (FILTER_SIZE - 1)] === 1) this.#gather(reader.start, hash);
+  /** Adds a line of the file that is an entry; `false`: a line that was added before has the same name. */
+  add({ bytes, start, nameStart, nameEnd }: LineReader): boolean {
+    const hash = halfSipHash(this.#seed, bytes, nameStart, nameEnd);
+    if (this.#wanted !== undefined && !this.#wanted.has(hash)) return true;
+    const slot = this.#find(hash, bytes, nameStart, nameEnd);
+    const known = this.#slots[slot + 1] as number;
+    if (known !== 0) {
+      const lines = this.#duplicates.get(known - 1);
+      if (lines === undefined) this.#duplicates.set(known - 1, [this.#names[3 * known - 3] as number, start]);
+      else lines.push(start);
+      return false;
     }
-    this.#insertGathered();
+    const at = 3 * this.#count++;
+    if (at === this.#names.length) this.#names = grown(this.#names);
+    const names = this.#names;
+    names[at] = start;
+    names[at + 1] = nameStart;
+    names[at + 2] = nameEnd;
+    this.#slots[slot] = hash;
+    this.#slots[slot + 1] = this.#count;
+    if (4 * this.#count > this.#slots.length) this.#grow();
+    return true;
   }
 
   /** Where the lines of a name start, first line first. */
-  lines(name: string): number[] {
-    if (isShortAscii(name)) return this.#find(SCRATCH, 0, name.length);
+  lines(name: string): readonly number[] {
     const utf8 = Buffer.from(name);
-    return this.#find(utf8, 0, utf8.length);
+    const number = this.#numberOf(utf8, 0, utf8.length);
+    return number < 0 ? [] : (this.#duplicates.get(number) ?? [this.#names[3 * number] as number]);
   }
 
   /** Whether the name of a line stands in another line too. */
-  isDoubled({ bytes, nameStart, nameEnd }: LineReader): boolean {
-    return this.#find(bytes, nameStart, nameEnd).length > 1;
+  isDuplicate({ bytes, nameStart, nameEnd }: LineReader): boolean {
+    return this.#duplicates.has(this.#numberOf(bytes, nameStart, nameEnd));
   }
 
-  #find(name: Uint8Array, from: number, to: number): number[] {
-    const found: number[] = [];
-    const { slots, counts } = this.#table;
-    const mask = counts.length - 1;
-    const hash = hashBytes(name, from, to);
-    for (let bucket = hash & mask; ; bucket = (bucket + 1) & mask) {
-      const first = bucket * BUCKET;
-      const end = first + (counts[bucket] as number);
-      for (let slot = first; slot < end; slot++) {
-        const entry = slots[slot] as number;
-        if (((entry ^ hash) & this.#hashBits) !== 0) continue;
-        this.#reader.read(this.#startOf(entry));
-        if (this.#reader.nameIs(name, from, to)) found.push(this.#reader.start);
-      }
-      if (end < first + BUCKET) return found.length > 1 ? found.sort((a, b) => a - b) : found;
+  #numberOf(name: Uint8Array, from: number, to: number): number {
+    const slot = this.#find(halfSipHash(this.#seed, name, from, to), name, from, to);
+    return (this.#slots[slot + 1] as number) - 1;
+  }
+
+  /** The slot of a name, or the free one where it belongs. */
+  #find(hash: number, name: Uint8Array, from: number, to: number): number {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    let slot = (hash << 1) & mask;
+    while (slots[slot + 1] !== 0) {
+      if (slots[slot] === hash && this.#isName((slots[slot + 1] as number) - 1, name, from, to)) return slot;
+      slot = (slot + 2) & mask;
     }
+    return slot;
   }
 
-  /** Slots lie far apart in memory. Many put in at once overlap their waits for it. */
-  #gather(start: number, hash: number): void {
-    this.#entries[this.#gathered] = (hash & this.#hashBits) | start;
-    this.#hashes[this.#gathered] = hash;
-    if (++this.#gathered === BATCH) this.#insertGathered();
+  #isName(number: number, name: Uint8Array, from: number, to: number): boolean {
+    const start = this.#names[3 * number + 1] as number;
+    const end = this.#names[3 * number + 2] as number;
+    return end - start === to - from && this.bytes.compare(name, from, to, start, end) === 0;
   }
 
-  #insertGathered(): void {
-    this.#used += this.#gathered;
-    if (this.#used * 4 > this.#table.slots.length * 3) this.#grow();
-    put(this.#table, this.#entries, this.#hashes, this.#gathered);
-    this.#gathered = 0;
-  }
-
-  /** Makes room for as many names as the whole file will have, should it go on as so far. */
   #grow(): void {
-    const expected = (this.#used * this.bytes.length) / this.#scanned;
-    const table = makeTable(2 ** Math.ceil(Math.log2(Math.max(this.#used * 2, expected * 1.4))));
-    const reader = new LineReader(this.bytes);
-    const { slots, counts } = this.#table;
-    const entries = slots.filter((_, slot) => slot % BUCKET < (counts[Math.floor(slot / BUCKET)] as number));
-    const hashes = Int32Array.from(entries, entry => {
-      reader.read(this.#startOf(entry));
-      return hashBytes(this.bytes, reader.nameStart, reader.nameEnd);
-    });
-    put(table, entries, hashes, entries.length);
-    this.#table = table;
-  }
-
-  #startOf(entry: number): number {
-    return (entry & ~this.#hashBits) >>> 0;
+    const old = this.#slots;
+    const slots = new Int32Array(old.length * 2);
+    const mask = slots.length - 1;
+    for (let at = 0; at < old.length; at += 2) {
+      if (old[at + 1] === 0) continue;
+      let slot = ((old[at] as number) << 1) & mask;
+      while (slots[slot + 1] !== 0) slot = (slot + 2) & mask;
+      slots[slot] = old[at] as number;
+      slots[slot + 1] = old[at + 1] as number;
+    }
+    this.#slots = slots;
   }
 }
 
-/** Slots in buckets, and how many slots of each bucket are taken. */
-interface Table {
-  slots: Uint32Array;
-  counts: Uint8Array;
-}
-
-function makeTable(slots: number): Table {
-  return { slots: new Uint32Array(slots), counts: new Uint8Array(slots / BUCKET) };
-}
-
-/**
- * Puts entries into the buckets that their hashes point to; what finds its bucket full goes to the next one. Where the
- * free slot is, the counts tell, which stay near the processor: looking for it among the slots takes thrice the time.
- */
-function put({ slots, counts }: Table, entries: Uint32Array, hashes: Int32Array, count: number): void {
-  const mask = counts.length - 1;
-  for (let i = 0; i < count; i++) {
-    let bucket = (hashes[i] as number) & mask;
-    while (counts[bucket] === BUCKET) bucket = (bucket + 1) & mask;
-    const taken = counts[bucket] as number;
-    slots[bucket * BUCKET + taken] = entries[i] as number;
-    counts[bucket] = taken + 1;
-  }
-}
-
-/** For the bytes of a name that is looked up. */
-const SCRATCH = new Uint8Array(256);
-
-/** Whether a name is one of those that fit SCRATCH, where it then stands. Nearly all are, and this is the fastest way. */
-function isShortAscii(name: string): boolean {
-  if (name.length > SCRATCH.length) return false;
-  for (let i = 0; i < name.length; i++) {
-    const code = name.charCodeAt(i);
-    if (code > 127) return false;
-    SCRATCH[i] = code;
-  }
-  return true;
-}
-
-const BATCH = 1024;
-const BUCKET = 4;
-const MIN_SLOTS = 64;
-const FILTER_SIZE = 1 << 16;
-
-/** A signed 32-bit hash: FNV-1a, with its high bits folded in because tables use the low ones. */
-export function hashBytes(bytes: Uint8Array, from: number, to: number): number {
-  let hash = 0x811c9dc5;
-  for (let i = from; i < to; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193);
-  return hash ^ (hash >>> 15);
+function grown(words: Int32Array): Int32Array {
+  const twice = new Int32Array(words.length * 2);
+  twice.set(words);
+  return twice;
 }

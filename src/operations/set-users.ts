@@ -60,7 +60,7 @@ export async function setUsers(
   }
   signal?.throwIfAborted();
   const names = new Set(passwords.keys());
-  const before = await site.view(names);
+  const before = await site.view();
   const kept = new Map<string, string>();
   const hashes = new Map<string, string>();
   let done = 0;

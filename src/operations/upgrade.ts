@@ -131,7 +131,7 @@ function obstacleTo(
   if (hash !== undefined && (looksLikeHash(hash) || looksLikeHash(password.toString('latin1')))) {
     return readBrokerHash(hash, broker).fault ?? 'fields';
   }
-  if (view.index.isDoubled(line)) return 'DOUBLED_NAME';
+  if (view.index.isDuplicate(line)) return 'DOUBLED_NAME';
   if (password.includes(NUL)) return 'NUL_BYTE';
   return password.length > MAX_BYTES ? 'LONG_HASH' : undefined;
 }

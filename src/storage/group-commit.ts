@@ -24,7 +24,7 @@ export interface Site {
   fileMustExist: boolean;
   watch: Watch;
   /** The file as it is now; a snapshot taken earlier will do as long as it still is current. */
-  read(target: string, wanted: ReadonlySet<string> | undefined): Promise<Snapshot | undefined>;
+  read(target: string): Promise<Snapshot | undefined>;
   /** Called when the file has been replaced with an edit from here in it. */
   committed(): void;
 }
@@ -179,7 +179,7 @@ class Batch {
     // All have given up, which has ended the waiting: who has come since is for the next commit.
     if (this.#edits.length === 0) return false;
     this.#join();
-    const snapshot = await site.read(target, this.#names());
+    const snapshot = await site.read(target);
     assertReplaceable(target, snapshot?.stats);
     const index = snapshot?.index ?? new NameIndex(Buffer.alloc(0));
     const draft = new Draft(index);
@@ -189,15 +189,6 @@ class Batch {
     dress(stage, target, snapshot?.stats, site.policy);
     await fill(stage, edited(index.bytes, changes));
     return true;
-  }
-
-  #names(): ReadonlySet<string> | undefined {
-    const names = new Set<string>();
-    for (const { edit } of this.#edits) {
-      if (edit.names === undefined) return undefined;
-      for (const name of edit.names) names.add(name);
-    }
-    return names;
   }
 
   /** Makes each edit on its own, so that one that throws is undone alone. Returns whether there is to be a file. */

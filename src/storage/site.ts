@@ -21,7 +21,7 @@ export class FileSite implements Site {
   #snapshot: Snapshot | undefined;
   #users: BrokerUsers | undefined;
   #reading: Promise<unknown> = Promise.resolve();
-  #nextLook: Look | undefined;
+  #nextLook: Promise<Snapshot | undefined> | undefined;
 
   constructor(settings: Settings) {
     this.#path = settings.path;
@@ -35,15 +35,15 @@ export class FileSite implements Site {
     return resolveTarget(this.#path);
   }
 
-  read(target: string, wanted: ReadonlySet<string> | undefined): Promise<Snapshot | undefined> {
-    const reading = this.#reading.then(() => this.#refresh(target, wanted));
+  read(target: string): Promise<Snapshot | undefined> {
+    const reading = this.#reading.then(() => this.#refresh(target));
     this.#reading = reading.catch(() => undefined);
     return reading;
   }
 
   /** What the file holds at this moment; `undefined`: there is none. */
   async snapshot(): Promise<Snapshot | undefined> {
-    return await this.#lookNow(undefined);
+    return await this.#lookNow();
   }
 
   /** Whom a broker of this release would let in by what the file holds. */
@@ -53,9 +53,9 @@ export class FileSite implements Site {
     return this.#users;
   }
 
-  /** What stands in the file, to look at. Without `wanted`, any name can be looked up. */
-  async view(wanted?: ReadonlySet<string>): Promise<Draft> {
-    return new Draft(this.#indexOf(await this.#look(wanted)));
+  /** What stands in the file, to look at. */
+  async view(): Promise<Draft> {
+    return new Draft(this.#indexOf(await this.#look()));
   }
 
   #indexOf(snapshot: Snapshot | undefined): NameIndex {
@@ -64,25 +64,17 @@ export class FileSite implements Site {
   }
 
   /** Callers of one turn of the event loop share a look at the file, which comes after all of them have called. */
-  #look(wanted: ReadonlySet<string> | undefined): Promise<Snapshot | undefined> {
-    if (this.#nextLook === undefined) {
-      const names = new Set<string>();
-      const snapshot = nextTurn().then(() => {
-        this.#nextLook = undefined;
-        return this.#lookNow(look.names);
-      });
-      const look: Look = { names, snapshot };
-      this.#nextLook = look;
-    }
-    const { names } = this.#nextLook;
-    if (wanted === undefined) this.#nextLook.names = undefined;
-    else for (const name of wanted) names?.add(name);
-    return this.#nextLook.snapshot;
+  #look(): Promise<Snapshot | undefined> {
+    this.#nextLook ??= nextTurn().then(() => {
+      this.#nextLook = undefined;
+      return this.#lookNow();
+    });
+    return this.#nextLook;
   }
 
-  #lookNow(wanted: ReadonlySet<string> | undefined): Promise<Snapshot | undefined> | Snapshot {
+  #lookNow(): Promise<Snapshot | undefined> | Snapshot {
     const warm = this.#snapshot;
-    return warm?.covers(wanted) && warm.isCurrent(this.#path) ? warm : this.read(this.target, wanted);
+    return warm?.isCurrent(this.#path) ? warm : this.read(this.target);
   }
 
   committed(): void {
@@ -90,12 +82,11 @@ export class FileSite implements Site {
     this.onCommit?.();
   }
 
-  async #refresh(target: string, wanted: ReadonlySet<string> | undefined): Promise<Snapshot | undefined> {
+  async #refresh(target: string): Promise<Snapshot | undefined> {
     if (!this.#snapshot?.isCurrent(target)) {
       this.#drop();
-      this.#snapshot = await takeSnapshot(target, wanted);
+      this.#snapshot = await takeSnapshot(target);
     }
-    await this.#snapshot?.cover(wanted);
     return this.#snapshot;
   }
 
@@ -104,11 +95,4 @@ export class FileSite implements Site {
     this.#snapshot = undefined;
     this.#users = undefined;
   }
-}
-
-/** A look at the file that is to be taken. */
-interface Look {
-  /** The names that it is for; `undefined`: any. */
-  names: Set<string> | undefined;
-  snapshot: Promise<Snapshot | undefined>;
 }

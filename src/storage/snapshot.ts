@@ -15,24 +15,17 @@ const ATTEMPTS = 10;
 export class Snapshot {
   readonly bytes: Buffer;
   readonly stats: fs.BigIntStats;
-  #index: NameIndex;
-  #wanted: ReadonlySet<string> | undefined;
+  /** Where the names stand; of a snapshot for certain names, only these. */
+  readonly index: NameIndex;
   readonly #readAt: number;
   readonly #fd: number;
 
-  constructor(
-    fd: number,
-    stats: fs.BigIntStats,
-    readAt: number,
-    index: NameIndex,
-    wanted?: ReadonlySet<string>,
-  ) {
+  constructor(fd: number, stats: fs.BigIntStats, readAt: number, index: NameIndex) {
     this.#fd = fd;
     this.stats = stats;
     this.#readAt = readAt;
     this.bytes = index.bytes;
-    this.#index = index;
-    this.#wanted = wanted;
+    this.index = index;
     openFiles.register(this, fd, this);
   }
 
@@ -50,26 +43,6 @@ export class Snapshot {
       // A change in the tick in which the file was read would not show.
       this.#readAt - Number(mtimeNs / 1_000_000n) > CLOCK_TICK
     );
-  }
-
-  /** Where the names stand; good for those that {@link cover} was called with. */
-  get index(): NameIndex {
-    return this.#index;
-  }
-
-  /** Whether the index knows the `wanted` names; without them, whether it knows all names of the file. */
-  covers(wanted: ReadonlySet<string> | undefined): boolean {
-    const known = this.#wanted;
-    return known === undefined || (wanted !== undefined && [...wanted].every(name => known.has(name)));
-  }
-
-  /** Makes the index know at least the `wanted` names; without them, all names of the file. */
-  async cover(wanted?: ReadonlySet<string>): Promise<void> {
-    if (this.covers(wanted)) return;
-    const index = new NameIndex(this.bytes);
-    await inSlices(scanned(index));
-    this.#index = index;
-    this.#wanted = undefined;
   }
 
   /** Lets the file go. Dropping a large file's pages is slow, so it is not waited for. */
@@ -94,23 +67,14 @@ function letGo(fd: number): void {
   fs.close(fd, () => undefined);
 }
 
-function* scanned(index: NameIndex): Generator<void> {
-  const { length } = index.bytes;
-  for (let limit = CHUNK / 64; ; limit += CHUNK / 64) {
-    index.scan(Math.min(limit, length));
-    if (limit >= length) return;
-    yield;
-  }
-}
-
 /**
  * Reads a regular file, indexing the lines while the next bytes arrive; `undefined`: there is none.
  *
- * @param wanted the only names that will be asked for; without it, any
+ * @param names the only names that will be looked up in its index; without them, any
  */
 export async function takeSnapshot(
   path: string,
-  wanted?: ReadonlySet<string>,
+  names?: ReadonlySet<string> | undefined,
 ): Promise<Snapshot | undefined> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const fd = open(path);
@@ -120,8 +84,8 @@ export async function takeSnapshot(
       const stats = fs.fstatSync(fd, { bigint: true });
       if (!stats.isFile()) throw notAFile(path);
       if (stats.size > MAX_FILE_BYTES) throw tooLarge(path, stats.size);
-      const index = await readIndexed(fd, Number(stats.size), wanted);
-      if (index !== undefined) return new Snapshot(fd, stats, readAt, index, wanted);
+      const index = await readIndexed(fd, Number(stats.size), names);
+      if (index !== undefined) return new Snapshot(fd, stats, readAt, index);
     } catch (error) {
       letGo(fd);
       throw readError(error, path);
@@ -171,23 +135,19 @@ function tooLarge(path: string, size: bigint): PasswordFileError {
 async function readIndexed(
   fd: number,
   size: number,
-  wanted: ReadonlySet<string> | undefined,
+  names: ReadonlySet<string> | undefined,
 ): Promise<NameIndex | undefined> {
   // One byte more than there should be shows a file that has grown.
   const buffer = Buffer.allocUnsafeSlow(size + 1);
-  const index = new NameIndex(buffer.subarray(0, size), wanted);
+  const index = new NameIndex(buffer.subarray(0, size), names);
   const read = size < CHUNK ? readSync : readAsync;
-  let length = 0;
-  let arriving = read(fd, buffer, 0);
-  for (;;) {
-    const count = await arriving;
+  for (let length = 0; ; ) {
+    // Lines are indexed while the next bytes arrive.
+    const [count] = await Promise.all([read(fd, buffer, length), inSlices(index.scan(length))]);
+    if (count === 0) return length === size ? index : undefined;
     length += count;
-    if (count === 0 || length > size) break;
-    arriving = read(fd, buffer, length);
-    index.scan(length);
+    if (length > size) return undefined;
   }
-  if (length === size && size === 0) index.scan(0);
-  return length === size ? index : undefined;
 }
 
 function readSync(fd: number, buffer: Buffer, from: number): number {

@@ -4,11 +4,11 @@ import verdicts from '../../fixtures/broker-verdicts.json' with { type: 'json' }
 import { type CheckReport, checkLines, checkPasswordFile } from '../../src/check/check.js';
 import type { BrokerRelease, LoadedHash } from '../../src/check/stored-hash.js';
 import { Draft, edited } from '../../src/document/draft.js';
-import { NameIndex } from '../../src/document/name-index.js';
 import type { Finding } from '../../src/errors.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { inSlices } from '../../src/util/event-loop.js';
 import { brokerUsers, letsIn } from '../support/broker-users.js';
+import { indexed } from '../support/indexed.js';
 
 interface Verdict {
   start: string | number;
@@ -428,9 +428,7 @@ describe('properties', () => {
         if (bytes.includes(0)) return;
         const before = check(bytes, broker);
         if (!before.loads) return;
-        const index = new NameIndex(bytes);
-        index.scan(bytes.length);
-        const draft = new Draft(index);
+        const draft = new Draft(indexed(bytes));
         for (const [name, hash] of edits) hash === undefined ? draft.delete(name) : draft.set(name, hash);
         const changes = draft.changes();
         let step = changes.next();

@@ -1,69 +1,85 @@
-/** The tables of names, in files that are larger than their first size. */
 import { describe, expect, test } from 'vitest';
-import { checkPasswordFile } from '../../src/check/check.js';
+import { LineReader } from '../../src/document/line.js';
 import { NameIndex } from '../../src/document/name-index.js';
+import { indexed } from '../support/indexed.js';
 
-const HASH = `$7$101$AQIDBAUGBwgJCgsM$${Buffer.alloc(64, 1).toString('base64')}`;
+const names = Array.from({ length: 30_000 }, (_, i) => `device-${i}`);
+const lineOf = (name: string) => `${name}:x\n`;
+const bytes = Buffer.from(names.map(lineOf).join(''));
 
-describe('many names', () => {
-  // Long lines first: what is to come is then thought to be fewer names than it is.
-  const names = Array.from({ length: 30_000 }, (_, i) => `device-${i}`);
-  const bytes = Buffer.from(names.map((name, i) => `${name}:${i < 3_000 ? HASH : 'x'}\n`).join(''));
-
-  test('are all found where their lines start', () => {
-    const index = new NameIndex(bytes);
-    index.scan(bytes.length);
+describe('an index of names', () => {
+  test('finds where the line of each name starts', () => {
+    const index = indexed(bytes);
     let start = 0;
     for (const name of names) {
       expect(index.lines(name)).toEqual([start]);
-      start = bytes.indexOf('\n', start) + 1;
+      start += lineOf(name).length;
     }
     expect(index.lines('device-30000')).toEqual([]);
     expect(index.lines('device-')).toEqual([]);
   });
 
-  test('are found in the order of their lines, wherever the table has put them', () => {
-    // In some of these a name has the last slot of the table and the first one, when the table grows.
-    for (let n = 0; n < 200; n++) {
-      const twice = Array.from({ length: 20 }, (_, m) => `${n}-${m}:x\n`.repeat(2)).join('');
-      const index = new NameIndex(Buffer.from(twice));
-      index.scan(twice.length);
-      for (let m = 0, first = 0; m < 20; m++) {
-        const { length } = `${n}-${m}:x\n`;
-        expect(index.lines(`${n}-${m}`)).toEqual([first, first + length]);
-        first += 2 * length;
-      }
+  test('finds all lines of a name in their order', () => {
+    const lines = names.slice(0, 1000).map(lineOf);
+    const all = [...lines, ...lines, ...lines.slice(500)];
+    const index = indexed(Buffer.from(all.join('')));
+    const [once, half] = [lines.join('').length, lines.slice(0, 500).join('').length];
+    let start = 0;
+    for (const [i, name] of names.slice(0, 1000).entries()) {
+      const again = i < 500 ? [] : [2 * once + start - half];
+      expect(index.lines(name)).toEqual([start, once + start, ...again]);
+      start += lineOf(name).length;
     }
   });
 
-  test('are found where only these are wanted', () => {
-    const index = new NameIndex(bytes, ['device-7', 'device-4999', 'nobody']);
-    index.scan(bytes.length);
+  test('takes linear time for a name that stands in all lines', () => {
+    // In quadratic time this would not end within a day.
+    const index = indexed(Buffer.from('a:\n'.repeat(1_000_000)));
+    expect(index.lines('a')).toHaveLength(1_000_000);
+  });
+
+  test('takes linear time for a name whose first line is very long', () => {
+    // Reading the first line again for each further one would take hours.
+    const index = indexed(
+      Buffer.from(`a${' '.repeat(5_000_000)}:${'x'.repeat(5_000_000)}\n${'a:\n'.repeat(300_000)}`),
+    );
+    expect(index.lines('a')).toHaveLength(300_001);
+  });
+
+  test('finds names of any length and script', () => {
+    const odd = [0, 1, 255, 256, 257, 5000].flatMap(length => ['x'.repeat(length), 'é'.repeat(length)]);
+    const unique = [...new Set(odd)];
+    const lines = unique.map(name => ` ${name} :x\n`);
+    const index = indexed(Buffer.from(lines.join('')));
+    for (const [i, name] of unique.entries())
+      expect(index.lines(name)).toEqual([Buffer.byteLength(lines.slice(0, i).join(''))]);
+  });
+
+  test('finds the wanted names and no others, if only few are wanted', () => {
+    const index = indexed(bytes, new Set(['device-7', 'device-4999', 'nobody']));
     expect(index.lines('device-7')).toEqual([bytes.indexOf('device-7:')]);
     expect(index.lines('device-4999')).toEqual([bytes.indexOf('device-4999:')]);
     expect(index.lines('nobody')).toEqual([]);
+    expect(index.lines('device-8')).toEqual([]);
   });
 
-  test('are found whatever their length and script', () => {
-    const odd = [255, 256, 257, 5000].flatMap(length => ['x'.repeat(length), 'é'.repeat(length)]);
-    const lines = odd.map(name => `${name}:x\n`);
-    const text = Buffer.from(lines.join(''));
-    const index = new NameIndex(text);
-    index.scan(text.length);
-    for (const [i, name] of odd.entries()) {
-      expect(index.lines(name)).toEqual([Buffer.byteLength(lines.slice(0, i).join(''))]);
-    }
+  test('finds all names, if many are wanted', () => {
+    const index = indexed(bytes, new Set(names.slice(10_000)));
+    expect(names.filter(name => index.lines(name).length !== 1)).toEqual([]);
   });
 
-  test('are told apart, and those that stand twice are found', () => {
-    const lines = names.slice(0, 10_000).map(name => `${name}:${HASH}\n`);
-    const all = [...lines, lines[5], lines[9_999], lines[5_000]].join('');
-    const { users, findings } = checkPasswordFile(Buffer.from(all), { broker: '2.0' });
-    expect(users).toHaveLength(10_000);
-    expect(findings.map(({ line, code, username }) => [line, code, username])).toEqual([
-      [10_001, 'DOUBLED_NAME', 'device-5'],
-      [10_002, 'DOUBLED_NAME', 'device-9999'],
-      [10_003, 'DOUBLED_NAME', 'device-5000'],
-    ]);
+  test('says of each line whether its name is new, and whether another line has it', () => {
+    const index = new NameIndex(Buffer.from('bob:1\nalice:2\n bob :3\n'));
+    const line = new LineReader(index.bytes);
+    const added = [0, 6, 14].map(start => {
+      line.read(start);
+      return index.add(line);
+    });
+    expect(added).toEqual([true, true, false]);
+    const said = [0, 6, 14].map(start => {
+      line.read(start);
+      return index.isDuplicate(line);
+    });
+    expect(said).toEqual([true, false, true]);
   });
 });

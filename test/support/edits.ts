@@ -1,11 +1,9 @@
 /** The pure part of an edit, driven as src/storage/group-commit.ts drives it; and the reading of a file to compare it with. */
 import { Draft, edited } from '../../src/document/draft.js';
-import { NameIndex } from '../../src/document/name-index.js';
+import { indexed } from './indexed.js';
 
 export function draftOf(bytes: Uint8Array): Draft {
-  const index = new NameIndex(Buffer.from(bytes));
-  index.scan(bytes.length);
-  return new Draft(index);
+  return new Draft(indexed(Buffer.from(bytes)));
 }
 
 /** The file after edits in one draft. */
