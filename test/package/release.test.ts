@@ -176,6 +176,16 @@ describe('the workflows', async () => {
     expect(lint(readFileSync(join(folder, name), 'utf8'), `.github/workflows/${name}`)).toEqual([]);
   });
 
+  test.each(names)('%s runs scripts and tests that exist', name => {
+    const workflow = readFileSync(join(folder, name), 'utf8');
+    const { scripts } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
+    const called = [...workflow.matchAll(/npm run ([\w:]+)/g)].map(([, script = '']) => script);
+    expect(Object.keys(scripts)).toEqual(expect.arrayContaining(called));
+    for (const [path] of workflow.matchAll(/\b(?:test\/|\.ci\/)[\w./-]+/g)) {
+      expect(existsSync(join(PROJECT, path)), path).toBe(true);
+    }
+  });
+
   test('would not satisfy it with a wrong name in an expression', () => {
     const wrong = readFileSync(join(folder, 'ci.yml'), 'utf8').replace('matrix.node }}', 'matrix.nodes }}');
     expect(lint(wrong, '.github/workflows/ci.yml')).toEqual([

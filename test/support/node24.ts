@@ -1,4 +1,4 @@
-/** A Node with crypto.argon2, as test/support/install-nodes.sh puts it beside the one that runs the tests. */
+/** A Node with crypto.argon2, as test/support/install-runtimes.sh puts it beside the one that runs the tests. */
 import { accessSync, constants } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ export const NODE_24 =
   join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'mosquitto-passwd-ts/node-24/bin/node');
 
 export const node24: Need = {
-  what: 'Node 24 (MOSQUITTO_NODE_24 names one, or test/support/install-nodes.sh gets one)',
+  what: 'Node 24 (MOSQUITTO_NODE_24 names one, or test/support/install-runtimes.sh gets one)',
   isProgram: true,
   met: () => {
     try {

@@ -1,4 +1,4 @@
 const library = require('mosquitto-passwd-ts');
 const { exercise } = require('./exercise.cjs');
 
-exercise(library, process.argv[2]);
+exercise(library, JSON.parse(process.argv[2]));

@@ -1,4 +1,4 @@
 import * as library from 'mosquitto-passwd-ts';
 import { exercise } from './exercise.cjs';
 
-await exercise(library, process.argv[2]);
+await exercise(library, JSON.parse(process.argv[2]));

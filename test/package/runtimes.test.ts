@@ -1,0 +1,142 @@
+/** The packed package on every runtime. docs/runtimes.md has the tables that this run makes. */
+import { mkdir, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { PasswordFile } from 'mosquitto-passwd-ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Broker, findBrokers, type RunningBroker, startBroker } from '../support/broker.js';
+import { expectDocumented } from '../support/documented-table.js';
+import { testFolder } from '../support/folder.js';
+import { broker, needs } from '../support/require.js';
+import { DENO, RUNTIMES, type Runtime, versionOf } from '../support/runtimes.js';
+import { type Packed, packAndInstall, run } from './packed.js';
+
+const DOCUMENT = new URL('../../docs/runtimes.md', import.meta.url);
+
+let packed: Packed;
+
+beforeAll(async () => {
+  packed = await packAndInstall();
+}, 180_000);
+
+afterAll(() => rm(packed.directory, { recursive: true, force: true }));
+
+/** Runs a script of consumer/, which must end with status 0 in a minute. */
+function consume({ launch }: Pick<Runtime, 'launch'>, script: string, ...args: string[]) {
+  const [program = '', ...flags] = launch ?? [];
+  // Deno keeps its files there, and would look for a newer release of itself.
+  const env = {
+    ...process.env,
+    DENO_DIR: join(packed.directory, '.deno'),
+    DENO_NO_UPDATE_CHECK: '1',
+    NO_COLOR: '1',
+  };
+  return run(program, [...flags, join(packed.directory, script), ...args], { timeout: 60_000, env });
+}
+
+describe('the exercise', () => {
+  const [installed] = findBrokers();
+  const title = installed
+    ? `with Mosquitto ${installed.version}`
+    : 'but reload and login, because there is no broker,';
+  const consumers = [
+    ['an ES module', 'esm.mjs'],
+    ['CommonJS', 'commonjs.cjs'],
+    ['both in one process', 'both.mjs'],
+  ] as const;
+  const rows = new Map<Runtime, string[]>();
+
+  describe.each(RUNTIMES)('$title', runtime => {
+    needs(runtime.need).describe('passes', () => {
+      test.each(consumers)(
+        `${title} from %s`,
+        async (_title, script) => {
+          const path = join(testFolder(), 'passwd');
+          await new PasswordFile(path).create();
+          await using running = installed && (await startBroker(installed, { passwordFile: path }));
+          const { launch } = runtime;
+          const task = { path, launch, broker: running && { pid: running.pid, port: running.port } };
+          await consume(runtime, script, JSON.stringify(task));
+          rows.set(runtime, [...(rows.get(runtime) ?? []), 'passes']);
+        },
+        90_000,
+      );
+    });
+  });
+
+  needs(broker(), ...RUNTIMES.map(({ need }) => need)).test('is documented', () => {
+    const head = ['Runtime', 'Release', ...consumers.map(([title]) => `from ${title}`)];
+    const body = RUNTIMES.map(each => [each.title, versionOf(each), ...(rows.get(each) ?? ['was not run'])]);
+    expectDocumented(DOCUMENT, 'runtimes', [head, ...body]);
+  });
+});
+
+/** What each task takes, and no less. */
+const PERMISSIONS = [
+  ['hash', '`hashPassword`, `verifyPassword`, and what else works on no file', []],
+  ['read', '`users`, `verify`, `check`, and what else reads a file', ['--allow-read=DIRECTORY']],
+  [
+    'edit',
+    'edits',
+    [
+      '--allow-read=DIRECTORY',
+      '--allow-write=DIRECTORY',
+      '--allow-sys=uid',
+      '--allow-env=UV_THREADPOOL_SIZE',
+    ],
+  ],
+  ['login', '`confirmLogin`', ['--allow-net=HOST:PORT']],
+  ['command', 'reload by `command`', ['--allow-run=PROGRAM', '--allow-env']],
+  ['pid', 'reload by `pid`, `pidFile` or `process`', ['--allow-all']],
+] as const;
+
+needs(DENO.need, broker()).describe("Deno's permissions", () => {
+  let path: string;
+  let running: RunningBroker;
+
+  beforeAll(async () => {
+    path = join(packed.directory, 'auth/passwd');
+    await mkdir(join(packed.directory, 'auth'));
+    await new PasswordFile(path).setUser('alice', 'correct horse');
+    running = await startBroker(findBrokers()[0] as Broker, { passwordFile: path });
+  });
+
+  afterAll(() => running.stop());
+
+  function permitted(task: string, permissions: readonly string[]) {
+    const flags = permissions.map(flag =>
+      flag
+        .replace('DIRECTORY', dirname(path))
+        .replace('HOST:PORT', `127.0.0.1:${running.port}`)
+        .replace('PROGRAM', 'true'),
+    );
+    const launch = [...(DENO.launch ?? ['']), ...flags] as const;
+    return consume(
+      { launch: launch as Runtime['launch'] },
+      'permissions.mjs',
+      task,
+      path,
+      `${running.port}`,
+      `${running.pid}`,
+    );
+  }
+
+  test.each(PERMISSIONS)('for the task %s suffice (%s)', async (task, _title, flags) => {
+    await permitted(task, flags);
+  });
+
+  const lacking = PERMISSIONS.flatMap(([task, , flags]) =>
+    flags.map(flag => [task, flag, (flags as readonly string[]).filter(each => each !== flag)] as const),
+  );
+
+  test.each(lacking)('for the task %s do not suffice without %s', async (task, _flag, rest) => {
+    await expect(permitted(task, rest)).rejects.toMatchObject({ code: 1 });
+  });
+
+  test('are documented', () => {
+    const body = PERMISSIONS.map(([, title, flags]) => [
+      title,
+      flags.map(flag => `\`${flag}\``).join(' ') || 'none',
+    ]);
+    expectDocumented(DOCUMENT, 'deno', [['For', 'Permissions'], ...body]);
+  });
+});
