@@ -9,7 +9,7 @@ import { type Broker, type RunningBroker, startBroker } from './broker.js';
 const LIBRARIES = '/usr/lib/x86_64-linux-gnu';
 
 /** The plugin that came with a broker; `undefined`: none did. */
-export function pluginOf(broker: Broker): string | undefined {
+function pluginOf(broker: Broker): string | undefined {
   const name = 'mosquitto_dynamic_security.so';
   const unpacked = join(dirname(broker.path), '../root', LIBRARIES, name);
   return [unpacked, join(LIBRARIES, name)].find(path => existsSync(path));
@@ -27,6 +27,11 @@ export function dynamicSecurityFile(clients: readonly DynamicSecurityClient[]): 
   return JSON.stringify({ clients, roles: [{ rolename: 'device', acls }], defaultACLAccess });
 }
 
+/** The lines of a broker's configuration that have its plugin read a file. */
+export function pluginConfig(broker: Broker, path: string): string {
+  return `plugin ${pluginOf(broker)}\nplugin_opt_config_file ${path}`;
+}
+
 /** Starts a broker that lets in the clients of the plugin's file. */
 export async function startWithClients(
   broker: Broker,
@@ -34,7 +39,7 @@ export async function startWithClients(
   clients: readonly DynamicSecurityClient[],
 ): Promise<RunningBroker> {
   writeFileSync(path, dynamicSecurityFile(clients));
-  return startBroker(broker, { config: `plugin ${pluginOf(broker)}\nplugin_opt_config_file ${path}` });
+  return startBroker(broker, { config: pluginConfig(broker, path) });
 }
 
 /**
