@@ -392,7 +392,7 @@ describe('pid namespaces', () => {
       },
     );
     const message = expect.stringMatching(
-      /^\/proc shows another pid namespace .* command: .* Nothing was signalled/,
+      /^\/proc shows another pid namespace .* use a command, .* Nothing was signalled/,
     );
     expect(messages).toEqual(Array(4).fill(['ERR_RELOAD_FAILED', message]).flat());
     expect(await broker.hangups()).toBe(0);

@@ -57,6 +57,12 @@ test('dist refers to modules of Node and to files of its own alone', () => {
   }
 });
 
+test('dist can be read: names are whole, one statement a line', () => {
+  const text = readFileSync(join(packed.installed, 'dist/index.js'), 'utf8');
+  expect(text).toMatch(/\nasync function hashPassword\(password, /);
+  expect(text.match(/;\n/g)?.length).toBeGreaterThan(500);
+});
+
 test('the source maps hold the sources, by names inside the project', () => {
   const dist = join(packed.installed, 'dist');
   const maps = readdirSync(dist).filter(name => name.endsWith('.map'));
