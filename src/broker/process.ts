@@ -30,11 +30,11 @@ interface Process extends BrokerProcess {
 const MOSQUITTO = 'mosquitto';
 const MAX_PID = 2 ** 31 - 1;
 const MAX_LISTED = 5;
-const PKILL = "{ command: ['pkill', '-HUP', '-x', 'mosquitto'] }";
+const PKILL = 'pkill -HUP -x mosquitto';
 const OTHER_CONTAINER =
   'Each container counts pids on its own. For a broker in another container share its pid namespace (compose: ' +
-  'pid: "service:mosquitto"; Kubernetes: shareProcessNamespace: true) and use { process: \'mosquitto\' }, or use a ' +
-  "command, for example { command: ['docker', 'kill', '--signal=HUP', 'mosquitto'] }.";
+  'pid: "service:mosquitto"; Kubernetes: shareProcessNamespace: true) and name its process, mosquitto, or use a ' +
+  'command, for example docker kill --signal=HUP mosquitto.';
 
 // All of this is synchronous: procfs reads memory, and from the look at a process to the signal nothing may wait, so
 // that its pid cannot become another process's in between.

@@ -4,12 +4,56 @@
  * `parseArgs` looks for options everywhere, and would take some passwords for one.
  */
 
-import type { FileHashOptions, ReloadTarget } from '../index.js';
-import { CliError } from './error.js';
-import { type Flag, findOption, type Mode, OPTIONS } from './options.js';
+import { CliError } from './output.js';
 
-/** Where the password comes from. */
-export type PasswordSource = '-b' | '--password-stdin' | '--password-file' | '--generate' | 'prompt';
+/** What to do; `set` is what mosquitto_passwd does without -D and -U. */
+export type Mode = 'set' | 'delete' | 'upgrade' | 'import' | 'provision' | 'verify' | 'list' | 'check';
+
+interface Option {
+  flag: string;
+  /** The name of its value in `--help`; without it, it takes none. */
+  value?: string;
+  /** The mode that it selects. */
+  selects?: Mode;
+  /** The modes in which it may stand. */
+  modes: readonly Mode[];
+}
+
+const WRITING: Mode[] = ['set', 'delete', 'upgrade', 'import', 'provision'];
+const ALL: Mode[] = [...WRITING, 'verify', 'list', 'check'];
+
+/**
+ * The options in the order of mosquitto_passwd's usage text, then our own. Two that exclude each other are named in this
+ * order. mosquitto_passwd takes -H and -I with -D too, where they have no effect.
+ */
+export const OPTIONS = [
+  { flag: '-b', modes: ['set', 'upgrade', 'verify'] },
+  { flag: '-c', modes: ['set', 'import', 'provision'] },
+  { flag: '-D', selects: 'delete', modes: ['delete'] },
+  { flag: '-H', value: 'HASH', modes: WRITING },
+  { flag: '-I', value: 'N', modes: WRITING },
+  { flag: '-U', selects: 'upgrade', modes: ['upgrade'] },
+  { flag: '--password-stdin', modes: ['set', 'verify'] },
+  { flag: '--password-file', value: 'FILE', modes: ['set', 'verify'] },
+  { flag: '--generate', modes: ['set'] },
+  { flag: '--provision', selects: 'provision', modes: ['provision'] },
+  { flag: '--prefix', value: 'P', modes: ['provision'] },
+  { flag: '--count', value: 'N', modes: ['provision'] },
+  { flag: '--import', value: 'FILE', selects: 'import', modes: ['import'] },
+  { flag: '--verify', selects: 'verify', modes: ['verify'] },
+  { flag: '--list', selects: 'list', modes: ['list'] },
+  { flag: '--check', selects: 'check', modes: ['check'] },
+  { flag: '--broker', value: 'RELEASE', modes: ALL },
+  { flag: '--json', modes: ['provision', 'list', 'check'] },
+  { flag: '--reload', value: 'BROKER', modes: WRITING },
+  { flag: '--force', modes: ['set'] },
+  { flag: '--quiet', modes: ALL },
+  { flag: '--help', modes: ALL },
+  { flag: '--version', modes: ALL },
+] as const satisfies readonly Option[];
+
+export type Flag = (typeof OPTIONS)[number]['flag'];
+type Given = ReadonlyMap<Flag, string>;
 
 /** What to do, checked as far as the arguments alone allow. */
 export interface Command {
@@ -17,39 +61,29 @@ export interface Command {
   /** The password file; `-` with -c: standard output. */
   path: string;
   usernames: string[];
-  /** The password that stands on the command line. */
+  /** The password on the command line. */
   password: string | undefined;
-  source: PasswordSource;
-  passwordFile: string;
-  importFrom: string;
-  create: boolean;
-  force: boolean;
-  quiet: boolean;
-  json: boolean;
-  hash: FileHashOptions;
-  broker: '2.0' | '2.1';
-  prefix: string | undefined;
-  count: number;
-  reload: ReloadTarget | undefined;
+  /** The options with their values, `''` where they take none. */
+  given: Given;
 }
 
-type Given = ReadonlyMap<Flag, string>;
-
-const MAX_COUNT = 100_000;
-const MAX_ITERATIONS = 2 ** 31 - 1;
+const BY_FLAG = new Map<string, Option & { flag: Flag }>(OPTIONS.map(option => [option.flag, option]));
+const BY_MODE = new Map<Mode, Flag>(
+  OPTIONS.flatMap(option => ('selects' in option ? [[option.selects, option.flag]] : [])),
+);
 const SOURCES = ['-b', '--password-stdin', '--password-file', '--generate'] as const;
 
 export function parseArguments(argv: readonly string[]): Command {
   if (argv.length === 0) throw new CliError('', { showsUsage: true });
   const { given, operands } = split(argv);
-  if (given.has('--help')) return commandOf('help', given, []);
-  if (given.has('--version')) return commandOf('version', given, []);
   const mode = modeOf(given);
-  checkTogether(mode, given);
-  checkCount(mode, given, operands);
-  const command = commandOf(mode, given, operands);
-  checkStandardOutput(command);
-  return command;
+  if (mode !== 'help' && mode !== 'version') {
+    assertTogether(mode, given);
+    assertCount(mode, given, operands);
+  }
+  const [path = '', ...usernames] = operands;
+  const password = given.has('-b') ? usernames.pop() : undefined;
+  return { mode, path, usernames, password, given };
 }
 
 /** Whether it only asks something, so that exit status 1 is an answer. */
@@ -66,7 +100,7 @@ export function isQuestion(argv: readonly string[]): boolean {
 /** Takes `--option=value` apart. */
 function optionIn(argument: string) {
   const [, flag = argument, attached] = /^(--[^=]+)=(.*)$/s.exec(argument) ?? [];
-  return { flag, option: findOption(flag), attached };
+  return { flag, option: BY_FLAG.get(flag === '-h' ? '--help' : flag), attached };
 }
 
 function split(argv: readonly string[]): { given: Given; operands: string[] } {
@@ -81,23 +115,25 @@ function split(argv: readonly string[]): { given: Given; operands: string[] } {
     if (value === undefined) {
       throw new CliError(`Error: ${flag} argument given but not enough other arguments.`);
     }
-    checkValue(option.flag, value);
+    const problem = VALUES[option.flag]?.(value);
+    if (problem !== undefined) throw new CliError(`Error: ${problem}`);
     given.set(option.flag, value);
   }
   return { given, operands: [] };
 }
 
 function unknown(flag: string): CliError {
+  if (flag === '-n')
+    return new CliError('Error: There is no -n. To print the line instead, use -c with - for the file.');
   // What follows a letter may be a password: -psecret.
   const name = flag.startsWith('--') ? flag : flag.slice(0, 2);
   return new CliError(`Error: Unknown option '${name}'.`, { showsUsage: true });
 }
 
-function checkValue(flag: Flag, value: string): void {
-  const problem = VALUES[flag]?.(value);
-  if (problem !== undefined) throw new CliError(`Error: ${problem}`);
-}
+const MAX_COUNT = 100_000;
+const MAX_ITERATIONS = 2 ** 31 - 1;
 
+/** What is wrong with a value. */
 const VALUES: { [F in Flag]?: (value: string) => string | undefined } = {
   '-H': value => {
     if (value === 'sha512' || value === 'sha512-pbkdf2') return undefined;
@@ -121,109 +157,61 @@ function isWhole(value: string, max: number): boolean {
   return /^[0-9]+$/.test(value) && Number(value) >= 1 && Number(value) <= max;
 }
 
-function modeOf(given: Given): Mode {
-  const [mode = 'set'] = OPTIONS.flatMap(option =>
-    'selects' in option && given.has(option.flag) ? [option.selects] : [],
-  );
+function modeOf(given: Given): Command['mode'] {
+  if (given.has('--help')) return 'help';
+  if (given.has('--version')) return 'version';
+  const [mode = 'set'] = [...BY_MODE].flatMap(([each, flag]) => (given.has(flag) ? [each] : []));
   return mode;
 }
 
-function checkTogether(mode: Mode, given: Given): void {
-  const selecting = OPTIONS.find(option => 'selects' in option && option.selects === mode);
+function assertTogether(mode: Mode, given: Given): void {
+  const selecting = BY_MODE.get(mode);
   const excluded = OPTIONS.find(
     ({ flag, modes }) => given.has(flag) && !(modes as readonly Mode[]).includes(mode),
   );
-  if (excluded !== undefined) {
-    if (selecting === undefined)
-      throw new CliError(`Error: ${excluded.flag} is for ${takers(excluded.modes)}.`);
-    const [first, second] = OPTIONS.filter(option => option === excluded || option === selecting);
-    throw exclusive(first?.flag, second?.flag);
+  if (excluded !== undefined && selecting === undefined) {
+    const takers = (excluded.modes as readonly Mode[]).flatMap(each => BY_MODE.get(each) ?? []);
+    throw new CliError(`Error: ${excluded.flag} is for ${takers.join(', ')}.`);
   }
-  const [first, second] = SOURCES.filter(flag => given.has(flag));
-  if (second !== undefined) throw exclusive(first, second);
+  const [first, second] =
+    excluded === undefined
+      ? SOURCES.filter(flag => given.has(flag))
+      : OPTIONS.flatMap(({ flag }) => (flag === excluded.flag || flag === selecting ? [flag] : []));
+  if (second !== undefined) throw new CliError(`Error: ${first} and ${second} cannot be used together.`);
   if (given.has('--force') && !given.has('-c')) throw new CliError('Error: --force is for -c.');
 }
 
-function takers(modes: readonly Mode[]): string {
-  return OPTIONS.filter(option => 'selects' in option && modes.includes(option.selects))
-    .map(({ flag }) => flag)
-    .join(', ');
-}
-
-function exclusive(first: string | undefined, second: string | undefined): CliError {
-  return new CliError(`Error: ${first} and ${second} cannot be used together.`);
-}
-
-/** How many operands there may be, and what is missing where there are fewer. */
-function checkCount(mode: Mode, given: Given, operands: readonly string[]): void {
+/** Refuses too few and too many operands. */
+function assertCount(mode: Mode, given: Given, operands: readonly string[]): void {
   const takesName = ['set', 'delete', 'verify'].includes(mode);
-  const wanted = [
-    'password file',
-    ...(takesName ? ['username'] : []),
-    ...(given.has('-b') && takesName ? ['password'] : []),
-  ];
-  if (operands.length >= wanted.length && (operands.length === wanted.length || mode === 'delete')) return;
-
-  const flag = OPTIONS.find(option => 'selects' in option && option.selects === mode)?.flag;
-  const asking = flag ?? (['-c', ...SOURCES] as const).find(each => given.has(each));
-  if (operands.length > wanted.length) {
+  const wanted = ['password file'];
+  if (takesName) wanted.push('username');
+  if (takesName && given.has('-b')) wanted.push('password');
+  const extra = mode === 'delete' ? 0 : operands.length - wanted.length;
+  if (extra > 0) {
     const hint =
       mode === 'set' && !given.has('-b') ? 'A password on the command line takes -b; options' : 'Options';
     throw new CliError(`Error: Too many arguments. ${hint} go before the password file.`, {
       showsUsage: true,
     });
   }
-  const problem =
-    asking === undefined
-      ? 'Password file or username missing.'
-      : `${asking} argument given but ${inWords(wanted)} missing.`;
-  throw new CliError(`Error: ${problem}`, { showsUsage: flag === undefined && asking !== '-c' });
+  if (operands.length < wanted.length) throw missing(mode, given, wanted);
+
+  // `-` is for the one line of a user that is given.
+  if (operands[0] !== '-' || !given.has('-c')) return;
+  const other =
+    mode === 'set' ? (['--reload', '--generate'] as const).find(flag => given.has(flag)) : BY_MODE.get(mode);
+  if (other !== undefined) throw new CliError(`Error: ${other} needs a password file, not standard output.`);
 }
 
-function inWords(things: readonly string[]): string {
-  if (things.length < 3) return things.join(' or ');
-  return `${things.slice(0, -1).join(', ')}, or ${things.at(-1)}`;
-}
-
-function commandOf(mode: Command['mode'], given: Given, operands: readonly string[]): Command {
-  const [path = '', ...others] = operands;
-  const password = given.has('-b') ? others.pop() : undefined;
-  const release = given.get('--broker') as '2.0' | '2.1' | undefined;
-  const iterations = given.get('-I');
-  const reload = given.get('--reload');
-  return {
-    mode,
-    path,
-    usernames: others,
-    password,
-    source: SOURCES.find(flag => given.has(flag)) ?? 'prompt',
-    passwordFile: given.get('--password-file') ?? '',
-    importFrom: given.get('--import') ?? '',
-    create: given.has('-c'),
-    force: given.has('--force'),
-    quiet: given.has('--quiet'),
-    json: given.has('--json'),
-    hash: {
-      algorithm: given.get('-H') === 'sha512' ? 'sha512' : 'pbkdf2-sha512',
-      iterations: iterations === undefined ? (release === '2.1' ? 1000 : 101) : Number(iterations),
-      saltBytes: release === '2.1' ? 64 : 12,
-    },
-    broker: release ?? '2.1',
-    prefix: given.get('--prefix'),
-    count: Number(given.get('--count') ?? 1),
-    reload: reload === undefined ? undefined : reloadTarget(reload),
-  };
-}
-
-function reloadTarget(broker: string): ReloadTarget {
-  if (/^[0-9]+$/.test(broker)) return { pid: Number(broker) };
-  return broker.includes('/') || broker.endsWith('.pid') ? { pidFile: broker } : { process: broker };
-}
-
-/** `-` is for the one line of a user that is given. */
-function checkStandardOutput({ path, create, mode, source, reload }: Command): void {
-  if (path !== '-' || !create) return;
-  const other = mode !== 'set' ? `--${mode}` : reload !== undefined ? '--reload' : source;
-  if (['set', 'prompt', '-b', '--password-stdin', '--password-file'].includes(other)) return;
-  throw new CliError(`Error: ${other} needs a password file, not standard output.`);
+function missing(mode: Mode, given: Given, wanted: readonly string[]): CliError {
+  const selecting = BY_MODE.get(mode);
+  const asking = selecting ?? (['-c', ...SOURCES] as const).find(each => given.has(each));
+  if (asking === undefined)
+    return new CliError('Error: Password file or username missing.', { showsUsage: true });
+  const [last, ...others] = [...wanted].reverse();
+  const comma = others.length > 1 ? ',' : '';
+  const words = others.length === 0 ? last : `${others.reverse().join(', ')}${comma} or ${last}`;
+  const showsUsage = selecting === undefined && asking !== '-c';
+  return new CliError(`Error: ${asking} argument given but ${words} missing.`, { showsUsage });
 }

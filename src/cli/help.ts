@@ -1,10 +1,10 @@
 /** The usage text, `--help` and `--version`. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { OPTIONS } from './options.js';
+import { type Flag, OPTIONS } from './arguments.js';
 
 const NAME = 'mosquitto-passwd-ts';
-const WIDTH = 100;
+const MAX_WIDTH = 100;
 
 const SYNOPSIS = [
   '[options] [-c [--force]] passwordfile username',
@@ -18,83 +18,115 @@ const SYNOPSIS = [
   '--check [--broker 2.0|2.1] [--json] passwordfile',
 ];
 
-export function usage(): string {
-  return `${synopsis()}\n\n${NAME} --help tells all.\n`;
-}
-
-/** Begins as the usage of mosquitto_passwd does. */
-function synopsis(): string {
-  const lines = SYNOPSIS.map((line, i) => `${i === 0 ? 'Usage:' : '      '} ${NAME} ${line}`);
-  return `${NAME} is a tool for managing password files for mosquitto.\n\n${lines.join('\n')}`;
-}
+const MEANINGS: Record<Flag, string> = {
+  '-b': 'Batch mode: take the password from the command line, where every user of the machine can read it.',
+  '-c': 'Create the password file. With - as the file, print the line instead of writing a file.',
+  '-D': 'Delete the users, all in one step.',
+  '-H': 'The type of the hashes: sha512-pbkdf2 (default), or sha512 for Mosquitto 1.x.',
+  '-I': 'The iterations of sha512-pbkdf2. Default: 101.',
+  '-U': 'Replace the plain-text passwords in the file by hashes.',
+  '--password-stdin': 'Read the password from standard input, one line.',
+  '--password-file': 'Read the password from a file, one line.',
+  '--generate': 'Generate the password and print it.',
+  '--provision': 'Add users with generated names and passwords, and print them as name:password.',
+  '--prefix': 'The beginning of generated names. Default: device_.',
+  '--count': 'How many users to add. Default: 1.',
+  '--import': 'Set all users of a list of name:password lines, or none. With - as FILE, read standard input.',
+  '--verify': 'Exit with 0 if a broker accepts this user with this password, else with 1.',
+  '--list': 'Print the user names.',
+  '--check': 'Print what a broker refuses in the file and what is unusual, as file:line: severity: message.',
+  '--broker':
+    'The release of the broker that reads the file, 2.0 or 2.1. Default: make hashes that every 2.x reads, check as 2.1 does.',
+  '--json': 'Print JSON.',
+  '--reload':
+    'Then make the broker read the file. BROKER is its pid, its pid file (a path with a / or ending in .pid), or the name of its process.',
+  '--force': 'With -c: if the file exists, remove all of its users in the same step.',
+  '--quiet': 'Print errors only.',
+  '--help': 'Print this text. Also -h.',
+  '--version': 'Print the version.',
+};
 
 const STATUSES = [
-  ['0', 'Done. To --verify: yes. To --check: no errors.'],
+  ['0', 'Done. For --verify: yes. For --check: no errors.'],
   [
     '1',
-    'Failed, and nothing was changed. To --verify: no. To --check: errors. To -D: a name was not there; the others are deleted. To -U: a line could be neither read nor hashed; the others are hashed.',
+    'Failed, and nothing was changed. For --verify: no. For --check: errors. For -D: a name was not in the file; the others are deleted. For -U: a line could not be read or hashed; the others are hashed.',
   ],
-  ['2', 'The two passwords that were typed are not the same. To --verify and --check: failed.'],
-  [
-    '3',
-    'The file was changed, but something failed after that: telling the broker, confirming that all is on disk, or printing.',
-  ],
+  ['2', 'The two passwords that were typed differ. For --verify and --check: failed.'],
+  ['3', 'The file was changed, but a later step failed: the reload, the sync to disk, or printing.'],
   ['130', 'Interrupted by ctrl-C. Nothing was changed.'],
 ] as const;
 
 const DIFFERENCES = [
-  'The default hash is the one that every 2.x broker reads: 12 bytes of salt, 101 iterations. --broker 2.1 hashes as mosquitto_passwd 2.1 does. There is no -H argon2id: stock brokers cannot read it.',
-  'Comments, empty lines and whatever else is not to be changed stay as they are. An add to a file without a final newline ends that line first.',
-  'A change is made whole or not at all, is on disk when the program ends, and loses nothing to other programs of this kind that change the file at the same time.',
-  '-c does not throw an existing file away (2.0 did); --force does, in one step with the new user.',
-  '-U leaves hashed lines as they are, hashes all of a password with a : in it, and goes by -I.',
-  'Names and passwords with which no client could log in are refused, and so are arguments too many.',
-  'A name that stands twice stands once after its password is set.',
-  'ctrl-C at a prompt gives the status 130, --help the status 0. A usage text comes with the reason, on standard error.',
+  'By default the hash is one that every 2.x broker reads: 12 bytes of salt, 101 iterations. --broker 2.1 hashes as mosquitto_passwd 2.1 does. There is no -H argon2id: stock brokers cannot read it.',
+  'Comments, empty lines and all other lines stay as they are. If the last line has no line feed, an added user still gets a line of its own.',
+  'A change is atomic and durable: it is complete or absent, it is on disk when the program ends, and no change of another such program is lost.',
+  '-c does not replace an existing file (2.0 did); --force does, in one step with the new user.',
+  '-U leaves hashes as they are, hashes a password with a : in it as a whole, and uses -I.',
+  'It refuses names and passwords with which no client can log in, and too many arguments.',
+  'A duplicate name has one line after its password is set.',
+  'It exits with 130 at ctrl-C and with 0 after --help. Where it prints the usage, it also prints the reason, on standard error.',
+  'With a missing file, -D reports that, whatever the name.',
 ] as const;
 
-export function help(): string {
-  const options = OPTIONS.map(option => {
-    const value = 'value' in option ? ` ${option.value}` : '';
-    return entry(` ${option.flag}${value}`, option.help);
-  });
-  const statuses = STATUSES.map(([status, text]) => entry(` ${status}`, text));
-  const differences = DIFFERENCES.map(text => entry(' -', text, 3));
-  return `${synopsis()}
-
-Options come before the password file.
-
-${options.join('\n')}
-
-Exit status:
-${statuses.join('\n')}
-
-Unlike mosquitto_passwd:
-${differences.join('\n')}
-`;
+export function usage(): string {
+  return `${synopsis()}\n\n${NAME} --help explains all.\n`;
 }
 
-const INDENT = 24;
+export function help(): string {
+  const options = OPTIONS.map(option =>
+    entry(` ${option.flag}${'value' in option ? ` ${option.value}` : ''}`, MEANINGS[option.flag]),
+  );
+  const statuses = STATUSES.map(([status, meaning]) => entry(` ${status}`, meaning));
+  const differences = DIFFERENCES.map(difference => wrapped(' - ', difference, 3));
+  return [
+    `${synopsis()}\n\n${wrapped('', 'Options come before the password file.', 0)}\n`,
+    ...options,
+    '\nExit status:',
+    ...statuses,
+    '\nDifferences from mosquitto_passwd:',
+    ...differences,
+    '',
+  ].join('\n');
+}
 
-/** A term and, beside it, what it means. */
-function entry(term: string, meaning: string, indent = INDENT): string {
-  const lines: string[] = [];
-  let line = term.length < indent ? term.padEnd(indent) : `${term}\n${' '.repeat(indent)}`;
-  let used = indent;
-  for (const word of meaning.split(' ')) {
-    if (used + word.length > WIDTH) {
-      lines.push(line.trimEnd());
-      line = ' '.repeat(indent);
+/** Begins as the usage of mosquitto_passwd does. */
+function synopsis(): string {
+  const lines = SYNOPSIS.map((line, i) => wrapped(`${i === 0 ? 'Usage:' : '      '} ${NAME} `, line, 10));
+  return `${wrapped('', `${NAME} is a tool for managing password files for mosquitto.`, 0)}\n\n${lines.join('\n')}`;
+}
+
+/** A term and, beside it, its meaning. */
+function entry(term: string, meaning: string): string {
+  const indent = width() < 60 ? 8 : 24;
+  return wrapped(
+    term.length < indent ? term.padEnd(indent) : `${term}\n${' '.repeat(indent)}`,
+    meaning,
+    indent,
+  );
+}
+
+/** Breaks a text into lines of the terminal's width; the second and further ones are indented. */
+function wrapped(start: string, text: string, indent: number): string {
+  const lines = [start];
+  let used = start.length - start.lastIndexOf('\n') - 1;
+  for (const word of text.split(' ')) {
+    if (used > indent && used + word.length > width()) {
+      lines.push(' '.repeat(indent));
       used = indent;
     }
-    line += `${word} `;
+    lines.push(`${lines.pop()}${word} `);
     used += word.length + 1;
   }
-  return [...lines, line.trimEnd()].join('\n');
+  return lines.map(line => line.trimEnd()).join('\n');
+}
+
+function width(): number {
+  return Math.min(process.stdout.columns || MAX_WIDTH, MAX_WIDTH);
 }
 
 export function version(): string {
-  // The program lies one folder below its package, built or not.
+  // The program lies one directory below its package.
   const manifest = readFileSync(join(__dirname, '../package.json'), 'utf8');
   return `${NAME} ${JSON.parse(manifest).version}\n`;
 }

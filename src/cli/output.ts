@@ -1,11 +1,34 @@
-/** What goes to standard output and standard error. */
-import { writeSync } from 'node:fs';
+/** Standard output, standard error and the exit status. */
+import { fstatSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type Finding, PasswordFileError } from '../index.js';
-import { CliError, STATUS } from './error.js';
 
 const STDOUT = 1;
 const STDERR = 2;
+
+/** The exit statuses; `--help` says what they mean. */
+export const STATUS = {
+  DONE: 0,
+  FAILED: 1,
+  /** Two different passwords were typed; to --verify and --check, whose 1 is an answer: failed. */
+  NO_ANSWER: 2,
+  /** The file was changed, but something after that failed. */
+  CHANGED_BUT: 3,
+} as const;
+
+/** Ends the program: its message goes to standard error, and its status is the exit status. */
+export class CliError extends Error {
+  readonly status: number | undefined;
+  /** The arguments could not be understood: the usage goes to standard output, as mosquitto_passwd has it. */
+  readonly showsUsage: boolean;
+
+  /** @param options `status`: without it, 1, or 2 where 1 would be an answer */
+  constructor(message: string, options: { status?: number; showsUsage?: boolean } = {}) {
+    super(message);
+    this.status = options.status;
+    this.showsUsage = options.showsUsage ?? false;
+  }
+}
 
 /** Prints to standard output. */
 export function print(text: string): void {
@@ -26,19 +49,8 @@ export function complain(text: string): void {
   try {
     write(STDERR, text);
   } catch {
-    // There is nobody to be told.
+    // Nobody reads it.
   }
-}
-
-/** A finding as compilers print theirs. */
-export function findingLine(path: string, { line, severity, message }: Finding): string {
-  return `${path}:${line > 0 ? `${line}:` : ''} ${severity}: ${inTermsOfOptions(message)}`;
-}
-
-/** Control characters in a name must not reach a terminal. */
-export function shown(name: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
-  return isatty(STDOUT) ? name.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?') : name;
 }
 
 /** Prints to standard error where that is a terminal. */
@@ -46,48 +58,74 @@ export function warnOnTerminal(text: string): void {
   if (isatty(STDERR)) complain(text);
 }
 
+/** Warns before passwords are printed into a file that others may read. */
+export function warnOfReaders(): void {
+  const stats = fstatSync(STDOUT);
+  if (!stats.isFile() || (stats.mode & 0o044) === 0) return;
+  const mode = (stats.mode & 0o777).toString(8);
+  complain(
+    `Warning: Passwords are printed into a file of mode 0${mode}, which other users may read. ` +
+      'Use umask 077 before, or chmod 600 now.\n',
+  );
+}
+
+/** A finding on one line, as compilers print theirs. */
+export function findingLine(path: string, { line, severity, message }: Finding): string {
+  return `${path}:${line > 0 ? `${line}:` : ''} ${severity}: ${message}\n`;
+}
+
+/** Findings of the library whose remedy is an option of this program. */
+const FINDINGS: { [code: string]: string } = {
+  PLAIN_TEXT:
+    'The text after the user name is not a hash; it looks like a password in plain text. Mosquitto 2.0 drops this ' +
+    'user, 2.1 refuses the whole file. Hash it with -U, or set a new password.',
+  MISSING_FILE: 'There is no such file, and a broker does not start without it. Create it with -c.',
+};
+
+/** A finding with the remedy that this program has. */
+export function inOptions(finding: Finding): Finding {
+  return { ...finding, message: FINDINGS[finding.code] ?? finding.message };
+}
+
+/** Errors of the library whose remedy is another one here. */
+const ERRORS: { [code in PasswordFileError['code']]?: (path: string) => string } = {
+  ERR_FILE_MISSING: path => `There is no file ${path}. Create it with -c, or check the path and the mounts.`,
+  ERR_OWNERSHIP: path =>
+    `The new file would not keep the owner and group of ${path}, which could lock the broker out. ` +
+    'Run as its owner or as root.',
+};
+
+/** The line that reports an error; `''`: it has been reported. */
+export function errorLine(error: unknown): string {
+  if (error instanceof CliError) return error.message === '' ? '' : `${error.message}\n`;
+  if (error instanceof PasswordFileError) {
+    return `Error: ${ERRORS[error.code]?.(error.path ?? '') ?? error.message}\n`;
+  }
+  return `Error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`;
+}
+
+/** Replaces control characters in a name, which must not reach a terminal. */
+export function shown(name: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+  return isatty(STDOUT) ? name.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?') : name;
+}
+
 const MANY = 1_000;
 const REDRAW_MS = 100;
 
-/** Shows on a terminal how far the hashing of many users has come. */
+/** Shows the progress of hashing many users on a terminal. */
 export function progressLine(quiet: boolean): ((done: number, total: number) => void) | undefined {
   if (quiet || !isatty(STDERR)) return undefined;
   let drawn = Number.NEGATIVE_INFINITY;
   return (done, total) => {
-    if (total < MANY) return;
     const now = performance.now();
-    if (done < total && now - drawn < REDRAW_MS) return;
+    if (total < MANY || (done < total && now - drawn < REDRAW_MS)) return;
     drawn = now;
     complain(done < total ? `\rHashed ${done} of ${total} passwords` : '\r\u001b[K');
   };
 }
 
-/** What an error says to somebody who types commands. */
-export function messageOf(error: unknown): string {
-  if (error instanceof CliError) return error.message;
-  if (error instanceof PasswordFileError) return `Error: ${inTermsOfOptions(error.message)}`;
-  return `Error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
-}
-
-/** The library's messages name what its callers can do. */
-function inTermsOfOptions(message: string): string {
-  const inCommands = message.replace(COMMAND, (_, words: string) =>
-    words.replaceAll("'", '').replaceAll(',', ''),
-  );
-  return IN_TERMS_OF_OPTIONS.reduce((text, [call, option]) => text.replace(call, option), inCommands);
-}
-
-const COMMAND = /\{ command: \[([^\]]*)\] \}/g;
-
-const IN_TERMS_OF_OPTIONS: ReadonlyArray<[RegExp, string]> = [
-  [/\bwith upgrade\(\)/, 'with -U'],
-  [/\bwith create\(\)/, 'with -c'],
-  [/\{ process: '([^']+)' \}/, '--reload $1'],
-  [/, or set allowOwnerChange[^.]*/, ''],
-  [/, or allow more time with lock\.timeout/, ''],
-];
-
-/** All of it, by calls that block where the reader is slow, as `printf` does. */
+/** Writes all of a text, by calls that block where the reader is slow, as `printf` does. */
 function write(descriptor: number, text: string): void {
   let rest: Uint8Array = Buffer.from(text);
   while (rest.length > 0) {
@@ -95,7 +133,7 @@ function write(descriptor: number, text: string): void {
       rest = rest.subarray(writeSync(descriptor, rest));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      // Somebody else has made the pipe or terminal non-blocking.
+      // Another process has made the pipe or terminal non-blocking.
       if (code === 'EAGAIN') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
       // The reader has seen enough: `--list | head -1`.
       else if (code === 'EPIPE') throw new CliError('', { status: STATUS.FAILED });

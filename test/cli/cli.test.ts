@@ -153,8 +153,10 @@ describe('--import', () => {
     ['bob:two\n:x', /^Error: list:2: The user name is empty\. /],
     ['bob:two\ncarol:', /^Error: list:2: The password is empty\. /],
     ['bob:two\ncarol:a\0b', /^Error: list:2: The password contains a NUL/],
-    ['bob:two\n\nbob:three', /^Error: list:3: The user name stands in line 1 already\. /],
-    [`bob:two\ncarol:${HASH}`, /^Error: list:2: Behind the user name stands a hash\. /],
+    ['bob:two\n\nbob:three', /^Error: list:3: An earlier line has the same user name\. /],
+    [`bob:two\ncarol:${HASH}`, /^Error: list:2: A hash follows the user name\. /],
+    ['bob:two\rcarol:three', /^Error: list:1: A carriage return is in the line\. /],
+    ['# users\rbob:two\rcarol:three\r', /^Error: list:1: A carriage return is in the line\. /],
     [Buffer.from('bob:two\n\xe9:x', 'latin1'), /^Error: list:2: The user name is not UTF-8\. /],
   ])('is all or nothing: %j', async (list, message) => {
     writeFileSync(join(folder, 'list'), list);
@@ -182,6 +184,15 @@ describe('-D', () => {
       stderr: 'Warning: User nobody not found in password file.\n',
     });
     expect(readFileSync(path, 'utf8')).toBe('');
+  });
+
+  test('reports a missing file, whatever the names', async () => {
+    for (const name of ['bad:name', 'bad\tname', 'bad\ufffdname', 'alice']) {
+      expect(await refused(['-D', 'none', name])).toBe(
+        'Error: Unable to open password file none. No such file or directory.\n',
+      );
+    }
+    expect(await refused(['-D', 'passwd', 'bad:name'])).toMatch(/^Error: Username must not contain/);
   });
 
   test('deletes names that cannot be added', async () => {
@@ -215,6 +226,22 @@ describe('--verify', () => {
     await refused(['--verify', '--broker', '2.0', '-b', 'passwd', 'bob', 'two']);
   });
 
+  test('warns on standard error where the broker does not load the file', async () => {
+    writeFileSync(path, `${ALICE}bob:plain\n`);
+    const warning = 'Warning: The broker does not load passwd. --check says why.\n';
+    const right = await run(['--verify', '-b', 'passwd', 'alice', 'one']);
+    expect(right).toMatchObject({
+      status: 0,
+      stdout: 'User alice and this password match.\n',
+      stderr: warning,
+    });
+    expect(await refused(['--verify', '-b', 'passwd', 'alice', 'two'])).toBe(
+      `${warning}User alice and this password do not match.\n`,
+    );
+    expect(await done(['--verify', '--broker', '2.0', '-b', 'passwd', 'alice', 'one'])).toBe(right.stdout);
+    expect(await done(['--verify', '--quiet', '-b', 'passwd', 'alice', 'one'])).toBe('');
+  });
+
   test('failing is not an answer', async () => {
     expect(await refused(['--verify', '-b', 'none', 'alice', 'one'], undefined, 2)).toMatch(
       /^Error: There is no file none\./,
@@ -231,7 +258,7 @@ describe('--list and --check', () => {
     writeFileSync(path, `# staff\n${ALICE}bob:plain\nälice:${HASH}\n`);
     expect(await done(['--list', 'passwd'])).toBe('alice\nbob\nälice\n');
     expect(JSON.parse(await done(['--list', '--json', 'passwd']))).toEqual(['alice', 'bob', 'älice']);
-    expect(await refused(['--list', 'none'])).toMatch(/^Error: There is no file none\. Make it with -c, /);
+    expect(await refused(['--list', 'none'])).toMatch(/^Error: There is no file none\. Create it with -c, /);
   });
 
   test('--check says nothing of a good file', async () => {
@@ -253,7 +280,7 @@ describe('--list and --check', () => {
     const missing = await run(['--check', 'none']);
     expect(missing).toMatchObject({
       status: 1,
-      stdout: expect.stringMatching(/^none: error: .*Make it with -c\.\n$/),
+      stdout: expect.stringMatching(/^none: error: .*Create it with -c\.\n$/),
     });
   });
 
@@ -265,11 +292,26 @@ describe('--list and --check', () => {
     expect({ status, stdout }).toEqual({ status: 1, stdout: expect.stringMatching(/^passwd:1: error: /) });
   });
 
-  test('--check --json is the report of the library', async () => {
-    writeFileSync(path, `${ALICE}bob:plain\n`);
+  test('--check --json is the report of the library, with the remedies of this program', async () => {
+    writeFileSync(path, `${ALICE}bob:plain\nalice:again\n`);
     const { status, stdout } = await run(['--check', '--json', 'passwd']);
     expect(status).toBe(1);
-    expect(JSON.parse(stdout)).toEqual(checkPasswordFile(readFileSync(path), { broker: '2.1' }));
+    const report = JSON.parse(stdout);
+    const { findings, ...others } = checkPasswordFile(readFileSync(path), { broker: '2.1' });
+    expect(report).toEqual({ ...others, findings: expect.any(Array) });
+    expect(report.findings).toEqual(
+      findings.map(finding => ({ ...finding, message: expect.stringMatching(/\S/) })),
+    );
+    expect(report.findings[0]).toMatchObject({
+      code: 'PLAIN_TEXT',
+      message: expect.stringMatching(/ Hash it with -U, or set a new password\.$/),
+    });
+    expect(JSON.parse((await run(['--check', '--json', 'none'])).stdout).findings).toEqual([
+      expect.objectContaining({
+        code: 'MISSING_FILE',
+        message: expect.stringMatching(/Create it with -c\.$/),
+      }),
+    ]);
   });
 });
 
@@ -340,7 +382,7 @@ describe('--reload', () => {
     const ended = await run(['--reload', 'nobody-here', '-b', 'passwd', 'bob', 'two']);
     expect(ended).toMatchObject({ status: 3, stdout: 'Adding password for user bob\n' });
     expect(ended.stderr).toMatch(
-      /^Error: None of the \d+ processes here is called nobody-here\. .* --reload mosquitto/,
+      /^Error: None of the \d+ processes here is called nobody-here\. .* name its process, mosquitto, /,
     );
     expect(ended.stderr).toMatch(
       /\nThe password file is as it should be, but the broker was not told of it\.\n$/,
@@ -392,6 +434,10 @@ describe('the arguments', () => {
     ],
     [['-b', 'passwd/x', 'a', 'b'], 'Error reading password file: Not a directory\n'],
     [['--list'], 'Error: --list argument given but password file missing.\n'],
+    [
+      ['-n', '-b', 'alice', 'one'],
+      'Error: There is no -n. To print the line instead, use -c with - for the file.\n',
+    ],
   ])('%j', async (argv, message) => {
     expect(await refused(argv)).toBe(message);
   });
@@ -408,7 +454,9 @@ describe('the arguments', () => {
   ])('%j, with the usage', async (argv, message) => {
     const { status, stdout, stderr } = await run(argv);
     expect({ status, stderr }).toEqual({ status: 1, stderr: message });
-    expect(stdout).toMatch(/\n\nUsage: mosquitto-passwd-ts .*\n\nmosquitto-passwd-ts --help tells all\.\n$/s);
+    expect(stdout).toMatch(
+      /\n\nUsage: mosquitto-passwd-ts .*\n\nmosquitto-passwd-ts --help explains all\.\n$/s,
+    );
     expect(readFileSync(path, 'utf8')).toBe(ALICE);
     expect(readdirSync(folder)).toEqual(['passwd']);
   });
@@ -482,6 +530,33 @@ describe('standard output', () => {
       status: 1,
       stderr: 'Error: Cannot write the output: ENOSPC.\n',
     });
+  });
+});
+
+describe('generated passwords in a file', () => {
+  const shell = (command: string) => spawnSync('sh', ['-c', command], { cwd: folder, encoding: 'utf8' });
+  const command = (...argv: string[]) => quoted(process.execPath, PROGRAM, ...argv);
+
+  test.each([
+    ['--generate', ['passwd', 'bob']],
+    ['--provision', ['passwd']],
+  ])('%s warns where other users may read the file', async (option, operands) => {
+    for (const [umask, mode] of [
+      ['022', '0644'],
+      ['027', '0640'],
+    ]) {
+      expect(shell(`umask ${umask}; ${command(option, ...operands)} >out-${umask}`)).toMatchObject({
+        status: 0,
+        stderr: `Warning: Passwords are printed into a file of mode ${mode}, which other users may read. Use umask 077 before, or chmod 600 now.\n`,
+      });
+    }
+    for (const silent of [
+      `umask 077; ${command(option, ...operands)} >private`,
+      `umask 022; ${command(option, '--quiet', ...operands)} >quiet`,
+      `umask 022; ${command(option, ...operands)} | cat >piped`,
+    ]) {
+      expect(shell(silent)).toMatchObject({ status: 0, stderr: '' });
+    }
   });
 });
 

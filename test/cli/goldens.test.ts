@@ -75,6 +75,12 @@ const DIFFERENCES: Difference[] = [
       mode: null,
     },
   },
+  {
+    what: 'arguments',
+    argv: ['-D', 'PWFILE', 'bad:name'],
+    why: 'the file is missing, whatever the name',
+    ours: { stderr: 'Error: Unable to open password file PWFILE. No such file or directory.\n' },
+  },
   ...[
     { what: 'refused? an empty name', stderr: /^Error: The user name is empty\. / },
     { what: 'a C1 control in the name', stderr: /^Error: The user name contains a control character\. / },

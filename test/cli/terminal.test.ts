@@ -68,6 +68,29 @@ needs(pseudoTerminal).describe('on a terminal', () => {
   });
 
   test.each([
+    ['SIGHUP', 129],
+    ['SIGTERM', 143],
+  ] as const)(
+    '%s at a prompt restores the terminal and leaves the file as it was',
+    async (signal, status) => {
+      const pidFile = join(folder, 'pid');
+      const program = `sh -c ${quoted(`echo $$ > ${quoted(pidFile)}; exec ${command(path, 'bob')}`)}`;
+      const kill = () => process.kill(Number(readFileSync(pidFile, 'utf8')), signal);
+      const { screen } = await onTerminal(`${program}; echo "status $?"; ${STATE}`, [['Password: ', kill]]);
+      expect(screen).toBe(`Password: \nstatus ${status}\n${SANE}`);
+      expect(readFileSync(path, 'utf8')).toBe(ALICE);
+    },
+  );
+
+  test.each([40, 72, 200])('the usage and --help fit into %i columns', async columns => {
+    const line = `stty cols ${columns}; ${command()}; ${command('--help')}`;
+    const lines = (await onTerminal(line)).screen.split('\n');
+    const longest = Math.max(...lines.map(each => each.length));
+    expect(longest).toBeGreaterThan(Math.min(columns, 100) - 12);
+    expect(lines.filter(each => each.length > Math.min(columns, 100))).toEqual([]);
+  });
+
+  test.each([
     ['two different passwords', [SECRET + ENTER, `other${ENTER}`], 2, 'Passwords do not match.'],
     ['nothing', [ENTER], 1, 'Empty password.'],
     ['the end of the input', [CTRL_D], 1, 'Empty password.'],

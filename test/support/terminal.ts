@@ -7,8 +7,8 @@ import { type Need, program } from './require.js';
 /** A `script` that can be told to echo what is typed, as terminals do. */
 export const pseudoTerminal: Need = program('script');
 
-/** What somebody types as soon as a text appears behind all that has appeared before. */
-export type Step = [appears: string, typed: string];
+/** What is typed, or done, as soon as a text appears after all that has appeared before. */
+export type Step = [appears: string, typed: string | (() => void)];
 
 /** Runs a shell command and plays the steps. Returns what the screen showed, and the exit status. */
 export async function onTerminal(
@@ -28,7 +28,8 @@ export async function onTerminal(
       const at = screen.indexOf(step[0], seen);
       if (at < 0) return;
       seen = at + step[0].length;
-      child.stdin.write(step[1]);
+      if (typeof step[1] === 'string') child.stdin.write(step[1]);
+      else step[1]();
       left.shift();
     }
   });
