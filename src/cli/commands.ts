@@ -47,7 +47,7 @@ async function set(command: Command): Promise<number> {
   if (given.has('--generate')) printSecret(command, `${password}\n`);
   else if (!given.has('--quiet'))
     inform(`${outcome === 'added' ? 'Adding' : 'Updating'} password for user ${username}\n`);
-  return reload(command, file);
+  return reload(command, file, outcome !== 'unchanged');
 }
 
 function hash(command: Command, password: Password): Promise<string> {
@@ -82,7 +82,7 @@ async function remove(command: Command): Promise<number> {
   const removed = new Set(await file.removeUsers(usernames, { signal: interruption() }));
   const missing = new Set(usernames.filter(username => !removed.has(username)));
   for (const username of missing) complain(`Warning: User ${username} not found in password file.\n`);
-  return (await reload(command, file)) || (missing.size > 0 ? STATUS.FAILED : STATUS.DONE);
+  return (await reload(command, file, removed.size > 0)) || (missing.size > 0 ? STATUS.FAILED : STATUS.DONE);
 }
 
 /** Hashes the plain-text passwords in the file. */
@@ -91,7 +91,7 @@ async function upgrade(command: Command): Promise<number> {
   hashOnAllCores();
   const file = open(command);
   let isComplete = true;
-  await file.upgrade({
+  const hashed = await file.upgrade({
     signal: interruption(),
     onProgress: output.progressLine(command.given.has('--quiet')),
     onSkipped: finding => {
@@ -99,7 +99,7 @@ async function upgrade(command: Command): Promise<number> {
       complain(findingLine(command.path, output.inOptions(finding)));
     },
   });
-  return (await reload(command, file)) || (isComplete ? STATUS.DONE : STATUS.FAILED);
+  return (await reload(command, file, hashed.length > 0)) || (isComplete ? STATUS.DONE : STATUS.FAILED);
 }
 
 /** Sets the users of a list. */
@@ -115,7 +115,7 @@ async function importUsers(command: Command): Promise<number> {
   });
   if (!isQuiet)
     inform(`Imported ${entries.length} users: ${added} added, ${updated} updated, ${unchanged} unchanged.\n`);
-  return reload(command, file);
+  return reload(command, file, added + updated > 0);
 }
 
 /** Adds users with generated names and passwords. */
@@ -134,7 +134,7 @@ async function provision(command: Command): Promise<number> {
   if (failure !== undefined && made.length === 0) throw failure.reason;
   const lines = ({ username, password }: Credentials) => `${username}:${password}\n`;
   printSecret(command, given.has('--json') ? `${JSON.stringify(made)}\n` : made.map(lines).join(''));
-  const status = await reload(command, file);
+  const status = await reload(command, file, true);
   if (failure === undefined) return status;
   complain(`${output.errorLine(failure.reason)}Only ${made.length} of ${count} users were added.\n`);
   return STATUS.CHANGED_BUT;
@@ -194,10 +194,12 @@ function hashOnAllCores(): void {
 
 function open(command: Command): PasswordFile {
   const { path, given } = command;
+  const broker = given.get('--reload');
   return new PasswordFile(path, {
     hash: hashOptions(command),
     broker: release(given),
     missing: given.has('-c') ? 'empty' : 'error',
+    reload: broker === undefined ? undefined : reloadTarget(broker),
   });
 }
 
@@ -254,27 +256,30 @@ function exists(path: string): boolean {
  * Makes the broker read the file, if it would load it; also where nothing was changed now, because an earlier run may
  * have changed the file and then failed to reload.
  */
-async function reload({ path, given }: Command, file: PasswordFile): Promise<number> {
+async function reload({ path, given }: Command, file: PasswordFile, isChanged: boolean): Promise<number> {
   const broker = given.get('--reload');
   if (broker === undefined) return STATUS.DONE;
   const signal = interruption();
   try {
     const { loads, findings } = await file.check({ signal });
-    if (loads) {
-      await reloadBroker(reloadTarget(broker), { signal });
-      return STATUS.DONE;
+    if (!loads) {
+      const errors = findings.filter(({ severity }) => severity === 'error');
+      for (const finding of errors) complain(findingLine(path, output.inOptions(finding)));
+      complain('Error: The broker would not load this file, and was not told of the change.\n');
+      return STATUS.CHANGED_BUT;
     }
-    for (const finding of findings)
-      if (finding.severity === 'error') complain(findingLine(path, output.inOptions(finding)));
-    complain('Error: The broker would not load this file, and was not told of the change.\n');
+    if (isChanged) await file.reloaded({ signal });
+    else await reloadBroker(reloadTarget(broker, statSync(path).uid), { signal });
+    return STATUS.DONE;
   } catch (error) {
     complain(output.errorLine(error));
     complain('The password file is as it should be, but the broker was not told of it.\n');
+    return STATUS.CHANGED_BUT;
   }
-  return STATUS.CHANGED_BUT;
 }
 
-function reloadTarget(broker: string): ReloadTarget {
+/** @param uid who runs the broker, if it is named by its process; without it, who may read the file */
+function reloadTarget(broker: string, uid?: number): ReloadTarget {
   if (/^[0-9]+$/.test(broker)) return { pid: Number(broker) };
-  return broker.includes('/') || broker.endsWith('.pid') ? { pidFile: broker } : { process: broker };
+  return broker.includes('/') || broker.endsWith('.pid') ? { pidFile: broker } : { process: broker, uid };
 }
