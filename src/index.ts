@@ -48,3 +48,4 @@ export type { FileHashOptions, PasswordFileOptions } from './options.js';
 export { PasswordFile } from './password-file.js';
 export type { LockOptions } from './storage/commit.js';
 export type { CreateOptions } from './storage/replace.js';
+export type { Entries } from './util/entries.js';

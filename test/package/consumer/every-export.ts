@@ -16,6 +16,7 @@ import {
   confirmLogin,
   type DynamicSecurityClient,
   type DynamicSecurityOptions,
+  type Entries,
   exportDynamicSecurity,
   type FileHashOptions,
   type Finding,
@@ -234,7 +235,8 @@ export async function tellBroker(pid: number | undefined): Promise<void> {
 export async function convert(rows: AsyncIterable<readonly [string, string]>): Promise<string> {
   const options: DynamicSecurityOptions = { broker: '2.1', roles: new Set(['device']) };
   const { clients, skipped } = await exportDynamicSecurity(rows, options);
-  await exportDynamicSecurity(new Map([['alice', '$7$']]), unset.dynamicSecurity);
+  const map: Entries<string> = new Map([['alice', '$7$']]);
+  await exportDynamicSecurity(map, unset.dynamicSecurity);
   const first: DynamicSecurityClient | undefined = clients[0];
   const reasons = skipped.map(({ username, reason }: SkippedUser) => `${username}: ${reason}`);
   return `${first?.username} ${first?.roles?.[0]?.rolename} ${reasons}`;
