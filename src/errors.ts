@@ -8,6 +8,7 @@
  * | `ERR_INVALID_PASSWORD` | no client could log in with this password, or it is not set at all |
  * | `ERR_INVALID_HASH` | not a hash in the form that mosquitto_passwd writes |
  * | `ERR_UNSUPPORTED_HASH` | a well-formed hash that this Node cannot compute, or that is never made |
+ * | `ERR_COST_LIMIT` | computing the hash would occupy a thread for too long; see `maxIterations` |
  * | `ERR_USER_EXISTS` | `addUser`: the name is in the file already |
  * | `ERR_FILE_MISSING` | there is no such file and `missing: 'error'` is set |
  * | `ERR_DIRECTORY_MISSING` | the directory of the file does not exist |
@@ -29,6 +30,7 @@ export type PasswordFileErrorCode =
   | 'ERR_INVALID_PASSWORD'
   | 'ERR_INVALID_HASH'
   | 'ERR_UNSUPPORTED_HASH'
+  | 'ERR_COST_LIMIT'
   | 'ERR_USER_EXISTS'
   | 'ERR_FILE_MISSING'
   | 'ERR_DIRECTORY_MISSING'

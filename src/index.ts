@@ -35,16 +35,18 @@ export {
   type Sha512Hash,
 } from './hash/encoding.js';
 export {
+  type FileHashOptions,
   type HashOptions,
   hashPassword,
   hashPasswordSync,
+  type VerifyOptions,
   verifyPassword,
   verifyPasswordSync,
 } from './hash/hash.js';
-export type { BrokerUser } from './operations/check-file.js';
-export type { PasswordEntry, ProgressOptions, SetOutcome, WaitOptions } from './operations/set-users.js';
+export type { BrokerUser, CheckOptions } from './operations/check-file.js';
+export type { PasswordEntry, SetOutcome } from './operations/set-users.js';
 export type { UpgradeOptions } from './operations/upgrade.js';
-export type { FileHashOptions, PasswordFileOptions } from './options.js';
+export type { PasswordFileOptions, ProgressOptions, WaitOptions } from './options.js';
 export { PasswordFile } from './password-file.js';
 export type { LockOptions } from './storage/commit.js';
 export type { CreateOptions } from './storage/replace.js';

@@ -1,28 +1,43 @@
 import { ReloadScheduler } from './broker/reload-scheduler.js';
 import type { CheckReport } from './check/check.js';
-import type { Credentials, CredentialsOptions } from './credentials/generate.js';
-import { assertPassword, assertUsername } from './credentials/rules.js';
+import { BrokerUsers } from './check/users.js';
+import { type Credentials, type CredentialsOptions, generateCredentials } from './credentials/generate.js';
+import { assertPassword, assertUsername, comparedPassword, ownCopy } from './credentials/rules.js';
 import type { Draft } from './document/draft.js';
+import type { NameIndex } from './document/name-index.js';
 import { asString, type PasswordDraft, runUpdate } from './document/update-draft.js';
-import { PasswordFileError } from './errors.js';
-import { assertHash } from './hash/encoding.js';
-import { type BrokerUser, canRead, checkFile } from './operations/check-file.js';
-import { addUser, makeFile, provision, removeUsers, setHash, update } from './operations/edits.js';
+import { PasswordFileError, systemCode } from './errors.js';
+import { assertCost, assertHash } from './hash/encoding.js';
+import { compareKey, newHash } from './hash/hash.js';
+import { type CheckOptions, canRead, checkFile } from './operations/check-file.js';
 import {
-  gather,
-  ownCopy,
+  addPassword,
   type PasswordEntry,
-  type ProgressOptions,
+  readPasswords,
   type SetOutcome,
   setUsers,
-  type WaitOptions,
 } from './operations/set-users.js';
 import { type UpgradeOptions, upgrade } from './operations/upgrade.js';
-import { Verifier } from './operations/verifier.js';
-import { type PasswordFileOptions, type Settings, settingsOf } from './options.js';
+import {
+  type PasswordFileOptions,
+  type ProgressOptions,
+  progressOptions,
+  type Settings,
+  settingsOf,
+  signalOf,
+  type WaitOptions,
+} from './options.js';
+import { type Edit, submit } from './storage/group-commit.js';
 import { FileSite } from './storage/site.js';
 import { orAborted } from './util/abort.js';
 import { inSlices } from './util/event-loop.js';
+import { limited } from './util/limiter.js';
+import { isAnything, isSignal, readOptions } from './util/read-options.js';
+
+/** How many generated names `provision` tries before it says that the options allow too few. */
+const NAMES_TRIED = 100;
+/** What `verify` costs where there is nothing to hash, in iterations of PBKDF2. */
+const LOOKUP_COST = 20;
 
 /**
  * A Mosquitto password file. Reads see the file as it is; writes replace it atomically and durably, beside any number
@@ -44,20 +59,21 @@ import { inSlices } from './util/event-loop.js';
 export class PasswordFile {
   readonly #settings: Settings;
   readonly #site: FileSite;
-  readonly #verifier: Verifier;
   readonly #reloads: ReloadScheduler | undefined;
+  /** Whom the broker lets in, for each version of the file that is still in use. */
+  readonly #brokerUsers = new WeakMap<NameIndex, BrokerUsers>();
 
   /**
    * @param path the file, as a path or `file:` URL; symbolic links are followed at each call
-   * @throws PasswordFileError `ERR_INVALID_ARGUMENT`
+   * @param options copied: what becomes of the object later has no effect
+   * @throws PasswordFileError `ERR_INVALID_ARGUMENT`, `ERR_COST_LIMIT` (`hash.iterations` is over `hash.maxIterations`)
    */
-  constructor(path: string | URL, options: PasswordFileOptions = {}) {
+  constructor(path: string | URL, options?: PasswordFileOptions | undefined) {
     this.#settings = settingsOf(path, options);
-    this.#site = new FileSite(this.#settings);
-    this.#verifier = new Verifier(this.#site, this.#settings.broker);
+    const site = new FileSite(this.#settings);
+    this.#site = site;
     const { reload, path: file } = this.#settings;
     if (reload === undefined) return;
-    const site = this.#site;
     const reloads = new ReloadScheduler(
       { path: file, check: () => this.check(), isReadableBy: owner => canRead(owner, site.target) },
       reload,
@@ -75,13 +91,15 @@ export class PasswordFile {
    * await new PasswordFile('/tmp/example-passwd').create();
    * ```
    */
-  async create(options: WaitOptions = {}): Promise<boolean> {
-    return makeFile(this.#site, options);
+  async create(options?: WaitOptions | undefined): Promise<boolean> {
+    const signal = signalOf(options);
+    return this.#edit({ names: new Set(), creates: true, signal }, (_draft, fileExists) => !fileExists);
   }
 
   /**
    * Gives a user this password, adding the user where there is none.
    *
+   * @param password `undefined`, an unset variable, is `ERR_INVALID_PASSWORD`
    * @returns `'unchanged'` where the password verified already, with the same algorithm and cost
    * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`
    * @example
@@ -91,15 +109,11 @@ export class PasswordFile {
    */
   async setUser(
     username: string,
-    password: string | Uint8Array,
-    options: WaitOptions = {},
+    password: string | Uint8Array | undefined,
+    options?: WaitOptions | undefined,
   ): Promise<SetOutcome> {
-    const outcomes = await setUsers(
-      this.#site,
-      this.#settings,
-      new Map([[username, ownCopy(password)]]),
-      options,
-    );
+    const passwords = addPassword(new Map(), username, password);
+    const outcomes = await setUsers(this.#site, this.#settings, passwords, { signal: signalOf(options) });
     return outcomes.get(username) as SetOutcome;
   }
 
@@ -112,30 +126,35 @@ export class PasswordFile {
    * await new PasswordFile('/tmp/example-passwd').addUser('bob', 'battery staple');
    * ```
    */
-  async addUser(username: string, password: string | Uint8Array, options: WaitOptions = {}): Promise<void> {
+  async addUser(
+    username: string,
+    password: string | Uint8Array | undefined,
+    options?: WaitOptions | undefined,
+  ): Promise<void> {
+    const own = ownCopy(password);
     assertUsername(username);
-    assertPassword(password, username);
-    await addUser(this.#site, this.#settings, username, password, options);
+    assertPassword(own, username);
+    await this.#add(username, own, signalOf(options));
   }
 
   /**
-   * Takes a user out, all lines of that name.
+   * Removes a user, all lines of that name.
    *
-   * @returns `false`: was not there
+   * @returns `false`: there was no such user
    * @example
    * ```ts
    * console.log(await new PasswordFile('/tmp/example-passwd').removeUser('bob'));
    * ```
    */
-  async removeUser(username: string, options: WaitOptions = {}): Promise<boolean> {
+  async removeUser(username: string, options?: WaitOptions | undefined): Promise<boolean> {
     return (await this.removeUsers([username], options)).length > 0;
   }
 
   /**
    * Gives many users their passwords in one commit: all of them or, should anything fail, none. Of a name that comes
-   * twice the last password counts. Hashing is spread over all cores.
+   * twice the last password counts. Hashing uses all threads of the pool.
    *
-   * @param entries pairs of user name and password
+   * @param entries pairs of user name and password; `return()` of an iterator is called where an error or abort ends it
    * @returns how many users were added, updated and found unchanged
    * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`, with `username`
    * @example
@@ -146,18 +165,18 @@ export class PasswordFile {
    */
   async setUsers(
     entries: Iterable<PasswordEntry> | AsyncIterable<PasswordEntry>,
-    options: ProgressOptions = {},
+    options?: ProgressOptions | undefined,
   ): Promise<{ added: number; updated: number; unchanged: number }> {
-    options.signal?.throwIfAborted();
-    const passwords = await orAborted(gather(entries, options.signal), options.signal);
+    const given = progressOptions(options);
+    const passwords = await readPasswords(entries, given.signal);
     const counts = { added: 0, updated: 0, unchanged: 0 };
-    for (const outcome of (await setUsers(this.#site, this.#settings, passwords, options)).values())
-      counts[outcome]++;
+    const outcomes = await setUsers(this.#site, this.#settings, passwords, given);
+    for (const outcome of outcomes.values()) counts[outcome]++;
     return counts;
   }
 
   /**
-   * Takes users out in one commit.
+   * Removes users in one commit.
    *
    * @returns the names that were there
    * @example
@@ -165,17 +184,28 @@ export class PasswordFile {
    * console.log(await new PasswordFile('/tmp/example-passwd').removeUsers(['device_1', 'nobody'])); // ['device_1']
    * ```
    */
-  async removeUsers(usernames: Iterable<string>, options: WaitOptions = {}): Promise<string[]> {
-    if (typeof usernames === 'string') {
-      throw new PasswordFileError(
-        'ERR_INVALID_ARGUMENT',
-        'removeUsers takes a list of user names, not a string. Use removeUser for one.',
-        { path: this.#settings.path },
+  async removeUsers(usernames: Iterable<string>, options?: WaitOptions | undefined): Promise<string[]> {
+    const signal = signalOf(options);
+    if (typeof usernames === 'string' || typeof usernames?.[Symbol.iterator] !== 'function') {
+      throw this.#invalid(
+        'removeUsers takes user names in an array or another iterable. Use removeUser for one.',
       );
     }
-    const names = new Set(usernames);
-    for (const name of names) asString(name);
-    return removeUsers(this.#site, names, options);
+    const names = new Set<string>();
+    for (const name of usernames) names.add(asString(name));
+    return submit(this.#site.target, {
+      site: this.#site,
+      names,
+      signal,
+      *apply(draft) {
+        const removed: string[] = [];
+        for (const name of names) {
+          yield;
+          if (draft.delete(name)) removed.push(name);
+        }
+        return removed;
+      },
+    });
   }
 
   /**
@@ -186,25 +216,57 @@ export class PasswordFile {
    * @example
    * ```ts
    * const { username, password } = await new PasswordFile('/tmp/example-passwd').provision();
-   * console.log(`${username}: tell the device, the file holds only the hash of ${password.length} characters`);
+   * console.log(`${username}: give the device its ${password.length} characters, the file holds only their hash`);
    * ```
    */
-  async provision(options: CredentialsOptions & WaitOptions = {}): Promise<Credentials> {
-    return provision(this.#site, this.#settings, options);
+  async provision(options?: (CredentialsOptions & WaitOptions) | undefined): Promise<Credentials> {
+    const checks = { username: isAnything, password: isAnything, signal: isSignal };
+    const { signal, ...rules } = readOptions<CredentialsOptions & WaitOptions>('', options, checks);
+    for (let tried = 0; tried < NAMES_TRIED; tried++) {
+      const credentials = generateCredentials(rules);
+      try {
+        await this.#add(credentials.username, credentials.password, signal);
+        return credentials;
+      } catch (error) {
+        if (systemCode(error) !== 'ERR_USER_EXISTS') throw error;
+      }
+    }
+    throw this.#invalid(
+      `${NAMES_TRIED} generated user names were all taken. Allow more of them: a longer username.length.`,
+    );
   }
 
   /**
-   * Whether the broker would let this user in by the file as it is now. Never throws over a line of the file. A file
-   * that has not changed since the last call is not read again.
+   * Whether the broker would let this user in by the lines of this name, as the file is now; `check` says whether the
+   * broker loads the file at all. A file that has not changed since the last call is not read again.
    *
+   * @throws PasswordFileError also `ERR_COST_LIMIT`: the user's hash costs more than `hash.maxIterations` allows
    * @example
    * ```ts
    * console.log(await new PasswordFile('/tmp/example-passwd').verify('alice', 'correct horse'));
    * ```
    */
-  verify(username: string, password: string | Uint8Array, { signal }: WaitOptions = {}): Promise<boolean> {
-    const verified = this.#verifier.verify(username, password);
-    return signal === undefined ? verified : orAborted(verified, signal);
+  async verify(
+    username: string,
+    password: string | Uint8Array | undefined,
+    options?: WaitOptions | undefined,
+  ): Promise<boolean> {
+    const signal = signalOf(options);
+    const name = asString(username);
+    const compared = comparedPassword(ownCopy(password));
+    const users = this.#usersOf(await orAborted(this.#site.index(), signal));
+    const { hash, path } = this.#settings;
+    const verified = limited<boolean>(done => {
+      signal?.throwIfAborted();
+      const stored = compared === undefined ? undefined : users.hashOf(name);
+      if (compared === undefined || stored === undefined) {
+        setImmediate(done, null, false);
+        return LOOKUP_COST;
+      }
+      assertCost(stored, hash.maxIterations, { path, username: name });
+      return compareKey(compared, stored, done);
+    });
+    return orAborted(verified, signal);
   }
 
   /**
@@ -215,8 +277,8 @@ export class PasswordFile {
    * console.log(await new PasswordFile('/tmp/example-passwd').hasUser('alice'));
    * ```
    */
-  async hasUser(username: string, options: WaitOptions = {}): Promise<boolean> {
-    return (await this.#view(options)).has(asString(username));
+  async hasUser(username: string, options?: WaitOptions | undefined): Promise<boolean> {
+    return (await this.#view(signalOf(options))).has(asString(username));
   }
 
   /**
@@ -227,8 +289,8 @@ export class PasswordFile {
    * console.log(await new PasswordFile('/tmp/example-passwd').users());
    * ```
    */
-  async users(options: WaitOptions = {}): Promise<string[]> {
-    const view = await this.#view(options);
+  async users(options?: WaitOptions | undefined): Promise<string[]> {
+    const view = await this.#view(signalOf(options));
     return inSlices(view.names());
   }
 
@@ -241,14 +303,14 @@ export class PasswordFile {
    * console.log(hash?.slice(0, 6)); // $7$101
    * ```
    */
-  async getHash(username: string, options: WaitOptions = {}): Promise<string | undefined> {
-    return (await this.#view(options)).get(asString(username));
+  async getHash(username: string, options?: WaitOptions | undefined): Promise<string | undefined> {
+    return (await this.#view(signalOf(options))).get(asString(username));
   }
 
   /**
-   * Gives a user a hash that was made elsewhere, to rebuild a file from a database for example.
+   * Gives a user a hash that was made elsewhere.
    *
-   * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_HASH`
+   * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_HASH`, `ERR_COST_LIMIT`
    * @example
    * ```ts
    * import { hashPassword } from 'mosquitto-passwd-ts';
@@ -256,10 +318,15 @@ export class PasswordFile {
    * await new PasswordFile('/tmp/example-passwd').setHash('carol', await hashPassword('secret'));
    * ```
    */
-  async setHash(username: string, hash: string, options: WaitOptions = {}): Promise<SetOutcome> {
+  async setHash(username: string, hash: string, options?: WaitOptions | undefined): Promise<SetOutcome> {
     assertUsername(username);
-    assertHash(hash);
-    return setHash(this.#site, username, hash, options);
+    assertHash(hash, this.#settings.hash.maxIterations);
+    return this.#edit({ names: new Set([username]), signal: signalOf(options) }, draft => {
+      if (!draft.isDoubled(username) && draft.get(username) === hash) return 'unchanged';
+      const outcome = draft.has(username) ? 'updated' : 'added';
+      draft.set(username, hash);
+      return outcome;
+    });
   }
 
   /**
@@ -268,7 +335,8 @@ export class PasswordFile {
    * and the promise rejects with what it threw.
    *
    * @returns what the function returns
-   * @throws PasswordFileError also `ERR_INVALID_ARGUMENT`, and from the draft's `set` `ERR_INVALID_USERNAME`, `ERR_INVALID_HASH`
+   * @throws PasswordFileError also `ERR_INVALID_ARGUMENT`, and from the draft's `set` `ERR_INVALID_USERNAME`,
+   *   `ERR_INVALID_HASH`, `ERR_COST_LIMIT`
    * @example
    * ```ts
    * await new PasswordFile('/tmp/example-passwd').update(draft => {
@@ -276,14 +344,17 @@ export class PasswordFile {
    * });
    * ```
    */
-  async update<T>(edit: (draft: PasswordDraft) => T, options: WaitOptions = {}): Promise<T> {
-    return update(this.#site, draft => runUpdate(draft, edit), options);
+  async update<T>(edit: (draft: PasswordDraft) => T, options?: WaitOptions | undefined): Promise<T> {
+    const signal = signalOf(options);
+    if (typeof edit !== 'function') throw this.#invalid('update takes a function that edits a draft.');
+    const { maxIterations } = this.#settings.hash;
+    return this.#edit({ names: undefined, signal }, draft => runUpdate(draft, edit, maxIterations));
   }
 
   /**
-   * Hashes the passwords that stand in the file in plain text, and only those, in one commit. What stands behind the
-   * first `:` of a line, without the blanks round it, is the password, also with a `:` in it. A line that begins like
-   * a hash but is damaged, or whose name stands twice, stays as it is and is told to `onSkipped`.
+   * Hashes the passwords that stand in the file in plain text, and only those, in one commit. A password is what follows
+   * the first `:` of a line, also with a `:` in it, without the blanks round it. A line that begins like a hash but is
+   * damaged, or whose name is a duplicate, stays as it is and is reported to `onSkipped`.
    *
    * @returns the names of the users whose passwords were hashed
    * @example
@@ -294,12 +365,12 @@ export class PasswordFile {
    * console.log(names);
    * ```
    */
-  async upgrade(options: UpgradeOptions = {}): Promise<string[]> {
+  async upgrade(options?: UpgradeOptions | undefined): Promise<string[]> {
     return upgrade(this.#site, this.#settings, options);
   }
 
   /**
-   * Tells what a broker of the release in the `broker` option will make of the file: what its bytes say
+   * What a broker of the release in the `broker` option will make of the file: what its bytes say
    * (`checkPasswordFile`), and what only the file system knows: a symbolic link, rights, what dead writers left.
    *
    * @param options `brokerUser`: the user that the broker runs as, to see whether it may read the file
@@ -309,9 +380,8 @@ export class PasswordFile {
    * console.log(loads, findings.map(({ line, code, message }) => `${line}: ${code}: ${message}`));
    * ```
    */
-  async check(options: WaitOptions & { brokerUser?: BrokerUser | undefined } = {}): Promise<CheckReport> {
-    options.signal?.throwIfAborted();
-    return checkFile(this.#site, this.#settings, options.brokerUser);
+  async check(options?: CheckOptions | undefined): Promise<CheckReport> {
+    return checkFile(this.#site, this.#settings, options);
   }
 
   /**
@@ -326,21 +396,64 @@ export class PasswordFile {
    * await file.reloaded();
    * ```
    */
-  async reloaded(options: WaitOptions = {}): Promise<void> {
-    if (this.#reloads === undefined) {
-      throw new PasswordFileError(
-        'ERR_INVALID_ARGUMENT',
-        'This PasswordFile was made without the option reload.',
-        {
-          path: this.#settings.path,
-        },
-      );
-    }
-    await orAborted(this.#reloads.reloaded(), options.signal);
+  async reloaded(options?: WaitOptions | undefined): Promise<void> {
+    const signal = signalOf(options);
+    if (this.#reloads === undefined)
+      throw this.#invalid('This PasswordFile was made without the option reload.');
+    await orAborted(this.#reloads.reloaded(), signal);
   }
 
-  #view({ signal }: WaitOptions): Promise<Draft> | Draft {
-    signal?.throwIfAborted();
-    return this.#site.view();
+  #usersOf(index: NameIndex): BrokerUsers {
+    let users = this.#brokerUsers.get(index);
+    if (users === undefined) {
+      users = new BrokerUsers(index, this.#settings.broker);
+      this.#brokerUsers.set(index, users);
+    }
+    return users;
   }
+
+  #view(signal: AbortSignal | undefined): Promise<Draft> {
+    return orAborted(this.#site.view(), signal);
+  }
+
+  async #add(
+    username: string,
+    password: string | Uint8Array,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    signal?.throwIfAborted();
+    const hash = await orAborted(newHash(password, this.#settings.hash), signal);
+    await this.#edit({ names: new Set([username]), signal }, draft => {
+      if (draft.has(username)) throw userExists(this.#settings.path, username);
+      draft.set(username, hash);
+    });
+  }
+
+  /** Has an edit made by the next commit. */
+  #edit<T>(
+    edit: Omit<Edit<T>, 'site' | 'apply'>,
+    apply: (draft: Draft, fileExists: boolean) => T,
+  ): Promise<T> {
+    const site = this.#site;
+    return submit(site.target, {
+      ...edit,
+      site,
+      // biome-ignore lint/correctness/useYield: it is one step
+      *apply(draft, fileExists) {
+        return apply(draft, fileExists);
+      },
+    });
+  }
+
+  #invalid(message: string): PasswordFileError {
+    return new PasswordFileError('ERR_INVALID_ARGUMENT', message, { path: this.#settings.path });
+  }
+}
+
+function userExists(path: string, username: string): PasswordFileError {
+  return new PasswordFileError(
+    'ERR_USER_EXISTS',
+    `The user ${JSON.stringify(username)} is in the file already. Pick another name, or use setUser to change it.`,
+    { path, username },
+  );
 }

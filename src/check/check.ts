@@ -2,6 +2,7 @@ import { canBeSent, MAX_BYTES } from '../credentials/rules.js';
 import { type LineFields, type LineReader, MAX_FILE_BYTES } from '../document/line.js';
 import { NameIndex } from '../document/name-index.js';
 import { type Finding, PasswordFileError } from '../errors.js';
+import { isAnything, readOptions } from '../util/read-options.js';
 import { BrokerLines } from './broker-lines.js';
 import { type FindingKind, finding, isRefused, shownName } from './findings.js';
 import { type BrokerRelease, type HashFault, type LoadedHash, readBrokerHash } from './stored-hash.js';
@@ -60,7 +61,7 @@ export function* checkLines(
   bytes: Uint8Array,
   options: { broker: BrokerRelease },
 ): Generator<void, CheckReport> {
-  const broker = options?.broker;
+  const { broker } = readOptions<{ broker: BrokerRelease }>('', options, { broker: isAnything });
   if (!(bytes instanceof Uint8Array))
     throw new PasswordFileError('ERR_INVALID_ARGUMENT', 'The content of the file must be a Uint8Array.');
   if (bytes.length > MAX_FILE_BYTES)

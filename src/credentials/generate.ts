@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { PasswordFileError } from '../errors.js';
+import { isAnything, isString, type OptionCheck, readOptions, whole } from '../util/read-options.js';
 import { assertPassword, assertUsername } from './rules.js';
 
 /** How {@link generateUsername} makes a user name. */
@@ -54,8 +55,10 @@ const MAX_LENGTH = 1024;
  * console.log(username, password.length); // sensor-… 32
  * ```
  */
-export function generateCredentials(options: CredentialsOptions = {}): Credentials {
-  return { username: generateUsername(options.username), password: generatePassword(options.password) };
+export function generateCredentials(options?: CredentialsOptions | undefined): Credentials {
+  const checks = { username: isAnything, password: isAnything };
+  const { username, password } = readOptions<CredentialsOptions>('', options, checks);
+  return { username: newUsername('username', username), password: newPassword('password', password) };
 }
 
 /**
@@ -69,10 +72,14 @@ export function generateCredentials(options: CredentialsOptions = {}): Credentia
  * console.log(generateUsername({ prefix: 'meter/', length: 12 }));
  * ```
  */
-export function generateUsername(options: UsernameOptions = {}): string {
-  const { prefix = 'device_', length = 8, alphabet = NAME_ALPHABET } = options;
-  if (typeof prefix !== 'string') throw argument('The prefix must be a string.');
-  const characters = charactersOf(alphabet);
+export function generateUsername(options?: UsernameOptions | undefined): string {
+  return newUsername('', options);
+}
+
+function newUsername(option: string, options: UsernameOptions | undefined): string {
+  const checks = { prefix: isString, ...drawChecks() };
+  const { prefix = 'device_', length = 8, alphabet = NAME_ALPHABET } = readOptions(option, options, checks);
+  const characters = [...alphabet];
   // Each of them may come last, and first where there is no prefix: an error now is better than one every other time.
   for (const character of characters) assertUsername(prefix + character);
   const username = prefix + draw(characters, length);
@@ -92,15 +99,20 @@ export function generateUsername(options: UsernameOptions = {}): string {
  * console.log(generatePassword({ alphabet: '0123456789abcdef', length: 32 })); // 128 bits
  * ```
  */
-export function generatePassword(options: PasswordOptions = {}): string {
-  const { length = 32, alphabet = PASSWORD_ALPHABET } = options;
-  const characters = charactersOf(alphabet);
+export function generatePassword(options?: PasswordOptions | undefined): string {
+  return newPassword('', options);
+}
+
+function newPassword(option: string, options: PasswordOptions | undefined): string {
+  const { length = 32, alphabet = PASSWORD_ALPHABET } = readOptions(option, options, drawChecks());
+  const characters = [...alphabet];
   for (const character of characters) assertPassword(character);
   const password = draw(characters, length);
   const bits = length * Math.log2(characters.length);
   if (bits < MIN_PASSWORD_BITS) {
     const needed = Math.ceil(MIN_PASSWORD_BITS / Math.log2(characters.length));
-    throw argument(
+    throw new PasswordFileError(
+      'ERR_INVALID_ARGUMENT',
       `${length} characters of this alphabet are ${Math.floor(bits)} bits, fewer than ${MIN_PASSWORD_BITS}. ` +
         `Use at least ${needed} characters.`,
     );
@@ -108,22 +120,18 @@ export function generatePassword(options: PasswordOptions = {}): string {
   return password;
 }
 
-function charactersOf(alphabet: string): string[] {
+function drawChecks(): { length: OptionCheck; alphabet: OptionCheck } {
+  return { length: whole(1, MAX_LENGTH), alphabet: checkAlphabet };
+}
+
+function checkAlphabet(alphabet: unknown): string | undefined {
   const characters = typeof alphabet === 'string' ? [...alphabet] : [];
-  if (characters.length < 2 || new Set(characters).size !== characters.length) {
-    throw argument('The alphabet must be a string of at least two characters, each standing in it once.');
-  }
-  return characters;
+  return characters.length >= 2 && new Set(characters).size === characters.length
+    ? undefined
+    : 'a string of at least two characters, each standing in it once';
 }
 
 /** `randomInt` draws without modulo bias. */
 function draw(characters: string[], length: number): string {
-  if (!Number.isInteger(length) || length < 1 || length > MAX_LENGTH) {
-    throw argument(`The length must be a whole number from 1 to ${MAX_LENGTH}.`);
-  }
   return Array.from({ length }, () => characters[randomInt(characters.length)]).join('');
-}
-
-function argument(message: string): PasswordFileError {
-  return new PasswordFileError('ERR_INVALID_ARGUMENT', message);
 }

@@ -3,53 +3,37 @@ import { PasswordFileError } from '../errors.js';
 /** MQTT carries user names and passwords with a two-byte length (MQTT 3.1.1 section 1.5.3). */
 export const MAX_BYTES = 65_535;
 
-const SEPARATORS =
-  "Safe separators are '/', '.', '-' and '_'; not '+' and '#', which every pattern ACL denies.";
-
-/** Rules in the order in which they are reported: what is wrong with the name, and what to do about it. */
-const USERNAME_RULES: ReadonlyArray<{ broken: (name: string) => boolean; problem: string; remedy: string }> =
-  [
-    {
-      broken: name => name === '',
-      problem: 'is empty',
-      remedy: 'Mosquitto 2.1 refuses the whole file over such a line. Give every user a name.',
-    },
-    {
-      broken: name => name.includes(':'),
-      problem: "contains ':'",
-      remedy: `A ':' ends the name in the password file, so mosquitto_passwd refuses it too. ${SEPARATORS}`,
-    },
-    {
-      broken: name => name.startsWith('#'),
-      problem: "starts with '#'",
-      remedy: "The broker takes such a line for a comment. Start the name with another character than '#'.",
-    },
-    {
-      broken: name => /^[\t-\r ]|[\t-\r ]$/.test(name),
-      problem: 'starts or ends with a blank',
-      remedy: 'The broker trims blanks round the name, so it would be another name there. Trim it first.',
-    },
-    {
-      broken: name => !name.isWellFormed(),
-      problem: 'contains half of a surrogate pair',
-      remedy: 'It has no UTF-8 form. Cut strings between characters, not between UTF-16 units.',
-    },
-    {
-      broken: hasControls,
-      problem: 'contains a control character',
-      remedy: 'The broker drops the connection of a client with such a user name. Remove it.',
-    },
-    {
-      broken: hasNoncharacters,
-      problem: 'contains a Unicode noncharacter',
-      remedy: 'The broker drops the connection of a client with such a user name. Remove it.',
-    },
-    {
-      broken: name => Buffer.byteLength(name) > MAX_BYTES,
-      problem: `is longer than ${MAX_BYTES} bytes`,
-      remedy: 'MQTT cannot carry it. Use a shorter name.',
-    },
-  ];
+/** What is wrong with a user name and what to do about it, by the first rule that it breaks. */
+function usernameProblem(name: string): string | undefined {
+  if (name === '')
+    return 'is empty. Mosquitto 2.1 refuses the whole file over such a line. Give every user a name.';
+  if (name.includes(':')) {
+    return (
+      "contains ':'. A ':' ends the name in the password file, so mosquitto_passwd refuses it too. " +
+      "Safe separators are '/', '.', '-' and '_'; not '+' and '#', which every pattern ACL denies."
+    );
+  }
+  if (name.startsWith('#'))
+    return "starts with '#'. The broker takes such a line for a comment. Start the name with another character than '#'.";
+  if (/^[\t-\r ]|[\t-\r ]$/.test(name)) {
+    return (
+      'starts or ends with a blank. ' +
+      'The broker trims blanks round the name, so it would be another name there. Trim it first.'
+    );
+  }
+  if (!name.isWellFormed()) {
+    return (
+      'contains half of a surrogate pair. ' +
+      'It has no UTF-8 form. Cut strings between characters, not between UTF-16 units.'
+    );
+  }
+  const dropped = 'The broker drops the connection of a client with such a user name. Remove it.';
+  if (hasControls(name)) return `contains a control character. ${dropped}`;
+  if (hasNoncharacters(name)) return `contains a Unicode noncharacter. ${dropped}`;
+  if (Buffer.byteLength(name) > MAX_BYTES)
+    return `is longer than ${MAX_BYTES} bytes. MQTT cannot carry it. Use a shorter name.`;
+  return undefined;
+}
 
 function hasControls(text: string): boolean {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
@@ -99,12 +83,13 @@ export function assertUsername(username: unknown): asserts username is string {
       `The user name is ${typeName(username)}, not a string. Is the variable that should hold it set?`,
     );
   }
-  const rule = USERNAME_RULES.find(({ broken }) => broken(username));
-  if (rule !== undefined) {
-    throw new PasswordFileError('ERR_INVALID_USERNAME', `The user name ${rule.problem}. ${rule.remedy}`, {
-      username,
-    });
-  }
+  const problem = usernameProblem(username);
+  if (problem === undefined) return;
+  // In a line or row passed as a name by mistake, a password may follow.
+  const [shown] = username.split(/[:\p{Cc}]/u, 1);
+  throw new PasswordFileError('ERR_INVALID_USERNAME', `The user name ${problem}`, {
+    username: shown || undefined,
+  });
 }
 
 /**
@@ -134,7 +119,7 @@ export function assertPassword(
 }
 
 function passwordProblem(password: unknown): string | undefined {
-  if (typeof password !== 'string' && !(password instanceof Uint8Array)) {
+  if (typeof password !== 'string' && !isBytes(password)) {
     return `is ${typeName(password)}, not a string or Uint8Array. Is the variable that should hold it set?`;
   }
   if (typeof password === 'string' && !password.isWellFormed()) {
@@ -150,9 +135,19 @@ function passwordProblem(password: unknown): string | undefined {
   return undefined;
 }
 
-/** What a client's password comes down to in the broker's comparison; `undefined`: nobody gets in with it. */
-export function comparedPassword(password: string | Uint8Array): string | Uint8Array | undefined {
-  if (typeof password !== 'string' && !(password instanceof Uint8Array)) assertPassword(password);
+/** A `Uint8Array`, also of another realm; not a Proxy of one. */
+export function isBytes(value: unknown): value is Uint8Array {
+  return ArrayBuffer.isView(value) && Object.prototype.toString.call(value) === '[object Uint8Array]';
+}
+
+/** A copy of bytes, because a caller may wipe or reuse them before they are hashed. */
+export function ownCopy<T>(password: T): T | Uint8Array {
+  return isBytes(password) && password.length <= MAX_BYTES ? new Uint8Array(password) : password;
+}
+
+/** The part of a client's password that the broker compares; `undefined`: nobody gets in with it. */
+export function comparedPassword(password: unknown): string | Uint8Array | undefined {
+  if (typeof password !== 'string' && !isBytes(password)) assertPassword(password);
   if (typeof password === 'string' && !password.isWellFormed()) return undefined;
   if (Buffer.byteLength(password) > MAX_BYTES) return undefined;
   const nul = typeof password === 'string' ? password.indexOf('\0') : password.indexOf(0);

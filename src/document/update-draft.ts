@@ -11,7 +11,7 @@ export interface PasswordDraft {
   has(name: string): boolean;
   /** The user's hash as it stands in the file; of a name that stands twice the last one, which Mosquitto 2.0 goes by. */
   get(name: string): string | undefined;
-  /** Gives the user this hash; `ERR_INVALID_USERNAME` or `ERR_INVALID_HASH` where it cannot work. */
+  /** Gives the user this hash; `ERR_INVALID_USERNAME` or `ERR_INVALID_HASH` where it cannot work, `ERR_COST_LIMIT`. */
   set(name: string, hash: string): this;
   /** Takes the user out; `false`: was not there. */
   delete(name: string): boolean;
@@ -20,8 +20,8 @@ export interface PasswordDraft {
 }
 
 /** Runs a caller's function on a draft. */
-export function runUpdate<T>(draft: Draft, edit: (draft: PasswordDraft) => T): T {
-  const open = new OpenDraft(draft);
+export function runUpdate<T>(draft: Draft, edit: (draft: PasswordDraft) => T, maxIterations: number): T {
+  const open = new OpenDraft(draft, maxIterations);
   try {
     const result = edit(open);
     if (isThenable(result)) {
@@ -40,9 +40,11 @@ export function runUpdate<T>(draft: Draft, edit: (draft: PasswordDraft) => T): T
 
 class OpenDraft implements PasswordDraft {
   #draft: Draft | undefined;
+  readonly #maxIterations: number;
 
-  constructor(draft: Draft) {
+  constructor(draft: Draft, maxIterations: number) {
     this.#draft = draft;
+    this.#maxIterations = maxIterations;
   }
 
   has(name: string): boolean {
@@ -55,7 +57,7 @@ class OpenDraft implements PasswordDraft {
 
   set(name: string, hash: string): this {
     assertUsername(name);
-    assertHash(hash);
+    assertHash(hash, this.#maxIterations);
     this.#open().set(name, hash);
     return this;
   }

@@ -1,4 +1,5 @@
-import { PasswordFileError } from '../errors.js';
+import { isBytes } from '../credentials/rules.js';
+import { PasswordFileError, type PasswordFileErrorDetails } from '../errors.js';
 
 /** `$7$`: PBKDF2-HMAC-SHA512 (RFC 8018 section 5.2), what Mosquitto 2.x writes. */
 export interface Pbkdf2Hash {
@@ -35,23 +36,26 @@ export interface Argon2idHash {
   key: Uint8Array;
 }
 
-/** A hash taken apart; `algorithm` tells which of the three it is. */
+/** A parsed hash; `algorithm` says which of the three it is. */
 export type ParsedHash = Pbkdf2Hash | Sha512Hash | Argon2idHash;
 
-/** All that a key is computed from, but the password. */
+/** All that a key is computed from, except the password. */
 export type KeyParams = Omit<Pbkdf2Hash, 'key'> | Omit<Sha512Hash, 'key'> | Omit<Argon2idHash, 'key'>;
 
 /** The key of every hash, in bytes. */
 export const KEY_BYTES = 64;
 /** `$7$` iterations: what fits a C `int`. */
 export const MAX_ITERATIONS = 2 ** 31 - 1;
+/** In KiB. */
+const MAX_MEMORY = 1 << 20;
+const MAX_PASSES = 16;
 
 /**
- * Takes a hash apart. Strict: only the canonical form that mosquitto_passwd writes is accepted, that is canonical
- * base64 (RFC 4648 section 4; for argon2id without padding, as the PHC string format has it), decimal numbers without
- * sign or leading zero, a salt of 12 or 64 bytes and a key of 64.
+ * Parses a hash. Strict: only the canonical form that mosquitto_passwd writes is accepted, that is canonical base64
+ * (RFC 4648 section 4; for argon2id without padding, as the PHC string format has it), decimal numbers without sign or
+ * leading zero, a salt of 12 or 64 bytes and a key of 64.
  *
- * @throws PasswordFileError `ERR_INVALID_HASH`, which says what is wrong
+ * @throws PasswordFileError `ERR_INVALID_HASH`
  * @example
  * ```ts
  * import { hashPasswordSync, parseHash } from 'mosquitto-passwd-ts';
@@ -65,7 +69,7 @@ export function parseHash(hash: string): ParsedHash {
   const [before, type, ...fields] = hash.split('$');
   if (before !== '' || type === undefined) throw invalid("does not start with '$'");
   if (type === '7') {
-    const [iterations, salt, key] = exactly(fields, 3, '$7$iterations$salt$key');
+    const [iterations = '', salt = '', key = ''] = exactly(fields, 3, '$7$iterations$salt$key');
     return {
       algorithm: 'pbkdf2-sha512',
       iterations: parseNumber(iterations, 'number of iterations', MAX_ITERATIONS),
@@ -74,7 +78,7 @@ export function parseHash(hash: string): ParsedHash {
     };
   }
   if (type === '6') {
-    const [salt, key] = exactly(fields, 2, '$6$salt$key');
+    const [salt = '', key = ''] = exactly(fields, 2, '$6$salt$key');
     return { algorithm: 'sha512', salt: parseSalt(salt, true), key: parseKey(key, true) };
   }
   if (type === 'argon2id') return parseArgon2id(fields);
@@ -82,9 +86,9 @@ export function parseHash(hash: string): ParsedHash {
 }
 
 /**
- * Puts a hash together; the inverse of {@link parseHash}.
+ * The inverse of {@link parseHash}.
  *
- * @throws PasswordFileError `ERR_INVALID_HASH` where a part has a length or value that parseHash would refuse
+ * @throws PasswordFileError `ERR_INVALID_HASH` where a part has a length or value that parseHash refuses
  * @example
  * ```ts
  * import { formatHash, hashPasswordSync, parseHash } from 'mosquitto-passwd-ts';
@@ -99,10 +103,10 @@ export function formatHash(parsed: ParsedHash): string {
   return hash;
 }
 
-/** {@link formatHash} for parts that are known to be right. */
+/** {@link formatHash} without its checks. */
 export function joinHash(params: KeyParams, key: Uint8Array): string {
   const fields = [base64(params.salt, 'salt'), base64(key, 'key')];
-  // Joined and not concatenated: a string in one piece takes half the memory, which counts where there are many.
+  // join() makes a flat string, of half the memory that a concatenated one takes.
   switch (params.algorithm) {
     case 'pbkdf2-sha512':
       return ['', '7', params.iterations, ...fields].join('$');
@@ -118,16 +122,43 @@ export function joinHash(params: KeyParams, key: Uint8Array): string {
   }
 }
 
-/** A `$7$` hash with a salt of 12 bytes; the last character of a key has four bits that are not used. */
-const USUAL_HASH = /^\$7\$[1-9][0-9]{0,8}\$[A-Za-z0-9+/]{16}\$[A-Za-z0-9+/]{85}[AQgw]==$/;
+/** A canonical `$7$` hash with a salt of 12 bytes; the last character of a key has four bits that are not used. */
+const CANONICAL_HASH = /^\$7\$([1-9][0-9]{0,8})\$[A-Za-z0-9+/]{16}\$[A-Za-z0-9+/]{85}[AQgw]==$/;
 
-/** Throws what {@link parseHash} throws, but takes apart only what is not in the usual form: that is much faster. */
-export function assertHash(hash: string): void {
-  if (typeof hash !== 'string' || !USUAL_HASH.test(hash)) parseHash(hash);
+/** Throws what {@link parseHash} and {@link assertCost} throw, but parses only what is not in the usual form. */
+export function assertHash(hash: string, maxIterations: number): void {
+  const iterations = typeof hash === 'string' ? CANONICAL_HASH.exec(hash)?.[1] : undefined;
+  if (iterations === undefined || Number(iterations) > maxIterations)
+    assertCost(parseHash(hash), maxIterations);
+}
+
+/**
+ * Throws `ERR_COST_LIMIT` where computing a key would take a thread for too long: that cannot be aborted, and keeps even
+ * `process.exit()` waiting. A stored hash says itself what it costs, and anybody may have written it.
+ */
+export function assertCost(
+  params: KeyParams,
+  maxIterations: number,
+  details?: PasswordFileErrorDetails | undefined,
+): void {
+  let problem: string | undefined;
+  if (params.algorithm === 'pbkdf2-sha512' && params.iterations > maxIterations) {
+    problem = `${params.iterations} iterations, and maxIterations allows ${maxIterations}. Use fewer, or raise it`;
+  } else if (params.algorithm === 'argon2id' && (params.memory > MAX_MEMORY || params.passes > MAX_PASSES)) {
+    problem =
+      `${params.passes} passes over ${params.memory} KiB, and ${MAX_PASSES} over ${MAX_MEMORY} are allowed. ` +
+      'Give the user a new password';
+  }
+  if (problem !== undefined)
+    throw new PasswordFileError('ERR_COST_LIMIT', `The hash takes ${problem}.`, details);
 }
 
 function parseArgon2id(fields: string[]): Argon2idHash {
-  const [version, costs, salt, key] = exactly(fields, 4, '$argon2id$v=19$m=…,t=…,p=…$salt$key');
+  const [version, costs = '', salt = '', key = ''] = exactly(
+    fields,
+    4,
+    '$argon2id$v=19$m=…,t=…,p=…$salt$key',
+  );
   if (version !== 'v=19') throw invalid('has another argon2 version than v=19');
   const [, m, t, p] = /^m=([^,]*),t=([^,]*),p=([^,]*)$/.exec(costs) ?? [];
   if (m === undefined || t === undefined || p === undefined) throw invalid('has no m=…,t=…,p=… field');
@@ -145,16 +176,10 @@ function parseArgon2id(fields: string[]): Argon2idHash {
   };
 }
 
-/** `fields` as a tuple, or an error that shows the form. */
-function exactly<N extends 2 | 3 | 4>(fields: string[], count: N, form: string): Fields<N> {
+function exactly(fields: string[], count: number, form: string): string[] {
   if (fields.length !== count) throw invalid(`has not the form ${form}`);
-  return fields as Fields<N>;
+  return fields;
 }
-type Fields<N> = N extends 2
-  ? [string, string]
-  : N extends 3
-    ? [string, string, string]
-    : [string, string, string, string];
 
 function parseNumber(text: string, what: string, max: number): number {
   const number = /^[1-9][0-9]{0,9}$/.test(text) ? Number(text) : Number.NaN;
@@ -187,9 +212,8 @@ function parseBase64(text: string, what: string, padded: boolean): Uint8Array {
 }
 
 function base64(bytes: Uint8Array, what: string): string {
-  if (!(bytes instanceof Uint8Array)) throw invalid(`has a ${what} that is not a Uint8Array`);
-  const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  return buffer.toString('base64');
+  if (!isBytes(bytes)) throw invalid(`has a ${what} that is not a Uint8Array`);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
 }
 
 function invalid(problem: string): PasswordFileError {

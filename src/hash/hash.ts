@@ -1,8 +1,11 @@
 import * as crypto from 'node:crypto';
-import { assertPassword, comparedPassword } from '../credentials/rules.js';
+import { assertPassword, comparedPassword, isBytes, ownCopy } from '../credentials/rules.js';
 import { PasswordFileError } from '../errors.js';
+import { type Done, limited } from '../util/limiter.js';
+import { type OptionCheck, oneOf, readOptions, whole } from '../util/read-options.js';
 import {
   type Argon2idHash,
+  assertCost,
   joinHash,
   KEY_BYTES,
   type KeyParams,
@@ -11,22 +14,56 @@ import {
   parseHash,
 } from './encoding.js';
 
-/** How a new hash is made. */
-export interface HashOptions {
+/** What a hash may cost. */
+export interface VerifyOptions {
+  /**
+   * The most iterations of PBKDF2 that are computed, 1 to 2^31 − 1; more are `ERR_COST_LIMIT`. Default 1,000,000, about a
+   * second of a thread. For argon2id the limit is 1 GiB and 16 passes.
+   */
+  maxIterations?: number | undefined;
+}
+
+/** How the hashes of a file are made. */
+export interface FileHashOptions extends VerifyOptions {
   /** Default `'pbkdf2-sha512'`. `'sha512'` is for Mosquitto 1.x brokers only: it is one fast SHA-512. */
   algorithm?: 'pbkdf2-sha512' | 'sha512' | undefined;
-  /** Iterations of PBKDF2, 1 to 2^31 − 1. Default 101, as Mosquitto 2.0 writes. */
+  /** Iterations of PBKDF2, up to `maxIterations`. Default 101, as Mosquitto 2.0 writes; 2.1 writes 1000. */
   iterations?: number | undefined;
-  /** 12 or 64 bytes, to reproduce a hash. Default: 12 random bytes, which every 2.x broker reads. */
+  /** 12, which every 2.x broker reads (default), or 64, as 2.1 writes and 2.0 cannot read. */
+  saltBytes?: 12 | 64 | undefined;
+}
+
+/** How a hash is made. */
+export interface HashOptions extends FileHashOptions {
+  /** 12 or 64 bytes, to reproduce a hash. Default: `saltBytes` random bytes. */
   salt?: Uint8Array | undefined;
 }
 
+/** {@link HashOptions}, checked. */
+export interface HashSettings {
+  algorithm: 'pbkdf2-sha512' | 'sha512';
+  iterations: number;
+  saltBytes: 12 | 64;
+  maxIterations: number;
+  salt: Uint8Array | undefined;
+}
+
+const LIMIT_CHECKS = { maxIterations: /* @__PURE__ */ whole(1, MAX_ITERATIONS) };
+/** For {@link readOptions}. */
+export const HASH_CHECKS: { [K in keyof Required<FileHashOptions>]: OptionCheck } = {
+  algorithm: checkAlgorithm,
+  iterations: /* @__PURE__ */ whole(1, MAX_ITERATIONS),
+  saltBytes: /* @__PURE__ */ oneOf(12, 64),
+  maxIterations: LIMIT_CHECKS.maxIterations,
+};
+
 /**
- * Hashes a password into what stands behind the `:` in a password file, `$7$101$<salt>$<key>` by default, on the
- * thread pool. Mosquitto 2.0 and 2.1 both read the default (2.0.11 src/security_default.c, 2.1.2 common/password_mosq.c).
+ * Hashes a password into what follows the `:` in a password file, `$7$101$<salt>$<key>` by default, on the thread pool.
+ * Mosquitto 2.0 and 2.1 both read the default (2.0.11 src/security_default.c, 2.1.2 common/password_mosq.c).
  *
- * @param password a string (hashed as UTF-8, not normalised) or bytes
- * @throws PasswordFileError `ERR_INVALID_PASSWORD`, `ERR_INVALID_ARGUMENT` (options), `ERR_UNSUPPORTED_HASH` (argon2id)
+ * @param password a string (hashed as UTF-8, not normalised) or bytes; `undefined`, an unset variable, is an error
+ * @throws PasswordFileError `ERR_INVALID_PASSWORD`, `ERR_INVALID_ARGUMENT` (options), `ERR_COST_LIMIT`,
+ *   `ERR_UNSUPPORTED_HASH` (argon2id)
  * @example
  * ```ts
  * import { hashPassword } from 'mosquitto-passwd-ts';
@@ -34,12 +71,19 @@ export interface HashOptions {
  * console.log(`alice:${await hashPassword('correct horse battery staple')}`);
  * ```
  */
-export async function hashPassword(password: string | Uint8Array, options?: HashOptions): Promise<string> {
-  assertPassword(password);
-  const params = newKeyParams(options);
-  return await new Promise((resolve, reject) =>
-    deriveKey(password, params, (error, key) => (error ? reject(error) : resolve(joinHash(params, key)))),
-  );
+export async function hashPassword(
+  password: string | Uint8Array | undefined,
+  options?: HashOptions | undefined,
+): Promise<string> {
+  const own = ownCopy(password);
+  assertPassword(own);
+  return newHash(own, readHashOptions(options));
+}
+
+/** {@link hashPassword} with a password and settings that are checked and nobody else's. */
+export async function newHash(password: string | Uint8Array, settings: HashSettings): Promise<string> {
+  const params = newKeyParams(settings);
+  return joinHash(params, await limited<Uint8Array>(done => deriveKey(password, params, done)));
 }
 
 /**
@@ -53,9 +97,12 @@ export async function hashPassword(password: string | Uint8Array, options?: Hash
  * console.log(hashPasswordSync('correct horse battery staple', { iterations: 1000 }));
  * ```
  */
-export function hashPasswordSync(password: string | Uint8Array, options?: HashOptions): string {
+export function hashPasswordSync(
+  password: string | Uint8Array | undefined,
+  options?: HashOptions | undefined,
+): string {
   assertPassword(password);
-  const params = newKeyParams(options);
+  const params = newKeyParams(readHashOptions(options));
   return joinHash(params, deriveKeySync(password, params));
 }
 
@@ -63,8 +110,8 @@ export function hashPasswordSync(password: string | Uint8Array, options?: HashOp
  * Whether a broker would let a client with this password in by this hash. It compares as the broker does: up to the
  * first NUL byte, and never an empty password. The comparison takes the same time wherever the keys differ.
  *
- * @throws PasswordFileError `ERR_INVALID_HASH` (malformed), `ERR_UNSUPPORTED_HASH` (argon2id before Node 24.7),
- *   `ERR_INVALID_PASSWORD` (neither string nor bytes)
+ * @throws PasswordFileError `ERR_INVALID_HASH` (malformed), `ERR_COST_LIMIT`, `ERR_UNSUPPORTED_HASH` (argon2id before
+ *   Node 24.7), `ERR_INVALID_PASSWORD` (neither string nor bytes), `ERR_INVALID_ARGUMENT` (options)
  * @example
  * ```ts
  * import { hashPassword, verifyPassword } from 'mosquitto-passwd-ts';
@@ -73,23 +120,14 @@ export function hashPasswordSync(password: string | Uint8Array, options?: HashOp
  * console.log(await verifyPassword('secret', hash), await verifyPassword('Secret', hash)); // true false
  * ```
  */
-export async function verifyPassword(password: string | Uint8Array, hash: string): Promise<boolean> {
-  const parsed = parseHash(hash);
-  return await new Promise((resolve, reject) =>
-    verifyParsed(password, parsed, (error, verified) => (error ? reject(error) : resolve(verified))),
-  );
-}
-
-/** {@link verifyPassword} for a hash that has been taken apart, by whatever rules; calls back as {@link deriveKey} does. */
-export function verifyParsed(
-  password: string | Uint8Array,
-  hash: ParsedHash,
-  done: (error: Error | null, verified: boolean) => void,
-): void {
-  const compared = comparedPassword(password);
-  if (compared === undefined) done(null, false);
-  else
-    deriveKey(compared, hash, (error, key) => done(error, !error && crypto.timingSafeEqual(hash.key, key)));
+export async function verifyPassword(
+  password: string | Uint8Array | undefined,
+  hash: string,
+  options?: VerifyOptions | undefined,
+): Promise<boolean> {
+  const parsed = parseAffordable(hash, options);
+  const compared = comparedPassword(ownCopy(password));
+  return compared !== undefined && limited<boolean>(done => compareKey(compared, parsed, done));
 }
 
 /**
@@ -103,45 +141,71 @@ export function verifyParsed(
  * console.log(verifyPasswordSync('secret', hashPasswordSync('secret'))); // true
  * ```
  */
-export function verifyPasswordSync(password: string | Uint8Array, hash: string): boolean {
-  const parsed = parseHash(hash);
+export function verifyPasswordSync(
+  password: string | Uint8Array | undefined,
+  hash: string,
+  options?: VerifyOptions | undefined,
+): boolean {
+  const parsed = parseAffordable(hash, options);
   const compared = comparedPassword(password);
   return compared !== undefined && crypto.timingSafeEqual(parsed.key, deriveKeySync(compared, parsed));
 }
 
-type NewKeyParams = Exclude<KeyParams, { algorithm: 'argon2id' }>;
-
-/** Checks the options and draws the salt. */
-function newKeyParams(options: HashOptions = {}): NewKeyParams {
-  const { algorithm = 'pbkdf2-sha512', iterations = 101, salt = newSalt(12) } = options;
-  if (!(salt instanceof Uint8Array) || (salt.length !== 12 && salt.length !== 64)) {
-    throw new PasswordFileError('ERR_INVALID_ARGUMENT', 'The salt must be a Uint8Array of 12 or 64 bytes.');
-  }
-  if (algorithm === 'sha512') return { algorithm, salt };
-  if (algorithm === 'pbkdf2-sha512') {
-    if (!Number.isInteger(iterations) || iterations < 1 || iterations > MAX_ITERATIONS) {
-      throw new PasswordFileError(
-        'ERR_INVALID_ARGUMENT',
-        `The number of iterations must be a whole number from 1 to ${MAX_ITERATIONS}.`,
-      );
-    }
-    return { algorithm, iterations, salt };
-  }
-  if (algorithm === 'argon2id') {
-    throw new PasswordFileError(
-      'ERR_UNSUPPORTED_HASH',
-      'argon2id hashes are not made, because stock Mosquitto brokers cannot read them. Use pbkdf2-sha512.',
-    );
-  }
-  throw new PasswordFileError('ERR_INVALID_ARGUMENT', "The algorithm must be 'pbkdf2-sha512' or 'sha512'.");
+/** A job for {@link limited}: derives the key of a password and compares it with that of the hash. */
+export function compareKey(password: string | Uint8Array, hash: ParsedHash, done: Done<boolean>): number {
+  return deriveKey(password, hash, (error, key) =>
+    done(error, !error && crypto.timingSafeEqual(hash.key, key)),
+  );
 }
 
-let randomness = new Uint8Array(0);
+function parseAffordable(hash: string, options: VerifyOptions | undefined): ParsedHash {
+  const { maxIterations = 1_000_000 } = readOptions<VerifyOptions>('', options, LIMIT_CHECKS);
+  const parsed = parseHash(hash);
+  assertCost(parsed, maxIterations);
+  return parsed;
+}
+
+function readHashOptions(options: HashOptions | undefined): HashSettings {
+  const given = readOptions<HashOptions>('', options, { ...HASH_CHECKS, salt: checkSalt });
+  if (given.salt !== undefined && given.saltBytes !== undefined) {
+    throw new PasswordFileError('ERR_INVALID_ARGUMENT', 'Give either salt or saltBytes.');
+  }
+  return hashSettings(given);
+}
+
+/** Fills in the defaults of options that {@link readOptions} has read. */
+export function hashSettings(options: HashOptions): HashSettings {
+  const { algorithm = 'pbkdf2-sha512', iterations = 101, saltBytes = 12, salt } = options;
+  const { maxIterations = 1_000_000 } = options;
+  assertCost({ algorithm, iterations } as KeyParams, maxIterations);
+  return { algorithm, iterations, saltBytes, maxIterations, salt: salt && new Uint8Array(salt) };
+}
+
+function checkAlgorithm(algorithm: unknown): string | undefined {
+  if (algorithm !== 'argon2id') return oneOf('pbkdf2-sha512', 'sha512')(algorithm);
+  throw new PasswordFileError(
+    'ERR_UNSUPPORTED_HASH',
+    'argon2id hashes are not made, because stock Mosquitto brokers cannot read them. Use pbkdf2-sha512.',
+  );
+}
+
+function checkSalt(salt: unknown): string | undefined {
+  return isBytes(salt) && (salt.length === 12 || salt.length === 64)
+    ? undefined
+    : 'a Uint8Array of 12 or 64 bytes';
+}
+
+function newKeyParams(settings: HashSettings): KeyParams {
+  const { algorithm, iterations, saltBytes, salt = newSalt(saltBytes) } = settings;
+  return algorithm === 'sha512' ? { algorithm, salt } : { algorithm, iterations, salt };
+}
+
+let randomness: Uint8Array | undefined;
 let drawn = 0;
 
 /** Random bytes, drawn many at a time: one call of the generator for each salt takes a tenth of the time of the hash. */
-export function newSalt(bytes: 12 | 64): Uint8Array {
-  if (drawn + bytes > randomness.length) {
+function newSalt(bytes: number): Uint8Array {
+  if (randomness === undefined || drawn + bytes > randomness.length) {
     randomness = crypto.randomBytes(4096);
     drawn = 0;
   }
@@ -149,16 +213,23 @@ export function newSalt(bytes: 12 | 64): Uint8Array {
   return randomness.subarray(drawn - bytes, drawn);
 }
 
-/** Calls back, on the spot where there is nothing to wait for: a promise of its own would cost the main thread time. */
-function deriveKey(
-  password: string | Uint8Array,
-  params: KeyParams,
-  done: (error: Error | null, key: Uint8Array) => void,
-): void {
-  if (params.algorithm === 'sha512') done(null, sha512(password, params.salt));
-  else if (params.algorithm === 'argon2id')
-    argon2().argon2('argon2id', argon2Options(password, params), done);
-  else crypto.pbkdf2(password, params.salt, params.iterations, KEY_BYTES, 'sha512', done);
+/** What a job costs besides its iterations. */
+const JOB_COST = 20;
+
+/** A job for {@link limited}. */
+function deriveKey(password: string | Uint8Array, params: KeyParams, done: Done<Uint8Array>): number {
+  switch (params.algorithm) {
+    case 'sha512':
+      // On this thread; many of them in pieces between which the event loop turns.
+      setImmediate(done, null, sha512(password, params.salt));
+      return 100;
+    case 'argon2id':
+      argon2().argon2('argon2id', argon2Options(password, params), done);
+      return params.memory * params.passes;
+    default:
+      crypto.pbkdf2(password, params.salt, params.iterations, KEY_BYTES, 'sha512', done);
+      return JOB_COST + params.iterations;
+  }
 }
 
 function deriveKeySync(password: string | Uint8Array, params: KeyParams): Uint8Array {
@@ -181,13 +252,9 @@ interface Argon2Options {
   tagLength: number;
 }
 
-/** `crypto.argon2`, which @types/node for Node 20 cannot know. */
+/** `crypto.argon2`, which @types/node for Node 20 does not declare. */
 interface Argon2Crypto {
-  argon2(
-    algorithm: 'argon2id',
-    options: Argon2Options,
-    callback: (error: Error | null, key: Uint8Array) => void,
-  ): void;
+  argon2(algorithm: 'argon2id', options: Argon2Options, callback: Done<Uint8Array>): void;
   argon2Sync(algorithm: 'argon2id', options: Argon2Options): Uint8Array;
 }
 

@@ -4,11 +4,19 @@ import { basename, dirname, join } from 'node:path';
 import { type CheckReport, checkLines } from '../check/check.js';
 import type { BrokerRelease } from '../check/stored-hash.js';
 import { type Finding, systemCode } from '../errors.js';
-import type { Settings } from '../options.js';
+import type { Settings, WaitOptions } from '../options.js';
 import { isPrivateFolder } from '../storage/lock.js';
 import { isGone, parseStageName } from '../storage/lock-owner.js';
 import type { FileSite } from '../storage/site.js';
 import { inSlices } from '../util/event-loop.js';
+import {
+  invalidOption,
+  isAnything,
+  isSignal,
+  type OptionCheck,
+  readOptions,
+  whole,
+} from '../util/read-options.js';
 
 /** The user that the broker runs as. */
 export interface BrokerUser {
@@ -18,18 +26,37 @@ export interface BrokerUser {
   groups?: readonly number[] | undefined;
 }
 
+/** The options of `PasswordFile.check`. */
+export interface CheckOptions extends WaitOptions {
+  /** The user that the broker runs as, to see whether it may read the file. */
+  brokerUser?: BrokerUser | undefined;
+}
+
 /** Checks the file of a site. */
 export async function checkFile(
   site: FileSite,
   settings: Settings,
-  brokerUser?: BrokerUser,
+  options?: CheckOptions | undefined,
 ): Promise<CheckReport> {
+  const checks = { signal: isSignal, brokerUser: isAnything };
+  const { signal, ...given } = readOptions<CheckOptions>('', options, checks);
+  const brokerUser = given.brokerUser && readBrokerUser(given.brokerUser);
+  signal?.throwIfAborted();
   const { path, broker } = settings;
   const { target } = site;
   const findings = [...placeFindings(path, target, broker, brokerUser), ...leftovers(target)];
   const report = await inSlices(checkLines(await bytesOf(site), { broker }));
   const loads = report.loads && !findings.some(({ severity }) => severity === 'error');
   return { loads, users: loads ? report.users : [], findings: [...findings, ...report.findings] };
+}
+
+function readBrokerUser(user: BrokerUser): BrokerUser {
+  const id = whole(0, 2 ** 32 - 2);
+  const groups: OptionCheck = value =>
+    Array.isArray(value) && value.every(each => id(each) === undefined) ? undefined : 'an array of group ids';
+  const { uid, gid, groups: more = [] } = readOptions('brokerUser', user, { uid: id, gid: id, groups });
+  if (uid === undefined || gid === undefined) throw invalidOption('brokerUser', 'an object with uid and gid');
+  return { uid, gid, groups: more };
 }
 
 /** Nothing, where there is no file or something else in its place. */

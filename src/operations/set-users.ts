@@ -1,76 +1,62 @@
-/** Giving many users their passwords in one commit: hashing comes first, on all cores. */
+/** Gives many users their passwords in one commit; hashing comes first, on all cores. */
 
-import { assertPassword, assertUsername } from '../credentials/rules.js';
+import { assertPassword, assertUsername, ownCopy } from '../credentials/rules.js';
 import type { Draft } from '../document/draft.js';
 import { type ParsedHash, parseHash } from '../hash/encoding.js';
-import { verifyPassword } from '../hash/hash.js';
-import { hashFor, type Settings } from '../options.js';
+import { compareKey, type HashSettings, newHash } from '../hash/hash.js';
+import type { ProgressOptions, Settings } from '../options.js';
 import { submit } from '../storage/group-commit.js';
 import type { FileSite } from '../storage/site.js';
-import { inParallel } from '../util/limiter.js';
+import { orAborted } from '../util/abort.js';
+import { type Entries, forEachEntry } from '../util/entries.js';
+import { inParallel, limited } from '../util/limiter.js';
 
 /** What became of a user: `'unchanged'` where the password verified already, with the same algorithm and cost. */
 export type SetOutcome = 'added' | 'updated' | 'unchanged';
 
-/** What a call that waits can be given. */
-export interface WaitOptions {
-  /** Gives up waiting: the promise rejects with its `reason`. An edit that is being written by then still settles by its commit. */
-  signal?: AbortSignal | undefined;
+/** A user name and its password; `undefined`, an unset variable, is `ERR_INVALID_PASSWORD`. */
+export type PasswordEntry = readonly [username: string, password: string | Uint8Array | undefined];
+
+/** Checked and copied, by user name. */
+export type Passwords = Map<string, string | Uint8Array>;
+
+/** Of a name that comes twice the last password counts. */
+export function addPassword(passwords: Passwords, username: unknown, password: unknown): Passwords {
+  assertUsername(username);
+  const own = ownCopy(password);
+  assertPassword(own, username);
+  return passwords.set(username, own);
 }
 
-/** What a call with many users can be given. */
-export interface ProgressOptions extends WaitOptions {
-  /** Told after each user how many of how many are hashed. */
-  onProgress?: ((done: number, total: number) => void) | undefined;
-}
-
-/** A user name and its password. */
-export type PasswordEntry = readonly [username: string, password: string | Uint8Array];
-
-/** Takes all entries in; of a name that comes twice the last password. */
-export async function gather(
-  entries: Iterable<PasswordEntry> | AsyncIterable<PasswordEntry>,
+export async function readPasswords(
+  entries: Entries<unknown>,
   signal: AbortSignal | undefined,
-): Promise<Map<string, string | Uint8Array>> {
-  const passwords = new Map<string, string | Uint8Array>();
-  for await (const [username, password] of entries) {
-    signal?.throwIfAborted();
-    passwords.set(username, ownCopy(password));
-  }
+): Promise<Passwords> {
+  const passwords: Passwords = new Map();
+  await forEachEntry(entries, (name, password) => void addPassword(passwords, name, password), signal);
   return passwords;
 }
-
-/** Callers may wipe or reuse their bytes before these have been hashed. */
-export function ownCopy(password: string | Uint8Array): string | Uint8Array {
-  return password instanceof Uint8Array ? new Uint8Array(password) : password;
-}
-
-type Passwords = ReadonlyMap<string, string | Uint8Array>;
 
 /** Sets all of them or, should anything fail, none. */
 export async function setUsers(
   site: FileSite,
-  settings: Settings,
+  { hash: settings }: Settings,
   passwords: Passwords,
   { signal, onProgress }: ProgressOptions,
 ): Promise<Map<string, SetOutcome>> {
-  for (const [username, password] of passwords) {
-    assertUsername(username);
-    assertPassword(password, username);
-  }
   signal?.throwIfAborted();
   const names = new Set(passwords.keys());
-  const before = await site.view();
+  const before = await orAborted(site.view(), signal);
   const kept = new Map<string, string>();
   const hashes = new Map<string, string>();
   let done = 0;
   const prepare = async ([name, password]: [string, string | Uint8Array]): Promise<void> => {
     const present = before.isDoubled(name) ? undefined : before.get(name);
     if (present !== undefined && (await isUpToDate(present, password, settings))) kept.set(name, present);
-    else hashes.set(name, await hashFor(settings, password));
+    else hashes.set(name, await newHash(password, settings));
     onProgress?.(++done, names.size);
   };
-  await inParallel(passwords, prepare, signal);
+  await orAborted(inParallel(passwords, prepare, signal), signal);
 
   for (;;) {
     const { outcomes, stale } = await submit(site.target, {
@@ -80,11 +66,11 @@ export async function setUsers(
       apply: draft => makeEdits(draft, names, kept, hashes),
     });
     if (stale.size === 0) return outcomes;
-    // Somebody has changed these since they were found unchanged.
+    // Another writer has changed these since they were found unchanged.
     for (const [name, password] of passwords) {
       if (!stale.has(name)) continue;
       kept.delete(name);
-      hashes.set(name, await hashFor(settings, password));
+      hashes.set(name, await newHash(password, settings));
     }
   }
 }
@@ -114,7 +100,7 @@ function* makeEdits(
 async function isUpToDate(
   hash: string,
   password: string | Uint8Array,
-  { hash: wanted }: Settings,
+  wanted: HashSettings,
 ): Promise<boolean> {
   let parsed: ParsedHash;
   try {
@@ -125,7 +111,8 @@ async function isUpToDate(
   return (
     parsed.algorithm === wanted.algorithm &&
     parsed.salt.length === wanted.saltBytes &&
+    // So it costs no more than new hashes may.
     (parsed.algorithm !== 'pbkdf2-sha512' || parsed.iterations === wanted.iterations) &&
-    (await verifyPassword(password, hash))
+    limited<boolean>(done => compareKey(password, parsed, done))
   );
 }

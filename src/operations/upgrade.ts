@@ -6,19 +6,20 @@ import { MAX_BYTES } from '../credentials/rules.js';
 import type { Draft } from '../document/draft.js';
 import { isBlank, LineReader } from '../document/line.js';
 import type { Finding } from '../errors.js';
-import { hashFor, type Settings } from '../options.js';
+import { newHash } from '../hash/hash.js';
+import type { ProgressOptions, Settings } from '../options.js';
 import { submit } from '../storage/group-commit.js';
 import type { FileSite } from '../storage/site.js';
 import { inSlices } from '../util/event-loop.js';
 import { inParallel } from '../util/limiter.js';
-import type { ProgressOptions } from './set-users.js';
+import { isFunction, isSignal, readOptions } from '../util/read-options.js';
 
 const NUL = 0;
 const DOLLAR = 36;
 
 /** What `upgrade` can be given. */
 export interface UpgradeOptions extends ProgressOptions {
-  /** Told of each line that holds neither a readable hash nor a usable password; such lines stay as they are. */
+  /** Called for each line that holds neither a readable hash nor a usable password; such lines stay as they are. */
   onSkipped?: ((finding: Finding) => void) | undefined;
 }
 
@@ -33,8 +34,10 @@ interface Sorted {
 export async function upgrade(
   site: FileSite,
   settings: Settings,
-  options: UpgradeOptions,
+  given: UpgradeOptions | undefined,
 ): Promise<string[]> {
+  const checks = { signal: isSignal, onProgress: isFunction, onSkipped: isFunction };
+  const options = readOptions<UpgradeOptions>('', given, checks);
   const { signal, onSkipped } = options;
   let upgraded: string[] = [];
   for (;;) {
@@ -61,7 +64,7 @@ async function commitHashes(
   let done = 0;
   const hash = async ([i, start]: [number, number]): Promise<void> => {
     line.read(start);
-    hashes[i] = await hashFor(settings, trimmed(line.rest() as Buffer));
+    hashes[i] = await newHash(trimmed(line.rest() as Buffer), settings.hash);
     onProgress?.(++done, plain.length);
   };
   await inParallel(plain.entries(), hash, signal);

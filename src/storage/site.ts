@@ -1,6 +1,4 @@
 /** A password file as one `PasswordFile` sees it: what it read last, and who it has seen holding the file. */
-import type { BrokerRelease } from '../check/stored-hash.js';
-import { BrokerUsers } from '../check/users.js';
 import { Draft } from '../document/draft.js';
 import { NameIndex } from '../document/name-index.js';
 import type { Settings } from '../options.js';
@@ -19,7 +17,6 @@ export class FileSite implements Site {
   onCommit: (() => void) | undefined;
   readonly #path: string;
   #snapshot: Snapshot | undefined;
-  #users: BrokerUsers | undefined;
   #reading: Promise<unknown> = Promise.resolve();
   #nextLook: Promise<Snapshot | undefined> | undefined;
 
@@ -46,16 +43,14 @@ export class FileSite implements Site {
     return await this.#lookNow();
   }
 
-  /** Whom a broker of this release would let in by what the file holds. */
-  brokerUsers(snapshot: Snapshot | undefined, release: BrokerRelease): BrokerUsers {
-    const index = this.#indexOf(snapshot);
-    if (this.#users?.index !== index) this.#users = new BrokerUsers(index, release);
-    return this.#users;
-  }
-
   /** What stands in the file, to look at. */
   async view(): Promise<Draft> {
-    return new Draft(this.#indexOf(await this.#look()));
+    return new Draft(await this.index());
+  }
+
+  /** Where the names of the file stand. */
+  async index(): Promise<NameIndex> {
+    return this.#indexOf(await this.#look());
   }
 
   #indexOf(snapshot: Snapshot | undefined): NameIndex {
@@ -93,6 +88,5 @@ export class FileSite implements Site {
   #drop(): void {
     this.#snapshot?.close();
     this.#snapshot = undefined;
-    this.#users = undefined;
   }
 }

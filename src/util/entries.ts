@@ -32,7 +32,8 @@ export async function forEachEntry(
       const { done, value } = 'then' in result ? await result : result;
       if (done) return;
       isOpen = true;
-      if (!Array.isArray(value)) throw invalid(`Entry ${number} is not an array of user name and value.`);
+      if (!Array.isArray(value) || value.length !== 2)
+        throw invalid(`Entry ${number} is not an array of user name and value.`);
       visit(value[0], value[1], number);
       if (number % 64 !== 0 || performance.now() < sliceEnd) continue;
       await nextTurn();

@@ -60,6 +60,8 @@ export function whole(from: number, to: number): OptionCheck {
       : `a whole number from ${from} to ${to}`;
 }
 
+export const isString: OptionCheck = value => (typeof value === 'string' ? undefined : 'a string');
+
 export const isFunction: OptionCheck = value => (typeof value === 'function' ? undefined : 'a function');
 
 export const isSignal: OptionCheck = value =>

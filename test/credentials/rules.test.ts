@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { assertPassword, assertUsername, comparedPassword } from '../../src/credentials/rules.js';
@@ -91,8 +92,22 @@ describe('assertUsername', () => {
   ])('refuses %j', (name, message) => {
     const error = errorOf(() => assertUsername(name));
     expect(error.code).toBe('ERR_INVALID_USERNAME');
-    expect(error.username).toBe(name);
     expect(error.message).toMatch(message);
+  });
+
+  test.each([
+    ['alice:PASSWORD', 'alice'],
+    ['alice\tPASSWORD', 'alice'],
+    ['alice\nPASSWORD', 'alice'],
+    [' alice\u0085PASSWORD', ' alice'],
+    [':PASSWORD', undefined],
+    ['#alice', '#alice'],
+    ['alice ', 'alice '],
+    ['', undefined],
+  ])('carries of %j the name alone, and no password that follows', (name, username) => {
+    const error = errorOf(() => assertUsername(name));
+    expect(error.username).toBe(username);
+    expect(inspect(error, { showHidden: true, depth: null })).not.toContain('PASSWORD');
   });
 
   test.each([

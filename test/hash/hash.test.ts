@@ -1,10 +1,18 @@
 import { spawnSync } from 'node:child_process';
 import * as crypto from 'node:crypto';
 import { fileURLToPath } from 'node:url';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { PasswordFileError } from '../../src/errors.js';
-import { assertHash, formatHash, type ParsedHash, parseHash } from '../../src/hash/encoding.js';
+import {
+  assertCost,
+  assertHash,
+  formatHash,
+  MAX_ITERATIONS,
+  type ParsedHash,
+  parseHash,
+} from '../../src/hash/encoding.js';
 import { hashPassword, hashPasswordSync, verifyPassword, verifyPasswordSync } from '../../src/hash/hash.js';
 import { expectToVerify } from '../support/expect-to-verify.js';
 import {
@@ -91,7 +99,7 @@ describe('argon2id, as mosquitto_passwd 2.1.2 built with argon2 writes it', () =
   }
 
   needs(node24).test('verifies under Node 24', () => {
-    const program = fileURLToPath(new URL('support/argon2id.ts', import.meta.url));
+    const program = fileURLToPath(new URL('../support/argon2id.ts', import.meta.url));
     const { stdout, stderr } = spawnSync(NODE_24, ['--import', 'tsx', program], { encoding: 'utf8' });
     expect(stderr).toBe('');
     expect(JSON.parse(stdout)).toEqual(lines.map(() => ({ right: [true, true], wrong: [false, false] })));
@@ -124,6 +132,7 @@ describe('a new hash', () => {
     expect(await hashPassword('secret', { algorithm: 'sha512' })).toMatch(
       /^\$6\$[A-Za-z0-9+/]{16}\$[A-Za-z0-9+/]{86}==$/,
     );
+    expect(await hashPassword('secret', { saltBytes: 64 })).toMatch(/^\$7\$101\$[A-Za-z0-9+/]{86}==\$/);
     const unset = { algorithm: undefined, iterations: undefined, salt: undefined };
     expect(await hashPassword('secret', unset)).toMatch(/^\$7\$101\$/);
   });
@@ -142,6 +151,28 @@ describe('a new hash', () => {
     const hash = await hashPassword(password);
     expect(await verifyPassword(password, hash)).toBe(true);
     expect(await verifyPassword('\ufffd\ufffd\ufffd', hash)).toBe(false);
+  });
+
+  test('is of the password and the salt as they were at the call', async () => {
+    const password = Buffer.from('secret');
+    const salt = Buffer.alloc(12, 7);
+    const others = Array.from({ length: 500 }, () => hashPassword('other'));
+    const hashing = hashPassword(password, { salt });
+    const verifying = verifyPassword(password, hashPasswordSync('secret'));
+    password.fill(0);
+    salt.fill(0);
+    expect(await hashing).toBe(hashPasswordSync('secret', { salt: Buffer.alloc(12, 7) }));
+    expect(await verifying).toBe(true);
+    await Promise.all(others);
+  });
+
+  test('takes bytes of another realm, and no Proxy of bytes', async () => {
+    const bytes = runInNewContext('new Uint8Array([115, 101, 99, 114, 101, 116])');
+    expect(await verifyPassword('secret', await hashPassword(bytes))).toBe(true);
+    const refusal = { code: 'ERR_INVALID_PASSWORD' };
+    const proxy = new Proxy(Buffer.from('secret'), {});
+    await expect(hashPassword(proxy)).rejects.toMatchObject(refusal);
+    await expect(hashPassword(Object.create(Uint8Array.prototype))).rejects.toMatchObject(refusal);
   });
 
   test('does not normalise Unicode', async () => {
@@ -163,8 +194,8 @@ describe('a new hash', () => {
     expect(() => hashPasswordSync(password as string)).toThrow(expect.objectContaining(refusal));
   });
 
-  const salts = /^The salt must be a Uint8Array of 12 or 64 bytes\.$/;
-  const iterations = /^The number of iterations must be a whole number from 1 to 2147483647\.$/;
+  const salts = /^salt must be a Uint8Array of 12 or 64 bytes\.$/;
+  const iterations = /^iterations must be a whole number from 1 to 2147483647\.$/;
   test.each<[string, object, RegExp]>([
     ['no iterations', { iterations: 0 }, iterations],
     ['negative iterations', { iterations: -1 }, iterations],
@@ -176,7 +207,18 @@ describe('a new hash', () => {
     ['a salt of 16 bytes', { salt: new Uint8Array(16) }, salts],
     ['an empty salt', { salt: new Uint8Array() }, salts],
     ['a salt in a string', { salt: 'twelve bytes' }, salts],
-    ['another algorithm', { algorithm: 'bcrypt' }, /^The algorithm must be 'pbkdf2-sha512' or 'sha512'\.$/],
+    ['another algorithm', { algorithm: 'bcrypt' }, /^algorithm must be one of "pbkdf2-sha512", "sha512"\.$/],
+    [
+      'a salt and its length',
+      { salt: new Uint8Array(12), saltBytes: 12 },
+      /^Give either salt or saltBytes\.$/,
+    ],
+    ['a salt of saltBytes 16', { saltBytes: 16 }, /^saltBytes must be one of 12, 64\.$/],
+    [
+      'a misspelt option',
+      { iteration: 1 },
+      /^There is no option "iteration"\. The options here are algorithm, /,
+    ],
   ])('is refused with %s', async (_what, options, message) => {
     const refusal = { code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(message) };
     await expect(hashPassword('secret', options)).rejects.toMatchObject(refusal);
@@ -386,7 +428,7 @@ describe('parseHash', () => {
       message: expect.stringMatching(message),
     });
     expect(() => parseHash(hash as string)).toThrow(refusal);
-    expect(() => assertHash(hash as string)).toThrow(refusal);
+    expect(() => assertHash(hash as string, MAX_ITERATIONS)).toThrow(refusal);
     expect(() => parseHash(hash as string)).toThrow(
       / Use a hash that mosquitto_passwd or hashPassword wrote\.$/,
     );
@@ -509,7 +551,9 @@ describe('properties', () => {
     };
     fc.assert(
       fc.property(fc.oneof(fc.string(), parsed.map(formatHash), broken), hash => {
-        expect(refusalBy(assertHash, hash)).toBe(refusalBy(parseHash, hash));
+        const limited = (each: string) => assertHash(each, 1_000);
+        const parsing = (each: string) => assertCost(parseHash(each), 1_000);
+        expect(refusalBy(limited, hash)).toBe(refusalBy(parsing, hash));
       }),
     );
   });

@@ -1,8 +1,9 @@
 /** Whom a broker lets in, by the rules of the library. */
-import { promisify } from 'node:util';
 import type { BrokerRelease } from '../../src/check/stored-hash.js';
 import { BrokerUsers } from '../../src/check/users.js';
-import { verifyParsed } from '../../src/hash/hash.js';
+import { comparedPassword } from '../../src/credentials/rules.js';
+import { compareKey } from '../../src/hash/hash.js';
+import { limited } from '../../src/util/limiter.js';
 import { indexed } from './indexed.js';
 
 export function brokerUsers(bytes: Buffer, release: BrokerRelease): BrokerUsers {
@@ -11,5 +12,7 @@ export function brokerUsers(bytes: Buffer, release: BrokerRelease): BrokerUsers 
 
 export async function letsIn(users: BrokerUsers, name: string, password: string): Promise<boolean> {
   const hash = users.hashOf(name);
-  return hash !== undefined && (await promisify(verifyParsed)(password, hash));
+  const compared = comparedPassword(password);
+  if (hash === undefined || compared === undefined) return false;
+  return limited<boolean>(done => compareKey(compared, hash, done));
 }

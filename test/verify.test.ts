@@ -1,10 +1,10 @@
 import { renameSync, writeFileSync } from 'node:fs';
 import { unlink, writeFile } from 'node:fs/promises';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { hashPasswordSync } from '../../src/hash/hash.js';
-import { PasswordFile } from '../../src/password-file.js';
-import { nextTurn } from '../../src/util/event-loop.js';
-import { newFile } from '../support/password-file.js';
+import { hashPasswordSync } from '../src/hash/hash.js';
+import { PasswordFile } from '../src/password-file.js';
+import { nextTurn } from '../src/util/event-loop.js';
+import { newFile } from './support/password-file.js';
 
 /** More than are begun at once, and more than are under way then. */
 const MANY = 1_000;
