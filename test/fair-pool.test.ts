@@ -1,0 +1,89 @@
+import type * as fs from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { beforeEach, expect, test, vi } from 'vitest';
+import { hashPassword, PasswordFile, verifyPassword } from '../src/index.js';
+import { HASH, newFile } from './support/password-file.js';
+
+// The real functions; what is under way in the thread pool is recorded.
+const pool = vi.hoisted(() => ({ hashes: 0, most: 0, events: [] as string[] }));
+
+vi.mock('node:crypto', async importActual => {
+  const actual = await importActual<typeof import('node:crypto')>();
+  const pbkdf2: typeof actual.pbkdf2 = (password, salt, iterations, length, digest, done) => {
+    pool.most = Math.max(pool.most, ++pool.hashes);
+    pool.events.push('hash starts');
+    actual.pbkdf2(password, salt, iterations, length, digest, (error, key) => {
+      pool.hashes--;
+      done(error, key);
+    });
+  };
+  return { ...actual, pbkdf2 };
+});
+
+vi.mock('node:fs', async importActual => {
+  const actual = await importActual<typeof import('node:fs')>();
+  const fsync = (fd: number, done: fs.NoParamCallback) => {
+    pool.events.push(`fsync waits behind ${pool.hashes} hashes`);
+    actual.fsync(fd, error => {
+      pool.events.push('fsync ends');
+      done(error);
+    });
+  };
+  return { ...actual, fsync };
+});
+
+beforeEach(() => {
+  Object.assign(pool, { hashes: 0, most: 0, events: [] });
+});
+
+const MANY = 1_000;
+const times = <T>(count: number, call: (i: number) => Promise<T>) =>
+  Promise.all(Array.from({ length: count }, (_, i) => call(i)));
+
+test.each<[string, (path: string) => Promise<unknown>]>([
+  ['hashPassword', () => times(MANY, () => hashPassword('secret'))],
+  ['verifyPassword', async () => times(MANY, () => verifyPassword('secret', HASH))],
+  ['verify', path => times(MANY, () => new PasswordFile(path).verify('alice', 'secret'))],
+  ['setUser', path => times(MANY, i => new PasswordFile(path).setUser(`user${i}`, 'secret'))],
+  ['addUser', path => times(MANY, i => new PasswordFile(path).addUser(`user${i}`, 'secret'))],
+  ['provision', path => times(MANY, () => new PasswordFile(path).provision())],
+  ['setUsers', path => new PasswordFile(path).setUsers(new Map(users(MANY)))],
+  ['upgrade', path => new PasswordFile(path).upgrade()],
+])('a thousand hashes of %s: at most 100 at once are in the thread pool', async (name, call) => {
+  const { path } = newFile();
+  const text = users(MANY).map(([user, password]) => `${user}:${password}\n`);
+  await writeFile(path, name === 'upgrade' ? text.join('') : `alice:${await hashPassword('secret')}\n`);
+  Object.assign(pool, { most: 0, events: [] });
+  await call(path);
+  expect(pool.events.filter(event => event === 'hash starts').length).toBeGreaterThanOrEqual(MANY);
+  // Hashes of one iteration cost less.
+  expect(pool.most).toBeLessThanOrEqual(name === 'verifyPassword' ? 500 : 100);
+  expect(pool.most).toBeGreaterThan(3);
+});
+
+function users(count: number): Array<[string, string]> {
+  return Array.from({ length: count }, (_, i) => [`user${i}`, 'secret']);
+}
+
+test.each([
+  [1_000, 200, 10],
+  [100_000, 10, 3],
+])(
+  'a commit among hashes of %i iterations: no new one starts while it waits for the disk',
+  async (iterations, count, most) => {
+    const { file } = newFile();
+    const busy = times(count, () => hashPassword('secret', { iterations }));
+    await file.setHash('alice', HASH);
+    await busy;
+    const { events } = pool;
+    expect(events.filter(event => event === 'hash starts').length).toBe(count);
+    const waits = events.filter(event => event.startsWith('fsync waits'));
+    // The file and its directory.
+    expect(waits.length).toBe(2);
+    for (const wait of waits) expect(Number(/\d+/.exec(wait)?.[0])).toBeLessThanOrEqual(most);
+    for (const [i, event] of events.entries()) {
+      if (event.startsWith('fsync waits')) expect(events[i + 1]).toBe('fsync ends');
+    }
+    expect(events.at(-1)).toBe('hash starts');
+  },
+);
