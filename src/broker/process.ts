@@ -1,5 +1,6 @@
 import { closeSync, constants, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { PasswordFileError, type PasswordFileErrorDetails, systemCode } from '../errors.js';
+import { hasHangup } from './process-view.js';
 
 /** Whose process it is: real ids, which a setuid program does not change. */
 export interface ProcessOwner {
@@ -17,6 +18,8 @@ export interface BrokerProcess {
   /** Escaped for messages. */
   name: string;
   owner: ProcessOwner;
+  /** When it was started, in clock ticks since boot: with the pid, it is this process and no later one. */
+  start: number;
   /** Whether it listens for SIGHUP, which ends a process that does not. */
   catchesHangup: boolean;
 }
@@ -30,6 +33,8 @@ interface Process extends BrokerProcess {
 const MOSQUITTO = 'mosquitto';
 const MAX_PID = 2 ** 31 - 1;
 const MAX_LISTED = 5;
+/** USER_HZ is 100 on all that Node runs on. */
+const MS_PER_TICK = 10;
 const PKILL = 'pkill -HUP -x mosquitto';
 const OTHER_CONTAINER =
   'Each container counts pids on its own. For a broker in another container share its pid namespace (compose: ' +
@@ -118,19 +123,11 @@ export function brokerCalled(name: string, eligible: Eligible): BrokerProcess {
   );
 }
 
-/** Sends SIGHUP. */
-export function hangUp({ pid, label, name, owner }: BrokerProcess): void {
-  try {
-    process.kill(pid, 'SIGHUP');
-  } catch (cause) {
-    const code = systemCode(cause);
-    const problem =
-      code === 'EPERM'
-        ? `this process (uid ${process.geteuid?.()}) may not signal it. Run as the broker's user (uid ${owner.uid}) or as ` +
-          'root (with CAP_KILL), or use a command that may.'
-        : `the signal failed (${code}). Is it still running?`;
-    throw failed(`${label} is ${name}, but ${problem}`, { cause });
-  }
+/** Milliseconds since a process was started; `undefined`: not known. */
+export function ageOf({ start }: BrokerProcess): number | undefined {
+  // Some containers are shown a time since boot of their own, which starts of processes do not count from.
+  const age = Number.parseFloat(readProc('uptime') ?? '') * 1_000 - start * MS_PER_TICK;
+  return age >= 0 ? age : undefined;
 }
 
 /** A /proc of another pid namespace calls processes by other numbers than kill(2) does (man 7 pid_namespaces). */
@@ -164,6 +161,7 @@ function readProcess(pid: number, label = `pid ${pid}`): Process | undefined {
   const field = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '';
   const ids = (name: string) => field(name).split(/\s+/).filter(Boolean).map(Number);
   const caught = field('SigCgt');
+  const stat = readProc(`${pid}/stat`) ?? '';
   return {
     pid,
     label,
@@ -171,9 +169,11 @@ function readProcess(pid: number, label = `pid ${pid}`): Process | undefined {
     name: printable(field('Name')),
     parent: Number(field('PPid')),
     owner: { uid: ids('Uid')[0] ?? -1, gid: ids('Gid')[0] ?? -1, groups: ids('Groups') },
+    // Field 22 (man 5 proc_pid_stat), counted from behind the name, which may hold anything.
+    start: Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]),
     isDead: /^[ZX]/i.test(field('State')),
-    // SIGHUP is signal 1, the lowest bit. Where the kernel does not tell (gVisor), it is taken for caught.
-    catchesHangup: caught === '' || Number.parseInt(caught.slice(-1), 16) % 2 === 1,
+    // Where the kernel does not say (gVisor), it is taken for caught.
+    catchesHangup: caught === '' || hasHangup(caught),
   };
 }
 

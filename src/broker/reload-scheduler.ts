@@ -2,14 +2,23 @@
 import { statSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { type Finding, PasswordFileError } from '../errors.js';
-import { isFunction, readOptions, whole } from '../util/read-options.js';
+import { isFunction, type OptionCheck, readOptions, whole } from '../util/read-options.js';
+import type { Sent } from './hang-up.js';
 import type { ProcessOwner } from './process.js';
 import { type ReloadTarget, sendReload, TARGET_CHECKS, type Target, targetOf } from './reload.js';
 
 /** Which broker a `PasswordFile` makes reload after its commits, and how often at most. */
 export type ReloadOptions = ReloadTarget & {
-  /** Milliseconds from one signal to the next at least. Default 1,000. A large file takes the broker longer, and us. */
+  /**
+   * Milliseconds from one signal to the next at least. Default 0 where the kernel shows when the broker has reloaded;
+   * where it does not, and for a command, 1,000, and more for a large file.
+   */
   minInterval?: number | undefined;
+  /**
+   * The share of the broker's time that reloads may take, by the CPU time of the last one: above 0, up to 1. Default
+   * 0.5. Commits in between share the next reload.
+   */
+  maxLoad?: number | undefined;
   /** Called with the error of each reload that was refused or failed; `reloaded()` rejects with the same one. */
   onError?: ((error: unknown) => void) | undefined;
 };
@@ -17,16 +26,30 @@ export type ReloadOptions = ReloadTarget & {
 /** {@link ReloadOptions}, checked and copied. */
 export interface ReloadSettings {
   target: Target;
-  minInterval: number;
+  minInterval: number | undefined;
+  maxLoad: number;
   onError: ((error: unknown) => unknown) | undefined;
 }
 
 /** Throws `ERR_INVALID_ARGUMENT`. */
 export function readReloadOptions(options: ReloadOptions): ReloadSettings {
-  const checks = { ...TARGET_CHECKS, minInterval: whole(0, 2 ** 31 - 1), onError: isFunction };
-  const { minInterval = 1_000, onError, ...target } = readOptions<ReloadOptions>('reload', options, checks);
-  return { target: targetOf(target as ReloadTarget), minInterval, onError };
+  const checks = {
+    ...TARGET_CHECKS,
+    minInterval: whole(0, 2 ** 31 - 1),
+    maxLoad: isShare,
+    onError: isFunction,
+  };
+  const {
+    minInterval,
+    maxLoad = 0.5,
+    onError,
+    ...target
+  } = readOptions<ReloadOptions>('reload', options, checks);
+  return { target: targetOf(target as ReloadTarget), minInterval, maxLoad, onError };
 }
+
+const isShare: OptionCheck = value =>
+  typeof value === 'number' && value > 0 && value <= 1 ? undefined : 'a number above 0 and up to 1';
 
 /** The file whose commits are reported. */
 export interface ReportedFile {
@@ -38,10 +61,14 @@ export interface ReportedFile {
 }
 
 /**
- * A signal that comes while the broker is still reading the file is lost (2.0.11 to 2.1.2: a flag, cleared after the
- * reload). Measured: 300,000 users (39 MB) take it 0.4 s; this allows four times as long.
+ * A signal that comes while the broker reloads is lost (2.0.11 to 2.1.2: a flag, cleared after the reload). Where the
+ * kernel does not show when a reload is over, these decide. Measured: 300,000 users (39 MB) take 0.4 s; this allows four
+ * times as long.
  */
+const DEFAULT_INTERVAL = 1_000;
 const MS_PER_BYTE = 40 / 1_000_000;
+/** Milliseconds to wait for a broker that is busy all the time, as long as no reload has been measured. */
+const FIRST_PATIENCE = 10_000;
 
 interface Waiting {
   commits: number;
@@ -56,6 +83,9 @@ export class ReloadScheduler {
   #commits = 0;
   #reported = 0;
   #busy = false;
+  #committedAt = 0;
+  /** Milliseconds of CPU time that the last reload took; `undefined`: not known. */
+  #cost: number | undefined;
   /** Not before this time by the monotonic clock. */
   #notBefore = 0;
   #waiting: Waiting[] = [];
@@ -68,10 +98,11 @@ export class ReloadScheduler {
   /** The file was replaced. */
   committed(): void {
     this.#commits++;
+    this.#committedAt = performance.now();
     this.#schedule();
   }
 
-  /** Resolves when all commits so far have been reported to the broker. */
+  /** Resolves when the broker has read all commits so far. */
   reloaded(): Promise<void> {
     if (this.#reported === this.#commits) return Promise.resolve();
     return new Promise((resolve, reject) => {
@@ -91,28 +122,43 @@ export class ReloadScheduler {
     const commits = this.#commits;
     let failure: { error: unknown } | undefined;
     try {
-      await this.#report();
+      const { at, cost } = await this.#report();
       this.#reported = commits;
+      this.#notBefore = at + this.#interval(cost);
     } catch (error) {
       failure = { error };
+      this.#notBefore = performance.now() + this.#interval(undefined);
     }
-    this.#notBefore = performance.now() + this.#interval();
     this.#busy = false;
     this.#settle(commits, failure);
     if (this.#commits > commits || this.#waiting.length > 0) this.#schedule();
     if (failure !== undefined) await this.#handle(failure.error);
   }
 
-  async #report(): Promise<void> {
-    const file = this.#file;
-    const { loads, findings } = await file.check();
-    if (!loads) throw refused(file.path, findings);
-    const whom = `a user who may read ${file.path}`;
-    await sendReload(this.#settings.target, { whom, includes: owner => file.isReadableBy(owner) });
+  async #report(): Promise<Sent> {
+    const { path, check, isReadableBy } = this.#file;
+    const since = this.#committedAt;
+    const { loads, findings } = await check();
+    if (!loads) throw refused(path, findings);
+    const sent = await sendReload(this.#settings.target, {
+      eligible: { whom: `a user who may read ${path}`, includes: isReadableBy },
+      since,
+      patience: Math.max(this.#guess(), this.#cost === undefined ? FIRST_PATIENCE : 4 * this.#cost),
+    });
+    this.#cost = sent.cost ?? this.#cost;
+    return sent;
   }
 
-  #interval(): number {
-    return Math.max(this.#settings.minInterval, sizeOf(this.#file.path) * MS_PER_BYTE);
+  /** @param cost what the last reload took; `undefined`: nobody knows whether it is over */
+  #interval(cost: number | undefined): number {
+    const { minInterval, maxLoad } = this.#settings;
+    if (cost === undefined) return this.#guess(minInterval);
+    return Math.max(minInterval ?? 0, cost / maxLoad);
+  }
+
+  /** Milliseconds after which a reload should be over. */
+  #guess(least = DEFAULT_INTERVAL): number {
+    return Math.max(least, sizeOf(this.#file.path) * MS_PER_BYTE);
   }
 
   #settle(commits: number, failure: { error: unknown } | undefined): void {
@@ -128,7 +174,9 @@ export class ReloadScheduler {
     try {
       await this.#settings.onError?.(error);
     } catch (thrown) {
-      process.emitWarning(`The function onError of the option reload failed: ${inspect(thrown)}`);
+      process.emitWarning(
+        `The function onError of the option reload failed: ${inspect(thrown, { customInspect: false })}`,
+      );
     }
   }
 }

@@ -1,15 +1,16 @@
 import { fileURLToPath } from 'node:url';
-import { PasswordFileError } from '../errors.js';
+import { PasswordFileError, systemCode } from '../errors.js';
 import { pause } from '../util/abort.js';
 import { isSignal, type OptionCheck, readOptions, whole } from '../util/read-options.js';
 import { runCommand } from './command.js';
+import { hangUp, type Sent } from './hang-up.js';
 import {
+  ageOf,
   type BrokerProcess,
   brokerCalled,
   brokerWithPid,
   brokerWithPidFile,
   type Eligible,
-  hangUp,
   isPid,
 } from './process.js';
 
@@ -55,8 +56,8 @@ export type ReloadTarget =
 /** How long {@link reloadBroker} waits. */
 export interface ReloadBrokerOptions {
   /**
-   * Milliseconds to wait for a command to end, or for a broker that is starting to listen for SIGHUP.
-   * Default 10,000.
+   * Milliseconds to wait for a command to end, or for a broker to listen for SIGHUP while it is starting and to be
+   * idle after the signal. Default 10,000.
    */
   timeout?: number | undefined;
   /** Ends the waiting, and a command that runs: rejects with `signal.reason`. */
@@ -70,17 +71,23 @@ const MAX_TIMEOUT = 2 ** 31 - 1;
 const MAX_NAME_BYTES = 15;
 /** Milliseconds between two looks at a broker that is starting. */
 const STARTING_PAUSE = 20;
+/** Milliseconds by which the age of a process may be wrong. */
+const CLOCK_RESOLUTION = 20;
 
 /**
  * Makes a running Mosquitto read its password file again, by SIGHUP or by a command of yours. It signals only a
  * process that is called `mosquitto` (or the name you give), is neither this process nor one that started it, and
- * listens for SIGHUP. A broker that is just starting does not, and SIGHUP would end it; it is waited for. Resolves
- * when the signal is sent or the command has ended; `confirmLogin` tells when a user can log in.
+ * listens for SIGHUP. A broker that is just starting does not, and SIGHUP would end it; it is waited for.
  *
- * Signals take Linux and its /proc, which tells what a pid stands for. Elsewhere only `command` works.
+ * Resolves when the broker has read the file, which the kernel shows: it has taken the signal, and waits for clients
+ * again. A broker that is busy all the time is waited for until the timeout. Where the kernel does not show that, and
+ * after a command, it resolves when the signal has been sent or the command has ended; the broker reads the file some
+ * time later. `confirmLogin` shows when a user can log in.
  *
- * @throws PasswordFileError `ERR_RELOAD_FAILED`, which says what stands there instead and what to do;
- *   `ERR_INVALID_ARGUMENT`
+ * Signals take Linux and its /proc, which says what process a pid stands for. Elsewhere only `command` works.
+ *
+ * @throws PasswordFileError `ERR_RELOAD_FAILED`: there is no such broker, and the message says what to do; or it ended
+ *   before it had read the file. `ERR_INVALID_ARGUMENT`
  * @example
  * ```ts
  * import { reloadBroker } from 'mosquitto-passwd-ts';
@@ -94,9 +101,10 @@ const STARTING_PAUSE = 20;
  * ```
  */
 export async function reloadBroker(target: ReloadTarget, options: ReloadBrokerOptions = {}): Promise<void> {
+  const since = performance.now();
   const found = targetOf(readOptions('target', target, TARGET_CHECKS));
   const checks = { timeout: whole(0, MAX_TIMEOUT), signal: isSignal };
-  await sendReload(found, ROOT_OR_CALLER, readOptions('', options, checks));
+  await sendReload(found, { ...readOptions('', options, checks), eligible: ROOT_OR_CALLER, since });
 }
 
 const ROOT_OR_CALLER: Eligible = {
@@ -104,17 +112,35 @@ const ROOT_OR_CALLER: Eligible = {
   includes: ({ uid }) => [0, process.getuid?.(), process.geteuid?.()].includes(uid),
 };
 
-/** {@link reloadBroker}, with what has been checked. */
-export async function sendReload(
-  target: Target,
-  eligible: Eligible,
-  { timeout = DEFAULT_TIMEOUT, signal }: ReloadBrokerOptions = {},
-): Promise<void> {
-  signal?.throwIfAborted();
-  if (target.command !== undefined) return runCommand(target.command, timeout, signal);
+interface SendOptions extends ReloadBrokerOptions {
+  eligible: Eligible;
+  /** When the file was changed, by the monotonic clock: a broker that was started later has read it at its start. */
+  since: number;
+  /** Milliseconds to wait for a broker that is busy all the time. Default: `timeout`. */
+  patience?: number | undefined;
+}
 
-  // Mosquitto writes its pid file and reads its password file some time before it installs a handler for SIGHUP
-  // (src/mosquitto.c, seen under strace in 2.0.11, 2.0.21 and 2.1.2).
+/** {@link reloadBroker}, with what has been checked. */
+export async function sendReload(target: Target, options: SendOptions): Promise<Sent> {
+  const { timeout = DEFAULT_TIMEOUT, patience = timeout, signal } = options;
+  signal?.throwIfAborted();
+  if (target.command !== undefined) {
+    await runCommand(target.command, timeout, signal);
+    return { at: performance.now(), cost: undefined };
+  }
+  const broker = await listening(target, timeout, options);
+  return (await hangUp(broker, patience, signal)) ?? successor(broker, target, timeout, options);
+}
+
+/**
+ * The broker, as soon as it listens for SIGHUP. Mosquitto writes its pid file and reads its password file some time
+ * before that (src/mosquitto.c, seen under strace in 2.0.11, 2.0.21 and 2.1.2).
+ */
+async function listening(
+  target: FindableTarget,
+  timeout: number,
+  { eligible, signal }: SendOptions,
+): Promise<BrokerProcess> {
   const deadline = performance.now() + timeout;
   let broker = target.find(eligible);
   while (!broker.catchesHangup) {
@@ -122,12 +148,33 @@ export async function sendReload(
     await pause(STARTING_PAUSE, signal);
     broker = target.find(eligible);
   }
-  hangUp(broker);
+  return broker;
+}
+
+/** What has taken the place of a broker that ended before it had read the file, if it has read it at its start. */
+async function successor(
+  ended: BrokerProcess,
+  target: FindableTarget,
+  timeout: number,
+  options: SendOptions,
+): Promise<Sent> {
+  const problem = `${ended.label} ended before it had read the file. Its log may say why.`;
+  try {
+    const broker = await listening(target, timeout, options);
+    const age = ageOf(broker);
+    const at = performance.now();
+    if (age !== undefined && age + CLOCK_RESOLUTION < at - options.since) return { at, cost: 0 };
+  } catch (error) {
+    if (systemCode(error) !== 'ERR_RELOAD_FAILED') throw error;
+    throw failed(`${problem} ${(error as Error).message}`);
+  }
+  throw failed(
+    `${problem} What runs in its place may have read the file before it was changed. Reload it again.`,
+  );
 }
 
 function neverListened({ label, name }: BrokerProcess, timeout: number): PasswordFileError {
-  return new PasswordFileError(
-    'ERR_RELOAD_FAILED',
+  return failed(
     `${label} is ${name}, but does not listen for SIGHUP, which would end it. If it is a broker that takes longer ` +
       `than ${timeout} ms to start, raise the timeout; if not, name the broker's own process.`,
   );
@@ -146,9 +193,12 @@ export const TARGET_CHECKS: { [K in keyof ReloadTarget]-?: OptionCheck } = {
 };
 
 /** A target that has been checked and copied. */
-export type Target =
-  | { command: readonly string[]; find?: undefined }
-  | { find(eligible: Eligible): BrokerProcess; command?: undefined };
+export type Target = { command: readonly string[]; find?: undefined } | FindableTarget;
+
+interface FindableTarget {
+  find(eligible: Eligible): BrokerProcess;
+  command?: undefined;
+}
 
 /** Throws `ERR_INVALID_ARGUMENT` unless the options name the broker in exactly one way. */
 export function targetOf({ pid, pidFile, process: name, uid, command }: ReloadTarget): Target {
@@ -157,7 +207,7 @@ export function targetOf({ pid, pidFile, process: name, uid, command }: ReloadTa
   }
   if (uid !== undefined && name === undefined) throw argument('The option uid needs the option process.');
   if (command !== undefined) return { command: [...command] };
-  if (pid !== undefined) return { find: () => brokerWithPid(pid) };
+  if (pid !== undefined) return theProcess(pid);
   if (name === undefined) {
     const path = pathOf(pidFile) as string;
     return { find: () => brokerWithPidFile(path) };
@@ -165,6 +215,21 @@ export function targetOf({ pid, pidFile, process: name, uid, command }: ReloadTa
   if (uid === undefined) return { find: eligible => brokerCalled(name, eligible) };
   const owner: Eligible = { whom: `user ${uid}`, includes: other => other.uid === uid };
   return { find: () => brokerCalled(name, owner) };
+}
+
+/** The process that has this pid when it is looked up for the first time, and no later one. */
+function theProcess(pid: number): FindableTarget {
+  let start: number | undefined;
+  return {
+    find() {
+      const broker = brokerWithPid(pid);
+      start ??= broker.start;
+      if (broker.start === start) return broker;
+      throw failed(
+        `pid ${pid} is another process than before: the broker has ended. Use { pidFile } for one that is started again.`,
+      );
+    },
+  };
 }
 
 function isProcessName(name: unknown): boolean {
@@ -188,4 +253,8 @@ function pathOf(pidFile: unknown): string | undefined {
 
 function argument(message: string): PasswordFileError {
   return new PasswordFileError('ERR_INVALID_ARGUMENT', message);
+}
+
+function failed(message: string): PasswordFileError {
+  return new PasswordFileError('ERR_RELOAD_FAILED', message);
 }

@@ -1,10 +1,11 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type ReloadOptions, ReloadScheduler, readReloadOptions } from '../../src/broker/reload-scheduler.js';
 import type { PasswordFileOptions } from '../../src/options.js';
 import { PasswordFile } from '../../src/password-file.js';
 import { testFolder } from '../support/folder.js';
-import { needs, program, root } from '../support/require.js';
+import { linux, needs, program, root } from '../support/require.js';
 import { standIn, uniqueName } from '../support/stand-in.js';
 
 /** Warnings that this process got since the test began. */
@@ -64,6 +65,152 @@ describe('a reload that goes wrong', () => {
     await expect.poll(() => warnings.length).toBe(1);
     expect(warnings[0]?.message).toMatch(/onError.*no mail today/s);
     await expect(file.reloaded()).rejects.toMatchObject({ code: 'ERR_RELOAD_FAILED' });
+  });
+});
+
+/** A scheduler for a file that a broker always loads. `check` is called before each reload. */
+function scheduler(options: ReloadOptions, check: () => void | Promise<void> = () => {}) {
+  const path = join(testFolder(), 'passwd');
+  writeFileSync(path, '');
+  return new ReloadScheduler(
+    {
+      path,
+      isReadableBy: () => true,
+      async check() {
+        await check();
+        return { loads: true, findings: [] };
+      },
+    },
+    readReloadOptions(options),
+  );
+}
+
+/** Reloads a broker so often, one after the other: meanwhile another scheduler would have sent signals of its own. */
+async function reloadOften(pid: number, times: number): Promise<void> {
+  const other = scheduler({ pid });
+  for (let i = 0; i < times; i++) {
+    other.committed();
+    await other.reloaded();
+  }
+}
+
+needs(linux).describe('the number of signals', () => {
+  test.each([
+    ['nobody waits', false],
+    ['somebody waits', true],
+  ])('is one for one commit where %s', async (_, waits) => {
+    const broker = await standIn();
+    const reloads = scheduler({ pid: broker.pid });
+    reloads.committed();
+    const reloaded = waits ? reloads.reloaded() : broker.hangup();
+    await reloaded;
+    if (!waits) await reloads.reloaded();
+    await reloadOften(broker.pid, 5);
+    expect(await broker.hangups()).toBe(waits ? 6 : 5);
+  });
+
+  test('is none where all commits have been reported', async () => {
+    const broker = await standIn();
+    const reloads = scheduler({ pid: broker.pid });
+    await reloads.reloaded();
+    reloads.committed();
+    await reloads.reloaded();
+    expect(await broker.hangups()).toBe(1);
+    await reloads.reloaded();
+    await reloadOften(broker.pid, 2);
+    expect(await broker.hangups()).toBe(2);
+  });
+
+  test('is one for commits that come before the signal', async () => {
+    const broker = await standIn();
+    const reloads = scheduler({ pid: broker.pid });
+    for (let i = 0; i < 10; i++) reloads.committed();
+    await Promise.all([reloads.reloaded(), reloads.reloaded()]);
+    await reloadOften(broker.pid, 2);
+    expect(await broker.hangups()).toBe(3);
+  });
+
+  test('is two where a commit comes during a reload and nobody waits', async () => {
+    const broker = await standIn();
+    let checks = 0;
+    const reloads = scheduler({ pid: broker.pid }, () => {
+      if (++checks === 1) reloads.committed();
+    });
+    reloads.committed();
+    await broker.hangup();
+    await broker.hangup();
+    await reloadOften(broker.pid, 3);
+    expect(await broker.hangups()).toBe(3);
+    expect(checks).toBe(2);
+  });
+
+  test('is two where a commit comes during a reload, and who waits for it waits for the second', async () => {
+    const broker = await standIn();
+    const settled: string[] = [];
+    let checks = 0;
+    const reloads = scheduler({ pid: broker.pid }, async () => {
+      if (++checks > 1) return;
+      first = reloads.reloaded().then(() => settled.push(`first after ${checks}`));
+      reloads.committed();
+      second = reloads.reloaded().then(() => settled.push(`second after ${checks}`));
+    });
+    let first: Promise<unknown> | undefined;
+    let second: Promise<unknown> | undefined;
+    reloads.committed();
+    await reloads.reloaded();
+    await first;
+    await second;
+    expect(settled).toEqual(['first after 1', 'second after 2']);
+    await reloadOften(broker.pid, 2);
+    expect(await broker.hangups()).toBe(4);
+  });
+
+  test('is none for a reload that failed, until somebody asks or commits again', async () => {
+    const reported: unknown[] = [];
+    let checks = 0;
+    const reloads = scheduler(
+      { command: ['false'], minInterval: 0, onError: error => reported.push(error) },
+      () => {
+        checks++;
+      },
+    );
+    const failed = { code: 'ERR_RELOAD_FAILED' };
+    reloads.committed();
+    await expect(reloads.reloaded()).rejects.toMatchObject(failed);
+    await expect(reloads.reloaded()).rejects.toMatchObject(failed);
+    const broker = await standIn();
+    await reloadOften(broker.pid, 3);
+    expect(checks).toBe(2);
+    expect(reported).toMatchObject([failed, failed]);
+  });
+});
+
+needs(linux).describe('the time between signals', () => {
+  /** Milliseconds between two reloads, as the second one is asked for at once. */
+  async function interval(options: ReloadOptions): Promise<number> {
+    const times: number[] = [];
+    const reloads = scheduler(options, () => void times.push(performance.now()));
+    for (let i = 0; i < 2; i++) {
+      reloads.committed();
+      await reloads.reloaded();
+    }
+    expect(times).toHaveLength(2);
+    return (times[1] as number) - (times[0] as number);
+  }
+
+  test('is minInterval at least', async () => {
+    const { pid } = await standIn();
+    expect(await interval({ pid, minInterval: 700 })).toBeGreaterThanOrEqual(699);
+  });
+
+  test('is a second at least after a command, which does not show when the broker has reloaded', async () => {
+    expect(await interval({ command: ['true'] })).toBeGreaterThanOrEqual(999);
+  });
+
+  test('is as long as keeps reloads within maxLoad', async () => {
+    const { pid } = await standIn({ work: 60 });
+    // Less than 60 ms: the CPU time of other threads of the stand-in is among them.
+    expect(await interval({ pid, maxLoad: 0.1 })).toBeGreaterThan(40 / 0.1);
   });
 });
 

@@ -10,11 +10,9 @@ import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type ReloadTarget, reloadBroker } from '../../src/broker/reload.js';
 import { PasswordFile } from '../../src/password-file.js';
-import { type Need, namespaces, needs, program, root } from '../support/require.js';
+import { linux, namespaces, needs, program, root } from '../support/require.js';
 import { runScript } from '../support/script.js';
 import { standIn, uniqueName } from '../support/stand-in.js';
-
-const linux: Need = { what: 'Linux', isProgram: false, met: () => process.platform === 'linux' };
 
 let folder: string;
 const started: ChildProcessByStdio<Writable | null, Readable | null, null>[] = [];

@@ -24,6 +24,8 @@ export interface Need {
 
 const UNPACK = 'test/support/unpack-releases.sh';
 
+export const linux: Need = need('Linux', () => process.platform === 'linux');
+
 export const root: Need = need('root', () => process.geteuid?.() === 0);
 
 /** A tmpfs can be mounted. */

@@ -1,0 +1,124 @@
+/** Sends SIGHUP to a broker and finds out from the kernel when it has reloaded. */
+import { PasswordFileError, systemCode } from '../errors.js';
+import { pause } from '../util/abort.js';
+import type { BrokerProcess } from './process.js';
+import { type ProcessState, ProcessView } from './process-view.js';
+
+/** A signal that was sent. */
+export interface Sent {
+  /** When, by the monotonic clock. */
+  at: number;
+  /** Milliseconds of CPU time that the broker took to reload; `undefined`: the kernel does not say when it was over. */
+  cost: number | undefined;
+}
+
+/** Milliseconds from one look to the next, which come at an eighth of the time that has passed. */
+const SHORTEST_PAUSE = 1;
+const LONGEST_PAUSE = 25;
+/** Milliseconds in which no broker that was asleep wakes, handles what woke it and looks for signals. */
+const WAKING_TIME = 0.02;
+
+/**
+ * Sends SIGHUP. Resolves when the broker has reloaded, or has been busy all the time until the timeout, or at once
+ * where the kernel does not say what it does.
+ *
+ * @returns `undefined`: it ended before it had reloaded
+ */
+export async function hangUp(
+  broker: BrokerProcess,
+  timeout: number,
+  signal: AbortSignal | undefined,
+): Promise<Sent | undefined> {
+  const view = ProcessView.open(broker.pid);
+  if (view === undefined) return kill(broker) ? { at: performance.now(), cost: undefined } : undefined;
+  try {
+    return await hangUpAndWatch(broker, view, timeout, signal);
+  } finally {
+    view.close();
+  }
+}
+
+async function hangUpAndWatch(
+  broker: BrokerProcess,
+  view: ProcessView,
+  timeout: number,
+  signal: AbortSignal | undefined,
+): Promise<Sent | undefined> {
+  let cpuTime = view.cpuTime();
+  const scheduled = view.timesScheduled();
+  const before = view.state();
+  const lookedAt = performance.now();
+  const sleptOn = before?.isAsleep === true && view.timesScheduled() === scheduled;
+  const at = performance.now();
+  if (!kill(broker)) return undefined;
+  const reload = new Reload(before, sleptOn && at - lookedAt < WAKING_TIME);
+
+  for (;;) {
+    const now = view.state();
+    if (now === undefined) return undefined;
+    if (now.isPending) cpuTime = view.cpuTime();
+    if (reload.isOver(now)) return { at, cost: view.cpuTime() - cpuTime };
+    const elapsed = performance.now() - at;
+    if (elapsed >= timeout) {
+      if (now.isPending) throw notTaken(broker, timeout);
+      return { at, cost: undefined };
+    }
+    const wait = Math.min(Math.max(elapsed / 8, SHORTEST_PAUSE), LONGEST_PAUSE);
+    await pause(Math.min(wait, timeout - elapsed), signal);
+  }
+}
+
+/**
+ * When a reload is over. The handler of SIGHUP sets a flag. The main loop of Mosquitto (2.0.11 to 2.1.2: src/loop.c,
+ * src/mux_epoll.c) waits for events for at most 100 ms, handles them, reloads where the flag is set, and waits again. A
+ * signal that was delivered between the look at the flag and the next wait has its effect only after that wait.
+ */
+class Reload {
+  /** Whether the broker waits with SIGHUP blocked, as 2.0 does. If so, another sleep is not that wait. */
+  #blocksInWait: boolean;
+  /** Going to sleep for this time, counted from its start, the broker has reloaded. */
+  #sleeps: number | undefined;
+
+  /** @param wasAsleep the broker was asleep from `before` until the signal */
+  constructor(before: ProcessState | undefined, wasAsleep: boolean) {
+    this.#blocksInWait = before?.isAsleep === true && before.isBlocked;
+    // The signal ended the wait.
+    if (before !== undefined && wasAsleep && !before.isBlocked) this.#sleeps = before.sleeps + 1;
+  }
+
+  isOver(now: ProcessState): boolean {
+    const blocks = now.isAsleep && now.isBlocked;
+    this.#blocksInWait ||= blocks;
+    if (now.isPending) {
+      // The signal is delivered when this wait ends.
+      if (blocks) this.#sleeps = now.sleeps + 1;
+      return false;
+    }
+    this.#sleeps ??= now.sleeps + (now.isAsleep ? 1 : 2);
+    return now.isAsleep && now.sleeps >= this.#sleeps && now.isBlocked === this.#blocksInWait;
+  }
+}
+
+/** `false`: it has ended. */
+function kill({ pid, label, name, owner }: BrokerProcess): boolean {
+  try {
+    return process.kill(pid, 'SIGHUP');
+  } catch (cause) {
+    if (systemCode(cause) === 'ESRCH') return false;
+    throw failed(
+      `${label} is ${name}, but this process (uid ${process.geteuid?.()}) may not signal it. Run as the broker's user ` +
+        `(uid ${owner.uid}) or as root (with CAP_KILL), or use a command that may.`,
+      cause,
+    );
+  }
+}
+
+function notTaken({ label, name }: BrokerProcess, timeout: number): PasswordFileError {
+  return failed(
+    `${label} is ${name}, but has not taken the signal within ${timeout} ms. Is it stopped? It reloads when it goes on.`,
+  );
+}
+
+function failed(message: string, cause?: unknown): PasswordFileError {
+  return new PasswordFileError('ERR_RELOAD_FAILED', message, cause === undefined ? {} : { cause });
+}
