@@ -131,7 +131,7 @@ export class ReloadScheduler {
     }
     this.#busy = false;
     this.#settle(commits, failure);
-    if (this.#commits > commits || this.#waiting.length > 0) this.#schedule();
+    if (this.#commits > commits) this.#schedule();
     if (failure !== undefined) await this.#handle(failure.error);
   }
 
