@@ -385,10 +385,11 @@ export class PasswordFile {
   }
 
   /**
-   * Resolves when all commits that this instance has made so far have been reported to the broker; see the `reload` option.
+   * Resolves when the broker has read all commits that this instance has made so far; see the `reload` option. Where the
+   * kernel does not show that, and after a command, when it has been made to read them.
    *
-   * @throws PasswordFileError `ERR_RELOAD_REFUSED` (it would not load the file; see `findings`), `ERR_RELOAD_FAILED`,
-   *   `ERR_INVALID_ARGUMENT` (there is no `reload` option)
+   * @throws PasswordFileError `ERR_RELOAD_REFUSED` (it would not load the file; see `findings`), `ERR_RELOAD_FAILED`
+   *   (also where it ended before it had read the file), `ERR_INVALID_ARGUMENT` (there is no `reload` option)
    * @example
    * ```ts
    * const file = new PasswordFile('/tmp/example-passwd', { reload: { command: ['true'] } });

@@ -158,7 +158,7 @@ async function successor(
   timeout: number,
   options: SendOptions,
 ): Promise<Sent> {
-  const problem = `${ended.label} ended before it had read the file. Its log may say why.`;
+  const problem = `${ended.label} ended before it had read the file, and its log may say why.`;
   try {
     const broker = await listening(target, timeout, options);
     const age = ageOf(broker);
@@ -166,7 +166,7 @@ async function successor(
     if (age !== undefined && age + CLOCK_RESOLUTION < at - options.since) return { at, cost: 0 };
   } catch (error) {
     if (systemCode(error) !== 'ERR_RELOAD_FAILED') throw error;
-    throw failed(`${problem} ${(error as Error).message}`);
+    throw failed(`${problem} Start it again; it reads the file then.`, error);
   }
   throw failed(
     `${problem} What runs in its place may have read the file before it was changed. Reload it again.`,
@@ -255,6 +255,6 @@ function argument(message: string): PasswordFileError {
   return new PasswordFileError('ERR_INVALID_ARGUMENT', message);
 }
 
-function failed(message: string): PasswordFileError {
-  return new PasswordFileError('ERR_RELOAD_FAILED', message);
+function failed(message: string, cause?: unknown): PasswordFileError {
+  return new PasswordFileError('ERR_RELOAD_FAILED', message, cause === undefined ? {} : { cause });
 }

@@ -1,0 +1,245 @@
+/** When a reload is over, as the kernel shows it. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { reloadBroker } from '../../src/broker/reload.js';
+import { hashPasswordSync } from '../../src/hash/hash.js';
+import { PasswordFile } from '../../src/password-file.js';
+import { login, type RunningBroker, startBroker } from '../support/broker.js';
+import { testFolder } from '../support/folder.js';
+import { describeBrokers, linux, namespaces, needs, root } from '../support/require.js';
+import { runScript } from '../support/script.js';
+
+/** Waits until SIGHUP has been sent to a process that does not take it. */
+async function untilSent({ pid }: { pid: number }): Promise<void> {
+  while (!/^ShdPnd:\s*\S*[13579bdf]$/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))) await pause(5);
+}
+
+/** Stops a process, and waits until it has stopped. */
+async function stop({ pid }: { pid: number }): Promise<void> {
+  process.kill(pid, 'SIGSTOP');
+  while (!/^State:\s*T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))) await pause(5);
+}
+
+/** A shell that is called mosquitto: the kernel names a process after the file it starts. */
+function namedMosquitto(): string {
+  const path = join(testFolder(), 'mosquitto');
+  symlinkSync('/bin/sh', path);
+  return path;
+}
+
+describeBrokers('a reload', program => {
+  async function start({ config = '' } = {}) {
+    const directory = testFolder();
+    const passwordFile = join(directory, 'passwd');
+    writeFileSync(passwordFile, `base:${hashPasswordSync('pw')}\n`, { mode: 0o600 });
+    const broker = await startBroker(program, { passwordFile, config: config.replaceAll('DIR', directory) });
+    onTestFinished(() => broker.stop());
+    return { directory, passwordFile, broker };
+  }
+
+  test('is over when reloaded() resolves: the broker lets the user in at once', async () => {
+    const { passwordFile, broker } = await start();
+    const file = new PasswordFile(passwordFile, { broker: program.release, reload: { pid: broker.pid } });
+    for (let i = 0; i < 20; i++) {
+      const { username, password } = await file.provision();
+      await file.reloaded();
+      expect(await login(broker.port, username, password)).toBe(0);
+    }
+    expect(broker.reloads).toBe(20);
+  });
+
+  test('is over when reloadBroker resolves', async () => {
+    const { passwordFile, broker } = await start();
+    for (let i = 0; i < 5; i++) {
+      writeFileSync(passwordFile, `user-${i}:${hashPasswordSync('pw')}\n`);
+      await reloadBroker({ pid: broker.pid });
+      expect(await login(broker.port, `user-${i}`, 'pw')).toBe(0);
+    }
+  });
+
+  test('fails where the broker is stopped and does not take the signal', async () => {
+    const { broker } = await start();
+    await stop(broker);
+    await expect(reloadBroker({ pid: broker.pid }, { timeout: 200 })).rejects.toMatchObject({
+      code: 'ERR_RELOAD_FAILED',
+      message: `pid ${broker.pid} is mosquitto, but has not taken the signal within 200 ms. Is it stopped? It reloads when it goes on.`,
+    });
+    process.kill(broker.pid, 'SIGCONT');
+    expect(await broker.reloaded(1)).toBe(true);
+  });
+
+  test('gives up waiting for the broker when the signal of the caller aborts', async () => {
+    const { broker } = await start();
+    await stop(broker);
+    const controller = new AbortController();
+    const reload = reloadBroker({ pid: broker.pid }, { signal: controller.signal });
+    const rejected = expect(reload).rejects.toThrow('no more');
+    await untilSent(broker);
+    controller.abort(new Error('no more'));
+    await rejected;
+    process.kill(broker.pid, 'SIGCONT');
+  });
+
+  /** A broker that is named by its pid file. */
+  async function byPidFile() {
+    const { directory, passwordFile, broker } = await start({ config: 'pid_file DIR/pid' });
+    const reload = { pidFile: join(directory, 'pid') };
+    const file = new PasswordFile(passwordFile, { broker: program.release, reload });
+    return { directory, passwordFile, broker, file };
+  }
+
+  async function replacement(
+    directory: string,
+    passwordFile: string,
+    pidFile = 'pid',
+  ): Promise<RunningBroker> {
+    const config = `pid_file ${join(directory, pidFile)}`;
+    const broker = await startBroker(program, { passwordFile, config });
+    onTestFinished(() => broker.stop());
+    return broker;
+  }
+
+  test('fails where the broker ends before it has read the file', async () => {
+    const { broker, file } = await byPidFile();
+    await stop(broker);
+    await file.setUser('alice', 'pw');
+    const reloaded = expect(file.reloaded()).rejects.toMatchObject({
+      code: 'ERR_RELOAD_FAILED',
+      message: expect.stringMatching(/^pid \d+ \(in .*\) ended before it had read the file.*Start it again/),
+    });
+    await untilSent(broker);
+    process.kill(broker.pid, 'SIGKILL');
+    await reloaded;
+  });
+
+  test('has been made by a broker that was started in its place after the commit', async () => {
+    const { directory, passwordFile, broker, file } = await byPidFile();
+    await stop(broker);
+    await file.setUser('alice', 'pw');
+    const reloaded = file.reloaded();
+    await untilSent(broker);
+    // The kernel counts starts of processes in ticks of 10 ms.
+    await pause(50);
+    const next = await replacement(directory, passwordFile);
+    process.kill(broker.pid, 'SIGKILL');
+    await reloaded;
+    expect(await login(next.port, 'alice', 'pw')).toBe(0);
+    expect(next.reloads).toBe(0);
+  });
+
+  test('fails where the broker in its place was started before the commit, and is made when asked again', async () => {
+    const { directory, passwordFile, broker, file } = await byPidFile();
+    const older = await replacement(directory, passwordFile, 'pid.older');
+    await stop(broker);
+    await file.setUser('alice', 'pw');
+    const reloaded = expect(file.reloaded()).rejects.toMatchObject({
+      code: 'ERR_RELOAD_FAILED',
+      message: expect.stringContaining('may have read the file before it was changed'),
+    });
+    await untilSent(broker);
+    renameSync(join(directory, 'pid.older'), join(directory, 'pid'));
+    process.kill(broker.pid, 'SIGKILL');
+    await reloaded;
+    await file.reloaded();
+    expect(await login(older.port, 'alice', 'pw')).toBe(0);
+  });
+
+  needs(root, namespaces).test(
+    'is paced by a second where the kernel does not show when it is over',
+    async () => {
+      const { passwordFile, broker } = await start();
+      const times = await runScript(
+        `
+      const { PasswordFile } = await load('src/index.ts');
+      const { confirmLogin } = await load('src/broker/login.ts');
+      const file = new PasswordFile(args.passwordFile, { reload: { pid: args.pid } });
+      const times = [];
+      for (const username of ['alice', 'bob']) {
+        await file.setUser(username, 'pw');
+        await file.reloaded();
+        times.push(performance.now());
+        await confirmLogin({ host: '127.0.0.1', port: args.port, username, password: 'pw' });
+      }
+      return times;
+    `,
+        {
+          // A kernel without schedstat.
+          through: [
+            'unshare',
+            '--mount',
+            'sh',
+            '-c',
+            `mount --bind /dev/null /proc/${broker.pid}/schedstat && exec "$@"`,
+            'sh',
+          ],
+          args: { passwordFile, pid: broker.pid, port: broker.port },
+        },
+      );
+      expect(times[1] - times[0]).toBeGreaterThanOrEqual(999);
+    },
+  );
+});
+
+needs(linux).describe('a broker that is never seen asleep', () => {
+  test('is waited for until the timeout', async () => {
+    const busy = spawn(namedMosquitto(), ['-c', 'trap "echo SIGHUP" HUP; echo ready; while :; do :; done'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    onTestFinished(async () => {
+      busy.kill('SIGKILL');
+      await once(busy, 'exit');
+    });
+    const lines = busy.stdout.setEncoding('utf8')[Symbol.asyncIterator]();
+    expect((await lines.next()).value).toBe('ready\n');
+    const start = performance.now();
+    await reloadBroker({ pid: busy.pid as number }, { timeout: 300 });
+    expect(performance.now() - start).toBeGreaterThanOrEqual(299);
+    expect((await lines.next()).value).toBe('SIGHUP\n');
+  });
+});
+
+describe('a pid that is another process by now', () => {
+  needs(root, namespaces).test('gets no signal, even if it is called mosquitto', async () => {
+    const result = await runScript(
+      `
+      const { spawn } = await import('node:child_process');
+      const { once } = await import('node:events');
+      const { writeFileSync } = await import('node:fs');
+      const { PasswordFile } = await load('src/index.ts');
+      const start = async () => {
+        const child = spawn(args.program, ['-c', 'trap "echo SIGHUP" HUP; echo ready; while read line; do echo $line; done; sleep 100']);
+        const lines = child.stdout.setEncoding('utf8')[Symbol.asyncIterator]();
+        await lines.next();
+        return { child, pid: child.pid, lines };
+      };
+      const first = await start();
+      const file = new PasswordFile(args.path, { reload: { pid: first.pid, minInterval: 0 } });
+      await file.setUser('alice', 'pw');
+      const hangup = first.lines.next();
+      await file.reloaded();
+      const got = [(await hangup).value];
+      first.child.kill('SIGKILL');
+      await once(first.child, 'exit');
+      writeFileSync('/proc/sys/kernel/ns_last_pid', String(first.pid - 1));
+      const second = await start();
+      await file.setUser('bob', 'pw');
+      const message = await file.reloaded().catch(error => error.message);
+      second.child.stdin.write('nothing\\n');
+      got.push((await second.lines.next()).value);
+      second.child.kill('SIGKILL');
+      return { pids: [first.pid, second.pid], got, message };
+    `,
+      {
+        through: ['unshare', '--pid', '--fork', '--mount-proc'],
+        args: { path: join(testFolder(), 'passwd'), program: namedMosquitto() },
+      },
+    );
+    expect(result.pids[1]).toBe(result.pids[0]);
+    expect(result.got).toEqual(['SIGHUP\n', 'nothing\n']);
+    expect(result.message).toContain(`pid ${result.pids[0]} is another process than before`);
+  });
+});
