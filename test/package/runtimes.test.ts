@@ -70,20 +70,19 @@ describe('the exercise', () => {
   });
 });
 
+const ENV = '--allow-env=UV_THREADPOOL_SIZE';
+
 /** What each task takes, and no less. */
 const PERMISSIONS = [
-  ['hash', '`hashPassword`, `verifyPassword`, and what else works on no file', []],
-  ['read', '`users`, `verify`, `check`, and what else reads a file', ['--allow-read=DIRECTORY']],
   [
-    'edit',
-    'edits',
-    [
-      '--allow-read=DIRECTORY',
-      '--allow-write=DIRECTORY',
-      '--allow-sys=uid',
-      '--allow-env=UV_THREADPOOL_SIZE',
-    ],
+    'generate',
+    '`generateCredentials`, `checkPasswordFile`, and what else neither hashes nor reads a file',
+    [],
   ],
+  ['hash', '`hashPassword`, `verifyPassword`', [ENV]],
+  ['read', 'reading a file: `users`, `check`, …', ['--allow-read=DIRECTORY']],
+  ['verify', 'verifying by a file: `verify`', ['--allow-read=DIRECTORY', ENV]],
+  ['edit', 'edits', ['--allow-read=DIRECTORY', '--allow-write=DIRECTORY', '--allow-sys=uid', ENV]],
   ['login', '`confirmLogin`', ['--allow-net=HOST:PORT']],
   ['command', 'reload by `command`', ['--allow-run=PROGRAM', '--allow-env']],
   ['pid', 'reload by `pid`, `pidFile` or `process`', ['--allow-all']],

@@ -8,6 +8,7 @@ import {
   assertUsername,
   type BrokerRelease,
   type BrokerUser,
+  type CheckOptions,
   type CheckReport,
   type CreateOptions,
   type Credentials,
@@ -50,6 +51,7 @@ import {
   type SkippedUser,
   type UpgradeOptions,
   type UsernameOptions,
+  type VerifyOptions,
   verifyPassword,
   verifyPasswordSync,
   type WaitOptions,
@@ -60,14 +62,21 @@ type Unset<T> = { [K in keyof T]-?: undefined };
 
 const unset = {
   dynamicSecurity: { broker: undefined, roles: undefined } satisfies Unset<DynamicSecurityOptions>,
-  hash: { algorithm: undefined, iterations: undefined, salt: undefined } satisfies Unset<HashOptions>,
+  verify: { maxIterations: undefined } satisfies Unset<VerifyOptions>,
+  hash: {
+    algorithm: undefined,
+    iterations: undefined,
+    saltBytes: undefined,
+    maxIterations: undefined,
+    salt: undefined,
+  } satisfies Unset<HashOptions>,
   username: { prefix: undefined, length: undefined, alphabet: undefined } satisfies Unset<UsernameOptions>,
   password: { length: undefined, alphabet: undefined } satisfies Unset<PasswordOptions>,
   credentials: { username: undefined, password: undefined } satisfies Unset<CredentialsOptions>,
   wait: { signal: undefined } satisfies Unset<WaitOptions>,
   progress: { signal: undefined, onProgress: undefined } satisfies Unset<ProgressOptions>,
   upgrade: { signal: undefined, onProgress: undefined, onSkipped: undefined } satisfies Unset<UpgradeOptions>,
-  check: { signal: undefined, brokerUser: undefined },
+  check: { signal: undefined, brokerUser: undefined } satisfies Unset<CheckOptions>,
   reloadBroker: { timeout: undefined, signal: undefined } satisfies Unset<ReloadBrokerOptions>,
   reload: { process: 'mosquitto', minInterval: undefined, onError: undefined } satisfies ReloadOptions,
   login: { tls: undefined, timeout: undefined, signal: undefined, clientId: undefined },
@@ -77,9 +86,11 @@ const unset = {
     algorithm: undefined,
     iterations: undefined,
     saltBytes: undefined,
+    maxIterations: undefined,
   } satisfies Unset<FileHashOptions>,
   file: {
     broker: undefined,
+    brokerFollowsLinks: undefined,
     hash: undefined,
     create: undefined,
     missing: undefined,
@@ -154,8 +165,8 @@ export async function editFile(path: string | URL, secret: string | undefined): 
     reload: unset.reload,
   });
 
-  // @ts-expect-error: a variable that may not be set must be looked at first
-  await file.setUser('alice', secret);
+  // A variable that is not set is refused at run time.
+  await file.setUser('alice', process.env.MQTT_PASSWORD);
   assertPassword(secret);
   const outcome: SetOutcome = await file.setUser('alice', secret);
   const made: boolean = await file.create();

@@ -1,18 +1,32 @@
 /** One task for each row of the table of Deno's permissions: `permissions.mjs TASK PATH PORT PID`. */
 import assert from 'node:assert/strict';
-import { confirmLogin, hashPassword, PasswordFile, reloadBroker, verifyPassword } from 'mosquitto-passwd-ts';
+import {
+  checkPasswordFile,
+  confirmLogin,
+  generateCredentials,
+  hashPassword,
+  PasswordFile,
+  reloadBroker,
+  verifyPassword,
+} from 'mosquitto-passwd-ts';
 
 const [task, path, port, pid] = process.argv.slice(2);
 
 const tasks = {
+  async generate() {
+    const { username } = generateCredentials();
+    assert.equal(checkPasswordFile(new TextEncoder().encode(`${username}:`)).loads, false);
+  },
   async hash() {
     assert.equal(await verifyPassword('secret', await hashPassword('secret')), true);
   },
   async read() {
     const file = new PasswordFile(path);
-    assert.equal(await file.verify('alice', 'correct horse'), true);
     assert.deepEqual(await file.users(), ['alice']);
     assert.equal((await file.check()).loads, true);
+  },
+  async verify() {
+    assert.equal(await new PasswordFile(path).verify('alice', 'correct horse'), true);
   },
   async edit() {
     const file = new PasswordFile(path);
