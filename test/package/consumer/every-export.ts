@@ -166,7 +166,7 @@ export async function editFile(path: string | URL, secret: string | undefined): 
   });
 
   // A variable that is not set is refused at run time.
-  await file.setUser('alice', process.env.MQTT_PASSWORD);
+  await file.setUser('alice', secret);
   assertPassword(secret);
   const outcome: SetOutcome = await file.setUser('alice', secret);
   const made: boolean = await file.create();

@@ -15,7 +15,7 @@ const [task, path, port, pid] = process.argv.slice(2);
 const tasks = {
   async generate() {
     const { username } = generateCredentials();
-    assert.equal(checkPasswordFile(new TextEncoder().encode(`${username}:`)).loads, false);
+    assert.equal(checkPasswordFile(new TextEncoder().encode(`${username}:`), { broker: '2.1' }).loads, false);
   },
   async hash() {
     assert.equal(await verifyPassword('secret', await hashPassword('secret')), true);
