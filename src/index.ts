@@ -48,6 +48,6 @@ export type { PasswordEntry, SetOutcome } from './operations/set-users.js';
 export type { UpgradeOptions } from './operations/upgrade.js';
 export type { PasswordFileOptions, ProgressOptions, WaitOptions } from './options.js';
 export { PasswordFile } from './password-file.js';
-export type { LockOptions } from './storage/commit.js';
-export type { CreateOptions } from './storage/replace.js';
+export type { CreateOptions } from './storage/temp-file.js';
+export type { LockOptions } from './storage/writer.js';
 export type { Entries } from './util/entries.js';

@@ -3,9 +3,9 @@ import { fileURLToPath } from 'node:url';
 import { type ReloadOptions, type ReloadSettings, readReloadOptions } from './broker/reload-scheduler.js';
 import { PasswordFileError } from './errors.js';
 import { type FileHashOptions, HASH_CHECKS, type HashSettings, hashSettings } from './hash/hash.js';
-import type { LockOptions } from './storage/commit.js';
 import type { WritePolicy } from './storage/group-commit.js';
-import type { CreateOptions } from './storage/replace.js';
+import type { CreateOptions } from './storage/temp-file.js';
+import type { LockOptions } from './storage/writer.js';
 import {
   invalidOption,
   isAnything,
@@ -79,7 +79,7 @@ export function settingsOf(path: string | URL, options: PasswordFileOptions | un
   });
   const { timeout = 30_000, stale = 5_000 } = readOptions<LockOptions>('lock', given.lock, {
     timeout: whole(0, MAX_TIMER),
-    stale: whole(100, MAX_TIMER),
+    stale: whole(1_000, MAX_TIMER),
   });
   const create = readOptions<CreateOptions>('create', given.create, {
     uid: whole(0, MAX_ID),

@@ -194,7 +194,7 @@ export class PasswordFile {
     const names = new Set<string>();
     for (const name of usernames) names.add(asString(name));
     return submit(this.#site.target, {
-      site: this.#site,
+      source: this.#site,
       names,
       signal,
       *apply(draft) {
@@ -432,13 +432,13 @@ export class PasswordFile {
 
   /** Has an edit made by the next commit. */
   #edit<T>(
-    edit: Omit<Edit<T>, 'site' | 'apply'>,
+    edit: Omit<Edit<T>, 'source' | 'apply'>,
     apply: (draft: Draft, fileExists: boolean) => T,
   ): Promise<T> {
     const site = this.#site;
     return submit(site.target, {
       ...edit,
-      site,
+      source: site,
       // biome-ignore lint/correctness/useYield: it is one step
       *apply(draft, fileExists) {
         return apply(draft, fileExists);

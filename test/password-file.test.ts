@@ -76,7 +76,7 @@ describe('new PasswordFile', () => {
     [{ lock: { timeout: -1 } }, millis],
     [{ lock: { timeout: Number.POSITIVE_INFINITY } }, millis],
     [{ lock: { timeout: '30s' } }, millis],
-    [{ lock: { stale: 0 } }, /^lock\.stale must be a whole number from 100 to 2147483647\.$/],
+    [{ lock: { stale: 999 } }, /^lock\.stale must be a whole number from 1000 to 2147483647\.$/],
     [{ create: { uid: -1 } }, /^create\.uid must be a whole number from 0 to 4294967294\.$/],
     [{ create: { gid: 'mosquitto' } }, /^create\.gid must be a whole number/],
     [{ create: { mode: 0o10000 } }, /^create\.mode must be a whole number from 0 to 4095\.$/],
@@ -151,7 +151,7 @@ describe('a missing file', () => {
     const lost = new PasswordFile(join(folder, 'sub/passwd'), quick);
     await expect(call(lost)).rejects.toMatchObject({
       code: 'ERR_DIRECTORY_MISSING',
-      message: `The folder ${join(folder, 'sub')} does not exist. Make or mount it first.`,
+      message: `The directory ${join(folder, 'sub')} does not exist. Make or mount it first.`,
     });
     expectOnly(folder);
   });

@@ -5,8 +5,7 @@ import { type CheckReport, checkLines } from '../check/check.js';
 import type { BrokerRelease } from '../check/stored-hash.js';
 import { type Finding, systemCode } from '../errors.js';
 import type { Settings, WaitOptions } from '../options.js';
-import { isPrivateFolder } from '../storage/lock.js';
-import { isGone, parseStageName } from '../storage/lock-owner.js';
+import { isCandidate, isGone, parseTempFileName } from '../storage/lock-owner.js';
 import type { FileSite } from '../storage/site.js';
 import { inSlices } from '../util/event-loop.js';
 import {
@@ -151,9 +150,9 @@ function isAllowed({ uid, gid, groups = [] }: BrokerUser, stats: fs.Stats, bit: 
 /** Folders of writers that are gone for sure. */
 function* leftovers(target: string): Generator<Finding> {
   for (const name of namesIn(dirname(target))) {
-    if (name !== `${basename(target)}.writer` && !isPrivateFolder(target, name)) continue;
+    if (name !== `${basename(target)}.writer` && !isCandidate(target, name)) continue;
     const folder = join(dirname(target), name);
-    const holders = namesIn(folder).map(parseStageName);
+    const holders = namesIn(folder).map(parseTempFileName);
     if (!holders.every(holder => holder !== undefined && isGone(holder))) continue;
     yield warning('LEFTOVER', `${folder} was left by a writer that died. The next write removes it.`);
   }

@@ -60,7 +60,7 @@ export async function setUsers(
 
   for (;;) {
     const { outcomes, stale } = await submit(site.target, {
-      site,
+      source: site,
       names,
       signal,
       apply: draft => makeEdits(draft, names, kept, hashes),

@@ -69,7 +69,7 @@ async function commitHashes(
   };
   await inParallel(plain.entries(), hash, signal);
   return submit(site.target, {
-    site,
+    source: site,
     names: undefined,
     signal,
     *apply(draft) {

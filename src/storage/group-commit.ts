@@ -1,14 +1,15 @@
-/** Callers of one file in one process share a queue; all that wait join the next commit. */
-
+/** Callers of one file in one process share a queue, and all pending edits join the next commit. */
 import { Draft, edited } from '../document/draft.js';
 import { NameIndex } from '../document/name-index.js';
 import { PasswordFileError } from '../errors.js';
 import { onAbort } from '../util/abort.js';
 import { inSlices } from '../util/event-loop.js';
-import { commit, type LockOptions, type Stage } from './commit.js';
-import { assertReplaceable, dress, fill, type ReplacePolicy, writeError } from './replace.js';
-import type { Snapshot } from './snapshot.js';
-import type { Watch } from './watch.js';
+import { systemDisk } from './disk.js';
+import type { StalenessDetector } from './lock-owner.js';
+import { assertReplaceable, type Place } from './path.js';
+import { type Snapshot, takeSnapshot } from './snapshot.js';
+import { copyOwnership, type ReplacePolicy, type TempFile, writeAndSync } from './temp-file.js';
+import { type LockOptions, replaceFile } from './writer.js';
 
 /** How a file is written; edits that agree in it can share a commit. */
 export interface WritePolicy extends ReplacePolicy {
@@ -16,22 +17,20 @@ export interface WritePolicy extends ReplacePolicy {
 }
 
 /** Where edits come from: one `PasswordFile`. */
-export interface Site {
-  policy: WritePolicy;
+export interface EditSource {
+  readonly policy: WritePolicy;
   /** Equal for equal policies. */
-  policyKey: string;
-  /** Whether a file that is not there is an error to edits. */
-  fileMustExist: boolean;
-  watch: Watch;
-  /** The file as it is now; a snapshot taken earlier will do as long as it still is current. */
-  read(target: string): Promise<Snapshot | undefined>;
+  readonly policyKey: string;
+  /** Whether a missing file is an error to edits. */
+  readonly fileMustExist: boolean;
+  readonly detector: StalenessDetector;
   /** Called when the file has been replaced with an edit from here in it. */
   committed(): void;
 }
 
-/** An edit that waits for its commit. */
+/** A pending edit. */
 export interface Edit<T> {
-  site: Site;
+  source: EditSource;
   /** The names it looks at; `undefined`: not known beforehand. */
   names: ReadonlySet<string> | undefined;
   /** Makes a missing file even where nothing is to stand in it. */
@@ -41,49 +40,39 @@ export interface Edit<T> {
   signal?: AbortSignal | undefined;
 }
 
-/** An edit in the queue and what became of it. */
-class Waiting {
+/** An edit in the queue, and its outcome. */
+class PendingEdit {
   readonly policy: string;
   outcome: { value: unknown } | { error: unknown } | undefined;
-  /** Its caller has given up. */
-  deserted = false;
-  onDesert: (() => void) | undefined;
+  isCancelled = false;
+  onCancel: (() => void) | undefined;
   readonly #stopListening: (() => void) | undefined;
-  readonly #resolve: (value: unknown) => void;
-  readonly #reject: (error: unknown) => void;
 
   constructor(
     readonly edit: Edit<unknown>,
-    resolve: (value: unknown) => void,
-    reject: (error: unknown) => void,
+    readonly resolve: (value: unknown) => void,
+    readonly reject: (error: unknown) => void,
   ) {
-    this.policy = edit.site.policyKey;
-    this.#resolve = resolve;
-    this.#reject = reject;
-    if (edit.signal !== undefined) this.#stopListening = onAbort(edit.signal, this.#desert);
+    this.policy = edit.source.policyKey;
+    if (edit.signal !== undefined) this.#stopListening = onAbort(edit.signal, () => this.#cancel());
   }
 
-  /** A caller that gives up takes only its own edit out, and only as long as that is not being written. */
-  readonly #desert = (): void => {
+  /** Takes only this edit out, and only as long as it is not being written. */
+  #cancel(): void {
     if (this.outcome !== undefined) return;
-    this.deserted = true;
-    this.#end(() => this.#reject(this.edit.signal?.reason));
-    this.onDesert?.();
-  };
+    this.isCancelled = true;
+    this.#stopListening?.();
+    this.reject(this.edit.signal?.reason);
+    this.onCancel?.();
+  }
 
   /** @param failure why the whole commit failed, if it did */
   settle(failure?: { error: unknown }): void {
     const { outcome } = this;
-    this.#end(() => {
-      if (outcome !== undefined && 'error' in outcome) this.#reject(outcome.error);
-      else if (failure !== undefined) this.#reject(failure.error);
-      else this.#resolve(outcome?.value);
-    });
-  }
-
-  #end(settle: () => void): void {
     this.#stopListening?.();
-    settle();
+    if (outcome !== undefined && 'error' in outcome) this.reject(outcome.error);
+    else if (failure !== undefined) this.reject(failure.error);
+    else this.resolve(outcome?.value);
   }
 }
 
@@ -101,115 +90,134 @@ export async function submit<T>(target: string, edit: Edit<T>): Promise<T> {
 }
 
 class Queue {
-  #waiting: Waiting[] = [];
-  #running = false;
+  #pending: PendingEdit[] = [];
+  #isRunning = false;
 
   constructor(readonly target: string) {}
 
   submit<T>(edit: Edit<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      this.#waiting.push(new Waiting(edit, resolve as (value: unknown) => void, reject));
-      if (!this.#running) void this.#run();
+      this.#pending.push(new PendingEdit(edit, resolve as (value: unknown) => void, reject));
+      if (!this.#isRunning) void this.#run();
     });
   }
 
   async #run(): Promise<void> {
-    this.#running = true;
-    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
-      const { policy } = first;
-      await new Batch(this.target, first.edit.site, () => this.#take(policy)).commit();
+    this.#isRunning = true;
+    for (let first = this.#pending[0]; first !== undefined; first = this.#pending[0]) {
+      const { policy, edit } = first;
+      await new Commit(this.target, edit.source, () => this.#take(policy)).run();
     }
     queues.delete(this.target);
   }
 
   /** Takes out the edits that can share a commit. */
-  #take(policy: string): Waiting[] {
-    const taken = this.#waiting.filter(waiting => waiting.policy === policy);
-    this.#waiting = this.#waiting.filter(waiting => waiting.policy !== policy);
-    return taken.filter(waiting => !waiting.deserted);
+  #take(policy: string): PendingEdit[] {
+    const taken = this.#pending.filter(pending => pending.policy === policy);
+    this.#pending = this.#pending.filter(pending => pending.policy !== policy);
+    return taken.filter(pending => !pending.isCancelled);
   }
 }
 
-/** The edits of one commit. */
-class Batch {
-  #edits: Waiting[] = [];
-  readonly #desertion = new AbortController();
+/** One replacement of the file, with all edits that can share it. */
+class Commit {
+  #edits: PendingEdit[] = [];
+  readonly #cancelled = new AbortController();
+  /** What is replaced. The file stays open until the end, because dropping the pages of a large one is slow. */
+  #old: Snapshot | undefined;
 
   constructor(
     readonly target: string,
-    readonly site: Site,
-    readonly takeWaiting: () => Waiting[],
+    readonly source: EditSource,
+    readonly takePending: () => PendingEdit[],
   ) {}
 
-  async commit(): Promise<void> {
+  async run(): Promise<void> {
     this.#join();
     if (this.#edits.length === 0) return;
-    const { target, site } = this;
-    let changed = false;
+    const { lock } = this.source.policy;
+    const waiting = { lock, detector: this.source.detector, signal: this.#cancelled.signal };
+    let isCommitted = false;
     let failure: { error: unknown } | undefined;
     try {
-      changed = await commit({
-        target,
-        lock: site.policy.lock,
-        watch: site.watch,
-        signal: this.#desertion.signal,
-        work: stage => this.#write(stage),
-      });
+      isCommitted = await replaceFile(systemDisk, this.target, waiting, (place, temp) =>
+        this.#write(place, temp),
+      );
     } catch (error) {
-      failure = { error: writeError(error, target) };
+      failure = { error };
+      isCommitted = (error as Partial<PasswordFileError>).committed === true;
     }
-    if (changed) for (const each of new Set(this.#edits.map(({ edit }) => edit.site))) each.committed();
-    for (const waiting of this.#edits) waiting.settle(failure);
+    if (isCommitted)
+      for (const source of new Set(this.#edits.map(({ edit }) => edit.source))) source.committed();
+    for (const pending of this.#edits) pending.settle(failure);
+    this.#old?.close();
   }
 
-  /** All that wait come along. When each of them has given up, so does the commit. */
+  /** Adds all pending edits. If all are cancelled, so is the commit. */
   #join(): void {
-    for (const waiting of this.takeWaiting()) {
-      this.#edits.push(waiting);
-      waiting.onDesert = () => {
-        this.#edits = this.#edits.filter(other => other !== waiting);
-        if (this.#edits.length === 0) this.#desertion.abort();
+    for (const pending of this.takePending()) {
+      this.#edits.push(pending);
+      pending.onCancel = () => {
+        this.#edits = this.#edits.filter(other => other !== pending);
+        if (this.#edits.length === 0) this.#cancelled.abort();
       };
     }
   }
 
-  /** As the file's only writer: reads it, makes the edits, fills the stage. */
-  async #write(stage: Stage): Promise<boolean> {
-    const { target, site } = this;
-    // All have given up, which has ended the waiting: who has come since is for the next commit.
+  /** As the file's only writer: reads it, makes the edits, writes the temp file. */
+  async #write(place: Place, temp: TempFile): Promise<boolean> {
+    const { policy, detector } = this.source;
+    detector.forgetOthers();
+    // All are cancelled, which has ended the wait: those that have come since are for the next commit.
     if (this.#edits.length === 0) return false;
     this.#join();
-    const snapshot = await site.read(target);
-    assertReplaceable(target, snapshot?.stats);
-    const index = snapshot?.index ?? new NameIndex(Buffer.alloc(0));
+    const old = await this.#read(place);
+    assertReplaceable(place, old?.stats);
+    const index = old?.index ?? new NameIndex(Buffer.alloc(0));
     const draft = new Draft(index);
-    const fileExists = await this.#apply(draft, snapshot !== undefined);
+    const fileExists = await this.#apply(draft, old !== undefined);
     const changes = await inSlices(draft.changes());
-    if (changes.length === 0 && fileExists === (snapshot !== undefined)) return false;
-    dress(stage, target, snapshot?.stats, site.policy);
-    await fill(stage, edited(index.bytes, changes));
+    if (changes.length === 0 && fileExists === (old !== undefined)) return false;
+    copyOwnership(systemDisk, temp, place, old?.stats, policy);
+    await writeAndSync(systemDisk, temp, edited(index.bytes, changes));
     return true;
+  }
+
+  async #read({ file, path }: Place): Promise<Snapshot | undefined> {
+    this.#old?.close();
+    this.#old = await takeSnapshot(file, this.#names(), path);
+    if (systemDisk.windows) this.#old?.close();
+    return this.#old;
+  }
+
+  #names(): ReadonlySet<string> | undefined {
+    const names = new Set<string>();
+    for (const { edit } of this.#edits) {
+      if (edit.names === undefined) return undefined;
+      for (const name of edit.names) names.add(name);
+    }
+    return names;
   }
 
   /** Makes each edit on its own, so that one that throws is undone alone. Returns whether there is to be a file. */
   async #apply(draft: Draft, existed: boolean): Promise<boolean> {
     let fileExists = existed;
-    for (const waiting of [...this.#edits]) {
-      if (waiting.deserted) continue;
-      const { edit } = waiting;
+    for (const pending of [...this.#edits]) {
+      if (pending.isCancelled) continue;
+      const { edit } = pending;
       draft.begin();
       try {
-        if (!fileExists && edit.site.fileMustExist && !edit.creates) throw missing(this.target);
+        if (!fileExists && edit.source.fileMustExist && !edit.creates) throw missing(this.target);
         const value = await inSlices(edit.apply(draft, fileExists));
-        if (waiting.deserted) {
+        if (pending.isCancelled) {
           draft.rollBack();
           continue;
         }
-        waiting.outcome = { value };
+        pending.outcome = { value };
         fileExists ||= edit.creates === true || draft.hasChanged();
       } catch (error) {
         draft.rollBack();
-        waiting.outcome = { error };
+        pending.outcome = { error };
       }
     }
     return fileExists;

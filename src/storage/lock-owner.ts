@@ -1,12 +1,13 @@
 /**
- * Who holds a password file: the name of a writer's stage says it, so that no file need be opened to know
- * (`<nonce>.<pid>.<start time>.<boot id>-<pid namespace>`).
+ * Who owns the lock of a password file: the name of a writer's temp file says it, so that no file need be opened to
+ * know (`<nonce>.<pid>.<start time>.<boot id>-<pid namespace>`). And whether that writer still is at work.
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
+import { basename } from 'node:path';
 
-/** A writer, as far as its stage's name tells. `''` stands for what it could not find out about itself. */
-export interface Holder {
+/** A writer, as far as the name of its temp file tells. `''` stands for what it could not find out about itself. */
+export interface LockOwner {
   pid: number;
   /** Start time in clock ticks since boot (proc_pid_stat(5), field 22). */
   start: string;
@@ -14,48 +15,63 @@ export interface Holder {
   realm: string;
 }
 
-/** 64 random bits, fresh for every attempt. */
+const NONCE = '[0-9a-f]{16}';
+const TEMP_FILE = new RegExp(
+  `^${NONCE}\\.([1-9][0-9]{0,9})\\.([0-9]{0,20})\\.([0-9a-f-]{0,36}-[0-9]{0,20})$`,
+);
+const CANDIDATE_SUFFIX = new RegExp(`^\\.${NONCE}\\.writer$`);
+
+/** 64 random bits, new for each attempt. */
 export function newNonce(): string {
   return randomBytes(8).toString('hex');
 }
 
-/** The pattern of {@link newNonce}. */
-export const NONCE = '[0-9a-f]{16}';
-
-const STAGE_NAME = new RegExp(
-  `^${NONCE}\\.([1-9][0-9]{0,9})\\.([0-9]{0,20})\\.([0-9a-f-]{0,36}-[0-9]{0,20})$`,
-);
-
-/** The name of a stage of this process. */
-export function stageName(nonce: string): string {
+/** The name of a temp file of this process. */
+export function tempFileName(nonce: string): string {
   const { pid, start, realm } = self();
   return `${nonce}.${pid}.${start}.${realm}`;
 }
 
-/** Who made a stage; `undefined`: not the name of a stage. */
-export function parseStageName(name: string): Holder | undefined {
-  const [, pid, start, realm] = STAGE_NAME.exec(name) ?? [];
+/** Who made a temp file; `undefined`: not the name of a temp file. */
+export function parseTempFileName(name: string): LockOwner | undefined {
+  const [, pid, start, realm] = TEMP_FILE.exec(name) ?? [];
   if (pid === undefined || start === undefined || realm === undefined) return undefined;
   return { pid: Number(pid), start, realm };
 }
 
-/** Whether a writer is gone for sure. `false`: it lives, or from here nobody can tell. */
-export function isGone(holder: Holder): boolean {
+/** The directory that holds nothing but the lock owner's temp file. */
+export function lockDirectory(file: string): string {
+  return `${file}.writer`;
+}
+
+/** The directory of a writer that does not own the lock yet. */
+export function candidateDirectory(file: string, nonce: string): string {
+  return `${file}.${nonce}.writer`;
+}
+
+/** Whether a name beside the password file is that of a candidate directory. */
+export function isCandidate(file: string, name: string): boolean {
+  const prefix = basename(file);
+  return name.startsWith(`${prefix}.`) && CANDIDATE_SUFFIX.test(name.slice(prefix.length));
+}
+
+/** Whether a writer is gone for sure. `false`: it is alive, or from here nobody can tell. */
+export function isGone(owner: LockOwner): boolean {
   const { realm, seesProc } = self();
-  if (realm === UNKNOWN_REALM || holder.realm !== realm) return false;
+  if (realm === UNKNOWN_REALM || owner.realm !== realm) return false;
   try {
-    process.kill(holder.pid, 0);
+    process.kill(owner.pid, 0);
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ESRCH';
   }
-  const stat = seesProc ? readStat(String(holder.pid)) : undefined;
+  const stat = seesProc ? readStat(String(owner.pid)) : undefined;
   if (stat === undefined) return false;
-  return stat.state === 'Z' || stat.state === 'X' || (holder.start !== '' && holder.start !== stat.start);
+  return stat.state === 'Z' || stat.state === 'X' || (owner.start !== '' && owner.start !== stat.start);
 }
 
 const UNKNOWN_REALM = '-';
 
-interface Self extends Holder {
+interface Self extends LockOwner {
   /** Whether /proc shows our own pid namespace, so that a pid there is a pid here. */
   seesProc: boolean;
 }
@@ -66,13 +82,15 @@ function self(): Self {
   if (cached?.pid === process.pid) return cached;
   const boot = tryRead(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()) ?? '';
   const namespace = tryRead(() => readlinkSync('/proc/self/ns/pid').replace(/\D/g, '')) ?? '';
-  cached = {
+  const found = {
     pid: process.pid,
     start: readStat('self')?.start ?? '',
     realm: boot !== '' && namespace !== '' ? `${boot}-${namespace}` : UNKNOWN_REALM,
     seesProc: tryRead(() => readlinkSync('/proc/self')) === String(process.pid),
   };
-  return cached;
+  // What could not be read now may be readable later: descriptors may have run out.
+  if (found.realm !== UNKNOWN_REALM && found.start !== '') cached = found;
+  return found;
 }
 
 /** State and start time from /proc/PID/stat; the command before them may itself hold blanks and parentheses. */
@@ -88,5 +106,41 @@ function tryRead(read: () => string): string | undefined {
     return read();
   } catch {
     return undefined;
+  }
+}
+
+/** Finds out which writers are dead: their processes are gone, or their heartbeat has stopped. */
+export class StalenessDetector {
+  /** Temp files of the last commit and of this one, and since when they have had no heartbeat. */
+  #before = new Map<string, { modified: bigint; since: number }>();
+  #seen = new Map<string, { modified: bigint; since: number }>();
+  readonly #abandoned = new Set<string>();
+
+  /** A temp file of ours could not be removed: its process is alive, its writer is not. */
+  abandon(name: string): void {
+    this.#abandoned.add(name);
+  }
+
+  /**
+   * Whether the writer of a temp file is gone for sure, or has had no heartbeat for `stale` ms of our own monotonic
+   * clock, or for `orphanAge` ms by the clocks of this system and of the disk.
+   */
+  isStale(name: string, modified: bigint | undefined, stale: number, orphanAge: number): boolean {
+    const owner = parseTempFileName(name);
+    if (owner === undefined) return false;
+    if (this.#abandoned.has(name) || isGone(owner)) return true;
+    if (modified === undefined) return false;
+    if (Date.now() - Number(modified / 1_000_000n) > orphanAge) return true;
+    const seen = this.#seen.get(name) ?? this.#before.get(name);
+    const now = performance.now();
+    const entry = seen?.modified === modified ? seen : { modified, since: now };
+    this.#seen.set(name, entry);
+    return now - entry.since >= stale;
+  }
+
+  /** Forgets the temp files that were not seen since the last call. */
+  forgetOthers(): void {
+    this.#before = this.#seen;
+    this.#seen = new Map();
   }
 }

@@ -1,223 +1,253 @@
 /**
- * One writer at a time, as steps. A writer is the sole occupant of a folder `W` that holds nothing but its stage; it
- * enters by renaming its private folder to `W`, and commits and leaves by renaming the stage to the password file.
- * Taking the stage away is what fences a writer, so a takeover that hits a living one costs it a retry and no more.
+ * One writer at a time. The lock, the temp file and the fence are one thing: a directory that holds nothing but the
+ * current writer's temp file. A writer acquires the lock by renaming its candidate directory to it, and commits and
+ * releases it by renaming the temp file to the password file. Removing the temp file fences a writer: breaking the
+ * lock of one that is alive costs it another attempt and no more.
  *
- * The steps are yielded, not taken, so that the same code runs on a real disk (commit.ts) and, interleaved in every
- * possible way, on a model of one (test/protocol.test.ts).
+ * test/storage/lock.test.ts runs these functions in every interleaving of several writers on a modelled disk.
  */
-import { basename, dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { systemCode } from '../errors.js';
-import { NONCE, parseStageName } from './lock-owner.js';
+import type { Answer, Disk, Ownership } from './disk.js';
+import { candidateDirectory, isCandidate, lockDirectory, parseTempFileName } from './lock-owner.js';
+import type { TempFile } from './temp-file.js';
 
-/** What a writer does next, and what it is told about it. System errors are thrown into the generator. */
-export type Step =
-  | { call: 'mkdir' | 'rmdir' | 'create' | 'unlink'; path: string }
-  | { call: 'rename'; from: string; to: string }
-  /** → string[]: the names in a folder. */
-  | { call: 'list'; path: string }
-  /** → boolean: whether the writer of this stage is gone, or seemed dead for long enough. */
-  | { call: 'is stale'; folder: string; stage: string }
-  /** → boolean: read the file, edit, fill the stage; `false`: nothing is to change. */
-  | { call: 'work' }
-  /** → boolean: whether the password file is what was our stage. */
-  | { call: 'is ours' }
-  /** The file is held; wait a little before looking again. */
-  | { call: 'pause'; held: string[] };
+/** A writer of one password file, and how it decides what depends on clocks and chance. */
+export interface Writer {
+  readonly disk: Disk;
+  /** The password file, as system calls reach it. */
+  readonly file: string;
+  /** Owner and mode of the directory it lies in. */
+  readonly directory: Ownership;
+  /** The temp file of this attempt. */
+  temp: TempFile | undefined;
+  newNonce(): string;
+  tempFileName(nonce: string): string;
+  /** Whether the writer of a temp file in the lock directory, or in a candidate directory, is dead. */
+  isStale(directory: string, name: string): Answer<boolean>;
+  /** A temp file of this writer could not be removed. */
+  abandon(name: string): void;
+  /** Waits a little before the next look. Throws when the time is over or the wait is cancelled. */
+  pause(obstacle: Obstacle): Answer<void>;
+}
 
-export type Steps<T> = Generator<Step, T, unknown>;
-
-/** How often a fenced writer starts over. */
-const ATTEMPTS = 16;
+/** Why a writer waits. */
+export type Obstacle =
+  /** The names that were seen in the lock directory. */
+  | readonly string[]
+  /** The lock directory cannot be listed. */
+  | 'unreadable'
+  /** The candidate directory was removed. */
+  | 'swept'
+  /** The password file cannot be renamed over (only on Windows). */
+  | 'in use';
 
 export type Outcome = 'committed' | 'unchanged' | 'fenced';
 
-/** A writer of one password file. `newNonce` and `nameStage` are the ways to make its names. */
-export class Writer {
-  /** The folder whose only occupant may commit. */
-  readonly folder: string;
-  /** The stage's name, new for every attempt. */
-  stage = '';
-  #privateFolder = '';
+/** How often a fenced writer starts over. */
+const ATTEMPTS = 16;
+/** How many names are read of the directory of the password file, and of another; and how many candidates are swept. */
+const MOST_NAMES = 1024;
+const MOST_TEMP_FILES = 16;
+const MOST_CANDIDATES = 16;
 
-  constructor(
-    readonly target: string,
-    readonly newNonce: () => string,
-    readonly nameStage: (nonce: string) => string,
-  ) {
-    this.folder = `${target}.writer`;
-  }
-
-  /** Enters, works, commits; over again when fenced. */
-  *run(): Steps<Outcome> {
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      yield* this.enter();
-      const outcome = yield* this.occupy();
-      if (outcome !== 'fenced') return outcome;
-    }
-    return 'fenced';
-  }
-
-  /** Becomes the occupant of the folder. */
-  *enter(): Steps<void> {
-    try {
-      yield* this.prepare();
-      while (!(yield* this.tryToEnter())) yield* this.lookAtHolder();
-    } catch (error) {
-      yield* this.clear(this.#privateFolder);
-      throw error;
-    }
-  }
-
-  /** A private folder with the stage in it. */
-  *prepare(): Steps<void> {
-    const nonce = this.newNonce();
-    this.stage = this.nameStage(nonce);
-    this.#privateFolder = `${this.target}.${nonce}.writer`;
-    yield { call: 'mkdir', path: this.#privateFolder };
-    try {
-      yield { call: 'create', path: join(this.#privateFolder, this.stage) };
-    } catch (error) {
-      // Swept between the two calls: a holder may remove any empty private folder.
-      if (systemCode(error) !== 'ENOENT') throw error;
-      yield* this.prepare();
-    }
-  }
-
-  *tryToEnter(): Steps<boolean> {
-    try {
-      yield { call: 'rename', from: this.#privateFolder, to: this.folder };
-      return true;
-    } catch (error) {
-      if (isHeld(error)) return false;
-      if (systemCode(error) !== 'ENOENT') throw error;
-      yield* this.prepare();
-      return yield* this.tryToEnter();
-    }
-  }
-
-  /** Takes over from a writer that is gone; waits for one that is not. */
-  *lookAtHolder(): Steps<void> {
-    const names = yield* this.occupants();
-    // Where a folder cannot be renamed onto an empty one (Windows), it has to go first.
-    if (names.length === 0) return yield* this.tidy(this.folder);
-    for (const name of names) {
-      if (parseStageName(name) && (yield { call: 'is stale', folder: this.folder, stage: name })) {
-        if (yield* this.takeOver(name)) return;
-      }
-    }
-    yield { call: 'pause', held: names };
-  }
-
-  *occupants(): Steps<string[]> {
-    try {
-      return (yield { call: 'list', path: this.folder }) as string[];
-    } catch (error) {
-      if (systemCode(error) === 'ENOENT') return [];
-      if (!isRefused(error)) throw error;
-      return ['a stage that this user may not look at'];
-    }
-  }
-
-  /** Fences the writer of a stage: what is not in the folder any more can no longer be renamed to the file. */
-  *takeOver(stage: string): Steps<boolean> {
-    try {
-      yield { call: 'unlink', path: join(this.folder, stage) };
-      return true;
-    } catch (error) {
-      if (systemCode(error) === 'ENOENT') return true;
-      if (!isRefused(error)) throw error;
-    }
-    try {
-      yield { call: 'rename', from: this.folder, to: `${this.target}.${this.newNonce()}.writer` };
-      return true;
-    } catch (error) {
-      if (systemCode(error) === 'ENOENT') return true;
-      if (!isRefused(error)) throw error;
-      return false;
-    }
-  }
-
-  /** Everything that is done as the occupant. */
-  *occupy(): Steps<Outcome> {
+/**
+ * Replaces the password file as its only writer at that time.
+ *
+ * @param work reads the file, edits it, writes the temp file and syncs it; `false`: nothing is to change. May be
+ *   called again.
+ */
+export async function commitLocked(
+  writer: Writer,
+  work: (temp: TempFile) => Answer<boolean>,
+): Promise<Outcome> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const temp = await acquire(writer);
     let outcome: Outcome = 'unchanged';
     try {
-      yield* this.sweep();
-      if (yield { call: 'work' }) outcome = yield* this.commit();
-    } catch (error) {
-      yield* this.clear(this.folder);
-      throw error;
+      await sweep(writer);
+      if (await work(temp)) outcome = await commit(writer, temp);
+    } finally {
+      await release(writer, outcome === 'committed');
     }
-    if (outcome === 'committed') yield* this.tidy(this.folder);
-    else yield* this.clear(this.folder);
-    return outcome;
+    if (outcome !== 'fenced') return outcome;
   }
+  return 'fenced';
+}
 
-  /** Commit and release in one step. */
-  *commit(): Steps<Outcome> {
+/** Becomes the owner of the lock. */
+export async function acquire(writer: Writer): Promise<TempFile> {
+  try {
+    for (;;) {
+      writer.temp ??= await prepare(writer);
+      const outcome = writer.temp === undefined ? 'swept' : await tryToAcquire(writer, writer.temp);
+      if (outcome === 'acquired') return writer.temp as TempFile;
+      if (outcome === 'swept') await release(writer, false);
+      await writer.pause(outcome === 'held' ? await lookAtOwner(writer) : outcome);
+    }
+  } catch (error) {
+    await release(writer, false);
+    throw error;
+  }
+}
+
+/** Makes a candidate directory with a temp file in it; `undefined`: it was swept between the two calls. */
+async function prepare(writer: Writer): Promise<TempFile | undefined> {
+  const { disk } = writer;
+  const nonce = writer.newNonce();
+  const name = writer.tempFileName(nonce);
+  const directory = candidateDirectory(writer.file, nonce);
+  await disk.mkdir(directory);
+  try {
+    return { directory, name, fd: await disk.create(directory, name, writer.directory) };
+  } catch (error) {
+    await remove(writer, directory, name);
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+async function tryToAcquire(writer: Writer, temp: TempFile): Promise<'acquired' | 'held' | 'swept'> {
+  const { disk } = writer;
+  const lock = lockDirectory(writer.file);
+  try {
+    if (disk.windows) await close(disk, temp);
+    await disk.rename(temp.directory, lock);
+    temp.directory = lock;
+    if (disk.windows) temp.fd = await disk.open(lock, temp.name);
+    return 'acquired';
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === 'ENOENT') return 'swept';
+    if (code === 'ENOTEMPTY' || code === 'EEXIST') return 'held';
+    if (!disk.windows || !isRefused(error)) throw error;
+    // Fenced already, or another writer is at work in the lock directory.
+    return temp.directory === lock ? 'swept' : 'held';
+  }
+}
+
+/** Breaks the lock of a writer that is dead; what it says stands in the way of one that is not. */
+async function lookAtOwner(writer: Writer): Promise<Obstacle> {
+  const { disk } = writer;
+  const lock = lockDirectory(writer.file);
+  let names: string[];
+  try {
+    names = await disk.list(lock, MOST_TEMP_FILES);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return [];
+    if (isRefused(error)) return 'unreadable';
+    throw error;
+  }
+  // NTFS and some network file systems do not rename a directory onto an empty one.
+  if (names.length === 0) await attempt(() => disk.rmdir(lock));
+  for (const name of names) {
+    if ((await isDead(writer, lock, name)) && (await fence(writer, lock, name))) return [];
+  }
+  return names;
+}
+
+async function isDead(writer: Writer, directory: string, name: string): Promise<boolean> {
+  return parseTempFileName(name) !== undefined && (await writer.isStale(directory, name));
+}
+
+/** What is not in the lock directory any more can no longer be renamed to the password file. */
+async function fence(writer: Writer, lock: string, name: string): Promise<boolean> {
+  const ways = [
+    () => writer.disk.unlink(lock, name),
+    () => writer.disk.rename(lock, candidateDirectory(writer.file, writer.newNonce())),
+  ];
+  for (const way of ways) {
     try {
-      yield { call: 'rename', from: join(this.folder, this.stage), to: this.target };
+      await way();
+      return true;
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return true;
+      if (!isRefused(error)) throw error;
+    }
+  }
+  return false;
+}
+
+/**
+ * Commits and releases in one step. By the path of the lock directory, because who has fenced this writer may have
+ * renamed the directory. Should another user have put a link there, it can lead only to a file of this random name.
+ */
+export async function commit(writer: Writer, temp: TempFile): Promise<Outcome> {
+  const { disk, file } = writer;
+  for (;;) {
+    try {
+      if (disk.windows) await close(disk, temp);
+      await disk.rename(`${temp.directory}/${temp.name}`, file);
       return 'committed';
     } catch (error) {
-      if (systemCode(error) !== 'ENOENT') throw error;
-      // NFS may repeat a rename that has succeeded already.
-      return (yield { call: 'is ours' }) ? 'committed' : 'fenced';
-    }
-  }
-
-  /** Removes the private folders that dead writers left. */
-  *sweep(): Steps<void> {
-    for (const name of yield* this.list(dirname(this.target))) {
-      if (!isPrivateFolder(this.target, name)) continue;
-      const folder = join(dirname(this.target), name);
-      for (const stage of yield* this.list(folder)) {
-        if (parseStageName(stage) && (yield { call: 'is stale', folder, stage })) {
-          yield* this.attempt({ call: 'unlink', path: join(folder, stage) });
-        }
+      if (systemCode(error) === 'ENOENT') {
+        // NFS may repeat a rename that has succeeded already.
+        return temp.fd !== undefined && (await disk.isSame(file, temp.fd)) ? 'committed' : 'fenced';
       }
-      yield* this.tidy(folder);
+      if (!disk.windows || !isRefused(error)) throw error;
     }
-  }
-
-  /** Our stage and the folder round it. */
-  *clear(folder: string): Steps<void> {
-    yield* this.attempt({ call: 'unlink', path: join(folder, this.stage) });
-    yield* this.tidy(folder);
-  }
-
-  /** A folder that is not empty, or gone, is somebody else's by now. */
-  *tidy(folder: string): Steps<void> {
-    yield* this.attempt({ call: 'rmdir', path: folder });
-  }
-
-  *list(path: string): Steps<string[]> {
-    return ((yield* this.attempt({ call: 'list', path })) ?? []) as string[];
-  }
-
-  /** A step whose failure changes nothing: what it leaves behind, a later writer sweeps. */
-  *attempt(step: Step): Steps<unknown> {
-    try {
-      return yield step;
-    } catch {
-      return undefined;
-    }
+    await writer.pause('in use');
   }
 }
 
-function isHeld(error: unknown): boolean {
-  const code = systemCode(error);
-  return code === 'ENOTEMPTY' || code === 'EEXIST' || (code === 'EPERM' && process.platform === 'win32');
+/** Removes what this writer has made and what still is its own. */
+async function release(writer: Writer, isCommitted: boolean): Promise<void> {
+  const { disk, temp } = writer;
+  if (temp === undefined) return;
+  writer.temp = undefined;
+  await close(disk, temp);
+  if (isCommitted) await attempt(() => disk.rmdir(temp.directory));
+  else await remove(writer, temp.directory, temp.name);
 }
 
+/** A directory that is not empty after that, or gone, is somebody else's by now. */
+async function remove(writer: Writer, directory: string, name: string): Promise<void> {
+  try {
+    await writer.disk.unlink(directory, name);
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') writer.abandon(name);
+  }
+  await attempt(() => writer.disk.rmdir(directory));
+}
+
+/** Removes candidate directories of dead writers. Any number may have been planted, so not all of them. */
+async function sweep(writer: Writer): Promise<void> {
+  const { disk, file } = writer;
+  const beside = await list(disk, `${dirname(file)}/.`, MOST_NAMES);
+  const candidates = beside.filter(name => isCandidate(file, name));
+  while (candidates.length > MOST_CANDIDATES) {
+    candidates.splice(Math.floor(Math.random() * candidates.length), 1);
+  }
+  for (const candidate of candidates) {
+    const directory = `${dirname(file)}/${candidate}`;
+    for (const name of await list(disk, directory, MOST_TEMP_FILES)) {
+      if (await isDead(writer, directory, name)) await attempt(() => disk.unlink(directory, name));
+    }
+    await attempt(() => disk.rmdir(directory));
+  }
+}
+
+async function list(disk: Disk, directory: string, most: number): Promise<string[]> {
+  return (await attempt(() => disk.list(directory, most))) ?? [];
+}
+
+async function close(disk: Disk, temp: TempFile): Promise<void> {
+  const { fd } = temp;
+  temp.fd = undefined;
+  if (fd !== undefined) await attempt(() => disk.close(fd));
+}
+
+/** A call whose failure changes nothing: what it leaves behind, a later writer sweeps. */
+async function attempt<T>(call: () => Answer<T>): Promise<T | undefined> {
+  try {
+    return await call();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Windows says EPERM, EACCES or EBUSY of what is open. */
 function isRefused(error: unknown): boolean {
   const code = systemCode(error);
-  return code === 'EACCES' || code === 'EPERM';
+  return code === 'EACCES' || code === 'EPERM' || code === 'EBUSY';
 }
-
-/** Whether a name beside the password file is that of a writer's private folder. */
-export function isPrivateFolder(target: string, name: string): boolean {
-  const file = basename(target);
-  return name.startsWith(`${file}.`) && PRIVATE_SUFFIX.test(name.slice(file.length));
-}
-
-const PRIVATE_SUFFIX = new RegExp(`^\\.${NONCE}\\.writer$`);

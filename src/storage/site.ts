@@ -3,16 +3,16 @@ import { Draft } from '../document/draft.js';
 import { NameIndex } from '../document/name-index.js';
 import type { Settings } from '../options.js';
 import { nextTurn } from '../util/event-loop.js';
-import { missing, type Site, type WritePolicy } from './group-commit.js';
-import { resolveTarget } from './replace.js';
+import { type EditSource, missing, type WritePolicy } from './group-commit.js';
+import { StalenessDetector } from './lock-owner.js';
+import { openPlace, resolveTarget } from './path.js';
 import { type Snapshot, takeSnapshot } from './snapshot.js';
-import { Watch } from './watch.js';
 
-export class FileSite implements Site {
+export class FileSite implements EditSource {
   readonly policy: WritePolicy;
   readonly policyKey: string;
   readonly fileMustExist: boolean;
-  readonly watch = new Watch();
+  readonly detector = new StalenessDetector();
   /** Called after each commit with an edit from here in it. */
   onCommit: (() => void) | undefined;
   readonly #path: string;
@@ -32,8 +32,8 @@ export class FileSite implements Site {
     return resolveTarget(this.#path);
   }
 
-  read(target: string): Promise<Snapshot | undefined> {
-    const reading = this.#reading.then(() => this.#refresh(target));
+  #read(): Promise<Snapshot | undefined> {
+    const reading = this.#reading.then(() => this.#refresh());
     this.#reading = reading.catch(() => undefined);
     return reading;
   }
@@ -69,7 +69,7 @@ export class FileSite implements Site {
 
   #lookNow(): Promise<Snapshot | undefined> | Snapshot {
     const warm = this.#snapshot;
-    return warm?.isCurrent(this.#path) ? warm : this.read(this.target);
+    return warm?.isCurrent(this.#path) ? warm : this.#read();
   }
 
   committed(): void {
@@ -77,10 +77,15 @@ export class FileSite implements Site {
     this.onCommit?.();
   }
 
-  async #refresh(target: string): Promise<Snapshot | undefined> {
-    if (!this.#snapshot?.isCurrent(target)) {
+  async #refresh(): Promise<Snapshot | undefined> {
+    if (!this.#snapshot?.isCurrent(this.#path)) {
       this.#drop();
-      this.#snapshot = await takeSnapshot(target);
+      const place = openPlace(this.#path);
+      try {
+        this.#snapshot = await takeSnapshot(place.file, undefined, place.path);
+      } finally {
+        place.close();
+      }
     }
     return this.#snapshot;
   }

@@ -1,10 +1,12 @@
 /** What a password file held at one moment, and whether it still does. */
 import * as fs from 'node:fs';
+import { dirname } from 'node:path';
 import { MAX_FILE_BYTES } from '../document/line.js';
 import { NameIndex } from '../document/name-index.js';
 import { PasswordFileError, systemCode } from '../errors.js';
 import { inSlices } from '../util/event-loop.js';
 import { withPriority } from '../util/limiter.js';
+import { OPENED } from './path.js';
 
 const CHUNK = 4 << 20;
 /** The clock that stamps files ticks this coarsely at worst, in milliseconds. */
@@ -70,44 +72,47 @@ function letGo(fd: number): void {
 /**
  * Reads a regular file, indexing the lines while the next bytes arrive; `undefined`: there is none.
  *
+ * @param path no symbolic link
  * @param names the only names that will be looked up in its index; without them, any
+ * @param shownAs the path for messages
  */
 export async function takeSnapshot(
   path: string,
   names?: ReadonlySet<string> | undefined,
+  shownAs = path,
 ): Promise<Snapshot | undefined> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const fd = open(path);
+    const fd = open(path, shownAs);
     if (fd === undefined) return undefined;
     try {
       const readAt = Date.now();
       const stats = fs.fstatSync(fd, { bigint: true });
-      if (!stats.isFile()) throw notAFile(path);
-      if (stats.size > MAX_FILE_BYTES) throw tooLarge(path, stats.size);
+      if (!stats.isFile()) throw notAFile(shownAs);
+      if (stats.size > MAX_FILE_BYTES) throw tooLarge(shownAs, stats.size);
       const index = await readIndexed(fd, Number(stats.size), names);
       if (index !== undefined) return new Snapshot(fd, stats, readAt, index);
     } catch (error) {
       letGo(fd);
-      throw readError(error, path);
+      throw readError(error, shownAs);
     }
     letGo(fd);
   }
   throw new PasswordFileError(
     'ERR_READ_FAILED',
-    `${path} changes its size while it is read, again and again.`,
-    {
-      path,
-    },
+    `${shownAs} changes its size while it is read, again and again.`,
+    { path: shownAs },
   );
 }
 
-function open(path: string): number | undefined {
+function open(path: string, shownAs: string): number | undefined {
+  const { O_RDONLY, O_NONBLOCK = 0, O_NOFOLLOW = 0 } = fs.constants;
   try {
-    // Not waiting for a writer, should it be a FIFO.
-    return fs.openSync(path, fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0));
+    // Not waiting for a writer, should it be a FIFO. A link that comes now is one that nobody has looked at.
+    return fs.openSync(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined;
-    throw systemCode(error) === 'ENXIO' ? notAFile(path) : readError(error, path);
+    const code = systemCode(error);
+    throw code === 'ENXIO' || code === 'ELOOP' ? notAFile(shownAs) : readError(error, shownAs);
   }
 }
 
@@ -169,7 +174,7 @@ function readError(error: unknown, path: string): unknown {
   if (error instanceof PasswordFileError || code === undefined) return error;
   return new PasswordFileError(
     'ERR_READ_FAILED',
-    `${path} cannot be read: ${(error as Error).message}. Mend that (${code}), then repeat the call.`,
+    `${path} cannot be read: ${(error as Error).message.replace(OPENED, dirname(path))}. Mend that (${code}), then repeat the call.`,
     { path, cause: error },
   );
 }

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as passed } from 'node:timers/promises';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { expect, test } from 'vitest';
-import { parseStageName } from '../../src/storage/lock-owner.js';
+import { parseTempFileName } from '../../src/storage/lock-owner.js';
 import type { Told, WorkerArgument } from '../faults/children/worker.js';
 import { type Child, startChild } from '../support/children.js';
 import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
@@ -260,7 +260,7 @@ class Crew implements AsyncDisposable {
   /** Whose stage is in the writer's folder right now. */
   #holder(): Slot | undefined {
     const stage = names(`${this.path}.writer`)[0];
-    const holder = parseStageName(stage ?? '');
+    const holder = parseTempFileName(stage ?? '');
     return this.#slots.find(
       ({ pid, namespace }) =>
         holder?.realm.endsWith(`-${namespace}`) && (namespace !== ownNamespace || holder.pid === pid),

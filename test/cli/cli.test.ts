@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { checkPasswordFile, hashPasswordSync, PasswordFile, parseHash } from 'mosquitto-passwd-ts';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { stageName } from '../../src/storage/lock-owner.js';
+import { tempFileName } from '../../src/storage/lock-owner.js';
 import { type CallOptions, call, type Ended, PROGRAM } from '../support/cli.js';
 import { testFolder } from '../support/folder.js';
 import { needs } from '../support/require.js';
@@ -490,7 +490,7 @@ test.each([
   ['SIGTERM', 143],
 ] as const)('%s while it waits for another writer: it leaves nothing behind', async (name, status) => {
   mkdirSync(`${path}.writer`);
-  writeFileSync(join(`${path}.writer`, stageName('0123456789abcdef')), '');
+  writeFileSync(join(`${path}.writer`, tempFileName('0123456789abcdef')), '');
   const isWaiting = () => readdirSync(folder).length > 2;
   const ended = await run(['-b', 'passwd', 'bob', 'two'], {
     onStart: async child => {

@@ -16,13 +16,13 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { afterEach, expect, test } from 'vitest';
-import { steps } from '../../src/storage/commit.js';
 import { type Child, startChild } from '../support/children.js';
 import { mountTmpfs } from '../support/disk.js';
+import { diskCalls } from '../support/disk-calls.js';
 import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
 import { mounting, needs } from '../support/require.js';
 import { stamp, stampedLines } from '../support/stamps.js';
-import { type Call, numbered, type Point, trace, tracing } from '../support/strace.js';
+import { type Call, isOn, numbered, type Point, trace, tracing } from '../support/strace.js';
 import type { EditReport } from './children/editor.js';
 
 const ERRORS = ['ENOSPC', 'EIO', 'EDQUOT', 'EMFILE', 'EACCES', 'EROFS'] as const;
@@ -78,11 +78,10 @@ class Patient implements AsyncDisposable {
   /** Has a user added while the calls named by `inject` fail. */
   async edit(inject: string[]): Promise<Edit> {
     const edit = { name: 'new', hash: stamp(1, ++this.#edits) };
-    const nonce = this.#edits.toString(16).padStart(16, '0');
     this.reset();
     const openBefore = this.openFiles().length;
-    await using tracing = await trace(this.child.pid, { paths: this.#pathsOf(nonce), inject });
-    const report = await this.child.ask<EditReport>({ ...edit, nonce });
+    await using tracing = await trace(this.child.pid, { inject });
+    const report = await this.child.ask<EditReport>(edit);
     const calls = await tracing.end();
     return {
       report,
@@ -91,12 +90,6 @@ class Patient implements AsyncDisposable {
       repeat: () => this.child.ask<EditReport>(edit),
       expected: `${this.original ?? ''}${edit.name}:${edit.hash}\n`,
     };
-  }
-
-  #pathsOf(nonce: string): string[] {
-    const stage = `${nonce}${(this.child.greeting as { stageSuffix: string }).stageSuffix}`;
-    const folders = [`${this.path}.${nonce}.writer`, `${this.path}.writer`];
-    return [this.folder.path, this.path, ...folders, ...folders.map(each => join(each, stage))];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -163,7 +156,7 @@ needs(...tracing).describe('a system call of an update that fails', () => {
     {
       title: 'of a file that is read and written in pieces',
       old: stampedLines('user', 45_000),
-      names: /^(pread64|write|fsync)$/,
+      names: /^(pread64|pwrite64|fsync)$/,
     },
   ];
 
@@ -201,10 +194,10 @@ needs(...tracing).describe('a system call of an update that fails', () => {
 
   test('and a removal on the way out that fails too, which another process makes good', async () => {
     await using patient = await Patient.start(small);
-    const { report } = await patient.edit(['write:error=ENOSPC', 'unlink:error=EIO']);
+    const { report } = await patient.edit(['pwrite64:error=ENOSPC', 'unlink:error=EIO']);
     expect(report.error).toMatchObject({ errno: -constants.errno.ENOSPC });
     expect(patient.litter()).toEqual(['passwords.writer']);
-    const file = new PasswordFile(patient.path, { lock: { stale: 200 } });
+    const file = new PasswordFile(patient.path, { lock: { stale: 1_000 } });
     expect(await file.setHash('new', stamp(2, 1))).toBe('added');
     expect(patient.content()).toBe(`${small}new:${stamp(2, 1)}\n`);
     expect(patient.litter()).toEqual([]);
@@ -213,7 +206,9 @@ needs(...tracing).describe('a system call of an update that fails', () => {
   async function pointsOf(patient: Patient, names: RegExp): Promise<Point[]> {
     const { calls, expected } = await patient.edit([]);
     expect(patient.content() === expected).toBe(true);
-    const points = numbered(calls.filter(call => names.test(call.name)));
+    const points = numbered(calls).filter(
+      ({ call }) => names.test(call.name) && isOn(patient.folder.path, call),
+    );
     expect(points.length).toBeGreaterThan(5);
     return points;
   }
@@ -231,7 +226,7 @@ needs(mounting).describe('a nearly full disk', () => {
   ];
 
   afterEach(() => {
-    steps.before = undefined;
+    diskCalls.before = undefined;
   });
 
   for (const { title, users } of sizes) {
@@ -249,8 +244,8 @@ needs(mounting).describe('a nearly full disk', () => {
     /** Calls back when a step comes for the `n`th time. */
     function at(n: number, name: string, run: () => void): () => number {
       let count = 0;
-      steps.before = call => {
-        if (call === name && ++count === n) run();
+      diskCalls.before = call => {
+        if (call.startsWith(name) && ++count === n) run();
       };
       return () => count;
     }

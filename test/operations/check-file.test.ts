@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { PasswordFile } from '../../src/password-file.js';
-import { stageName } from '../../src/storage/lock-owner.js';
+import { tempFileName } from '../../src/storage/lock-owner.js';
 import { run, testFolder } from '../support/folder.js';
 import { needs, program, root } from '../support/require.js';
 
@@ -107,11 +107,11 @@ describe('check', () => {
 
   test('finds what dead writers left, and not what living ones need', async () => {
     const nonce = '0123456789abcdef';
-    const dead = stageName(nonce).replace(`.${process.pid}.`, '.4194304.');
+    const dead = tempFileName(nonce).replace(`.${process.pid}.`, '.4194304.');
     await mkdir(join(folder, `passwd.${nonce}.writer`));
     await writeFile(join(folder, `passwd.${nonce}.writer`, dead), '');
     await mkdir(join(folder, 'passwd.writer'));
-    await writeFile(join(folder, 'passwd.writer', stageName(nonce)), '');
+    await writeFile(join(folder, 'passwd.writer', tempFileName(nonce)), '');
     expect(await check()).toEqual({ loads: true, users: ['alice'], codes: [['warning', 'LEFTOVER']] });
   });
 });

@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { PasswordFileOptions } from '../../src/options.js';
 import { PasswordFile } from '../../src/password-file.js';
-import { steps } from '../../src/storage/commit.js';
+import { diskCalls } from '../support/disk-calls.js';
 import { countCommits, HASH, identityOf, newFile, OTHER_HASH } from '../support/password-file.js';
 
 let path: string;
@@ -211,10 +211,10 @@ describe('setUsers', () => {
   });
 
   test('changes what was found unchanged, should somebody else change it in the meantime', async () => {
-    steps.before = call => {
+    diskCalls.before = call => {
       // It has had its first look at the file, and is about to become the only writer.
       if (call !== 'mkdir') return;
-      steps.before = undefined;
+      diskCalls.before = undefined;
       writeFileSync(path, `alice:${OTHER_HASH}\nbob:${HASH}\n`);
     };
     expect(await file.setUsers([['alice', 'secret']])).toEqual({ added: 0, updated: 1, unchanged: 0 });

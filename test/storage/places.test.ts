@@ -125,7 +125,7 @@ describe('what stands in its place', () => {
   test('a path through a file', async () => {
     await writeFile(path, ALICE);
     const through = new PasswordFile(join(path, 'passwd'));
-    const message = /The folder .*passwd cannot be reached \(ENOTDIR\)\.$/;
+    const message = /The directory .*passwd cannot be reached \(ENOTDIR\)\.$/;
     await expectRefusal(() => through.setHash('bob', HASH), 'ERR_READ_FAILED', message);
     await expectRefusal(() => through.users(), 'ERR_READ_FAILED', message);
   });
@@ -145,7 +145,7 @@ describe('a name', () => {
     async name => {
       await writeFile(join(folder, name), ALICE);
       const long = new PasswordFile(join(folder, name));
-      const message = /The file name of .* is too long to be edited/;
+      const message = / has too long a name to be edited\. Give it a shorter one\.$/;
       await expectRefusal(() => long.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
       expect(await long.users()).toEqual(['alice']);
     },
@@ -182,7 +182,7 @@ describe('as an ordinary user', () => {
   test('a read-only folder', async () => {
     await chmod(folder, 0o555);
     const message =
-      /This user may not make files in .*, which replacing .*passwd needs\. Give the process write permission on that folder\.$/;
+      /This user may not make files in .*, which replacing .*passwd needs\. Give the process write permission on that directory\.$/;
     await expectRefusal(
       () => callAs(ORDINARY, path, {}, 'setHash', 'bob', HASH),
       'ERR_NOT_REPLACEABLE',
@@ -204,7 +204,10 @@ describe('as an ordinary user', () => {
     await rename(path, join(inner, 'passwd'));
     await chmod(inner, 0o000);
     const call = () => callAs(ORDINARY, join(inner, 'passwd'), {}, 'setHash', 'bob', HASH);
-    const refusal = { code: 'ERR_READ_FAILED', message: `The folder ${inner} cannot be reached (EACCES).` };
+    const refusal = {
+      code: 'ERR_READ_FAILED',
+      message: `The directory ${inner} cannot be reached (EACCES).`,
+    };
     await expect(call()).rejects.toMatchObject(refusal);
     await chmod(inner, 0o755);
     expectOnly(inner, 'passwd');
@@ -286,7 +289,7 @@ needs(root).describe('beside other users', () => {
     await chown(path, uid, gid);
     await chmod(folder, 0o1777);
     const message =
-      /passwd lies in a sticky folder of another user \(as \/tmp is\)\. Put it into a folder of the service's own\.$/;
+      /passwd lies in a sticky directory of another user \(as \/tmp is\)\. Put it into a directory of the service's own\.$/;
     await expectRefusal(() => edit(), 'ERR_NOT_REPLACEABLE', message);
     await rm(path);
     await expectRefusal(() => callAs(NOBODY, path, {}, 'create'), 'ERR_NOT_REPLACEABLE', message);
@@ -304,7 +307,7 @@ needs(root, mounting).describe('on file systems of their own', () => {
     tmpfs();
     await writeFile(path, ALICE);
     makeReadOnly();
-    const message = /^\S+ is mounted read-only\. Mount the folder of the file with write permission\.$/;
+    const message = /^\S+ is mounted read-only\. Mount the directory of the file with write permission\.$/;
     await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
     await expectRefusal(() => file.removeUser('alice'), 'ERR_NOT_REPLACEABLE', message);
     expect(await file.verify('alice', 'secret')).toBe(true);
@@ -351,7 +354,7 @@ needs(root, mounting).describe('on file systems of their own', () => {
     await writeFile(path, '');
     mount('--bind', join(folder, 'source'), path);
     const message =
-      /passwd is itself a mount point, a single-file bind mount for example, and cannot be replaced\. Mount the folder that holds the file instead\.$/;
+      /passwd is itself a mount point, a single-file bind mount for example, and cannot be replaced\. Mount the directory that holds the file instead\.$/;
     await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
     await expectRefusal(() => file.removeUser('alice'), 'ERR_NOT_REPLACEABLE', message);
     expect(await file.setHash('alice', HASH)).toBe('unchanged');

@@ -4,7 +4,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { PasswordFile } from '../../src/password-file.js';
-import { steps } from '../../src/storage/commit.js';
+import { diskCalls } from '../support/disk-calls.js';
 import { expectOnly } from '../support/folder.js';
 import { CALLS, HASH, hold, identityOf, newFile, OTHER_WRITER, WRITES } from '../support/password-file.js';
 
@@ -34,7 +34,7 @@ describe('a signal', () => {
     const before = await identity();
     const controller = new AbortController();
     const left = new Promise<void>(resolve => {
-      steps.before = name => {
+      diskCalls.before = name => {
         // It looks who is in its way.
         if (name === 'list') queueMicrotask(() => controller.abort(reason));
         // And leaves.
@@ -62,9 +62,9 @@ describe('a signal', () => {
       file.setHash('bob', HASH, { signal: controller.signal }),
       file.setHash('carol', HASH),
     ];
-    steps.before = name => {
+    diskCalls.before = name => {
       if (name !== 'list') return;
-      steps.before = undefined;
+      diskCalls.before = undefined;
       queueMicrotask(() => controller.abort(reason));
     };
     await expect(calls[1]).rejects.toBe(reason);
@@ -77,16 +77,16 @@ describe('a signal', () => {
     const controller = new AbortController();
     const folderOfWriter = `${path}.writer`;
     let next: Promise<unknown> | undefined;
-    steps.before = name => {
+    diskCalls.before = name => {
       if (next === undefined) {
         controller.abort(reason);
         next = file.setHash('bob', HASH);
       }
-      if (name !== 'sync stage') return;
+      if (name !== 'sync') return;
       // Another writer takes the file over, and leaves when it has been seen.
       for (const stage of readdirSync(folderOfWriter)) rmSync(join(folderOfWriter, stage));
       writeFileSync(join(folderOfWriter, OTHER_WRITER), '');
-      steps.before = later => {
+      diskCalls.before = later => {
         if (later === 'list') setImmediate(() => rmSync(join(folderOfWriter, OTHER_WRITER), { force: true }));
       };
     };
@@ -98,9 +98,9 @@ describe('a signal', () => {
   test('takes an edit out that waits behind one that is being written', async () => {
     const controller = new AbortController();
     let waiting: Promise<unknown> | undefined;
-    steps.before = name => {
-      if (name !== 'sync stage') return;
-      steps.before = undefined;
+    diskCalls.before = name => {
+      if (name !== 'sync') return;
+      diskCalls.before = undefined;
       waiting = expect(file.setHash('bob', HASH, { signal: controller.signal })).rejects.toBe(reason);
       controller.abort(reason);
     };
@@ -175,7 +175,7 @@ describe('a signal', () => {
     const before = await identity();
     const controller = new AbortController();
     // The folder is swept before the edits are made; they take longer than one turn of the event loop.
-    steps.before = name => {
+    diskCalls.before = name => {
       if (name === 'list') setImmediate(() => controller.abort(reason));
     };
     await expect(file.removeUsers(names, { signal: controller.signal })).rejects.toBe(reason);
@@ -193,8 +193,8 @@ describe('a signal', () => {
 
   test('that comes while the file is being written lets the edit stand', async () => {
     const controller = new AbortController();
-    steps.before = name => {
-      if (name === 'sync stage') controller.abort(reason);
+    diskCalls.before = name => {
+      if (name === 'sync') controller.abort(reason);
     };
     expect(await file.setHash('alice', HASH, { signal: controller.signal })).toBe('added');
     expect(await file.users()).toEqual(['alice']);

@@ -1,45 +1,78 @@
 /**
- * Every way in which writers can interleave, on a model of a folder. The writers are the generators of
- * src/storage/lock.ts themselves, run anew from their recorded answers for each state, so that model and code cannot
- * drift apart.
+ * Every way in which writers can interleave, on a model of a directory. The writers run the functions of
+ * src/storage/lock.ts themselves, anew from their recorded answers for each state, so that model and code cannot drift
+ * apart: a modelled disk gives each call its recorded answer, and never answers the first call that has none.
  */
-import { createHash } from 'node:crypto';
 import { basename, dirname } from 'node:path';
-import type { Outcome, Step, Writer } from '../../src/storage/lock.js';
+import type { Disk } from '../../src/storage/disk.js';
+import type { Outcome, Writer } from '../../src/storage/lock.js';
+import { lockDirectory } from '../../src/storage/lock-owner.js';
 
-const TARGET = '/folder/passwd';
-const WRITER_FOLDER = `${TARGET}.writer`;
+const FILE = '/directory/passwd';
+const LOCK = lockDirectory(FILE);
 
-/** What a writer was told so far, from which its generator can be run to where it is. */
-interface Told {
-  answers: ReadonlyArray<{ value: unknown } | { error: string }>;
-  /** What it does next. */
-  step: Step | undefined;
-  /** What its future hangs on beside that: the last turning point and its outcome, and the lists it walks. */
-  turn: string;
-  lists: { folder?: string; names?: string };
-  nonces: number;
-  /** What it read: the commits in the file by then. */
-  read: readonly number[];
-  end: Outcome | 'dead' | undefined;
+/** A call of a writer: on the disk, or a decision that depends on clocks. */
+interface Call {
+  name:
+    | 'mkdir'
+    | 'create'
+    | 'open'
+    | 'close'
+    | 'rename'
+    | 'list'
+    | 'unlink'
+    | 'rmdir'
+    | 'isSame'
+    | 'isStale'
+    | 'work'
+    | 'pause';
+  /** Paths, or what was seen in the lock directory. */
+  args: readonly string[];
 }
 
-interface World {
+type Answer = { value: unknown } | { error: string };
+
+/** A writer at one point of its way, which its answers so far have led it to. */
+interface Progress {
+  answers: readonly Answer[];
+  /** What it does next; `undefined`: it has come to its end. */
+  next: Call | undefined;
+  outcome: Outcome | undefined;
+  /** How many names it has made. */
+  nonces: number;
+  /** Its temp file. */
+  temp: string;
+  /** What its future depends on beside that: its last turning point, and the names that it goes through. */
+  turn: string;
+  lists: { beside?: string; names?: string };
+  /** The file that it has open, as the path that it had then; only with the rules of NTFS. */
+  open: string;
+  /** Stands for it in the key of a state. */
+  id: number;
+}
+
+interface State {
   /** The commits that the file holds. */
   file: readonly number[];
-  folders: Map<string, readonly string[]>;
-  writers: Told[];
+  /** The names in each directory. */
+  directories: ReadonlyMap<string, readonly string[]>;
+  /** Removed while they were open: they stay in their directory until they are closed (only with the rules of NTFS). */
+  removed: readonly string[];
+  writers: readonly Progress[];
+  /** What each read: the commits in the file by then. */
+  read: ReadonlyArray<readonly number[]>;
+  dead: readonly boolean[];
   deaths: number;
 }
 
 /** What an exploration found. */
 export interface Exploration {
   states: number;
-  /** How it came to a lost update, the steps of each writer in order; `undefined`: never. */
+  ends: number;
+  /** How it came to a lost update, the calls of each writer in order; `undefined`: never. */
   lost: string[] | undefined;
   /** Ends in which a living writer had not committed. */
   stuck: number;
-  ends: number;
 }
 
 /** How an exploration goes about. */
@@ -50,242 +83,383 @@ export interface Exploring {
   retries: number;
   /** Whether a rename may have happened although it says ENOENT, as over NFS. */
   repeatedRenames?: boolean;
-  make(target: string, newNonce: () => string, nameStage: (nonce: string) => string): Writer;
+  /** Whether the removal of another writer's file may be refused. */
+  refusedRemovals?: boolean;
+  /** Whether the rules of NTFS hold; then any commit may find the file open. */
+  windows?: boolean;
+  /** What a writer does. */
+  run(writer: Writer, work: () => Promise<boolean>): Promise<Outcome>;
 }
 
-type Choice = { value: unknown; world: World } | { error: string; world: World };
-
 /** Explores until a lost update or to the end. */
-export function explore(exploring: Exploring): Exploration {
+export async function explore(exploring: Exploring): Promise<Exploration> {
+  const model = new Model(exploring);
+  const found: Exploration = { states: 0, ends: 0, lost: undefined, stuck: 0 };
   const seen = new Set<string>();
-  const found: Exploration = { states: 0, lost: undefined, stuck: 0, ends: 0 };
-  const stack: Array<{ world: World; path: Path | undefined }> = [
-    { world: startOf(exploring), path: undefined },
+  const stack: Array<{ state: State; path: Path | undefined }> = [
+    { state: await model.start(), path: undefined },
   ];
-  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
-    const { world, path } = next;
+  for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
     found.states++;
-    let moves = 0;
-    for (const move of possibleMoves(exploring, world)) {
-      moves++;
-      const trace = { step: move.what, before: path };
-      if (isLost(move.world)) return { ...found, lost: steppedThrough(trace) };
-      const key = keyOf(move.world);
+    const moves = await model.moves(at.state);
+    for (const { what, state } of moves) {
+      const path = { what, before: at.path };
+      if (isLost(state)) return { ...found, lost: callsOf(path) };
+      const key = keyOf(state);
       if (seen.has(key)) continue;
       seen.add(key);
-      stack.push({ world: move.world, path: trace });
+      stack.push({ state, path });
     }
-    if (moves > 0) continue;
+    if (moves.length > 0) continue;
     found.ends++;
-    if (
-      world.writers.some(({ step, end }) => step && end === undefined && !isLeftAlone(exploring, world, step))
-    ) {
-      found.stuck++;
-    }
+    if (at.state.writers.some((_, id) => model.isWaiting(at.state, id))) found.stuck++;
   }
   return found;
 }
 
-function startOf(exploring: Exploring): World {
-  const writers = Array.from({ length: exploring.writers }, (_, id) => {
-    const told: Told = {
-      answers: [],
-      step: undefined,
-      turn: '',
-      lists: {},
-      nonces: 0,
-      read: [],
-      end: undefined,
-    };
-    replay(exploring, told, id);
-    return told;
-  });
-  return { file: [], folders: new Map(), writers, deaths: exploring.deaths };
-}
-
-/** Everything that can happen next. */
-function* possibleMoves(exploring: Exploring, world: World): Generator<{ what: string; world: World }> {
-  for (const [id, { step, end }] of world.writers.entries()) {
-    if (step === undefined || end !== undefined || isLeftAlone(exploring, world, step)) continue;
-    for (const choice of choices(exploring, world, id, step)) {
-      const answer = 'error' in choice ? { error: choice.error } : { value: choice.value };
-      const told = choice.world.writers[id] as Told;
-      tell(told, step, answer);
-      replay(exploring, told, id);
-      yield { what: `${id}: ${JSON.stringify(step)} ${JSON.stringify(answer)}`, world: choice.world };
-    }
-    if (world.deaths > 0) {
-      const dying = copy(world);
-      (dying.writers[id] as Told).end = 'dead';
-      dying.deaths--;
-      yield { what: `${id}: dies`, world: dying };
-    }
-  }
-}
-
 interface Path {
-  step: string;
+  what: string;
   before: Path | undefined;
 }
 
-function steppedThrough(path: Path): string[] {
-  const steps: string[] = [];
-  for (let at: Path | undefined = path; at !== undefined; at = at.before) steps.push(at.step);
-  return steps.reverse();
+function callsOf(path: Path): string[] {
+  const calls: string[] = [];
+  for (let at: Path | undefined = path; at !== undefined; at = at.before) calls.push(at.what);
+  return calls.reverse();
 }
 
-/** A writer that committed and whose commit is not in the file any more. */
-function isLost(world: World): boolean {
-  return world.writers.some((told, id) => told.end === 'committed' && !world.file.includes(id));
+/** Whether a writer has committed and its commit is not in the file any more. */
+function isLost({ writers, file }: State): boolean {
+  return writers.some(({ outcome }, id) => outcome === 'committed' && !file.includes(id));
 }
 
-/** Starting over is bounded, or the exploration would have no end. */
-function isLeftAlone({ retries }: Exploring, world: World, step: Step): boolean {
-  if (step.call !== 'mkdir') return false;
-  const begun = world.writers.map(({ nonces, step }) => nonces - (step?.call === 'mkdir' ? 1 : 0));
-  return begun.reduce((sum, count) => sum + count, 0) >= world.writers.length + retries;
-}
-
-/** Runs a writer's generator to where it is, and sees what it does next. */
-function replay(exploring: Exploring, told: Told, id: number): void {
-  let nonces = 0;
-  const writer = exploring.make(
-    TARGET,
-    () => `${id}${String(nonces++).padStart(15, '0')}`,
-    nonce => `${nonce}.${id + 1}..-`,
+function keyOf({ file, directories, removed, writers, read, dead, deaths }: State): string {
+  const names = [...directories].map(([path, inside]) => `${path}:${inside}`).sort();
+  const each = writers.map(({ id, next }, n) =>
+    dead[n] ? 'dead' : next === undefined ? 'end' : `${id} ${read[n]}`,
   );
-  const protocol = writer.run();
-  let next = protocol.next();
-  for (const answer of told.answers) {
-    next = 'error' in answer ? protocol.throw({ code: answer.error }) : protocol.next(answer.value);
-  }
-  told.nonces = nonces;
-  told.step = next.done ? undefined : next.value;
-  if (next.done) told.end = next.value;
+  return [file, names.join(), removed, each.join('|'), deaths].join(';');
 }
 
-function tell(told: Told, step: Step, answer: { value: unknown } | { error: string }): void {
-  told.answers = [...told.answers, answer];
-  if (step.call === 'rename' && step.to === TARGET) told.read = [];
-  if (step.call === 'list') {
+class Model {
+  /** Of all ways to the same future, the first that was found. */
+  readonly #progress = new Map<string, Progress>();
+  readonly #steps = new Map<string, Progress>();
+
+  constructor(readonly exploring: Exploring) {}
+
+  async start(): Promise<State> {
+    const ids = Array.from({ length: this.exploring.writers }, (_, id) => id);
+    const before = { answers: [], turn: '', lists: {}, open: '' };
+    return {
+      file: [],
+      directories: new Map(),
+      removed: [],
+      writers: await Promise.all(ids.map(id => this.#replay(id, before))),
+      read: ids.map(() => []),
+      dead: ids.map(() => false),
+      deaths: this.exploring.deaths,
+    };
+  }
+
+  /** Everything that can happen next. */
+  async moves(state: State): Promise<Array<{ what: string; state: State }>> {
+    const moves: Array<{ what: string; state: State }> = [];
+    for (const [id, { next }] of state.writers.entries()) {
+      if (next === undefined || state.dead[id] || this.#isLeftAlone(state, next)) continue;
+      for (const choice of this.#choices(state, id, next)) {
+        const writer = await this.#goOn(id, state.writers[id] as Progress, next, choice.answer);
+        moves.push({
+          what: `${id}: ${next.name} ${next.args} ${JSON.stringify(choice.answer)}`,
+          state: purged({ ...choice.state, writers: replaced(state.writers, id, writer) }),
+        });
+      }
+      if (state.deaths > 0) moves.push({ what: `${id}: dies`, state: died(state, id) });
+    }
+    return moves;
+  }
+
+  /** Whether a writer is alive and has not come to its end, though it may. */
+  isWaiting(state: State, id: number): boolean {
+    const { next } = state.writers[id] as Progress;
+    return next !== undefined && !state.dead[id] && !this.#isLeftAlone(state, next);
+  }
+
+  /** Starting over is bounded, or the exploration would have no end. */
+  #isLeftAlone({ writers }: State, next: Call): boolean {
+    if (next.name !== 'mkdir') return false;
+    const begun = writers.map(({ nonces, next }) => nonces - (next?.name === 'mkdir' ? 1 : 0));
+    return begun.reduce((sum, count) => sum + count, 0) >= writers.length + this.exploring.retries;
+  }
+
+  /** Where an answer leads a writer. Writers of the same future are the same object, so each is asked but once. */
+  async #goOn(id: number, before: Progress, call: Call, answer: Answer): Promise<Progress> {
+    const step = `${before.id} ${JSON.stringify(answer)}`;
+    let progress = this.#steps.get(step);
+    if (progress === undefined) {
+      progress = await this.#replay(id, {
+        answers: [...before.answers, answer],
+        open: this.exploring.windows ? openAfter(before.open, call, answer) : '',
+        ...rememberedAfter(before, call, answer),
+      });
+      this.#steps.set(step, progress);
+    }
+    return progress;
+  }
+
+  /** Runs a writer to where its answers lead it. */
+  async #replay(
+    id: number,
+    before: Pick<Progress, 'answers' | 'turn' | 'lists' | 'open'>,
+  ): Promise<Progress> {
+    const unanswered = await runUntilUnanswered(this.exploring, id, before.answers);
+    const key = JSON.stringify([id, unanswered, before.turn, before.lists, before.open]);
+    let progress = this.#progress.get(key);
+    if (progress === undefined) {
+      progress = { ...before, ...unanswered, id: this.#progress.size };
+      this.#progress.set(key, progress);
+    }
+    return progress;
+  }
+
+  /** All that can come of a call: more than one thing where the disk or the clock decides. */
+  *#choices(state: State, id: number, { name, args }: Call): Generator<Choice> {
+    const [path = '', other = ''] = args;
+    switch (name) {
+      case 'isStale': {
+        const owner = Number(other.split('.')[1]) - 1;
+        yield { answer: { value: true }, state };
+        if (!state.dead[owner]) yield { answer: { value: false }, state };
+        return;
+      }
+      case 'work':
+        yield { answer: { value: true }, state: { ...state, read: replaced(state.read, id, state.file) } };
+        return;
+      case 'isSame':
+        yield { answer: { value: state.file.at(-1) === id }, state };
+        return;
+      case 'pause':
+        if (canGoOn(state, args)) yield { answer: { value: undefined }, state };
+        return;
+      case 'rename':
+        yield* this.#renames(state, id, path, other);
+        return;
+      case 'unlink':
+        yield changed(state, name, path, other);
+        if (this.exploring.refusedRemovals && !other.startsWith(String(id))) {
+          yield { answer: { error: 'EPERM' }, state };
+        }
+        return;
+      default:
+        yield changed(state, name, path, other);
+    }
+  }
+
+  *#renames(state: State, id: number, from: string, to: string): Generator<Choice> {
+    const { windows, repeatedRenames } = this.exploring;
+    if (to !== FILE) {
+      yield windows && opened(state).some(each => dirname(each) === from)
+        ? { answer: { error: 'EPERM' }, state }
+        : movedDirectory(state, from, to, this.exploring);
+      return;
+    }
+    const after = committed(state, id, from);
+    yield after;
+    if ('error' in after.answer) return;
+    if (repeatedRenames) yield { answer: { error: 'ENOENT' }, state: after.state };
+    // A reader has the file open.
+    if (windows) yield { answer: { error: 'EPERM' }, state };
+  }
+}
+
+interface Choice {
+  answer: Answer;
+  state: State;
+}
+
+interface Unanswered {
+  next: Call | undefined;
+  outcome: Outcome | undefined;
+  nonces: number;
+  temp: string;
+}
+
+function runUntilUnanswered(
+  exploring: Exploring,
+  id: number,
+  answers: readonly Answer[],
+): Promise<Unanswered> {
+  return new Promise((resolve, reject) => {
+    let nonces = 0;
+    let answered = 0;
+    const ask = (name: Call['name'], ...args: readonly string[]): Promise<never> => {
+      const answer = answers[answered++];
+      if (answer === undefined) {
+        resolve({
+          next: { name, args },
+          outcome: undefined,
+          nonces,
+          temp: JSON.stringify(writer.temp ?? ''),
+        });
+        return new Promise(() => undefined);
+      }
+      if ('error' in answer) return Promise.reject({ code: answer.error });
+      return Promise.resolve(answer.value as never);
+    };
+    const disk: Partial<Disk> = {
+      windows: exploring.windows === true,
+      mkdir: path => ask('mkdir', path),
+      rmdir: path => ask('rmdir', path),
+      rename: (from, to) => ask('rename', from, to),
+      create: (directory, name) => ask('create', directory, name),
+      open: (directory, name) => ask('open', directory, name),
+      // Nobody else can see it, unless the rules of NTFS hold.
+      close: () => (exploring.windows ? ask('close') : undefined),
+      unlink: (directory, name) => ask('unlink', directory, name),
+      list: directory => ask('list', directory),
+      isSame: path => ask('isSame', path),
+    };
+    const writer: Writer = {
+      disk: disk as Disk,
+      file: FILE,
+      directory: { uid: 0, gid: 0, mode: 0o755 },
+      temp: undefined,
+      newNonce: () => `${id}${String(nonces++).padStart(15, '0')}`,
+      tempFileName: nonce => `${nonce}.${id + 1}..-`,
+      isStale: (directory, name) => ask('isStale', directory, name),
+      abandon: () => undefined,
+      pause: obstacle => ask('pause', ...(typeof obstacle === 'string' ? [obstacle] : obstacle)),
+    };
+    exploring
+      .run(writer, () => ask('work'))
+      .then(
+        outcome => resolve({ next: undefined, outcome, nonces, temp: '' }),
+        error => reject(new Error(`writer ${id} failed: ${JSON.stringify(error)}`)),
+      );
+  });
+}
+
+/** What a writer has open, if it has. Without the rules of NTFS nobody looks at it. */
+function openAfter(before: string, { name, args }: Call, answer: Answer): string {
+  if (name === 'close') return '';
+  return (name === 'create' || name === 'open') && 'value' in answer ? args.join('/') : before;
+}
+
+/** What a writer's future depends on beside what it does next. */
+function rememberedAfter(
+  { turn, lists }: Progress,
+  { name, args }: Call,
+  answer: Answer,
+): Pick<Progress, 'turn' | 'lists'> {
+  if (name === 'list') {
     const names = JSON.stringify(answer);
-    told.lists = step.path === dirname(TARGET) ? { folder: names } : { ...told.lists, names };
-  } else if (['mkdir', 'create', 'rename', 'work', 'is ours'].includes(step.call)) {
-    told.turn = `${step.call === 'rename' ? step.to : step.call} ${JSON.stringify(answer)}`;
-    told.lists = {};
+    return { turn, lists: args[0] === `${dirname(FILE)}/.` ? { beside: names } : { ...lists, names } };
   }
+  if (['unlink', 'rmdir', 'isStale', 'close'].includes(name)) return { turn, lists };
+  return { turn: `${name === 'rename' ? args[1] : name} ${JSON.stringify(answer)}`, lists: {} };
 }
 
-/** All that can come of a step: more than one thing where the disk or the clock decides. */
-function* choices(exploring: Exploring, world: World, id: number, step: Step): Generator<Choice, void> {
-  const next = copy(world);
-  switch (step.call) {
-    case 'is stale': {
-      const holder = Number(basename(step.stage).split('.')[1]) - 1;
-      yield { value: true, world: next };
-      if (world.writers[holder]?.end !== 'dead') yield { value: false, world: copy(world) };
-      return;
-    }
-    case 'work':
-      (next.writers[id] as Told).read = world.file;
-      yield { value: true, world: next };
-      return;
-    case 'is ours':
-      yield { value: world.file.at(-1) === id, world: next };
-      return;
-    case 'pause':
-      // Looking again at what has not changed would go on for ever.
-      if (world.folders.get(WRITER_FOLDER)?.join() !== step.held.join() || holderIsDead(world)) {
-        yield { value: undefined, world: next };
-      }
-      return;
-    default: {
-      const error = change(next, id, step);
-      yield error === undefined ? { value: answerOf(next, step), world: next } : { error, world: next };
-      if (error === undefined && exploring.repeatedRenames && step.call === 'rename' && step.to === TARGET) {
-        yield { error: 'ENOENT', world: copy(next) };
-      }
-    }
+/** Looking again at what has not changed would go on for ever. */
+function canGoOn(state: State, seen: readonly string[]): boolean {
+  if (seen.length === 1 && (seen[0] === 'swept' || seen[0] === 'in use')) return true;
+  const names = state.directories.get(LOCK) ?? [];
+  const owner = Number(names[0]?.split('.')[1] ?? 0) - 1;
+  return names.join() !== seen.join() || names.length === 0 || state.dead[owner] === true;
+}
+
+function died(state: State, id: number): State {
+  const dead = replaced(state.dead, id, true);
+  const writers = replaced(state.writers, id, { ...(state.writers[id] as Progress), open: '' });
+  return purged({ ...state, writers, dead, deaths: state.deaths - 1 });
+}
+
+/** The files that writers have open, by the paths that they have now. */
+function opened({ writers, dead }: State): string[] {
+  return writers.flatMap(({ open }, id) => (open === '' || dead[id] ? [] : [open]));
+}
+
+/** Takes out the removed files that nobody has open any more. */
+function purged(state: State): State {
+  const stillOpen = opened(state);
+  const gone = state.removed.filter(path => !stillOpen.includes(path));
+  if (gone.length === 0) return state;
+  const directories = new Map(state.directories);
+  for (const path of gone) takeOut(directories, path);
+  return { ...state, directories, removed: state.removed.filter(path => stillOpen.includes(path)) };
+}
+
+/** What a call of one of these names does to a directory, and its answer. */
+function changed(state: State, name: Call['name'], path: string, file: string): Choice {
+  const directories = new Map(state.directories);
+  const inside = directories.get(path);
+  const isRemoved = state.removed.includes(`${path}/${file}`);
+  const answer = (value?: unknown): Choice => ({ answer: { value }, state: { ...state, directories } });
+  const fail = (error: string): Choice => ({ answer: { error }, state });
+  if (name === 'mkdir') {
+    directories.set(path, []);
+    return answer();
   }
-}
-
-function holderIsDead(world: World): boolean {
-  const [stage] = world.folders.get(WRITER_FOLDER) ?? [];
-  return stage !== undefined && world.writers[Number(stage.split('.')[1]) - 1]?.end === 'dead';
-}
-
-function answerOf(world: World, step: Step): unknown {
-  if (step.call !== 'list') return undefined;
-  const stages = world.folders.get(step.path);
-  return stages ?? [...world.folders.keys()].map(folder => basename(folder)).sort();
-}
-
-/** Does to the folder what a system call would do; the error's code, where it fails. */
-function change(world: World, id: number, step: Step): string | undefined {
-  const { folders } = world;
-  switch (step.call) {
-    case 'mkdir':
-      folders.set(step.path, []);
-      return undefined;
-    case 'create': {
-      const stages = folders.get(dirname(step.path));
-      if (stages === undefined) return 'ENOENT';
-      folders.set(dirname(step.path), [...stages, basename(step.path)].sort());
-      return undefined;
-    }
-    case 'rename':
-      return step.to === TARGET ? commit(world, id, step.from) : moveFolder(folders, step.from, step.to);
-    case 'unlink':
-      return takeOut(folders, step.path) ? undefined : 'ENOENT';
-    case 'rmdir': {
-      const stages = folders.get(step.path);
-      if (stages === undefined) return 'ENOENT';
-      if (stages.length > 0) return 'ENOTEMPTY';
-      folders.delete(step.path);
-      return undefined;
-    }
-    case 'list':
-      return folders.has(step.path) || step.path === dirname(TARGET) ? undefined : 'ENOENT';
-    default:
-      return undefined;
+  if (name === 'close') return answer();
+  if (name === 'list' && path === `${dirname(FILE)}/.`) {
+    return answer([...directories.keys()].map(each => basename(each)).sort());
   }
+  if (inside === undefined) return fail('ENOENT');
+  if (name === 'list') return answer(inside);
+  if (name === 'rmdir') {
+    if (inside.length > 0) return fail('ENOTEMPTY');
+    directories.delete(path);
+    return answer();
+  }
+  if (name === 'create') {
+    directories.set(path, [...inside, file].sort());
+    return answer(1);
+  }
+  if (!inside.includes(file)) return fail('ENOENT');
+  if (isRemoved) return fail('EPERM');
+  if (name === 'open') return answer(1);
+  if (opened(state).includes(`${path}/${file}`)) {
+    return {
+      answer: { value: undefined },
+      state: { ...state, removed: [...state.removed, `${path}/${file}`] },
+    };
+  }
+  takeOut(directories, `${path}/${file}`);
+  return answer();
 }
 
-function moveFolder(folders: World['folders'], from: string, to: string): string | undefined {
-  const stages = folders.get(from);
-  if (stages === undefined) return 'ENOENT';
-  if ((folders.get(to)?.length ?? 0) > 0) return 'ENOTEMPTY';
-  folders.delete(from);
-  folders.set(to, stages);
-  return undefined;
+function movedDirectory(state: State, from: string, to: string, { windows }: Exploring): Choice {
+  const inside = state.directories.get(from);
+  const there = state.directories.get(to);
+  if (inside === undefined) return { answer: { error: 'ENOENT' }, state };
+  if (there !== undefined && windows) return { answer: { error: 'EPERM' }, state };
+  if (there !== undefined && there.length > 0) return { answer: { error: 'ENOTEMPTY' }, state };
+  const directories = new Map(state.directories);
+  directories.delete(from);
+  directories.set(to, inside);
+  return { answer: { value: undefined }, state: { ...state, directories } };
 }
 
-function takeOut(folders: World['folders'], path: string): boolean {
-  const stages = folders.get(dirname(path));
-  if (!stages?.includes(basename(path))) return false;
-  folders.set(
+function committed(state: State, id: number, temp: string): Choice {
+  if (state.removed.includes(temp)) return { answer: { error: 'EPERM' }, state };
+  const directories = new Map(state.directories);
+  if (!takeOut(directories, temp)) return { answer: { error: 'ENOENT' }, state };
+  const file = [...(state.read[id] ?? []), id];
+  return {
+    answer: { value: undefined },
+    state: { ...state, directories, file, read: replaced(state.read, id, []) },
+  };
+}
+
+function takeOut(directories: Map<string, readonly string[]>, path: string): boolean {
+  const inside = directories.get(dirname(path));
+  if (!inside?.includes(basename(path))) return false;
+  directories.set(
     dirname(path),
-    stages.filter(stage => stage !== basename(path)),
+    inside.filter(name => name !== basename(path)),
   );
   return true;
 }
 
-function commit(world: World, id: number, stage: string): string | undefined {
-  if (!takeOut(world.folders, stage)) return 'ENOENT';
-  world.file = [...(world.writers[id] as Told).read, id];
-  return undefined;
-}
-
-function copy(world: World): World {
-  return { ...world, folders: new Map(world.folders), writers: world.writers.map(told => ({ ...told })) };
-}
-
-function keyOf(world: World): string {
-  const writers = world.writers.map(({ step, turn, lists, nonces, read, end }) =>
-    end === undefined && step !== undefined ? [step, turn, lists, nonces, read] : (end ?? 'left alone'),
-  );
-  const folders = [...world.folders].sort(([a], [b]) => (a < b ? -1 : 1));
-  return createHash('md5')
-    .update(JSON.stringify([world.file, folders, writers, world.deaths]))
-    .digest('base64');
+function replaced<T>(list: readonly T[], at: number, by: T): T[] {
+  return list.map((each, i) => (i === at ? by : each));
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { PasswordFile } from '../../src/password-file.js';
-import { steps } from '../../src/storage/commit.js';
+import { diskCalls } from './disk-calls.js';
 import { testFolder } from './folder.js';
 
 // Quick to make, and of the form that the library writes.
@@ -16,7 +16,7 @@ export const OTHER_HASH = hashPasswordSync('other secret', { iterations: 1 });
 /** A file that is not there yet, in a folder of its own. */
 export function newFile(): { folder: string; path: string; file: PasswordFile } {
   onTestFinished(() => {
-    steps.before = undefined;
+    diskCalls.before = undefined;
   });
   const folder = testFolder();
   const path = join(folder, 'passwd');
@@ -32,8 +32,8 @@ export async function identityOf(path: string): Promise<unknown[]> {
 /** Counts the commits of this process from here on. */
 export function countCommits(): { readonly count: number } {
   const commits = { count: 0 };
-  steps.before = call => {
-    if (call === 'sync stage') commits.count++;
+  diskCalls.before = call => {
+    if (call === 'sync') commits.count++;
   };
   return commits;
 }

@@ -1,4 +1,4 @@
-/** strace on a process that runs already: which system calls it makes on some paths, and making them fail or deadly. */
+/** strace on a process that runs already: which system calls it makes, and making them fail or deadly. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -30,21 +30,18 @@ export interface Call {
 }
 
 export interface TraceOptions {
-  /** Only calls on these very paths, also through open descriptors. */
-  paths?: readonly string[];
-  /** `write:error=ENOSPC:when=2`: the second write (on these paths, in each thread) fails. */
+  /** `write:error=ENOSPC:when=2`: the second write in each thread fails. */
   inject?: readonly string[];
 }
 
 /** Attaches to a process. Resolves when it is being traced. */
-export async function trace(pid: number, { paths = [], inject = [] }: TraceOptions = {}): Promise<Trace> {
+export async function trace(pid: number, { inject = [] }: TraceOptions = {}): Promise<Trace> {
   const folder = temporaryFolder('strace');
   const log = join(folder.path, 'log');
   const strace = spawn(
     'strace',
     [
       ['-f', '-y', '-s', '0', '-o', log, '-e', 'trace=%file,%desc'],
-      paths.flatMap(path => ['-P', path]),
       inject.flatMap(each => ['-e', `inject=${each}`]),
       ['-p', String(pid)],
     ].flat(),
@@ -95,6 +92,11 @@ export interface Point {
   call: Call;
   /** The how-manieth of that name in its thread it is. */
   ordinal: number;
+}
+
+/** Whether a call is on something in a directory, by its path or through a descriptor. */
+export function isOn(directory: string, { text }: Call): boolean {
+  return text.includes(directory) || text.includes('"/proc/self/fd/');
 }
 
 /** The calls, each once. */

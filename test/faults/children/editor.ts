@@ -1,13 +1,10 @@
 /**
  * Makes the edits that it is ordered to and tells what came of each and which steps it took; dies at a step where it
- * is told to. Can be told which nonces to use, so that the paths of its stages are known before they are made.
+ * is told to.
  */
-import crypto from 'node:crypto';
 import { stat } from 'node:fs/promises';
-import { syncBuiltinESMExports } from 'node:module';
 import { PasswordFile, type PasswordFileOptions } from '../../../src/index.js';
-import { steps } from '../../../src/storage/commit.js';
-import { stageName } from '../../../src/storage/lock-owner.js';
+import { diskCalls } from '../../support/disk-calls.js';
 import { argument, orders, tell } from './talk.js';
 
 export interface EditorArgument {
@@ -20,7 +17,6 @@ export interface EditorArgument {
 export interface EditOrder {
   name: string;
   hash: string;
-  nonce?: string;
   /** Counted from 1. */
   dieBefore?: number;
 }
@@ -31,25 +27,17 @@ export interface EditReport {
   steps: string[];
 }
 
-let nonce: string | undefined;
-const { randomBytes } = crypto;
-crypto.randomBytes = ((size: number) => {
-  return size === 8 && nonce !== undefined ? Buffer.from(nonce, 'hex') : randomBytes(size);
-}) as typeof randomBytes;
-syncBuiltinESMExports();
-
 const { path, warmUp, options } = argument<EditorArgument>();
 const file = new PasswordFile(path, options);
 if (warmUp !== undefined) await new PasswordFile(warmUp).create();
-tell({ stageSuffix: stageName('') });
+tell('ready');
 
-for await (const { name, hash, dieBefore, ...further } of orders<EditOrder>()) {
+for await (const { name, hash, dieBefore } of orders<EditOrder>()) {
   const taken: string[] = [];
-  steps.before = call => {
+  diskCalls.before = call => {
     taken.push(call);
     if (taken.length === dieBefore) process.kill(process.pid, 'SIGKILL');
   };
-  nonce = further.nonce;
   const report: EditReport = { steps: taken };
   try {
     report.outcome = await file.setHash(name, hash);

@@ -150,7 +150,7 @@ export function generated(): Credentials[] {
 }
 
 export async function editFile(path: string | URL, secret: string | undefined): Promise<unknown[]> {
-  const lock: LockOptions = { timeout: 1_000, stale: 500 };
+  const lock: LockOptions = { timeout: 1_000, stale: 1_000 };
   const create: CreateOptions = { uid: 1883, gid: 1883, mode: 0o640 };
   const hash: FileHashOptions = { algorithm: 'pbkdf2-sha512', iterations: 101, saltBytes: 12 };
   const broker: BrokerRelease = '2.0';

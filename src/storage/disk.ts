@@ -1,0 +1,178 @@
+/** The system calls that a writer makes, each as a function. Tests model them, count them and make them fail. */
+import * as fs from 'node:fs';
+import { withPriority } from '../util/limiter.js';
+
+/** What a function answers at once or later. */
+export type Answer<T> = T | Promise<T>;
+
+/** Owner, group and permissions of a directory or file. */
+export interface Ownership {
+  uid: number;
+  gid: number;
+  mode: number;
+}
+
+/** All functions throw or reject with system errors (`code`). A `directory` is reached without following a link. */
+export interface Disk {
+  /**
+   * Whether the rules of NTFS hold: no directory is renamed while a file in it is open, no file is renamed over one
+   * that is open, and a removed file that is open stays in its directory until it is closed.
+   */
+  readonly windows: boolean;
+  mkdir(path: string): Answer<void>;
+  rmdir(path: string): Answer<void>;
+  rename(from: string, to: string): Answer<void>;
+  /** Creates a file in an empty directory that {@link mkdir} made, and gives the directory its owner and mode. */
+  create(directory: string, name: string, owner: Ownership): Answer<number>;
+  open(directory: string, name: string): Answer<number>;
+  close(fd: number): Answer<void>;
+  unlink(directory: string, name: string): Answer<void>;
+  /** At most so many of the names in a directory. */
+  list(directory: string, most: number): Answer<string[]>;
+  /** When a file was last modified, in nanoseconds. */
+  modified(directory: string, name: string): Answer<bigint>;
+  /** Whether a path is that of an open file. */
+  isSame(path: string, fd: number): Answer<boolean>;
+  /** Sets the time of modification to now. */
+  touch(file: number | string): void;
+  ownership(fd: number): Ownership;
+  chown(fd: number, uid: number, gid: number): void;
+  chmod(fd: number, mode: number): void;
+  /** How many bytes were written: a full disk may take a part of them. */
+  write(fd: number, bytes: Uint8Array, position: number): number;
+  writeInPool(fd: number, bytes: Uint8Array, position: number): Promise<number>;
+  sync(fd: number): Promise<void>;
+  syncDirectory(path: string): Promise<void>;
+}
+
+const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DIRECTORY = 0, O_NOFOLLOW = 0 } = fs.constants;
+
+/** Linux, include/uapi/asm-generic/fcntl.h: a descriptor that files can be reached with. Node has no name for it. */
+export const O_PATH = 0o10000000;
+
+/** The real disk. What is one quick system call is synchronous: the thread pool may be busy with hashes. */
+export const systemDisk: Disk = {
+  windows: process.platform === 'win32',
+  mkdir: path => fs.mkdirSync(path, 0o700),
+  rmdir: path => fs.rmdirSync(path),
+  rename: (from, to) => fs.renameSync(from, to),
+  create,
+  open: (directory, name) => fs.openSync(`${directory}/${name}`, O_RDWR),
+  close: fd => fs.closeSync(fd),
+  unlink: (directory, name) => within(directory, opened => fs.unlinkSync(`${opened}/${name}`)),
+  list: (directory, most) => within(directory, opened => firstNames(opened, most)),
+  modified: (directory, name) =>
+    within(directory, opened => fs.lstatSync(`${opened}/${name}`, { bigint: true }).mtimeNs),
+  isSame,
+  touch,
+  ownership: fd => fs.fstatSync(fd),
+  chown: (fd, uid, gid) => fs.fchownSync(fd, uid, gid),
+  chmod: (fd, mode) => fs.fchmodSync(fd, mode),
+  write: (fd, bytes, position) => fs.writeSync(fd, bytes, 0, bytes.length, position),
+  writeInPool,
+  sync,
+  syncDirectory,
+};
+
+/**
+ * Other users of the parent directory may have put a link or another directory in the place of the one that was made.
+ * So nothing is done by its path, and it has to be an empty one of ours: nobody has trusted anything to it.
+ */
+function create(directory: string, name: string, owner: Ownership): number {
+  if (systemDisk.windows) return fs.openSync(`${directory}/${name}`, O_RDWR | O_CREAT | O_EXCL);
+  const own = fs.openSync(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  let fd: number | undefined;
+  try {
+    const opened = isOpened(directory) ? `/proc/self/fd/${own}` : directory;
+    if (fs.fstatSync(own).uid !== process.geteuid?.() || firstNames(opened, 1).length > 0) {
+      throw Object.assign(new Error(`${directory} is not the directory that was made`), { code: 'ENOENT' });
+    }
+    fd = fs.openSync(`${opened}/${name}`, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+    // Only now, because until then nobody else can reach into it.
+    share(own, owner);
+    return fd;
+  } catch (error) {
+    if (fd !== undefined) fs.closeSync(fd);
+    throw error;
+  } finally {
+    fs.closeSync(own);
+  }
+}
+
+/** Lets other writers clean up in a directory as far as they may in the one it stands in. */
+function share(fd: number, { uid, gid, mode }: Ownership): void {
+  try {
+    fs.fchownSync(fd, process.geteuid?.() === 0 ? uid : -1, gid);
+  } catch {
+    // Not a member of that group; the mode still counts for all others.
+  }
+  fs.fchmodSync(fd, mode & 0o1777);
+}
+
+/** Has system calls reach into a directory that no link leads to and that cannot be exchanged meanwhile. */
+function within<T>(directory: string, run: (opened: string) => T): T {
+  if (!isOpened(directory)) return run(directory);
+  const fd = fs.openSync(directory, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+  try {
+    return run(`/proc/self/fd/${fd}`);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Whether a path goes through an open directory (see `Place`). */
+function isOpened(path: string): boolean {
+  return path.startsWith('/proc/self/fd/');
+}
+
+/** Not all of them: anybody may have made any number. */
+function firstNames(directory: string, most: number): string[] {
+  const names: string[] = [];
+  const reader = fs.opendirSync(directory, { bufferSize: Math.min(most, 256) });
+  try {
+    for (let entry = reader.readSync(); entry !== null; entry = reader.readSync()) {
+      if (names.push(entry.name) === most) break;
+    }
+  } finally {
+    reader.closeSync();
+  }
+  return names;
+}
+
+function isSame(path: string, fd: number): boolean {
+  const there = fs.lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  const ours = fs.fstatSync(fd, { bigint: true });
+  return there !== undefined && there.ino === ours.ino && there.dev === ours.dev;
+}
+
+function touch(file: number | string): void {
+  const now = Date.now() / 1000;
+  if (typeof file === 'number') fs.futimesSync(file, now, now);
+  else fs.utimesSync(file, now, now);
+}
+
+function writeInPool(fd: number, bytes: Uint8Array, position: number): Promise<number> {
+  const write = () =>
+    new Promise<number>((resolve, reject) =>
+      fs.write(fd, bytes, 0, bytes.length, position, (error, written) =>
+        error ? reject(error) : resolve(written),
+      ),
+    );
+  return withPriority(write);
+}
+
+function sync(fd: number): Promise<void> {
+  const fsync = () =>
+    new Promise<void>((resolve, reject) => fs.fsync(fd, error => (error ? reject(error) : resolve())));
+  return withPriority(fsync);
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const fd = fs.openSync(path, O_RDONLY);
+  try {
+    await sync(fd);
+  } finally {
+    // Whether that works does not matter by now.
+    fs.close(fd, () => undefined);
+  }
+}
