@@ -322,7 +322,7 @@ export class PasswordFile {
     assertUsername(username);
     assertHash(hash, this.#settings.hash.maxIterations);
     return this.#edit({ names: new Set([username]), signal: signalOf(options) }, draft => {
-      if (!draft.isDoubled(username) && draft.get(username) === hash) return 'unchanged';
+      if (!draft.isDuplicate(username) && draft.get(username) === hash) return 'unchanged';
       const outcome = draft.has(username) ? 'updated' : 'added';
       draft.set(username, hash);
       return outcome;

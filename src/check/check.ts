@@ -1,25 +1,39 @@
 import { canBeSent, MAX_BYTES } from '../credentials/rules.js';
-import { type LineFields, type LineReader, MAX_FILE_BYTES } from '../document/line.js';
+import { type LineFields, LineReader, MAX_FILE_BYTES } from '../document/line.js';
 import { NameIndex } from '../document/name-index.js';
 import { type Finding, PasswordFileError } from '../errors.js';
 import { isAnything, readOptions } from '../util/read-options.js';
-import { BrokerLines } from './broker-lines.js';
 import { type FindingKind, finding, isRefused, shownName } from './findings.js';
 import { type BrokerRelease, type HashFault, type LoadedHash, readBrokerHash } from './stored-hash.js';
-import { isUsualLine, usualSalt } from './usual-line.js';
+import { fateOf, type LineFate } from './users.js';
 
-const CR = 13;
+const NUL = 0;
 const LF = 10;
+const CR = 13;
 const HASH_SIGN = 35;
 const COLON = 58;
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 
-/** The broker computes about a million iterations a second, and does nothing else meanwhile. */
-const SLOW = 1_000_000;
+/** The broker computes about a million iterations a second, and serves nobody else meanwhile. */
+const MAX_ITERATIONS = 1_000_000;
+
+/** A step of the generator takes in so many lines or bytes. */
+const STEP_LINES = 64;
+const STEP_BYTES = 1 << 16;
+
+/**
+ * A line of which there is nothing to report: a name of printable ASCII without `+` and `#`, and after it, up to the end
+ * of the line, a `$7$` hash in the form of mosquitto_passwd with less than a million iterations. In base64 of 64 bytes
+ * the last character has four bits that are not used.
+ */
+const CANONICAL_LINE =
+  /^(?! )[ -"$-*,-9;-~]+(?<! ):\$7\$[1-9][0-9]{0,5}\$(?:[A-Za-z0-9+/]{16}|[A-Za-z0-9+/]{85}[AQgw]==)\$[A-Za-z0-9+/]{85}[AQgw]==$/;
+/** Where a `$` stands, counted from the end of such a line, if its salt has 12 bytes. */
+const SHORT_SALT_AT = -106;
 
 /** What a broker will make of a password file. */
 export interface CheckReport {
-  /** The broker starts with this file, and runs on when it is told to reload. */
+  /** The broker starts with this file, and keeps running on reload. */
   loads: boolean;
   /** The names that can log in, each once, in the order of the file. Empty where the broker does not load the file. */
   users: string[];
@@ -28,15 +42,16 @@ export interface CheckReport {
 }
 
 /**
- * Tells what a broker of a release line will make of a password file: whether it loads, who can log in, and what is
- * wrong or odd. It knows nothing of owners, modes and links (`PasswordFile.check` does), nor of what ACLs say.
+ * Reports what a broker of a release line will make of a password file: whether it loads, who can log in, and what is
+ * wrong or odd. Owners, modes and links are for `PasswordFile.check`; ACLs are not looked at.
  *
  * The rules are those of Mosquitto 2.0.11 and 2.0.21 (src/security_default.c, lib/misc_mosq.c) and 2.1.2
  * (plugins/password-file/password_parse.c, libcommon/password_common.c, libcommon/file_common.c) as Debian builds them.
- * Where 2.0 releases or versions of OpenSSL differ, it goes by the one that is worse off.
+ * Where builds differ, or a line depends on a detail of the broker that is not simulated, it reports the worse: it may
+ * call a file refused that one broker loads, never the other way round.
  *
  * @param bytes the whole file
- * @param options `broker`: the release line to go by
+ * @param options `broker`: the release line
  * @returns no finding ever holds a hash or a password
  * @throws PasswordFileError `ERR_INVALID_ARGUMENT` (also for 2 GiB or more)
  * @example
@@ -56,7 +71,7 @@ export function checkPasswordFile(bytes: Uint8Array, options: { broker: BrokerRe
   }
 }
 
-/** {@link checkPasswordFile}, yielding after each line, so that a caller can let others run. */
+/** {@link checkPasswordFile}, which yields now and then, so that a caller can yield to the event loop. */
 export function* checkLines(
   bytes: Uint8Array,
   options: { broker: BrokerRelease },
@@ -73,82 +88,102 @@ export function* checkLines(
   if (broker !== '2.0' && broker !== '2.1')
     throw new PasswordFileError('ERR_INVALID_ARGUMENT', "The option broker must be '2.0' or '2.1'.");
   const check = new Check(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), broker);
-  while (check.next()) yield;
+  while (check.step()) yield;
   return check.report();
 }
 
 class Check {
   readonly #release: BrokerRelease;
-  readonly #lines: BrokerLines;
   readonly #line: LineReader;
   readonly #names: NameIndex;
+  readonly #nul: number;
   readonly #users: string[] = [];
   /** Names whose lines so far let nobody in; a further line of theirs may. */
   readonly #lockedOut = new Set<string>();
-  /** Names of which builds with different versions of OpenSSL may go by different lines. */
-  readonly #uncertain = new Set<string | undefined>();
+  /** Names of lines that the broker may read or not. */
+  readonly #unsure = new Set<string | undefined>();
   readonly #findings: Finding[] = [];
-  #usualSalts: readonly number[] = [12];
+  #next = 0;
+  #number = 0;
+  #hasLongSalt = false;
   #hasCrLf = false;
   #loads = true;
 
   constructor(bytes: Buffer, release: BrokerRelease) {
     this.#release = release;
-    this.#lines = new BrokerLines(bytes, release);
-    this.#line = this.#lines.line;
+    this.#line = new LineReader(bytes);
     this.#names = new NameIndex(bytes);
+    this.#nul = bytes.indexOf(NUL);
   }
 
-  /** Checks one line; `false`: there is none left. */
-  next(): boolean {
-    const lines = this.#lines;
-    const line = this.#line;
-    if (!lines.advance()) return false;
-    const { bytes, end } = line;
-    const usualEnd = this.#hasCrLf && bytes[end - 1] === CR ? end - 1 : end;
-    const isUsual = lines.fate === 'read' && isUsualLine(line, usualEnd, this.#usualSalts);
-    if (isUsual && this.#names.add(line))
-      this.#users.push(bytes.toString('latin1', line.nameStart, line.nameEnd));
-    else this.#checkLine(isUsual);
-    return true;
+  /** Checks some lines; `false`: there are none left. */
+  step(): boolean {
+    const { length } = this.#line.bytes;
+    const end = Math.min(length, this.#next + STEP_BYTES);
+    for (let lines = 0; lines < STEP_LINES && this.#next < end; lines++) this.#readLine();
+    return this.#next < length;
   }
 
   report(): CheckReport {
     const { bytes } = this.#line;
-    if (bytes.length > 0 && bytes.at(-1) !== LF && this.#lines.fate === 'read')
-      this.#tell('NO_FINAL_NEWLINE');
-    const uncertain = this.#uncertain;
-    const users = uncertain.size === 0 ? this.#users : this.#users.filter(name => !uncertain.has(name));
+    if (bytes.length > 0 && bytes.at(-1) !== LF) this.#report('NO_FINAL_NEWLINE');
+    const unsure = this.#unsure;
+    const users = unsure.size === 0 ? this.#users : this.#users.filter(name => !unsure.has(name));
     return { loads: this.#loads, users: this.#loads ? users : [], findings: this.#findings };
   }
 
-  #tell(kind: FindingKind, username?: string): void {
+  #report(kind: FindingKind, username?: string): void {
     if (isRefused(kind, this.#release)) this.#loads = false;
-    this.#findings.push(finding(kind, this.#release, this.#lines.number, username));
+    this.#findings.push(finding(kind, this.#release, this.#number, username));
   }
 
-  /** @param isDoubled the line is a usual one but for its name, which is known already */
-  #checkLine(isDoubled: boolean): void {
-    const { contentEnd, fate } = this.#lines;
+  #readLine(): void {
+    const line = this.#line;
+    line.read(this.#next);
+    this.#next = line.next;
+    this.#number++;
+    const fate = fateOf(line, this.#release, this.#nul);
+    const isCanonical = fate === 'read' && this.#isCanonical();
+    if (isCanonical && this.#names.add(line))
+      this.#users.push(line.bytes.toString('latin1', line.nameStart, line.nameEnd));
+    else this.#checkLine(fate, isCanonical);
+  }
+
+  #isCanonical(): boolean {
     const { bytes, start, end, nameStart, nameEnd } = this.#line;
-    if (BYTE_ORDER_MARK.every((byte, i) => bytes[start + i] === byte)) this.#tell('BYTE_ORDER_MARK');
-    if (contentEnd < end) this.#tell(bytes[start] === HASH_SIGN ? 'NUL_IN_COMMENT' : 'NUL_BYTE');
-    if (fate === 'lost' && nameStart >= 0) this.#tell('LOST_LAST_LINE', shownName(this.#line));
-    if (fate !== 'read') return;
+    if (nameStart !== start || nameEnd - nameStart > MAX_BYTES) return false;
+    const text = bytes.toString('latin1', start, this.#hasCrLf && bytes[end - 1] === CR ? end - 1 : end);
+    return CANONICAL_LINE.test(text) && (this.#hasLongSalt || text.at(SHORT_SALT_AT) === '$');
+  }
+
+  /** @param isDuplicate the line is canonical but for its name, which an earlier line has */
+  #checkLine(fate: LineFate, isDuplicate: boolean): void {
+    const { bytes, start, end, contentEnd, nameStart, nameEnd } = this.#line;
+    if (fate === 'unsure') this.#unsure.add(this.#line.name());
+    if (this.#release === '2.0' && this.#nul >= 0 && start > this.#nul) return;
+    if (BYTE_ORDER_MARK.every((byte, i) => bytes[start + i] === byte)) this.#report('BYTE_ORDER_MARK');
+    if (contentEnd < end) {
+      this.#reportNul(fate);
+      if (fate !== 'read') return;
+    } else if (fate === 'unsure' && nameStart >= 0) this.#report('LOST_LAST_LINE', shownName(this.#line));
     if (!this.#hasCrLf && end < bytes.length && end > start && bytes[end - 1] === CR) {
       this.#hasCrLf = true;
-      this.#tell('CR_LF');
+      this.#report('CR_LF');
     }
     if (nameStart < 0) this.#checkOther();
-    else if (nameStart === nameEnd) this.#tell(this.#isNothingButColons() ? 'COLONS_AT_END' : 'EMPTY_NAME');
-    else if (nameEnd - nameStart > MAX_BYTES) this.#tell('LONG_NAME');
-    else this.#checkEntry(isDoubled);
+    else if (nameStart === nameEnd) this.#report(this.#isNothingButColons() ? 'COLONS_AT_END' : 'EMPTY_NAME');
+    else if (nameEnd - nameStart > MAX_BYTES) this.#report('LONG_NAME');
+    else this.#checkEntry(isDuplicate);
   }
 
-  /** Such a line has no name for `strtok` to find, where not even a line feed stands behind the colons. */
+  #reportNul(fate: LineFate): void {
+    if (this.#release === '2.1' && fate === 'unsure') this.#report('NUL_IN_LONG_LINE');
+    else this.#report(this.#line.bytes[this.#line.start] === HASH_SIGN ? 'NUL_IN_COMMENT' : 'NUL_BYTE');
+  }
+
+  /** Such a line has no name for `strtok` to find, where not even a line feed follows the colons. */
   #isNothingButColons(): boolean {
-    const { bytes, nameEnd } = this.#line;
-    const { contentEnd } = this.#lines;
+    const { bytes, contentEnd, nameEnd } = this.#line;
     return nameEnd === contentEnd && bytes[contentEnd - 1] === COLON && bytes[contentEnd] !== LF;
   }
 
@@ -157,21 +192,22 @@ class Check {
     const { bytes, start, end } = this.#line;
     const text = bytes.toString('latin1', start, end);
     if (text.startsWith('#')) {
-      if (/^#[^:]*:\s*\$[67]\$/.test(text)) this.#tell('COMMENTED_OUT');
+      if (/^#[^:]*:\s*\$[67]\$/.test(text)) this.#report('COMMENTED_OUT');
     } else if (/[^\t-\r ]/.test(text)) {
-      this.#tell('NO_COLON');
+      this.#report('NO_COLON');
     }
   }
 
-  #checkEntry(isDoubled: boolean): void {
-    const parts = this.#line.fields();
-    const shown = shownName(this.#line);
-    const isFirst = !isDoubled && this.#names.add(this.#line);
-    if (!isFirst) this.#tell('DOUBLED_NAME', shown);
-    this.#checkSeparators(parts, shown);
-    const name = this.#line.name();
+  #checkEntry(isDuplicate: boolean): void {
+    const line = this.#line;
+    const fields = line.fields();
+    const shown = shownName(line);
+    const isFirst = !isDuplicate && this.#names.add(line);
+    if (!isFirst) this.#report('DUPLICATE_NAME', shown);
+    this.#checkSeparators(fields, shown);
+    const name = line.name();
     const isSendable = this.#checkName(name, shown);
-    const isReadable = this.#checkHash(parts, shown);
+    const isReadable = this.#checkHash(fields, shown);
     if (name === undefined) return;
     if (!isSendable || !isReadable) {
       if (isFirst) this.#lockedOut.add(name);
@@ -180,44 +216,39 @@ class Check {
     }
   }
 
-  #checkSeparators(parts: LineFields, shown: string | undefined): void {
-    const { bytes, nameStart, nameEnd, start } = this.#line;
-    const { hashStart, hashEnd, colons, hasFurtherField } = parts;
-    const lineEnd = bytes[this.#line.end - 1] === CR ? this.#line.end - 1 : this.#line.end;
+  #checkSeparators(fields: LineFields, shown: string | undefined): void {
+    const { bytes, contentEnd, end, nameStart, nameEnd, start } = this.#line;
+    const { hashStart, hashEnd, colons, hasFurtherField } = fields;
+    const lineEnd = bytes[end - 1] === CR ? end - 1 : end;
     const blanksBefore = nameStart > start && bytes[nameStart - 1] !== COLON;
     const blanksInside = bytes[nameEnd] !== COLON || bytes[hashStart - 1] !== COLON;
-    const blanksBehind = !hasFurtherField && hashEnd < Math.min(lineEnd, this.#lines.contentEnd);
-    if (hashEnd > hashStart && (blanksBefore || blanksInside || blanksBehind)) this.#tell('BLANKS', shown);
-    if (colons > 1) this.#tell('EXTRA_COLON', shown);
-    if (hasFurtherField) this.#tell('FURTHER_FIELD', shown);
+    const blanksAfter = !hasFurtherField && hashEnd < Math.min(lineEnd, contentEnd);
+    if (hashEnd > hashStart && (blanksBefore || blanksInside || blanksAfter)) this.#report('BLANKS', shown);
+    if (colons > 1) this.#report('EXTRA_COLON', shown);
+    if (hasFurtherField) this.#report('FURTHER_FIELD', shown);
   }
 
-  /** Tells what there is to tell of a name; `true`: a client can send it. */
+  /** Reports what there is to report of a name; `true`: a client can send it. */
   #checkName(name: string | undefined, shown: string | undefined): boolean {
     const isSendable = name !== undefined && canBeSent(name);
-    if (!isSendable) this.#tell('UNSENDABLE_NAME', shown);
-    else if (name.startsWith('#')) this.#tell('HASH_SIGN_NAME', shown);
-    else if (/[+#]/.test(name)) this.#tell('PATTERN_ACL_NAME', shown);
+    if (!isSendable) this.#report('UNSENDABLE_NAME', shown);
+    else if (name.startsWith('#')) this.#report('HASH_SIGN_NAME', shown);
+    else if (/[+#]/.test(name)) this.#report('PATTERN_ACL_NAME', shown);
     return isSendable;
   }
 
-  /** Tells what there is to tell of a hash; `true`: the broker can read it. */
+  /** Reports what there is to report of a hash; `true`: the broker can read it. */
   #checkHash({ hashStart, hashEnd }: LineFields, shown: string | undefined): boolean {
-    const { bytes } = this.#line;
-    if (usualSalt(bytes, hashStart, hashEnd) === 12) return true;
     if (hashEnd - hashStart > MAX_BYTES) {
-      this.#tell('LONG_HASH', shown);
+      this.#report('long', shown);
       return false;
     }
-    const field = bytes.toString('latin1', hashStart, hashEnd);
+    const field = this.#line.bytes.toString('latin1', hashStart, hashEnd);
     const reading = readBrokerHash(field, this.#release);
-    if (reading.hash === undefined) {
-      if (reading.fault === 'depends') this.#uncertain.add(this.#line.name());
-      this.#tell(this.#isColonInName(reading.fault, hashEnd) ? 'colon-in-name' : reading.fault, shown);
-      return false;
-    }
-    this.#checkReadable(field, reading.hash, reading.canonical, shown);
-    return true;
+    if (reading.hash === undefined)
+      this.#report(this.#isColonInName(reading.fault, hashEnd) ? 'colon-in-name' : reading.fault, shown);
+    else this.#checkReadable(field, reading.hash, reading.canonical, shown);
+    return reading.hash !== undefined;
   }
 
   /** `service:alice:$7$…` */
@@ -227,17 +258,17 @@ class Check {
   }
 
   #checkReadable(field: string, hash: LoadedHash, canonical: boolean, shown: string | undefined): void {
-    if (!/^\$[67]\$/.test(field)) this.#tell('only-2.0', shown);
+    if (!/^\$[67]\$/.test(field)) this.#report('only-2.0', shown);
     else if (!canonical) {
       const iterations = /^\$7\$+([^$]*)/.exec(field)?.[1];
       const isOdd = hash.algorithm === 'pbkdf2-sha512' && iterations !== String(hash.iterations);
-      this.#tell(isOdd ? 'odd-iterations' : 'odd', shown);
+      this.#report(isOdd ? 'odd-iterations' : 'odd', shown);
     }
-    if (hash.algorithm === 'sha512') this.#tell('weak', shown);
-    else if (hash.iterations >= SLOW) this.#tell('slow', shown);
-    if (hash.salt.length === 64 && this.#usualSalts.length === 1) {
-      this.#usualSalts = [12, 64];
-      this.#tell('only-2.1');
+    if (hash.algorithm === 'sha512') this.#report('weak', shown);
+    else if (hash.iterations > MAX_ITERATIONS) this.#report('slow', shown);
+    if (hash.salt.length === 64 && !this.#hasLongSalt) {
+      this.#hasLongSalt = true;
+      this.#report('only-2.1');
     }
   }
 }

@@ -1,5 +1,4 @@
 import { joinHash, KEY_BYTES, type Pbkdf2Hash, type Sha512Hash } from '../hash/encoding.js';
-import { decodeBase64 } from './openssl-base64.js';
 
 /** The release lines of the broker whose rules differ: 2.0.x, and 2.1.x with its password-file plugin. */
 export type BrokerRelease = '2.0' | '2.1';
@@ -13,14 +12,13 @@ export type LoadedHash = Pbkdf2Hash | Sha512Hash;
  * | reason | what stands where the hash should be |
  * |---|---|
  * | `'missing'` | nothing |
- * | `'plain'` | something that does not even begin like a hash, most often a password in plain text |
+ * | `'plain'` | something that does not begin like a hash, most often a password in plain text |
  * | `'argon2id'` | `$argon2id$`, which stock builds of Mosquitto cannot read |
  * | `'type'` | another type than `$7$` and `$6$`, or no `$` before it (2.1) |
  * | `'fields'` | fewer fields than the type has |
  * | `'iterations'` | a number of iterations that is not positive |
  * | `'salt'`, `'key'` | a salt that is not base64 of 12 or 64 bytes, a key that is not base64 of 64 |
  * | `'salt-64'` | a salt of 64 bytes, and Mosquitto 2.0 reads only 12 |
- * | `'depends'` | base64 that some versions of OpenSSL decode and others do not |
  */
 export type HashFault =
   | 'missing'
@@ -31,13 +29,15 @@ export type HashFault =
   | 'iterations'
   | 'salt'
   | 'salt-64'
-  | 'key'
-  | 'depends';
+  | 'key';
 
 /** The outcome of {@link readBrokerHash}: either the hash or the reason why there is none. */
 export type HashReading =
   | { hash: LoadedHash; canonical: boolean; fault?: undefined }
   | { hash?: undefined; fault: HashFault };
+
+/** The first four fields between runs of `$`, as `strtok` finds them. */
+const FIELDS = /^\$*([^$]+)(?:\$+([^$]+))?(?:\$+([^$]+))?(?:\$+([^$]+))?/;
 
 /**
  * Reads a hash as a broker of this release does, which is more lenient than {@link parseHash}: runs of `$` count as
@@ -45,7 +45,7 @@ export type HashReading =
  * first `$` may be missing; 2.1 insists on `$7$` or `$6$`. Sources: 2.0.11 src/security_default.c
  * `unpwd__decode_passwords`, 2.1.2 libcommon/password_common.c `mosquitto_pw_decode`.
  *
- * @param field what stands behind the `:`, trimmed, each byte a character
+ * @param field what stands behind the `:`, trimmed, each byte a character; at most 65,535 of them
  * @returns the hash and whether it is in the form that mosquitto_passwd writes, or why the broker refuses it
  * @example
  * ```ts
@@ -55,53 +55,60 @@ export type HashReading =
  */
 export function readBrokerHash(field: string, release: BrokerRelease): HashReading {
   if (field === '') return { fault: 'missing' };
-  const [type, ...fields] = field.split('$').filter(part => part !== '');
+  const [, type, ...fields] = FIELDS.exec(field) ?? [];
   if ((type !== '7' && type !== '6') || (release === '2.1' && !/^\$[67]\$/.test(field))) {
     if (!looksLikeHash(field)) return { fault: 'plain' };
     return { fault: type === 'argon2id' ? 'argon2id' : 'type' };
   }
   const iterations = type === '7' ? fields.shift() : undefined;
-  const [salt, key] = fields;
+  const [saltText, keyText] = fields;
   if (type === '7' && iterations !== undefined && atoi(iterations) < 1) return { fault: 'iterations' };
-  if (salt === undefined || key === undefined) return { fault: 'fields' };
-  const reading = readSaltAndKey(salt, key, release);
-  if (typeof reading === 'string') return { fault: reading };
+  if (saltText === undefined || keyText === undefined) return { fault: 'fields' };
+  const salt = decodeBase64(saltText, [12, 64]);
+  if (salt === undefined) return { fault: 'salt' };
+  if (release === '2.0' && salt.length === 64) return { fault: 'salt-64' };
+  const key = decodeBase64(keyText, [KEY_BYTES]);
+  if (key === undefined) return { fault: 'key' };
   const hash: LoadedHash =
     iterations === undefined
-      ? { algorithm: 'sha512', ...reading }
-      : { algorithm: 'pbkdf2-sha512', iterations: atoi(iterations), ...reading };
+      ? { algorithm: 'sha512', salt, key }
+      : { algorithm: 'pbkdf2-sha512', iterations: atoi(iterations), salt, key };
   return { hash, canonical: joinHash(hash, hash.key) === field };
 }
 
-function readSaltAndKey(
-  saltText: string,
-  keyText: string,
-  release: BrokerRelease,
-): { salt: Uint8Array; key: Uint8Array } | HashFault {
-  const salt = decodeBase64(saltText, [12, 64]);
-  if (salt === 'malformed') return 'salt';
-  if (release === '2.0' && salt !== 'depends' && salt.length === 64) return 'salt-64';
-  const key = decodeBase64(keyText, [KEY_BYTES]);
-  if (key === 'malformed') return 'key';
-  return salt === 'depends' || key === 'depends' ? 'depends' : { salt, key };
+/**
+ * RFC 4648 section 4, with padding. Stray bits in the last character are allowed, because every OpenSSL ignores them.
+ * Other damage is overlooked by some versions (2.0.11 src/security_default.c `base64__decode`, 2.1.2
+ * libcommon/base64_common.c: `BIO_f_base64`, whose decoder changed between 3.0.19 and 3.5.7), so it is malformed here.
+ */
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
+
+function decodeBase64(text: string, lengths: readonly number[]): Uint8Array | undefined {
+  if (!BASE64.test(text)) return undefined;
+  const bytes = new Uint8Array(Buffer.from(text, 'base64'));
+  return lengths.includes(bytes.length) ? bytes : undefined;
 }
+
+/** More digits than these are over a 64-bit `long`. */
+const LONG_DIGITS = 19;
 
 /**
  * C `atoi` with a 64-bit `long`, as in glibc: blanks, a sign, digits up to the first other character; what `strtol`
  * makes of them is cut to 32 bits.
  */
 function atoi(text: string): number {
-  const long = BigInt(/^[\t-\r ]*([+-]?[0-9]+)/.exec(text)?.[1] ?? 0);
-  const clamped = long > MAX_LONG ? MAX_LONG : long < MIN_LONG ? MIN_LONG : long;
+  const [, sign, digits = ''] = /^[\t-\r ]*([+-]?)0*([0-9]*)/.exec(text) ?? [];
+  const long = BigInt(digits.length > LONG_DIGITS ? '9'.repeat(LONG_DIGITS) : digits);
+  const clamped = sign === '-' ? (long > MAX_LONG ? MIN_LONG : -long) : long > MAX_LONG ? MAX_LONG : long;
   return Number(BigInt.asIntN(32, clamped));
 }
 
-const MIN_LONG = -(2n ** 63n);
-const MAX_LONG = 2n ** 63n - 1n;
+const MAX_LONG = 0x7fff_ffff_ffff_ffffn;
+const MIN_LONG = -0x8000_0000_0000_0000n;
 
 /**
  * Whether a field is rather a hash, if a damaged or foreign one, than a password in plain text: it begins like one
- * (`$7`, `7$`, `$argon2`) or has 60 characters of base64 behind a `$`.
+ * (`$7`, `7$`, `$argon2`) or has 60 characters of base64 after a `$`.
  *
  * @param field what stands behind the `:`, trimmed
  * @example

@@ -1,23 +1,62 @@
 import { canBeSent, MAX_BYTES } from '../credentials/rules.js';
 import { LineReader } from '../document/line.js';
 import type { NameIndex } from '../document/name-index.js';
-import { BrokerLines } from './broker-lines.js';
-import { type BrokerRelease, type HashReading, type LoadedHash, readBrokerHash } from './stored-hash.js';
-import { readUsualHash } from './usual-line.js';
-import { searchOrder, UserTable } from './uthash.js';
+import { type BrokerRelease, type LoadedHash, readBrokerHash } from './stored-hash.js';
 
 const NUL = 0;
 const LF = 10;
 
-/** What a broker of one release would compare the passwords of users with. Made for one content of the file. */
+/** So many bytes the broker's `fgets` reads at once at first; each time that a line does not fit, 1,000 more. */
+const FIRST_READ = 255;
+const FURTHER_READ = 1000;
+
+/** Of a name in more lines than these, nobody is let in: looking at all of them would take too long. */
+const MAX_LINES = 1000;
+
+/**
+ * What becomes of a line before it is parsed.
+ *
+ * | fate | meaning |
+ * |---|---|
+ * | `'read'` | the broker parses it, up to its first NUL |
+ * | `'skipped'` | the broker does not parse it |
+ * | `'unsure'` | it depends on other lines or on the build whether the broker parses it, or parts of it |
+ */
+export type LineFate = 'read' | 'skipped' | 'unsure';
+
+/**
+ * What the broker's line reader does with a line: 2.0.11 lib/misc_mosq.c `fgets_extending`, 2.1.2
+ * libcommon/file_common.c `mosquitto_fgets`.
+ *
+ * - A NUL ends the file for 2.0, and drops the line for 2.1, of a longer line only a part. A short last line without
+ *   line feed is read up to the NUL. 2.0.21, other than 2.0.11, reads on after a NUL that begins a line.
+ * - The last line is lost if it has no line feed and fills the buffer, whose size depends on the longest line so far.
+ *
+ * @param nul where the first NUL of the file stands, or -1
+ */
+export function fateOf(line: LineReader, release: BrokerRelease, nul: number): LineFate {
+  const { bytes, start, end } = line;
+  if (release === '2.0' && nul >= 0 && nul < start) return beginsLine(bytes, nul) ? 'unsure' : 'skipped';
+  const isUnterminated = end === bytes.length;
+  if (line.contentEnd === end)
+    return isUnterminated && (end - start) % FURTHER_READ === FIRST_READ ? 'unsure' : 'read';
+  const isShort = end - start < FIRST_READ;
+  if (isShort && isUnterminated) return 'read';
+  return (release === '2.0' ? bytes.at(-1) === LF : isShort) ? 'skipped' : 'unsure';
+}
+
+function beginsLine(bytes: Uint8Array, at: number): boolean {
+  return at === 0 || bytes[at - 1] === LF;
+}
+
+/** Whom a broker of one release lets in, and by which hash. Made for one content of the file; making it costs nothing. */
 export class BrokerUsers {
   readonly index: NameIndex;
   readonly #release: BrokerRelease;
   readonly #line: LineReader;
-  #unusual: UnusualLines | 'nothing' | undefined;
-  #doublings: number[] | undefined;
+  #nul: number | undefined;
 
-  /** @param index of the whole file, scanned to its end */
+  /** @param index of the whole file, or at least of the names that are asked for */
   constructor(index: NameIndex, release: BrokerRelease) {
     this.index = index;
     this.#release = release;
@@ -25,8 +64,8 @@ export class BrokerUsers {
   }
 
   /**
-   * What the broker compares this user's password with; `undefined`: it lets no client with this name in. It goes by
-   * the lines of this name alone: whether another line keeps Mosquitto 2.1 from loading the file is for
+   * What the broker compares this user's password with; `undefined`: it lets no client with this name in, or that is
+   * not sure. Only the lines of this name count: whether another line keeps Mosquitto 2.1 from loading the file is for
    * `checkPasswordFile` to say.
    *
    * @example
@@ -37,89 +76,26 @@ export class BrokerUsers {
    */
   hashOf(name: string): LoadedHash | undefined {
     if (!canBeSent(name)) return undefined;
-    const lines = this.#linesOf(name);
-    const [first] = lines;
-    if (first === undefined) return undefined;
-    if (lines.length === 1) return this.#read(first)?.hash;
-    // 2.1.2 plugins/password-file/password_parse.c refuses a file with a name that stands twice.
-    if (this.#release === '2.1') return undefined;
-    const readings = searchOrder(lines, this.#allDoublings()).map(start => this.#read(start));
-    // Builds of 2.0 with different versions of OpenSSL may go by different lines.
-    if (readings.some(reading => reading?.fault === 'depends')) return undefined;
-    return readings.find(reading => reading?.hash !== undefined)?.hash;
-  }
-
-  /** @returns `undefined`: it is longer than the broker takes */
-  #read(start: number): HashReading | undefined {
-    const line = this.#line;
-    line.read(start);
-    const usual = readUsualHash(line);
-    if (usual?.salt.length === 12 || (usual !== undefined && this.#release === '2.1')) {
-      return { hash: usual, canonical: true };
+    const lines = this.index.lines(name);
+    if (lines.length > MAX_LINES) return undefined;
+    this.#nul ??= this.index.bytes.indexOf(NUL);
+    let found: LoadedHash | undefined;
+    let read = 0;
+    for (const start of lines) {
+      this.#line.read(start);
+      const fate = fateOf(this.#line, this.#release, this.#nul);
+      if (fate === 'skipped') continue;
+      // 2.1.2 plugins/password-file/password_parse.c refuses a file with a name that stands twice.
+      if (fate === 'unsure' || (++read > 1 && this.#release === '2.1')) return undefined;
+      // 2.0 goes by the last line that it can read (2.0.11 src/security_default.c `pwfile__parse`).
+      found = this.#hashOfLine() ?? found;
     }
-    const field = line.hash();
-    return field.length > MAX_BYTES ? undefined : readBrokerHash(field, this.#release);
+    return found;
   }
 
-  /** Where the lines of a name start, without those that the broker does not come to read. */
-  #linesOf(name: string): readonly number[] {
-    const { bytes } = this.index;
-    this.#unusual ??= findUnusual(bytes, this.#release) ?? 'nothing';
-    if (this.#unusual === 'nothing') return this.index.lines(name);
-    const { unread, end, further } = this.#unusual;
-    const lines = this.index.lines(name).filter(start => start < end && !unread.has(start));
-    if (further.length === 0) return lines;
-    const utf8 = Buffer.from(name);
-    const line = new LineReader(bytes);
-    const isOfName = (start: number) => {
-      line.read(start);
-      return line.nameIs(utf8);
-    };
-    return [...lines, ...further.filter(isOfName)].sort((a, b) => a - b);
+  #hashOfLine(): LoadedHash | undefined {
+    const { hashStart, hashEnd } = this.#line.fields();
+    if (hashEnd - hashStart > MAX_BYTES) return undefined;
+    return readBrokerHash(this.#line.bytes.toString('latin1', hashStart, hashEnd), this.#release).hash;
   }
-
-  #allDoublings(): number[] {
-    this.#doublings ??= findDoublings(this.index.bytes);
-    return this.#doublings;
-  }
-}
-
-/** Which lines of a file the broker's `fgets` does not read as they stand there. */
-interface UnusualLines {
-  unread: Set<number>;
-  /** From here on it reads none. */
-  end: number;
-  /** Where it takes the middle of a line for the start of one. */
-  further: number[];
-}
-
-/** `undefined`: there are none, as in nearly all files. */
-function findUnusual(bytes: Buffer, release: BrokerRelease): UnusualLines | undefined {
-  if (bytes.at(-1) === LF && !bytes.includes(NUL)) return undefined;
-  const unusual: UnusualLines = { unread: new Set(), end: bytes.length, further: [] };
-  const lines = new BrokerLines(bytes, release);
-  while (lines.advance()) {
-    const { start } = lines.line;
-    if (lines.fate === 'swallowed') unusual.end = start;
-    if (lines.fate !== 'read') unusual.unread.add(start);
-    else if (start > 0 && bytes[start - 1] !== LF) unusual.further.push(start);
-    if (release === '2.0' && lines.contentEnd < lines.line.end)
-      unusual.end = Math.min(unusual.end, start + 1);
-  }
-  return unusual;
-}
-
-/** Over which lines the table of 2.0 is doubled (2.0.11 src/security_default.c `pwfile__parse`). */
-function findDoublings(bytes: Buffer): number[] {
-  const table = new UserTable();
-  const doublings: number[] = [];
-  const lines = new BrokerLines(bytes, '2.0');
-  while (lines.advance()) {
-    const { start, nameStart, nameEnd } = lines.line;
-    if (lines.fate !== 'read' || nameStart < 0 || nameEnd - nameStart > MAX_BYTES) continue;
-    const { hasHash, hashStart, hashEnd } = lines.line.fields();
-    if (!hasHash || hashEnd - hashStart > MAX_BYTES) continue;
-    if (table.add(bytes, nameStart, nameEnd)) doublings.push(start);
-  }
-  return doublings;
 }

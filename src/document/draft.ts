@@ -42,7 +42,7 @@ export class Draft {
   }
 
   /** Whether the name stands in more than one line, which a set mends. */
-  isDoubled(name: string): boolean {
+  isDuplicate(name: string): boolean {
     return !this.#edits.has(name) && this.index.lines(name).length > 1;
   }
 

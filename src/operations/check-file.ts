@@ -2,8 +2,7 @@
 import * as fs from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { type CheckReport, checkLines } from '../check/check.js';
-import type { BrokerRelease } from '../check/stored-hash.js';
-import { type Finding, systemCode } from '../errors.js';
+import { type Finding, type FindingCode, systemCode } from '../errors.js';
 import type { Settings, WaitOptions } from '../options.js';
 import { isCandidate, isGone, parseTempFileName } from '../storage/lock-owner.js';
 import type { FileSite } from '../storage/site.js';
@@ -41,10 +40,9 @@ export async function checkFile(
   const { signal, ...given } = readOptions<CheckOptions>('', options, checks);
   const brokerUser = given.brokerUser && readBrokerUser(given.brokerUser);
   signal?.throwIfAborted();
-  const { path, broker } = settings;
   const { target } = site;
-  const findings = [...placeFindings(path, target, broker, brokerUser), ...leftovers(target)];
-  const report = await inSlices(checkLines(await bytesOf(site), { broker }));
+  const findings = [...placeFindings(settings, target, brokerUser), ...leftovers(target)];
+  const report = await inSlices(checkLines(await bytesOf(site), { broker: settings.broker }));
   const loads = report.loads && !findings.some(({ severity }) => severity === 'error');
   return { loads, users: loads ? report.users : [], findings: [...findings, ...report.findings] };
 }
@@ -69,9 +67,8 @@ async function bytesOf(site: FileSite): Promise<Uint8Array> {
 }
 
 function* placeFindings(
-  path: string,
+  settings: Settings,
   target: string,
-  broker: BrokerRelease,
   user: BrokerUser | undefined,
 ): Generator<Finding> {
   const stats = fs.statSync(target, { throwIfNoEntry: false });
@@ -86,11 +83,18 @@ function* placeFindings(
     yield error('NOT_A_FILE', 'This is not a regular file. Give the path of a file.');
     return;
   }
-  if (fs.lstatSync(path).isSymbolicLink()) yield SYMBOLIC_LINK[broker];
-  if ((stats.mode & 0o004) !== 0) {
+  if (fs.lstatSync(settings.path).isSymbolicLink()) yield symbolicLink(settings);
+  // Windows has no such owners and modes.
+  if (process.platform !== 'win32') yield* accessFindings(stats, target, user);
+}
+
+/** What Mosquitto 2.1 says of owner, group and mode: libcommon/file_common.c `mosquitto_fopen`. */
+function* accessFindings(stats: fs.Stats, target: string, user: BrokerUser | undefined): Generator<Finding> {
+  if ((stats.mode & 0o007) !== 0) {
     yield warning(
-      'WORLD_READABLE',
-      'Everybody may read the file. Mosquitto warns of that and will refuse it one day. Use mode 0600 or 0640.',
+      'WORLD_ACCESSIBLE',
+      'Users other than owner and group have permissions for the file. Mosquitto 2.1 warns of that, and future versions ' +
+        'will refuse it. Use mode 0600 or 0640.',
     );
   }
   if (user === undefined) return;
@@ -98,30 +102,37 @@ function* placeFindings(
   if (barrier !== undefined) {
     yield error(
       'NOT_READABLE',
-      `The broker's user (${user.uid}:${user.gid}) may not read the file, because of ${barrier}. Mosquitto 2.0 would ` +
-        'refuse everybody, 2.1 would exit. Give that user the file, or its group the right to read it.',
+      `The broker's user (${user.uid}:${user.gid}) cannot read the file, because of ${barrier}. Mosquitto 2.0 would ` +
+        'refuse everybody, 2.1 would exit. Give that user the file, or its group the permission to read it.',
     );
   }
-  if (stats.uid !== user.uid) {
-    yield warning(
-      'FOREIGN_OWNER',
-      `The file belongs to user ${stats.uid}, not to the broker's (${user.uid}). Mosquitto 2.1 warns of that and will ` +
-        'refuse it one day. Change the owner.',
-    );
-  }
+  if (stats.uid !== user.uid) yield foreign('FOREIGN_OWNER', 'owner', 'user', stats.uid, user.uid);
+  if (stats.gid !== user.gid) yield foreign('FOREIGN_GROUP', 'group', 'group', stats.gid, user.gid);
 }
 
-const SYMBOLIC_LINK: Record<BrokerRelease, Finding> = {
-  '2.0': warning(
+function foreign(code: FindingCode, what: string, kind: string, found: number, wanted: number): Finding {
+  return warning(
+    code,
+    `The ${what} of the file is ${kind} ${found}, not that of the broker (${wanted}). Mosquitto 2.1 warns of that, and ` +
+      `future versions will refuse it. Change the ${what}.`,
+  );
+}
+
+function symbolicLink({ broker, brokerFollowsLinks }: Settings): Finding {
+  if (broker === '2.1' && !brokerFollowsLinks) {
+    return error(
+      'SYMBOLIC_LINK',
+      'The path is a symbolic link, which Mosquitto 2.1 does not follow: it does not start, and a running one exits on ' +
+        'reload. Give the broker the file itself; or set MOSQUITTO_UNSAFE_ALLOW_SYMLINKS in its environment (2.1.1 and ' +
+        'later), and the option brokerFollowsLinks.',
+    );
+  }
+  return warning(
     'SYMBOLIC_LINK',
-    'The path is a symbolic link. Mosquitto 2.1 does not follow it. Give the broker the file itself.',
-  ),
-  '2.1': error(
-    'SYMBOLIC_LINK',
-    'The path is a symbolic link, which Mosquitto 2.1 does not follow: it does not start, and a running one exits when ' +
-      'it is told to reload. Give the broker the file itself.',
-  ),
-};
+    'The path is a symbolic link, which Mosquitto 2.1 does not follow unless MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is set in ' +
+      'its environment (2.1.1 and later). Give the broker the file itself.',
+  );
+}
 
 /** Whether a user could read the file; not where that cannot be found out. */
 export function canRead(user: BrokerUser, target: string): boolean {
@@ -132,12 +143,12 @@ export function canRead(user: BrokerUser, target: string): boolean {
   }
 }
 
-/** What keeps a user from reading a file: the file or one of its folders; `undefined`: nothing. */
+/** What keeps a user from reading a file: the file or one of its directories; `undefined`: nothing. */
 function unreadableFor(user: BrokerUser, target: string): string | undefined {
   if (user.uid === 0) return undefined;
-  for (let folder = dirname(target); ; folder = dirname(folder)) {
-    if (!isAllowed(user, fs.statSync(folder), 1)) return `the mode of the folder ${folder}`;
-    if (folder === dirname(folder)) break;
+  for (let directory = dirname(target); ; directory = dirname(directory)) {
+    if (!isAllowed(user, fs.statSync(directory), 1)) return `the mode of the directory ${directory}`;
+    if (directory === dirname(directory)) break;
   }
   return isAllowed(user, fs.statSync(target), 4) ? undefined : 'its owner and mode';
 }
@@ -167,10 +178,10 @@ function namesIn(folder: string): string[] {
   }
 }
 
-function error(code: string, message: string): Finding {
+function error(code: FindingCode, message: string): Finding {
   return { line: 0, severity: 'error', code, message };
 }
 
-function warning(code: string, message: string): Finding {
+function warning(code: FindingCode, message: string): Finding {
   return { line: 0, severity: 'warning', code, message };
 }

@@ -51,7 +51,7 @@ export async function setUsers(
   const hashes = new Map<string, string>();
   let done = 0;
   const prepare = async ([name, password]: [string, string | Uint8Array]): Promise<void> => {
-    const present = before.isDoubled(name) ? undefined : before.get(name);
+    const present = before.isDuplicate(name) ? undefined : before.get(name);
     if (present !== undefined && (await isUpToDate(present, password, settings))) kept.set(name, present);
     else hashes.set(name, await newHash(password, settings));
     onProgress?.(++done, names.size);
@@ -85,7 +85,7 @@ function* makeEdits(
   const stale = new Set<string>();
   for (const [name, hash] of kept) {
     yield;
-    if (draft.isDoubled(name) || draft.get(name) !== hash) stale.add(name);
+    if (draft.isDuplicate(name) || draft.get(name) !== hash) stale.add(name);
   }
   if (stale.size > 0) return { outcomes, stale };
   for (const name of names) {

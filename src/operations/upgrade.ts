@@ -101,15 +101,21 @@ function* sortLines(view: Draft, broker: BrokerRelease): Generator<void, Sorted>
     yield;
     number++;
     if (line.nameStart < 0) continue;
-    const rest = line.rest();
-    // All hashes have a `$`. Most passwords have none, and need no closer look.
-    const hash = rest?.includes(DOLLAR) === false ? undefined : line.hash();
+    const hash = possibleHash(line);
     if (hash !== undefined && isReadable(hash)) continue;
-    const obstacle = obstacleTo(view, line, rest, hash, broker);
+    const obstacle = obstacleTo(view, line, hash, broker);
     if (obstacle === undefined) plain.push(line.start);
     else skipped.push(finding(obstacle, broker, number, shownName(line)));
   }
   return { plain, skipped };
+}
+
+/** What stands where the hash should be; `undefined`: it has no `$`, or is longer than what brokers and clients take. */
+function possibleHash(line: LineReader): string | undefined {
+  const { hashStart, hashEnd } = line.fields();
+  if (hashEnd - hashStart > MAX_BYTES || !line.bytes.subarray(hashStart, line.end).includes(DOLLAR))
+    return undefined;
+  return line.bytes.toString('latin1', hashStart, hashEnd);
 }
 
 /** Whether any broker can read it as a hash. */
@@ -122,21 +128,21 @@ function isReadable(hash: string): boolean {
 function obstacleTo(
   view: Draft,
   line: LineReader,
-  rest: Buffer | undefined,
   hash: string | undefined,
   broker: BrokerRelease,
 ): FindingKind | undefined {
+  if (line.nameEnd - line.nameStart > MAX_BYTES) return 'LONG_NAME';
   const name = line.name();
+  const rest = line.rest();
   if (name === undefined) return 'UNSENDABLE_NAME';
   if (name === '' || rest === undefined) return 'EMPTY_NAME';
   const password = trimmed(rest);
   if (password.length === 0) return 'missing';
-  if (hash !== undefined && (looksLikeHash(hash) || looksLikeHash(password.toString('latin1')))) {
+  if (password.length > MAX_BYTES) return 'long';
+  if (hash !== undefined && (looksLikeHash(hash) || looksLikeHash(password.toString('latin1'))))
     return readBrokerHash(hash, broker).fault ?? 'fields';
-  }
-  if (view.index.isDuplicate(line)) return 'DOUBLED_NAME';
-  if (password.includes(NUL)) return 'NUL_BYTE';
-  return password.length > MAX_BYTES ? 'LONG_HASH' : undefined;
+  if (view.index.isDuplicate(line)) return 'DUPLICATE_NAME';
+  return password.includes(NUL) ? 'NUL_BYTE' : undefined;
 }
 
 /** mosquitto_passwd trims blanks too (C `isspace`). */

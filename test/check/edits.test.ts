@@ -2,23 +2,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { checkPasswordFile } from '../../src/check/check.js';
-import { hashPasswordSync } from '../../src/hash/hash.js';
-import { edit } from '../support/edits.js';
+import { type Edits, edited, edits, entryOf, files, HASH } from '../support/edited-files.js';
 
 const RELEASES = ['2.0', '2.1'] as const;
-const HASH = hashPasswordSync('pw', { salt: Buffer.alloc(12, 1) });
-const LONG_SALT = hashPasswordSync('pw', { salt: Buffer.alloc(64, 1) });
-
-/** An entry of so many bytes. */
-const entryOf = (length: number) => `${'n'.repeat(length - HASH.length - 1)}:${HASH}`;
-
-type Edits = ReadonlyArray<readonly [name: string, hash: string | undefined]>;
-
-function edited(text: string, edits: Edits): Buffer {
-  return edit(Buffer.from(text, 'latin1'), draft => {
-    for (const [name, hash] of edits) hash === undefined ? draft.delete(name) : draft.set(name, hash);
-  });
-}
 
 function expectLoginsKept(text: string, edits: Edits): void {
   const after = edited(text, edits);
@@ -64,46 +50,7 @@ describe('an edit keeps the login of every other user', () => {
     expectLoginsKept(text, edits);
   });
 
-  const name = fc.constantFrom('alice', 'bob', 'carol', 'dave', 'new/device');
-  const line = fc.oneof(
-    { weight: 6, arbitrary: name.map(each => `${each}:${HASH}`) },
-    { weight: 2, arbitrary: fc.constantFrom(254, 255, 256, 1255, 1256).map(entryOf) },
-    {
-      weight: 3,
-      arbitrary: fc
-        .tuple(name, fc.constantFrom(254, 255, 256, 1255))
-        .map(([each, length]) => `${each}:${HASH}:`.padEnd(length, 'x')),
-    },
-    { weight: 1, arbitrary: name.map(each => `${each}:${LONG_SALT}`) },
-    { weight: 1, arbitrary: name.map(each => `${each}:${HASH}\0junk`) },
-    { weight: 1, arbitrary: fc.constantFrom(253, 254, 255, 256).map(n => `alice:${HASH}\0`.padEnd(n, 'x')) },
-    { weight: 1, arbitrary: fc.constantFrom('', '#', '# c', ' ', '\r', ':', '::', 'x', 'x:y', '#\0', '\0') },
-    { weight: 1, arbitrary: fc.constantFrom(254, 255, 256, 1255).map(n => '#'.padEnd(n, 'c')) },
-    { weight: 1, arbitrary: fc.constantFrom(255, 1255).map(n => `bob:${'y'.repeat(n - 4)}`) },
-  );
-  const file = fc
-    .tuple(
-      fc.array(
-        fc.tuple(line, fc.constantFrom('\n', '\n', '\n', '\r\n')).map(parts => parts.join('')),
-        {
-          maxLength: 5,
-        },
-      ),
-      line,
-      fc.constantFrom('', '', '', '\n'),
-    )
-    .map(([lines, last, end]) => `${lines.join('')}${last}${end}`)
-    .filter(
-      text =>
-        !/\0[^\n]*\n|\0[^\n]{99}/.test(text) && (text.length - text.lastIndexOf('\n') - 1) % 1000 !== 255,
-    );
-  const anyName = fc.oneof(
-    name,
-    fc.constantFrom(254, 255, 256).map(length => entryOf(length).split(':')[0] as string),
-  );
-  const edits = fc.array(fc.tuple(anyName, fc.constantFrom(HASH, undefined)), { minLength: 1, maxLength: 3 });
-
   test('any edits of any file', () => {
-    fc.assert(fc.property(file, edits, expectLoginsKept), { numRuns: 5_000 });
+    fc.assert(fc.property(files, edits, expectLoginsKept), { numRuns: 5_000 });
   });
 });

@@ -168,10 +168,10 @@ describe('looking', () => {
     expect([' alice', '# bob', 'more', 'l', 'Alice', '\ufffd'].some(name => draft.has(name))).toBe(false);
   });
 
-  test('isDoubled', () => {
-    expect(draft.isDoubled('bob')).toBe(true);
-    expect(draft.isDoubled('alice')).toBe(false);
-    expect(draft.isDoubled('nobody')).toBe(false);
+  test('isDuplicate', () => {
+    expect(draft.isDuplicate('bob')).toBe(true);
+    expect(draft.isDuplicate('alice')).toBe(false);
+    expect(draft.isDuplicate('nobody')).toBe(false);
   });
 
   test('keys are the names that a client can send, each once and in order', () => {
@@ -185,7 +185,7 @@ describe('looking', () => {
     edits.delete('alice');
     expect(edits.get('zoe')).toBe('z');
     expect(edits.get('bob')).toBe('new');
-    expect(edits.isDoubled('bob')).toBe(false);
+    expect(edits.isDuplicate('bob')).toBe(false);
     expect([edits.has('alice'), edits.get('alice')]).toEqual([false, undefined]);
     expect([...edits.keys()]).toEqual(['bob', 'carol', 'empty', 'lead', 'zoe']);
   });

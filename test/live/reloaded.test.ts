@@ -71,7 +71,7 @@ describeBrokers('a file that is reloaded', program => {
     if (program.release === '2.1') {
       await expect(reloaded).rejects.toMatchObject({
         code: 'ERR_RELOAD_REFUSED',
-        findings: [{ line: 2, code: 'DOUBLED_NAME', username: 'base' }, { code: 'PLAIN_TEXT' }],
+        findings: [{ line: 2, code: 'DUPLICATE_NAME', username: 'base' }, { code: 'PLAIN_TEXT' }],
       });
       expect(told).toMatchObject([{ code: 'ERR_RELOAD_REFUSED' }]);
       expect(broker.reloads).toBe(before);

@@ -85,7 +85,7 @@ describe('upgrade', () => {
     ['a hash behind a colon in the name', `service:alice:${hash}\n`, 'PLAIN_TEXT'],
     ['no password', 'alice:  \n', 'MISSING_HASH'],
     ['no name', ':hunter2\n', 'EMPTY_NAME'],
-    ['a name that stands twice', 'alice:hunter2\nalice:hunter3\n', 'DOUBLED_NAME'],
+    ['a name that stands twice', 'alice:hunter2\nalice:hunter3\n', 'DUPLICATE_NAME'],
     ['a NUL in the password', 'alice:o\0ne\n', 'NUL_BYTE'],
     ['a password longer than MQTT can carry', `alice:${'x'.repeat(65_536)}\n`, 'LONG_HASH'],
   ])('leaves %s alone and tells of it', async (_what, line, code) => {

@@ -73,8 +73,8 @@ export function mutatedFile(random: Random): string {
     .slice(0, users)
     .map(name => `${Buffer.from(name).toString('latin1')}:${random.of(hashes)}\n`)
     .join('');
-  // Which line of a doubled name Mosquitto 2.0 goes by depends on how many users there are.
-  if (users >= 60) for (let doubled = 0; doubled < 4; doubled++) file = repeatLine(file, random);
+  // Which line of a duplicate name Mosquitto 2.0 uses depends on how many users there are.
+  if (users >= 60) for (let duplicate = 0; duplicate < 4; duplicate++) file = repeatLine(file, random);
   for (let edits = random.below(4); edits > 0; edits--) file = random.of(EDITS)(file, random);
   return file;
 }
