@@ -1,6 +1,6 @@
 /** What `PasswordFile.check` adds to the bytes: what only the file system knows. */
 import { spawnSync } from 'node:child_process';
-import { chmod, chown, mkdir, symlink, unlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, stat, symlink, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { hashPasswordSync } from '../../src/hash/hash.js';
@@ -50,6 +50,20 @@ describe('check', () => {
     expect(await check({}, broker)).toMatchObject({ loads, codes: [[severity, 'SYMBOLIC_LINK']] });
   });
 
+  test('warns of a symbolic link that the broker follows', async () => {
+    const target = path;
+    path = join(folder, 'link');
+    await symlink(target, path);
+    const file = new PasswordFile(path, { broker: '2.1', brokerFollowsLinks: true });
+    expect(await file.check()).toMatchObject({
+      loads: true,
+      users: ['alice'],
+      findings: [{ line: 0, severity: 'warning', code: 'SYMBOLIC_LINK' }],
+    });
+    await writeFile(target, 'alice:plain\n');
+    expect(await file.check()).toMatchObject({ loads: false, users: [] });
+  });
+
   test('finds that there is no file, without which no broker starts', async () => {
     await unlink(path);
     expect(await check()).toEqual({ loads: false, users: [], codes: [['error', 'MISSING_FILE']] });
@@ -62,9 +76,14 @@ describe('check', () => {
     expect(await check()).toEqual({ loads: false, users: [], codes: [['error', 'NOT_A_FILE']] });
   });
 
-  test('finds that everybody may read it', async () => {
-    await chmod(path, 0o644);
-    expect(await check()).toMatchObject({ loads: true, codes: [['warning', 'WORLD_READABLE']] });
+  test.each([0o604, 0o602, 0o601, 0o644])('finds permissions of others: mode %o', async mode => {
+    await chmod(path, mode);
+    expect(await check()).toMatchObject({ loads: true, codes: [['warning', 'WORLD_ACCESSIBLE']] });
+  });
+
+  test('says nothing of the permissions of the group', async () => {
+    await chmod(path, 0o660);
+    expect((await check()).codes).toEqual([]);
   });
 
   test("finds that the broker's user may not read it", async () => {
@@ -75,8 +94,33 @@ describe('check', () => {
       codes: [
         ['error', 'NOT_READABLE'],
         ['warning', 'FOREIGN_OWNER'],
+        ['warning', 'FOREIGN_GROUP'],
       ],
     });
+  });
+
+  test("finds a group that is not that of the broker's user", async () => {
+    const { uid, gid } = await stat(path);
+    expect((await check({ brokerUser: { uid, gid } })).codes).toEqual([]);
+    expect(await check({ brokerUser: { uid, gid: gid + 1 } })).toMatchObject({
+      loads: true,
+      codes: [['warning', 'FOREIGN_GROUP']],
+    });
+  });
+
+  test('does not judge modes and owners on Windows', async () => {
+    const platform = Object.getOwnPropertyDescriptor(process, 'platform') as PropertyDescriptor;
+    await chmod(path, 0o606);
+    try {
+      Object.defineProperty(process, 'platform', { ...platform, value: 'win32' });
+      expect(await check({ brokerUser: { uid: 64_321, gid: 64_321 } })).toEqual({
+        loads: true,
+        users: ['alice'],
+        codes: [],
+      });
+    } finally {
+      Object.defineProperty(process, 'platform', platform);
+    }
   });
 
   test("finds that the broker's user may not enter a folder", async () => {
