@@ -14,7 +14,7 @@ let packed: Packed;
 
 beforeAll(async () => {
   packed = await packAndInstall();
-}, 180_000);
+}, 300_000);
 
 afterAll(() => rm(packed.directory, { recursive: true, force: true }));
 
@@ -88,12 +88,16 @@ describe('a consumer of every export', () => {
 
   describe.each(COMPILERS)('$title', compiler => {
     needs(needOf(compiler)).describe('compiles', () => {
-      test.each(Object.keys(MODES) as Mode[])('in the mode %s', async mode => {
-        const project = await newProject({ ...STRICT, ...optionsOf(mode, compiler) }, mode);
-        await addTypesOfNode(project);
-        expect(await compile(compiler, project)).toEqual({ code: 0, stdout: '' });
-        compiled.set(compiler.title, [...(compiled.get(compiler.title) ?? []), mode]);
-      });
+      test.each(Object.keys(MODES) as Mode[])(
+        'in the mode %s',
+        async mode => {
+          const project = await newProject({ ...STRICT, ...optionsOf(mode, compiler) }, mode);
+          await addTypesOfNode(project);
+          expect(await compile(compiler, project)).toEqual({ code: 0, stdout: '' });
+          compiled.set(compiler.title, [...(compiled.get(compiler.title) ?? []), mode]);
+        },
+        310_000,
+      );
     });
   });
 
@@ -119,7 +123,7 @@ describe('without @types/node', () => {
     test('compiles with skipLibCheck', async () => {
       const project = await newProject({ ...options, skipLibCheck: true }, 'nodenext', source);
       expect(await compile(compiler, project)).toEqual({ code: 0, stdout: '' });
-    });
+    }, 310_000);
 
     test('is told by the compiler what is missing', async () => {
       const project = await newProject(options, 'nodenext', source);
@@ -129,7 +133,7 @@ describe('without @types/node', () => {
         /index\.d\.c?ts\(\d+,\d+\): error TS2307: Cannot find module 'node:tls' or its .* declarations\.$/;
       expect(errors).toEqual([expect.stringMatching(missing), expect.stringMatching(missing)]);
       expect(code).toBe(2);
-    });
+    }, 310_000);
   });
 });
 
@@ -152,7 +156,7 @@ async function addTypesOfNode(project: string): Promise<void> {
 }
 
 async function compile({ program }: Compiler, project: string): Promise<{ code: number; stdout: string }> {
-  return run(program as string, ['--project', project], { timeout: 120_000 }).then(
+  return run(program as string, ['--project', project], { timeout: 300_000 }).then(
     ({ stdout }) => ({ code: 0, stdout }),
     ({ code, stdout }) => ({ code, stdout }),
   );

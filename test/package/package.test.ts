@@ -11,7 +11,7 @@ let packed: Packed;
 
 beforeAll(async () => {
   packed = await packAndInstall();
-}, 180_000);
+}, 300_000);
 
 afterAll(() => rm(packed.directory, { recursive: true, force: true }));
 

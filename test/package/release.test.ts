@@ -149,7 +149,7 @@ needs(program('git'), program('tar')).describe('npm pack in a clean clone', () =
     const { stdout: readme } = await run('tar', ['-xzOf', tarball, 'package/README.md']);
     expect(readme).toBe(`[the API](${REPOSITORY}/blob/v${manifest.version}/docs/api/README.md)\n`);
     expect(await readFile(join(clone, 'README.md'), 'utf8')).toBe('[the API](docs/api/README.md)\n');
-  }, 180_000);
+  }, 300_000);
 
   /** Copies what git has or would take: a clone of the work tree as it is now. */
   async function copyWorkTree(target: string): Promise<void> {
