@@ -185,8 +185,11 @@ class Commit {
 
   async #read({ file, path }: Place): Promise<Snapshot | undefined> {
     this.#old?.close();
-    this.#old = await takeSnapshot(file, this.#names(), path);
-    if (systemDisk.windows) this.#old?.close();
+    this.#old = await takeSnapshot(file, {
+      names: this.#names(),
+      shownAs: path,
+      keepOpen: !systemDisk.windows,
+    });
     return this.#old;
   }
 

@@ -6,6 +6,7 @@ import { NameIndex } from '../document/name-index.js';
 import { PasswordFileError, systemCode } from '../errors.js';
 import { inSlices } from '../util/event-loop.js';
 import { withPriority } from '../util/limiter.js';
+import { OpenFile } from './open-files.js';
 import { OPENED } from './path.js';
 
 const CHUNK = 4 << 20;
@@ -13,27 +14,41 @@ const CHUNK = 4 << 20;
 const CLOCK_TICK = 20;
 const ATTEMPTS = 10;
 
-/** The bytes of a file with an index of their names. The file stays open so that its inode number is not reused. */
+/** How a snapshot is taken. */
+export interface SnapshotOptions {
+  /** The only names that will be looked up in its index; without them, any. */
+  names?: ReadonlySet<string> | undefined;
+  /** The path for messages. */
+  shownAs?: string | undefined;
+  /**
+   * Whether the file stays open, so that its inode number is not reused while the snapshot is compared with the file.
+   * Default: not on Windows, where an open file cannot be replaced.
+   */
+  keepOpen?: boolean | undefined;
+}
+
+/** The bytes of a file with an index of their names. */
 export class Snapshot {
   readonly bytes: Buffer;
-  readonly stats: fs.BigIntStats;
-  /** Where the names stand; of a snapshot for certain names, only these. */
   readonly index: NameIndex;
+  readonly stats: fs.BigIntStats;
   readonly #readAt: number;
-  readonly #fd: number;
+  readonly #file: OpenFile | undefined;
 
-  constructor(fd: number, stats: fs.BigIntStats, readAt: number, index: NameIndex) {
-    this.#fd = fd;
-    this.stats = stats;
-    this.#readAt = readAt;
+  constructor(index: NameIndex, stats: fs.BigIntStats, readAt: number, fd: number | undefined) {
     this.bytes = index.bytes;
     this.index = index;
-    openFiles.register(this, fd, this);
+    this.stats = stats;
+    this.#readAt = readAt;
+    this.#file = fd === undefined ? undefined : new OpenFile(fd, this);
   }
 
   /** Whether the file at `path` is still this one, unchanged. */
   isCurrent(path: string): boolean {
     const { dev, ino, size, mtimeNs, ctimeNs } = this.stats;
+    // A change in the tick in which the file was read would not show.
+    if (this.#readAt - Number(ctimeNs / 1_000_000n) <= CLOCK_TICK) return false;
+    if (this.#file?.use() === false) return false;
     const now = statsOf(path);
     return (
       now !== undefined &&
@@ -41,16 +56,18 @@ export class Snapshot {
       now.dev === dev &&
       now.size === size &&
       now.mtimeNs === mtimeNs &&
-      now.ctimeNs === ctimeNs &&
-      // A change in the tick in which the file was read would not show.
-      this.#readAt - Number(mtimeNs / 1_000_000n) > CLOCK_TICK
+      now.ctimeNs === ctimeNs
     );
   }
 
-  /** Lets the file go. Dropping a large file's pages is slow, so it is not waited for. */
+  /** Closes the file, not waiting for that; the bytes and the index stay. From then on it is never current. */
   close(): void {
-    openFiles.unregister(this);
-    letGo(this.#fd);
+    this.#file?.close();
+  }
+
+  /** As {@link close}, and the file is closed when this returns. */
+  closeSync(): void {
+    this.#file?.closeSync();
   }
 }
 
@@ -62,40 +79,32 @@ function statsOf(path: string): fs.BigIntStats | undefined {
   }
 }
 
-const openFiles = new FinalizationRegistry<number>(letGo);
-
-/** A file that was only read has nothing to lose. */
-function letGo(fd: number): void {
-  fs.close(fd, () => undefined);
-}
-
 /**
  * Reads a regular file, indexing the lines while the next bytes arrive; `undefined`: there is none.
  *
- * @param path no symbolic link
- * @param names the only names that will be looked up in its index; without them, any
- * @param shownAs the path for messages
+ * @param path not a symbolic link
  */
 export async function takeSnapshot(
   path: string,
-  names?: ReadonlySet<string> | undefined,
-  shownAs = path,
+  { names, shownAs = path, keepOpen = process.platform !== 'win32' }: SnapshotOptions = {},
 ): Promise<Snapshot | undefined> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const fd = open(path, shownAs);
     if (fd === undefined) return undefined;
+    let isKept = false;
     try {
       const readAt = Date.now();
       const stats = fs.fstatSync(fd, { bigint: true });
       if (!stats.isFile()) throw notAFile(shownAs);
       if (stats.size > MAX_FILE_BYTES) throw tooLarge(shownAs, stats.size);
       const index = await readIndexed(fd, Number(stats.size), names);
-      if (index !== undefined) return new Snapshot(fd, stats, readAt, index);
+      isKept = keepOpen && index !== undefined;
+      if (index !== undefined) return new Snapshot(index, stats, readAt, isKept ? fd : undefined);
     } catch (error) {
-      letGo(fd);
       throw readError(error, shownAs);
+    } finally {
+      if (!isKept) fs.closeSync(fd);
     }
-    letGo(fd);
   }
   throw new PasswordFileError(
     'ERR_READ_FAILED',
@@ -107,23 +116,21 @@ export async function takeSnapshot(
 function open(path: string, shownAs: string): number | undefined {
   const { O_RDONLY, O_NONBLOCK = 0, O_NOFOLLOW = 0 } = fs.constants;
   try {
-    // Not waiting for a writer, should it be a FIFO. A link that comes now is one that nobody has looked at.
+    // O_NONBLOCK: a FIFO does not wait for a writer. O_NOFOLLOW: nobody has looked at a link that appears only now.
     return fs.openSync(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
     const code = systemCode(error);
+    if (code === 'ENOENT') return undefined;
     throw code === 'ENXIO' || code === 'ELOOP' ? notAFile(shownAs) : readError(error, shownAs);
   }
 }
 
-/** A folder, a FIFO, a device; a socket cannot even be opened. */
+/** A directory, a FIFO, a device; a socket cannot even be opened. */
 function notAFile(path: string): PasswordFileError {
   return new PasswordFileError(
     'ERR_NOT_REPLACEABLE',
     `${path} is not a regular file. Give the path of a file.`,
-    {
-      path,
-    },
+    { path },
   );
 }
 

@@ -1,0 +1,89 @@
+/** What a password file holds, for reads: the last snapshot while it is current, one read for many callers. */
+import { Draft } from '../document/draft.js';
+import { NameIndex } from '../document/name-index.js';
+import { orAborted } from '../util/abort.js';
+import { nextTurn } from '../util/event-loop.js';
+import { missing } from './group-commit.js';
+import { openPlace } from './path.js';
+import { type Snapshot, takeSnapshot } from './snapshot.js';
+
+/** The reads of one `PasswordFile`. */
+export class Cache {
+  readonly #path: string;
+  readonly #fileMustExist: boolean;
+  #snapshot: Snapshot | undefined;
+  /** The look at the file that is to be taken in the next turn of the event loop. */
+  #nextLook: Promise<Snapshot | undefined> | undefined;
+  /** One read after another, so that those who wait share what was read. */
+  #lastRead: Promise<unknown> = Promise.resolve();
+  #timesClosed = 0;
+
+  /** @param fileMustExist whether a file that is not there is an error */
+  constructor(path: string, fileMustExist: boolean) {
+    this.#path = path;
+    this.#fileMustExist = fileMustExist;
+  }
+
+  /** What stands in the file, to look at. */
+  async view(signal?: AbortSignal | undefined): Promise<Draft> {
+    return new Draft(await this.index(signal));
+  }
+
+  /** Where the names stand that the file holds. */
+  async index(signal?: AbortSignal | undefined): Promise<NameIndex> {
+    const snapshot = await this.snapshot(signal);
+    if (snapshot === undefined && this.#fileMustExist) throw missing(this.#path);
+    return snapshot?.index ?? new NameIndex(Buffer.alloc(0));
+  }
+
+  /**
+   * What the file holds at some moment after the call; `undefined`: there is none. Callers of one turn of the event loop
+   * share one look at the file. An abort ends the waiting at once, but not a read that others may wait for.
+   */
+  async snapshot(signal?: AbortSignal | undefined): Promise<Snapshot | undefined> {
+    signal?.throwIfAborted();
+    this.#nextLook ??= nextTurn().then(() => {
+      this.#nextLook = undefined;
+      return this.#look();
+    });
+    return orAborted(this.#nextLook, signal);
+  }
+
+  /** Forgets what the file held, because it has been replaced. */
+  drop(): void {
+    this.#snapshot?.close();
+    this.#snapshot = undefined;
+  }
+
+  /** Closes the file; one that is being read is closed after that. The next call reads it again. */
+  close(): void {
+    this.#timesClosed++;
+    this.#snapshot?.closeSync();
+    this.#snapshot = undefined;
+  }
+
+  #look(): Snapshot | Promise<Snapshot | undefined> {
+    const warm = this.#snapshot;
+    if (warm?.isCurrent(this.#path)) return warm;
+    const read = this.#lastRead.then(() => this.#read());
+    this.#lastRead = read.catch(() => undefined);
+    return read;
+  }
+
+  /** Returns the snapshot that it took, whatever becomes of the cached one meanwhile. */
+  async #read(): Promise<Snapshot | undefined> {
+    const warm = this.#snapshot;
+    if (warm?.isCurrent(this.#path)) return warm;
+    this.drop();
+    const timesClosed = this.#timesClosed;
+    const place = openPlace(this.#path);
+    try {
+      const snapshot = await takeSnapshot(place.file, { shownAs: place.path });
+      if (timesClosed === this.#timesClosed) this.#snapshot = snapshot;
+      else snapshot?.close();
+      return snapshot;
+    } finally {
+      place.close();
+    }
+  }
+}

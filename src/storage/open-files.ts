@@ -1,0 +1,45 @@
+/** The files that snapshots keep open. */
+import * as fs from 'node:fs';
+
+/** So many files stay open for all instances of a process. */
+const MAX_OPEN = 32;
+
+/** Least recently used first. */
+const openFiles = new Set<OpenFile>();
+
+const abandoned = new FinalizationRegistry<OpenFile>(file => file.close());
+
+/** A file that stays open until it is closed, its owner is collected, or too many others are used after it. */
+export class OpenFile {
+  readonly #fd: number;
+
+  constructor(fd: number, owner: object) {
+    this.#fd = fd;
+    openFiles.add(this);
+    abandoned.register(owner, this, this);
+    const [oldest] = openFiles;
+    if (openFiles.size > MAX_OPEN) oldest?.close();
+  }
+
+  /** Marks it as used most recently; `false`: it is closed. */
+  use(): boolean {
+    if (!openFiles.delete(this)) return false;
+    openFiles.add(this);
+    return true;
+  }
+
+  /** Closes it, once. Nobody waits for that: it was only read, and dropping the pages of a large file is slow. */
+  close(): void {
+    if (this.#remove()) fs.close(this.#fd, () => undefined);
+  }
+
+  /** Closes it, once, before this returns. */
+  closeSync(): void {
+    if (this.#remove()) fs.closeSync(this.#fd);
+  }
+
+  #remove(): boolean {
+    abandoned.unregister(this);
+    return openFiles.delete(this);
+  }
+}
