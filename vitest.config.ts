@@ -10,8 +10,8 @@ export default defineConfig({
   resolve: { alias: { 'mosquitto-passwd-ts': fileURLToPath(new URL('./src/index.ts', import.meta.url)) } },
   test: {
     projects: [
-      project('unit', ['**'], ['test/{live,faults,package,campaigns}/**']),
-      project('system', ['live', 'faults', 'package']),
+      project('unit', ['**'], ['test/{live,faults,package,program,campaigns}/**']),
+      project('system', ['live', 'faults', 'package', 'program']),
       project('campaigns', ['campaigns']),
     ],
     globalSetup: ['test/support/build-program.ts'],

@@ -1,0 +1,95 @@
+import { expect, test } from 'vitest';
+import { isQuestion, OPTIONS, parseArguments } from '../../src/cli/arguments.js';
+import { CliError } from '../../src/cli/output.js';
+
+function errorOf(argv: string[]): CliError {
+  try {
+    parseArguments(argv);
+  } catch (error) {
+    if (error instanceof CliError) return error;
+    throw error;
+  }
+  throw new Error('It was accepted.');
+}
+
+test.each([
+  [['--force', '-b', 'passwd', 'a', 'b'], 'Error: --force is for -c.'],
+  [['--json', '-b', 'passwd', 'a', 'b'], 'Error: --json is for --provision, --list, --check.'],
+  [['--generate', '-b', 'passwd', 'a'], 'Error: -b and --generate cannot be used together.'],
+  [['-U', '--generate', 'passwd'], 'Error: -U and --generate cannot be used together.'],
+  [['--import', 'x', '-D', 'passwd'], 'Error: -D and --import cannot be used together.'],
+  [['--list', '--check', 'passwd'], 'Error: --list and --check cannot be used together.'],
+  [['--broker', '1.6', '-b', 'passwd', 'a', 'b'], "Error: --broker takes 2.0 or 2.1, not '1.6'."],
+  [
+    ['-I', '12abc', '-b', 'passwd', 'a', 'b'],
+    'Error: Number of iterations must be a whole number up to 2147483647.',
+  ],
+  [['-I', 'abc', '-b', 'passwd', 'a', 'b'], 'Error: Number of iterations must be > 0.'],
+  [['--count'], 'Error: --count argument given but not enough other arguments.'],
+  [['--count', '0'], 'Error: --count takes a whole number from 1 to 100000.'],
+  [['-c', '--generate', '-', 'a'], 'Error: --generate needs a password file, not standard output.'],
+  [['-c', '--provision', '-'], 'Error: --provision needs a password file, not standard output.'],
+  [
+    ['-c', '--reload', 'x', '-b', '-', 'a', 'b'],
+    'Error: --reload needs a password file, not standard output.',
+  ],
+  [['--list'], 'Error: --list argument given but password file missing.'],
+  [
+    ['--verify', '-b', 'passwd', 'alice'],
+    'Error: --verify argument given but password file, username, or password missing.',
+  ],
+  [
+    ['-n', '-b', 'alice', 'one'],
+    'Error: There is no -n. To print the line instead, use -c with - for the file.',
+  ],
+])('%j is refused', (argv, message) => {
+  expect(errorOf(argv)).toMatchObject({ message, showsUsage: false });
+});
+
+test.each([
+  [[], ''],
+  [['--password-stdni', 'passwd', 'a'], "Error: Unknown option '--password-stdni'."],
+  [['-psecret', 'passwd', 'a'], "Error: Unknown option '-p'."],
+  [['--quiet=yes', 'passwd', 'a'], "Error: Unknown option '--quiet'."],
+  [['--generate', 'passwd'], 'Error: --generate argument given but password file or username missing.'],
+  [['-U', 'passwd', 'alice'], 'Error: Too many arguments. Options go before the password file.'],
+  [
+    ['-c', '-b', 'new', 'alice', 'correct', 'horse'],
+    'Error: Too many arguments. Options go before the password file.',
+  ],
+])('%j is refused with the usage', (argv, message) => {
+  expect(errorOf(argv)).toMatchObject({ message, showsUsage: true });
+});
+
+test('what follows the file is taken as it is', () => {
+  expect(parseArguments(['-b', 'passwd', '-U', '--quiet'])).toMatchObject({
+    mode: 'set',
+    path: 'passwd',
+    usernames: ['-U'],
+    password: '--quiet',
+  });
+  expect(parseArguments(['-c', '-b', '--', '-odd', 'alice', 'one'])).toMatchObject({ path: '-odd' });
+  expect(parseArguments(['-D', 'passwd', 'alice', '-D'])).toMatchObject({ usernames: ['alice', '-D'] });
+});
+
+test('a value follows its option or an equals sign', () => {
+  for (const argv of [
+    ['--broker', '2.0', '--count', '7', '--provision', 'passwd'],
+    ['--provision', '--count=7', '--broker=2.0', 'passwd'],
+  ]) {
+    const { mode, given } = parseArguments(argv);
+    expect([mode, given.get('--broker'), given.get('--count')]).toEqual(['provision', '2.0', '7']);
+  }
+});
+
+test('--verify and --check are questions, wherever they stand among the options', () => {
+  expect(isQuestion(['--verify', 'passwd', 'alice'])).toBe(true);
+  expect(isQuestion(['--broker', '2.0', '--check', 'passwd'])).toBe(true);
+  expect(isQuestion(['--broker=2.0', '--check', 'passwd'])).toBe(true);
+  expect(isQuestion(['passwd', '--check'])).toBe(false);
+  expect(isQuestion(['--password-file', '--check', 'passwd', 'alice'])).toBe(false);
+});
+
+test('each option that selects a mode may stand in that mode', () => {
+  for (const option of OPTIONS) if ('selects' in option) expect(option.modes).toContain(option.selects);
+});

@@ -1,0 +1,46 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { hashPasswordSync } from 'mosquitto-passwd-ts';
+import { beforeEach, expect, test } from 'vitest';
+import { readPasswords } from '../../src/cli/input.js';
+import { testFolder } from '../support/folder.js';
+
+const HASH = hashPasswordSync('one', { salt: Buffer.alloc(12, 1) });
+let list: string;
+
+beforeEach(() => {
+  list = join(testFolder(), 'list');
+});
+
+test('a list of passwords may have comments, empty lines, CR LF and a byte order mark', async () => {
+  writeFileSync(list, '\ufeff# users\n\nalice:one\r\nbob:two:2 \n  \ncarol: three');
+  const entries = await readPasswords(list);
+  expect(entries.map(([name, password]) => [name, String(password)])).toEqual([
+    ['alice', 'one'],
+    ['bob', 'two:2 '],
+    ['carol', ' three'],
+  ]);
+});
+
+test.each([
+  ['bob:two\nbroken', 2, "There is no ':' "],
+  ['bob:two\n:x', 2, 'The user name is empty. '],
+  ['bob:two\ncarol:', 2, 'The password is empty. '],
+  ['bob:two\ncarol:a\0b', 2, 'The password contains a NUL'],
+  ['bob:two\n\nbob:three', 3, 'An earlier line has the same user name. '],
+  [`bob:two\ncarol:${HASH}`, 2, 'A hash follows the user name. '],
+  ['bob:two\rcarol:three', 1, 'A carriage return is in the line. '],
+  ['# users\rbob:two\rcarol:three\r', 1, 'A carriage return is in the line. '],
+  [Buffer.from('bob:two\n\xe9:x', 'latin1'), 2, 'The user name is not UTF-8. '],
+])('the list %j is refused at its line %i', async (text, line, problem) => {
+  writeFileSync(list, text);
+  const { message } = await readPasswords(list).catch(error => error);
+  expect(message.startsWith(`Error: ${list}:${line}: ${problem}`), message).toBe(true);
+  expect(message).toMatch(/ Nothing was changed\.$/);
+});
+
+test('a list that cannot be read is reported with its path', async () => {
+  await expect(readPasswords(list)).rejects.toMatchObject({
+    message: `Error: Unable to open file ${list}. No such file or directory.`,
+  });
+});
