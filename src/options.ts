@@ -62,8 +62,8 @@ export interface Settings {
   reload: ReloadSettings | undefined;
 }
 
-const MAX_TIMER = 2 ** 31 - 1;
-const MAX_ID = 2 ** 32 - 2;
+const MAX_TIMER = 0x7fff_ffff;
+const MAX_ID = 0xffff_fffe;
 
 /** Checks the arguments of a `PasswordFile`, copies them and fills in the defaults. */
 export function settingsOf(path: string | URL, options: PasswordFileOptions | undefined): Settings {

@@ -1,14 +1,12 @@
 import { ReloadScheduler } from './broker/reload-scheduler.js';
 import type { CheckReport } from './check/check.js';
-import { BrokerUsers } from './check/users.js';
 import { type Credentials, type CredentialsOptions, generateCredentials } from './credentials/generate.js';
-import { assertPassword, assertUsername, comparedPassword, ownCopy } from './credentials/rules.js';
+import { assertPassword, assertUsername, ownCopy } from './credentials/rules.js';
 import type { Draft } from './document/draft.js';
-import type { NameIndex } from './document/name-index.js';
 import { asString, type PasswordDraft, runUpdate } from './document/update-draft.js';
 import { PasswordFileError, systemCode } from './errors.js';
-import { assertCost, assertHash } from './hash/encoding.js';
-import { compareKey, newHash } from './hash/hash.js';
+import { assertHash } from './hash/encoding.js';
+import { newHash } from './hash/hash.js';
 import { type CheckOptions, canRead, checkFile } from './operations/check-file.js';
 import {
   addPassword,
@@ -18,6 +16,7 @@ import {
   setUsers,
 } from './operations/set-users.js';
 import { type UpgradeOptions, upgrade } from './operations/upgrade.js';
+import { Verifier } from './operations/verify.js';
 import {
   type PasswordFileOptions,
   type ProgressOptions,
@@ -31,21 +30,19 @@ import { type Edit, submit } from './storage/group-commit.js';
 import { FileSite } from './storage/site.js';
 import { orAborted } from './util/abort.js';
 import { inSlices } from './util/event-loop.js';
-import { limited } from './util/limiter.js';
 import { isAnything, isSignal, readOptions } from './util/read-options.js';
 
 /** How many generated names `provision` tries before it says that the options allow too few. */
 const NAMES_TRIED = 100;
-/** What `verify` costs where there is nothing to hash, in iterations of PBKDF2. */
-const LOOKUP_COST = 20;
 
 /**
- * A Mosquitto password file. Reads see the file as it is; writes replace it atomically and durably, beside any number
- * of other writers, and keep every byte that is not theirs to change. Making one does no I/O.
+ * A Mosquitto password file. Reads see the file as it is. Writes replace it atomically and durably, beside any number of
+ * other writers, and keep every byte that is not theirs to change. Making one does no I/O.
  *
- * All methods may reject with a `PasswordFileError`: `ERR_READ_FAILED`, `ERR_DIRECTORY_MISSING`, `ERR_NOT_REPLACEABLE` (what
- * stands at the path is not a regular file), `ERR_FILE_MISSING` (with `missing: 'error'`). Those that write also with
- * `ERR_WRITE_FAILED`, `ERR_OWNERSHIP`, `ERR_LOCK_TIMEOUT` (nothing changed) and `ERR_NOT_DURABLE` (see `committed`).
+ * All methods may reject with a `PasswordFileError`: `ERR_INVALID_ARGUMENT`, `ERR_READ_FAILED`, `ERR_DIRECTORY_MISSING`,
+ * `ERR_NOT_REPLACEABLE`, `ERR_FILE_MISSING` (with `missing: 'error'`). Those that write also with `ERR_WRITE_FAILED`,
+ * `ERR_OWNERSHIP`, `ERR_LOCK_TIMEOUT` (nothing changed) and `ERR_NOT_DURABLE` (see `committed`). Those that take a name,
+ * password or hash also with `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD` or `ERR_INVALID_HASH`.
  *
  * @example
  * ```ts
@@ -59,19 +56,19 @@ const LOOKUP_COST = 20;
 export class PasswordFile {
   readonly #settings: Settings;
   readonly #site: FileSite;
+  readonly #verifier: Verifier;
   readonly #reloads: ReloadScheduler | undefined;
-  /** Whom the broker lets in, for each version of the file that is still in use. */
-  readonly #brokerUsers = new WeakMap<NameIndex, BrokerUsers>();
 
   /**
    * @param path the file, as a path or `file:` URL; symbolic links are followed at each call
    * @param options copied: what becomes of the object later has no effect
    * @throws PasswordFileError `ERR_INVALID_ARGUMENT`, `ERR_COST_LIMIT` (`hash.iterations` is over `hash.maxIterations`)
    */
-  constructor(path: string | URL, options?: PasswordFileOptions | undefined) {
+  constructor(path: string | URL, options?: PasswordFileOptions) {
     this.#settings = settingsOf(path, options);
     const site = new FileSite(this.#settings);
     this.#site = site;
+    this.#verifier = new Verifier(site, this.#settings);
     const { reload, path: file } = this.#settings;
     if (reload === undefined) return;
     const reloads = new ReloadScheduler(
@@ -83,15 +80,14 @@ export class PasswordFile {
   }
 
   /**
-   * Makes an empty file where there is none: a broker does not start without it.
+   * Makes an empty file where there is none: a broker does not start without it. Resolves with `false` if there is one.
    *
-   * @returns `false`: there was one already
    * @example
    * ```ts
    * await new PasswordFile('/tmp/example-passwd').create();
    * ```
    */
-  async create(options?: WaitOptions | undefined): Promise<boolean> {
+  async create(options?: WaitOptions): Promise<boolean> {
     const signal = signalOf(options);
     return this.#edit({ names: new Set(), creates: true, signal }, (_draft, fileExists) => !fileExists);
   }
@@ -101,7 +97,6 @@ export class PasswordFile {
    *
    * @param password `undefined`, an unset variable, is `ERR_INVALID_PASSWORD`
    * @returns `'unchanged'` where the password verified already, with the same algorithm and cost
-   * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`
    * @example
    * ```ts
    * console.log(await new PasswordFile('/tmp/example-passwd').setUser('alice', 'correct horse'));
@@ -110,7 +105,7 @@ export class PasswordFile {
   async setUser(
     username: string,
     password: string | Uint8Array | undefined,
-    options?: WaitOptions | undefined,
+    options?: WaitOptions,
   ): Promise<SetOutcome> {
     const passwords = addPassword(new Map(), username, password);
     const outcomes = await setUsers(this.#site, this.#settings, passwords, { signal: signalOf(options) });
@@ -120,7 +115,7 @@ export class PasswordFile {
   /**
    * Adds a user whose name must be new; that is decided while no one else can write.
    *
-   * @throws PasswordFileError also `ERR_USER_EXISTS`, `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`
+   * @throws PasswordFileError also `ERR_USER_EXISTS`
    * @example
    * ```ts
    * await new PasswordFile('/tmp/example-passwd').addUser('bob', 'battery staple');
@@ -129,7 +124,7 @@ export class PasswordFile {
   async addUser(
     username: string,
     password: string | Uint8Array | undefined,
-    options?: WaitOptions | undefined,
+    options?: WaitOptions,
   ): Promise<void> {
     const own = ownCopy(password);
     assertUsername(username);
@@ -138,15 +133,14 @@ export class PasswordFile {
   }
 
   /**
-   * Removes a user, all lines of that name.
+   * Removes a user, all lines of that name. Resolves with `false` if there was none.
    *
-   * @returns `false`: there was no such user
    * @example
    * ```ts
    * console.log(await new PasswordFile('/tmp/example-passwd').removeUser('bob'));
    * ```
    */
-  async removeUser(username: string, options?: WaitOptions | undefined): Promise<boolean> {
+  async removeUser(username: string, options?: WaitOptions): Promise<boolean> {
     return (await this.removeUsers([username], options)).length > 0;
   }
 
@@ -154,7 +148,7 @@ export class PasswordFile {
    * Gives many users their passwords in one commit: all of them or, should anything fail, none. Of a name that comes
    * twice the last password counts. Hashing uses all threads of the pool.
    *
-   * @param entries pairs of user name and password; `return()` of an iterator is called where an error or abort ends it
+   * @param entries pairs of user name and password; an error or abort closes the iterator
    * @returns how many users were added, updated and found unchanged
    * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`, with `username`
    * @example
@@ -165,26 +159,25 @@ export class PasswordFile {
    */
   async setUsers(
     entries: Iterable<PasswordEntry> | AsyncIterable<PasswordEntry>,
-    options?: ProgressOptions | undefined,
+    options?: ProgressOptions,
   ): Promise<{ added: number; updated: number; unchanged: number }> {
-    const given = progressOptions(options);
-    const passwords = await readPasswords(entries, given.signal);
+    const checked = progressOptions(options);
+    const passwords = await readPasswords(entries, checked.signal);
     const counts = { added: 0, updated: 0, unchanged: 0 };
-    const outcomes = await setUsers(this.#site, this.#settings, passwords, given);
+    const outcomes = await setUsers(this.#site, this.#settings, passwords, checked);
     for (const outcome of outcomes.values()) counts[outcome]++;
     return counts;
   }
 
   /**
-   * Removes users in one commit.
+   * Removes users in one commit. Resolves with the names that were there.
    *
-   * @returns the names that were there
    * @example
    * ```ts
    * console.log(await new PasswordFile('/tmp/example-passwd').removeUsers(['device_1', 'nobody'])); // ['device_1']
    * ```
    */
-  async removeUsers(usernames: Iterable<string>, options?: WaitOptions | undefined): Promise<string[]> {
+  async removeUsers(usernames: Iterable<string>, options?: WaitOptions): Promise<string[]> {
     const signal = signalOf(options);
     if (typeof usernames === 'string' || typeof usernames?.[Symbol.iterator] !== 'function') {
       throw this.#invalid(
@@ -211,15 +204,14 @@ export class PasswordFile {
   /**
    * Generates a login and adds it under a name that is new in this file.
    *
-   * @throws PasswordFileError also `ERR_INVALID_ARGUMENT` (options; or they allow too few names),
-   *   `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`
+   * @throws PasswordFileError also `ERR_INVALID_ARGUMENT` where the options allow too few names
    * @example
    * ```ts
    * const { username, password } = await new PasswordFile('/tmp/example-passwd').provision();
    * console.log(`${username}: give the device its ${password.length} characters, the file holds only their hash`);
    * ```
    */
-  async provision(options?: (CredentialsOptions & WaitOptions) | undefined): Promise<Credentials> {
+  async provision(options?: CredentialsOptions & WaitOptions): Promise<Credentials> {
     const checks = { username: isAnything, password: isAnything, signal: isSignal };
     const { signal, ...rules } = readOptions<CredentialsOptions & WaitOptions>('', options, checks);
     for (let tried = 0; tried < NAMES_TRIED; tried++) {
@@ -231,9 +223,7 @@ export class PasswordFile {
         if (systemCode(error) !== 'ERR_USER_EXISTS') throw error;
       }
     }
-    throw this.#invalid(
-      `${NAMES_TRIED} generated user names were all taken. Allow more of them: a longer username.length.`,
-    );
+    throw this.#invalid(`${NAMES_TRIED} generated user names were all taken. Raise username.length.`);
   }
 
   /**
@@ -249,24 +239,9 @@ export class PasswordFile {
   async verify(
     username: string,
     password: string | Uint8Array | undefined,
-    options?: WaitOptions | undefined,
+    options?: WaitOptions,
   ): Promise<boolean> {
-    const signal = signalOf(options);
-    const name = asString(username);
-    const compared = comparedPassword(ownCopy(password));
-    const users = this.#usersOf(await orAborted(this.#site.index(), signal));
-    const { hash, path } = this.#settings;
-    const verified = limited<boolean>(done => {
-      signal?.throwIfAborted();
-      const stored = compared === undefined ? undefined : users.hashOf(name);
-      if (compared === undefined || stored === undefined) {
-        setImmediate(done, null, false);
-        return LOOKUP_COST;
-      }
-      assertCost(stored, hash.maxIterations, { path, username: name });
-      return compareKey(compared, stored, done);
-    });
-    return orAborted(verified, signal);
+    return this.#verifier.verify(username, password, signalOf(options));
   }
 
   /**
@@ -277,8 +252,8 @@ export class PasswordFile {
    * console.log(await new PasswordFile('/tmp/example-passwd').hasUser('alice'));
    * ```
    */
-  async hasUser(username: string, options?: WaitOptions | undefined): Promise<boolean> {
-    return (await this.#view(signalOf(options))).has(asString(username));
+  async hasUser(username: string, options?: WaitOptions): Promise<boolean> {
+    return (await this.#view(options)).has(asString(username));
   }
 
   /**
@@ -289,9 +264,8 @@ export class PasswordFile {
    * console.log(await new PasswordFile('/tmp/example-passwd').users());
    * ```
    */
-  async users(options?: WaitOptions | undefined): Promise<string[]> {
-    const view = await this.#view(signalOf(options));
-    return inSlices(view.names());
+  async users(options?: WaitOptions): Promise<string[]> {
+    return inSlices((await this.#view(options)).names());
   }
 
   /**
@@ -303,14 +277,14 @@ export class PasswordFile {
    * console.log(hash?.slice(0, 6)); // $7$101
    * ```
    */
-  async getHash(username: string, options?: WaitOptions | undefined): Promise<string | undefined> {
-    return (await this.#view(signalOf(options))).get(asString(username));
+  async getHash(username: string, options?: WaitOptions): Promise<string | undefined> {
+    return (await this.#view(options)).get(asString(username));
   }
 
   /**
    * Gives a user a hash that was made elsewhere.
    *
-   * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_HASH`, `ERR_COST_LIMIT`
+   * @throws PasswordFileError also `ERR_COST_LIMIT`
    * @example
    * ```ts
    * import { hashPassword } from 'mosquitto-passwd-ts';
@@ -318,7 +292,7 @@ export class PasswordFile {
    * await new PasswordFile('/tmp/example-passwd').setHash('carol', await hashPassword('secret'));
    * ```
    */
-  async setHash(username: string, hash: string, options?: WaitOptions | undefined): Promise<SetOutcome> {
+  async setHash(username: string, hash: string, options?: WaitOptions): Promise<SetOutcome> {
     assertUsername(username);
     assertHash(hash, this.#settings.hash.maxIterations);
     return this.#edit({ names: new Set([username]), signal: signalOf(options) }, draft => {
@@ -332,11 +306,9 @@ export class PasswordFile {
   /**
    * Any number of edits in one atomic commit. The function is synchronous (a returned promise is an error), gets the
    * file as it is while no one else can write, and may run again on a newer one. Where it throws, nothing is changed
-   * and the promise rejects with what it threw.
+   * and the promise rejects with what it threw; otherwise it resolves with what it returned.
    *
-   * @returns what the function returns
-   * @throws PasswordFileError also `ERR_INVALID_ARGUMENT`, and from the draft's `set` `ERR_INVALID_USERNAME`,
-   *   `ERR_INVALID_HASH`, `ERR_COST_LIMIT`
+   * @throws PasswordFileError also what the draft's `set` throws
    * @example
    * ```ts
    * await new PasswordFile('/tmp/example-passwd').update(draft => {
@@ -344,7 +316,7 @@ export class PasswordFile {
    * });
    * ```
    */
-  async update<T>(edit: (draft: PasswordDraft) => T, options?: WaitOptions | undefined): Promise<T> {
+  async update<T>(edit: (draft: PasswordDraft) => T, options?: WaitOptions): Promise<T> {
     const signal = signalOf(options);
     if (typeof edit !== 'function') throw this.#invalid('update takes a function that edits a draft.');
     const { maxIterations } = this.#settings.hash;
@@ -365,7 +337,7 @@ export class PasswordFile {
    * console.log(names);
    * ```
    */
-  async upgrade(options?: UpgradeOptions | undefined): Promise<string[]> {
+  async upgrade(options?: UpgradeOptions): Promise<string[]> {
     return upgrade(this.#site, this.#settings, options);
   }
 
@@ -373,14 +345,13 @@ export class PasswordFile {
    * What a broker of the release in the `broker` option will make of the file: what its bytes say
    * (`checkPasswordFile`), and what only the file system knows: a symbolic link, rights, what dead writers left.
    *
-   * @param options `brokerUser`: the user that the broker runs as, to see whether it may read the file
    * @example
    * ```ts
    * const { loads, findings } = await new PasswordFile('/tmp/example-passwd').check({ brokerUser: { uid: 1883, gid: 1883 } });
    * console.log(loads, findings.map(({ line, code, message }) => `${line}: ${code}: ${message}`));
    * ```
    */
-  async check(options?: CheckOptions | undefined): Promise<CheckReport> {
+  async check(options?: CheckOptions): Promise<CheckReport> {
     return checkFile(this.#site, this.#settings, options);
   }
 
@@ -397,24 +368,15 @@ export class PasswordFile {
    * await file.reloaded();
    * ```
    */
-  async reloaded(options?: WaitOptions | undefined): Promise<void> {
+  async reloaded(options?: WaitOptions): Promise<void> {
     const signal = signalOf(options);
     if (this.#reloads === undefined)
       throw this.#invalid('This PasswordFile was made without the option reload.');
     await orAborted(this.#reloads.reloaded(), signal);
   }
 
-  #usersOf(index: NameIndex): BrokerUsers {
-    let users = this.#brokerUsers.get(index);
-    if (users === undefined) {
-      users = new BrokerUsers(index, this.#settings.broker);
-      this.#brokerUsers.set(index, users);
-    }
-    return users;
-  }
-
-  #view(signal: AbortSignal | undefined): Promise<Draft> {
-    return orAborted(this.#site.view(), signal);
+  async #view(options: WaitOptions | undefined): Promise<Draft> {
+    return orAborted(this.#site.view(), signalOf(options));
   }
 
   async #add(
@@ -423,9 +385,14 @@ export class PasswordFile {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     signal?.throwIfAborted();
-    const hash = await orAborted(newHash(password, this.#settings.hash), signal);
+    const { hash: settings, path } = this.#settings;
+    const hash = await orAborted(newHash(password, settings), signal);
     await this.#edit({ names: new Set([username]), signal }, draft => {
-      if (draft.has(username)) throw userExists(this.#settings.path, username);
+      if (draft.has(username)) {
+        const problem = `The user ${JSON.stringify(username)} is in the file already.`;
+        const message = `${problem} Pick another name, or use setUser to change it.`;
+        throw new PasswordFileError('ERR_USER_EXISTS', message, { path, username });
+      }
       draft.set(username, hash);
     });
   }
@@ -436,25 +403,14 @@ export class PasswordFile {
     apply: (draft: Draft, fileExists: boolean) => T,
   ): Promise<T> {
     const site = this.#site;
-    return submit(site.target, {
-      ...edit,
-      source: site,
-      // biome-ignore lint/correctness/useYield: it is one step
-      *apply(draft, fileExists) {
-        return apply(draft, fileExists);
-      },
-    });
+    // biome-ignore lint/correctness/useYield: it is one step
+    const inOneStep = function* (draft: Draft, fileExists: boolean): Generator<void, T> {
+      return apply(draft, fileExists);
+    };
+    return submit(site.target, { ...edit, source: site, apply: inOneStep });
   }
 
   #invalid(message: string): PasswordFileError {
     return new PasswordFileError('ERR_INVALID_ARGUMENT', message, { path: this.#settings.path });
   }
-}
-
-function userExists(path: string, username: string): PasswordFileError {
-  return new PasswordFileError(
-    'ERR_USER_EXISTS',
-    `The user ${JSON.stringify(username)} is in the file already. Pick another name, or use setUser to change it.`,
-    { path, username },
-  );
 }

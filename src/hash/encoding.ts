@@ -45,9 +45,9 @@ export type KeyParams = Omit<Pbkdf2Hash, 'key'> | Omit<Sha512Hash, 'key'> | Omit
 /** The key of every hash, in bytes. */
 export const KEY_BYTES = 64;
 /** `$7$` iterations: what fits a C `int`. */
-export const MAX_ITERATIONS = 2 ** 31 - 1;
+export const MAX_ITERATIONS = 0x7fff_ffff;
 /** In KiB. */
-const MAX_MEMORY = 1 << 20;
+const MAX_MEMORY = 1_048_576;
 const MAX_PASSES = 16;
 
 /**

@@ -40,13 +40,9 @@ export interface HashOptions extends FileHashOptions {
 }
 
 /** {@link HashOptions}, checked. */
-export interface HashSettings {
-  algorithm: 'pbkdf2-sha512' | 'sha512';
-  iterations: number;
-  saltBytes: 12 | 64;
-  maxIterations: number;
+export type HashSettings = { [K in keyof FileHashOptions]-?: NonNullable<FileHashOptions[K]> } & {
   salt: Uint8Array | undefined;
-}
+};
 
 const LIMIT_CHECKS = { maxIterations: /* @__PURE__ */ whole(1, MAX_ITERATIONS) };
 /** For {@link readOptions}. */
@@ -73,7 +69,7 @@ export const HASH_CHECKS: { [K in keyof Required<FileHashOptions>]: OptionCheck 
  */
 export async function hashPassword(
   password: string | Uint8Array | undefined,
-  options?: HashOptions | undefined,
+  options?: HashOptions,
 ): Promise<string> {
   const own = ownCopy(password);
   assertPassword(own);
@@ -87,9 +83,8 @@ export async function newHash(password: string | Uint8Array, settings: HashSetti
 }
 
 /**
- * {@link hashPassword}, computed on the calling thread.
+ * {@link hashPassword}, computed on the calling thread; throws the same errors.
  *
- * @throws PasswordFileError with the same codes
  * @example
  * ```ts
  * import { hashPasswordSync } from 'mosquitto-passwd-ts';
@@ -97,10 +92,7 @@ export async function newHash(password: string | Uint8Array, settings: HashSetti
  * console.log(hashPasswordSync('correct horse battery staple', { iterations: 1000 }));
  * ```
  */
-export function hashPasswordSync(
-  password: string | Uint8Array | undefined,
-  options?: HashOptions | undefined,
-): string {
+export function hashPasswordSync(password: string | Uint8Array | undefined, options?: HashOptions): string {
   assertPassword(password);
   const params = newKeyParams(readHashOptions(options));
   return joinHash(params, deriveKeySync(password, params));
@@ -123,7 +115,7 @@ export function hashPasswordSync(
 export async function verifyPassword(
   password: string | Uint8Array | undefined,
   hash: string,
-  options?: VerifyOptions | undefined,
+  options?: VerifyOptions,
 ): Promise<boolean> {
   const parsed = parseAffordable(hash, options);
   const compared = comparedPassword(ownCopy(password));
@@ -131,9 +123,8 @@ export async function verifyPassword(
 }
 
 /**
- * {@link verifyPassword}, computed on the calling thread.
+ * {@link verifyPassword}, computed on the calling thread; throws the same errors.
  *
- * @throws PasswordFileError with the same codes
  * @example
  * ```ts
  * import { hashPasswordSync, verifyPasswordSync } from 'mosquitto-passwd-ts';
@@ -144,7 +135,7 @@ export async function verifyPassword(
 export function verifyPasswordSync(
   password: string | Uint8Array | undefined,
   hash: string,
-  options?: VerifyOptions | undefined,
+  options?: VerifyOptions,
 ): boolean {
   const parsed = parseAffordable(hash, options);
   const compared = comparedPassword(password);
@@ -203,7 +194,7 @@ function newKeyParams(settings: HashSettings): KeyParams {
 let randomness: Uint8Array | undefined;
 let drawn = 0;
 
-/** Random bytes, drawn many at a time: one call of the generator for each salt takes a tenth of the time of the hash. */
+/** Draws random bytes for many salts at once: a call of the generator for each takes a tenth of the time of its hash. */
 function newSalt(bytes: number): Uint8Array {
   if (randomness === undefined || drawn + bytes > randomness.length) {
     randomness = crypto.randomBytes(4096);
@@ -243,19 +234,10 @@ function sha512(password: string | Uint8Array, salt: Uint8Array): Uint8Array {
   return crypto.createHash('sha512').update(password).update(salt).digest();
 }
 
-interface Argon2Options {
-  message: string | Uint8Array;
-  nonce: Uint8Array;
-  memory: number;
-  passes: number;
-  parallelism: number;
-  tagLength: number;
-}
-
 /** `crypto.argon2`, which @types/node for Node 20 does not declare. */
 interface Argon2Crypto {
-  argon2(algorithm: 'argon2id', options: Argon2Options, callback: Done<Uint8Array>): void;
-  argon2Sync(algorithm: 'argon2id', options: Argon2Options): Uint8Array;
+  argon2(algorithm: 'argon2id', options: object, callback: Done<Uint8Array>): void;
+  argon2Sync(algorithm: 'argon2id', options: object): Uint8Array;
 }
 
 function argon2(): Argon2Crypto {
@@ -267,7 +249,7 @@ function argon2(): Argon2Crypto {
   );
 }
 
-function argon2Options(message: string | Uint8Array, params: Omit<Argon2idHash, 'key'>): Argon2Options {
+function argon2Options(message: string | Uint8Array, params: Omit<Argon2idHash, 'key'>): object {
   const { memory, passes, parallelism, salt } = params;
   return { message, nonce: salt, memory, passes, parallelism, tagLength: KEY_BYTES };
 }

@@ -1,28 +1,28 @@
 /**
- * Hashing shares Node's thread pool with fsync, large reads and writes, and DNS, and a job in the pool cannot be called
- * back. So most hashes wait here, and few there: a system call never waits long behind them.
+ * Hashes share Node's thread pool with fsync, large reads and writes, and DNS, and a job in the pool cannot be cancelled.
+ * So most hashes wait here, and few there: a system call never waits long behind them.
  */
 
-/** Reports what a job came to; never before the job's function has returned. */
+/** Reports what a job came to; not before the function that began it has returned. */
 export type Done<T> = (error: Error | null, value: T) => void;
 
-interface Waiting {
+interface Job {
   start(): void;
-  next: Waiting | undefined;
+  next: Job | undefined;
 }
 
-/** In iterations of PBKDF2, of which a core computes about a million a second; all threads busy, and some in store. */
+/** In iterations of PBKDF2, of which a core computes about a million a second. */
 const ENOUGH = 10_000;
 
 let inFlight = 0;
 let cost = 0;
-let urgent = 0;
-let first: Waiting | undefined;
-let last: Waiting | undefined;
+let commits = 0;
+let first: Job | undefined;
+let last: Job | undefined;
 let slowJobs: number | undefined;
 
 /**
- * Runs a job that occupies a thread of the pool, first come first served, when the pool has too little to do.
+ * Runs a job in the thread pool, first come first served, as soon as the pool has too little to do.
  *
  * @param begin starts the job and returns its cost in iterations; what it throws, the promise rejects with
  */
@@ -35,7 +35,7 @@ export function limited<T>(begin: (done: Done<T>) => number): Promise<T> {
         cost -= ownCost;
         if (error) reject(error);
         else resolve(value);
-        if (urgent === 0) startWaiting();
+        if (commits === 0) startJobs();
       };
       try {
         ownCost = begin(done);
@@ -45,16 +45,16 @@ export function limited<T>(begin: (done: Done<T>) => number): Promise<T> {
         reject(error);
       }
     };
-    const job: Waiting = { start, next: undefined };
+    const job: Job = { start, next: undefined };
     if (last === undefined) first = job;
     else last.next = job;
     last = job;
-    if (urgent === 0) startWaiting();
+    if (commits === 0) startJobs();
   });
 }
 
 /** Jobs that cost more than {@link ENOUGH} leave one thread of the pool free. */
-function startWaiting(): void {
+function startJobs(): void {
   slowJobs ??= Math.max(1, Number(process.env.UV_THREADPOOL_SIZE ?? 4) - 1);
   while (first !== undefined && (cost < ENOUGH || inFlight < slowJobs)) {
     const { start, next } = first;
@@ -65,16 +65,16 @@ function startWaiting(): void {
 }
 
 /**
- * Does what a commit waits for in the thread pool, and starts no hash meanwhile. At its end hashes have their turn, even
- * if another commit waits: commits cannot keep them waiting for ever.
+ * Does what a commit waits for in the thread pool; no job starts meanwhile. Then jobs have a turn, even if another commit
+ * waits: one commit after the other does not keep them waiting for ever.
  */
 export async function withPriority<T>(work: () => Promise<T>): Promise<T> {
-  urgent++;
+  commits++;
   try {
     return await work();
   } finally {
-    urgent--;
-    startWaiting();
+    commits--;
+    startJobs();
   }
 }
 

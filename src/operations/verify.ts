@@ -1,0 +1,53 @@
+import { BrokerUsers } from '../check/users.js';
+import { comparedPassword, ownCopy } from '../credentials/rules.js';
+import type { NameIndex } from '../document/name-index.js';
+import { asString } from '../document/update-draft.js';
+import { assertCost } from '../hash/encoding.js';
+import { compareKey } from '../hash/hash.js';
+import type { Settings } from '../options.js';
+import type { FileSite } from '../storage/site.js';
+import { orAborted } from '../util/abort.js';
+import { limited } from '../util/limiter.js';
+
+/** What an answer costs where there is nothing to hash, in iterations of PBKDF2. */
+const LOOKUP_COST = 20;
+
+/** Verifies passwords by what a file holds; calls of one turn of the event loop share a look at the file. */
+export class Verifier {
+  readonly #site: FileSite;
+  readonly #settings: Settings;
+  /** Whom the broker lets in, for each version of the file that is still in use. */
+  readonly #users = new WeakMap<NameIndex, BrokerUsers>();
+
+  constructor(site: FileSite, settings: Settings) {
+    this.#site = site;
+    this.#settings = settings;
+  }
+
+  async verify(username: string, password: unknown, signal: AbortSignal | undefined): Promise<boolean> {
+    const { hash, path } = this.#settings;
+    const name = asString(username);
+    const compared = comparedPassword(ownCopy(password));
+    const users = this.#usersOf(await orAborted(this.#site.index(), signal));
+    const verified = limited<boolean>(done => {
+      signal?.throwIfAborted();
+      const stored = compared === undefined ? undefined : users.hashOf(name);
+      if (compared === undefined || stored === undefined) {
+        setImmediate(done, null, false);
+        return LOOKUP_COST;
+      }
+      assertCost(stored, hash.maxIterations, { path, username: name });
+      return compareKey(compared, stored, done);
+    });
+    return orAborted(verified, signal);
+  }
+
+  #usersOf(index: NameIndex): BrokerUsers {
+    let users = this.#users.get(index);
+    if (users === undefined) {
+      users = new BrokerUsers(index, this.#settings.broker);
+      this.#users.set(index, users);
+    }
+    return users;
+  }
+}
