@@ -379,7 +379,7 @@ describe('provision', () => {
     expect(names.sort()).toEqual(['xa', 'xb']);
     await expect(file.provision(few)).rejects.toMatchObject({
       code: 'ERR_INVALID_ARGUMENT',
-      message: expect.stringMatching(/were all taken\. Allow more of them: a longer username\.length\.$/),
+      message: expect.stringMatching(/were all taken\. Raise username\.length\.$/),
     });
   });
 });

@@ -44,13 +44,13 @@ export type HashSettings = { [K in keyof FileHashOptions]-?: NonNullable<FileHas
   salt: Uint8Array | undefined;
 };
 
-const LIMIT_CHECKS = { maxIterations: /* @__PURE__ */ whole(1, MAX_ITERATIONS) };
+const isIterations = /* @__PURE__ */ whole(1, MAX_ITERATIONS);
 /** For {@link readOptions}. */
-export const HASH_CHECKS: { [K in keyof Required<FileHashOptions>]: OptionCheck } = {
+export const FILE_HASH_CHECKS: { [K in keyof Required<FileHashOptions>]: OptionCheck } = {
   algorithm: checkAlgorithm,
-  iterations: /* @__PURE__ */ whole(1, MAX_ITERATIONS),
-  saltBytes: /* @__PURE__ */ oneOf(12, 64),
-  maxIterations: LIMIT_CHECKS.maxIterations,
+  iterations: isIterations,
+  saltBytes: value => oneOf(12, 64)(value),
+  maxIterations: isIterations,
 };
 
 /**
@@ -77,9 +77,11 @@ export async function hashPassword(
 }
 
 /** {@link hashPassword} with a password and settings that are checked and nobody else's. */
-export async function newHash(password: string | Uint8Array, settings: HashSettings): Promise<string> {
+export function newHash(password: string | Uint8Array, settings: HashSettings): Promise<string> {
   const params = newKeyParams(settings);
-  return joinHash(params, await limited<Uint8Array>(done => deriveKey(password, params, done)));
+  return limited<string>(done =>
+    deriveKey(password, params, (error, key) => done(error, error ? '' : joinHash(params, key))),
+  );
 }
 
 /**
@@ -150,14 +152,16 @@ export function compareKey(password: string | Uint8Array, hash: ParsedHash, done
 }
 
 function parseAffordable(hash: string, options: VerifyOptions | undefined): ParsedHash {
-  const { maxIterations = 1_000_000 } = readOptions<VerifyOptions>('', options, LIMIT_CHECKS);
+  const { maxIterations = 1_000_000 } = readOptions<VerifyOptions>('', options, {
+    maxIterations: isIterations,
+  });
   const parsed = parseHash(hash);
   assertCost(parsed, maxIterations);
   return parsed;
 }
 
 function readHashOptions(options: HashOptions | undefined): HashSettings {
-  const given = readOptions<HashOptions>('', options, { ...HASH_CHECKS, salt: checkSalt });
+  const given = readOptions<HashOptions>('', options, { ...FILE_HASH_CHECKS, salt: checkSalt });
   if (given.salt !== undefined && given.saltBytes !== undefined) {
     throw new PasswordFileError('ERR_INVALID_ARGUMENT', 'Give either salt or saltBytes.');
   }

@@ -12,7 +12,7 @@ interface Job {
 }
 
 /** In iterations of PBKDF2, of which a core computes about a million a second. */
-const ENOUGH = 10_000;
+const ENOUGH = 16_000;
 
 let inFlight = 0;
 let cost = 0;

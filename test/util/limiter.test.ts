@@ -42,9 +42,9 @@ const turn = () => new Promise(resolve => setImmediate(resolve));
 
 describe('limited', () => {
   test.each([
-    [101, 100],
-    [1_000, 10],
-    [5_000, 3],
+    [101, 159],
+    [1_000, 16],
+    [5_000, 4],
     [100_000, 3],
     [1_000_000, 3],
   ])('has few jobs of %i iterations in flight, and starts another one when one ends', async (cost, most) => {
@@ -97,7 +97,7 @@ describe('limited', () => {
     );
     const jobs = new Jobs();
     jobs.add(200, 101);
-    expect(jobs.inFlight.length).toBe(100);
+    expect(jobs.inFlight.length).toBe(159);
     await jobs.endAll();
   });
 });
@@ -105,7 +105,7 @@ describe('limited', () => {
 describe('withPriority', () => {
   test('starts no job while its work is under way', async () => {
     const jobs = new Jobs();
-    jobs.add(200, 101);
+    jobs.add(400, 101);
     const { opened, open } = gate();
     const work = withPriority(() => opened);
     jobs.end();
@@ -113,7 +113,7 @@ describe('withPriority', () => {
     expect(jobs.inFlight.length).toBe(0);
     open();
     await work;
-    expect(jobs.inFlight.length).toBe(100);
+    expect(jobs.inFlight.length).toBe(159);
     await jobs.endAll();
   });
 
@@ -136,7 +136,7 @@ describe('withPriority', () => {
     const works = [withPriority(() => previous.opened)];
     jobs.add(1_000, 101);
     const started: number[] = [];
-    for (let i = 0; i < 10; i++) {
+    for (let i = 0; i < 8; i++) {
       const next = gate();
       works.push(withPriority(() => next.opened));
       previous.open();
@@ -145,7 +145,7 @@ describe('withPriority', () => {
       jobs.end();
       previous = next;
     }
-    expect(started).toEqual(started.map((_, i) => 100 * (i + 1)));
+    expect(started).toEqual(started.map((_, i) => Math.min(1_000, 159 * (i + 1))));
     previous.open();
     await Promise.all(works);
     await jobs.endAll();
