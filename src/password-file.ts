@@ -376,7 +376,8 @@ export class PasswordFile {
   }
 
   async #view(options: WaitOptions | undefined): Promise<Draft> {
-    return orAborted(this.#site.view(), signalOf(options));
+    const signal = signalOf(options);
+    return orAborted(this.#site.view(), signal);
   }
 
   async #add(
