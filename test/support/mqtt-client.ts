@@ -1,0 +1,80 @@
+/** Connected MQTT clients, and traffic through a broker. */
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { generate, type Packet, parser } from 'mqtt-packet';
+
+export class MqttClient {
+  readonly #socket: Socket;
+  readonly #pings = new Map<string, () => void>();
+  #count = 0;
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  /** Rejects unless the broker lets the user in. The client identifier is the user name. */
+  static async connect(port: number, username: string, password: string): Promise<MqttClient> {
+    const socket = connect(port, '127.0.0.1');
+    const client = new MqttClient(socket);
+    const answered = new Promise<void>((resolve, reject) => {
+      const packets = parser().on('packet', packet => {
+        if (packet.cmd === 'connack' && packet.returnCode === 0) resolve();
+        else if (packet.cmd === 'connack') reject(new Error(`the broker answers ${packet.returnCode}`));
+        else client.#receive(packet);
+      });
+      socket.on('data', data => packets.parse(data)).on('error', reject);
+      socket.on('close', () => reject(new Error('the broker has closed the connection')));
+    });
+    await once(socket, 'connect');
+    socket.setNoDelay(true);
+    client.#send({
+      cmd: 'connect',
+      clientId: username,
+      clean: true,
+      username,
+      password: Buffer.from(password),
+    });
+    await answered;
+    return client;
+  }
+
+  get isConnected(): boolean {
+    return !this.#socket.destroyed;
+  }
+
+  subscribe(topic: string): void {
+    this.#send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic, qos: 0 }] });
+  }
+
+  publish(topic: string, payload: string): void {
+    this.#send({ cmd: 'publish', topic, payload, qos: 0, dup: false, retain: false });
+  }
+
+  /** Milliseconds that a message takes to the broker and back; of a topic that this client is subscribed to. */
+  async ping(topic: string): Promise<number> {
+    const payload = String(this.#count++);
+    const start = performance.now();
+    const back = new Promise<void>(resolve => this.#pings.set(payload, resolve));
+    this.publish(topic, payload);
+    await back;
+    return performance.now() - start;
+  }
+
+  async close(): Promise<void> {
+    if (this.#socket.destroyed) return;
+    this.#send({ cmd: 'disconnect' });
+    this.#socket.destroy();
+    await once(this.#socket, 'close');
+  }
+
+  #receive(packet: Packet): void {
+    if (packet.cmd !== 'publish') return;
+    const payload = String(packet.payload);
+    this.#pings.get(payload)?.();
+    this.#pings.delete(payload);
+  }
+
+  #send(packet: Packet): void {
+    this.#socket.write(generate(packet));
+  }
+}
