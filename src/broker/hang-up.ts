@@ -73,7 +73,7 @@ async function hangUpAndWatch(
  * src/mux_epoll.c) waits for events for at most 100 ms, handles them, reloads where the flag is set, and waits again. A
  * signal that was delivered between the look at the flag and the next wait has its effect only after that wait.
  */
-class Reload {
+export class Reload {
   /** Whether the broker waits with SIGHUP blocked, as 2.0 does. If so, another sleep is not that wait. */
   #blocksInWait: boolean;
   /** Going to sleep for this time, counted from its start, the broker has reloaded. */

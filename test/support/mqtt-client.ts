@@ -12,30 +12,36 @@ export class MqttClient {
     this.#socket = socket;
   }
 
-  /** Rejects unless the broker lets the user in. The client identifier is the user name. */
-  static async connect(port: number, username: string, password: string): Promise<MqttClient> {
+  /** A connection on which nothing has been said. */
+  static async open(port: number): Promise<MqttClient> {
     const socket = connect(port, '127.0.0.1');
-    const client = new MqttClient(socket);
-    const answered = new Promise<void>((resolve, reject) => {
-      const packets = parser().on('packet', packet => {
-        if (packet.cmd === 'connack' && packet.returnCode === 0) resolve();
-        else if (packet.cmd === 'connack') reject(new Error(`the broker answers ${packet.returnCode}`));
-        else client.#receive(packet);
-      });
-      socket.on('data', data => packets.parse(data)).on('error', reject);
-      socket.on('close', () => reject(new Error('the broker has closed the connection')));
-    });
     await once(socket, 'connect');
     socket.setNoDelay(true);
-    client.#send({
-      cmd: 'connect',
-      clientId: username,
-      clean: true,
-      username,
-      password: Buffer.from(password),
-    });
-    await answered;
+    return new MqttClient(socket);
+  }
+
+  /** Rejects unless the broker lets the user in. */
+  static async connect(port: number, username: string, password: string): Promise<MqttClient> {
+    const client = await MqttClient.open(port);
+    const code = await client.login(username, password);
+    if (code !== 0) throw new Error(`the broker answers ${code} to ${username}`);
     return client;
+  }
+
+  /** What the broker answers: 0 lets the user in. The client identifier is the user name. */
+  login(username: string, password: string): Promise<number | undefined> {
+    return new Promise((resolve, reject) => {
+      const packets = parser().on('packet', packet => {
+        if (packet.cmd === 'connack') resolve(packet.returnCode);
+        else this.#receive(packet);
+      });
+      this.#socket
+        .on('data', data => packets.parse(data))
+        .on('error', reject)
+        .on('close', () => reject(new Error('the broker has closed the connection')));
+      const clientId = username;
+      this.#send({ cmd: 'connect', clientId, clean: true, username, password: Buffer.from(password) });
+    });
   }
 
   get isConnected(): boolean {
