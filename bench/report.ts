@@ -6,7 +6,7 @@ export interface Row extends Partial<Comparison> {
   what: string;
   rival?: string;
   ours: Spread;
-  unit?: 'ms' | 'MB';
+  unit?: 'ms' | 'MB' | '%';
   /** At least so many times as fast as the rival, or at most so much of the unit. */
   goal?: { ratio: number } | { atMost: number };
   note?: string;

@@ -9,6 +9,7 @@ import { atOnce, growth, growthOfCalls, oneUser, upgrading } from './editing.js'
 import { hashing } from './hashing.js';
 import { checking, manyEdits, memory, stretches, verifying } from './large.js';
 import { small } from './measure.js';
+import { losingSignals, registering, registeringMany, reloadingWithClients } from './reload.js';
 import { chart, isMet, type Row, table } from './report.js';
 import { machine, run } from './setting.js';
 import { importing } from './start.js';
@@ -31,6 +32,10 @@ const figures: Record<string, () => Promise<Row | Row[]>> = {
   memory: () => memory(MILLION, small ? 100 : 10_000),
   verify: () => verifying(MILLION, small ? 200 : 10_000, small ? 1 : 21),
   check: () => checking(MILLION, small ? 1 : 3),
+  registrations: () => registering(1_000, small ? 3 : 100),
+  'many registrations': () => registeringMany(small ? 20 : 10_000, small ? 5 : 100),
+  'reloads with clients': () => reloadingWithClients(small ? 20 : 2_000, small ? 0.5 : 20),
+  'lost signals': () => losingSignals(small ? 3 : 1_000),
   'event loop': () => stretches(MILLION),
   import: () => importing(small ? 1 : 80),
 };

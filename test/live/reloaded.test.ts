@@ -1,5 +1,6 @@
 /** A service that edits with the `reload` option, and the real brokers that are told. */
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { chown, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -10,6 +11,8 @@ import { PasswordFile } from '../../src/password-file.js';
 import { login, type RunningBroker, startBroker } from '../support/broker.js';
 import { testFolder } from '../support/folder.js';
 import { describeBrokers, needs, root } from '../support/require.js';
+import { runScript } from '../support/script.js';
+import { tracing } from '../support/strace.js';
 
 const host = '127.0.0.1';
 
@@ -132,6 +135,29 @@ describe('reloaded', () => {
     await file.setUser('alice', 'pw');
     await file.reloaded();
     await expect(readFile(told, 'utf8')).resolves.toBe('');
+  });
+
+  needs(...tracing).test('waits for a commit that the disk has not confirmed', async () => {
+    const reported = join(testFolder(), 'reported');
+    const error = await runScript(
+      `
+      const { PasswordFile } = await load('src/index.ts');
+      const file = new PasswordFile(args.path, { reload: { command: ['touch', args.reported] } });
+      const error = await file.setUser('alice', 'pw').catch(error => error);
+      await file.reloaded();
+      return error;
+    `,
+      {
+        args: { path: join(testFolder(), 'passwd'), reported },
+        // The second one is that of the directory.
+        through: [
+          ...['env', 'UV_THREADPOOL_SIZE=1', 'strace', '-f', '-o', '/dev/null', '-e', 'trace=fsync'],
+          ...['-e', 'inject=fsync:error=EIO:when=2'],
+        ],
+      },
+    );
+    expect(error).toMatchObject({ code: 'ERR_NOT_DURABLE', committed: true });
+    expect(existsSync(reported)).toBe(true);
   });
 
   test('stops waiting when it is told to', async () => {
