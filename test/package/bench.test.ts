@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
+import { findBrokers } from '../support/broker.js';
 import { testFolder } from '../support/folder.js';
 import { needs, program } from '../support/require.js';
 
@@ -20,7 +21,7 @@ needs(program('mosquitto'), program('mosquitto_passwd')).describe('the benchmark
     const out = testFolder();
     const printed = await bench('run.ts', `--out=${out}`);
     const { rows, curves, calls } = JSON.parse(await readFile(join(out, 'results.json'), 'utf8'));
-    expect(rows).toHaveLength(22);
+    expect(rows).toHaveLength(25 + 8 * findBrokers().length);
     for (const { what, ours } of rows) {
       expect(printed).toContain(what);
       expect(ours.median, what).toEqual(expect.any(Number));
