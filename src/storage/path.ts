@@ -45,7 +45,7 @@ function tryToOpen(path: string): Place | undefined {
   const { path: target, directories } = follow(path);
   const directory = directories.at(-1) as fs.BigIntStats;
   const byPath = { path: target, file: target, directory, isRedirectable: true, close: () => undefined };
-  if (process.platform !== 'linux') return byPath;
+  if (!reachesOpenDirectories()) return byPath;
   const fd = fs.openSync(dirname(target), O_PATH | fs.constants.O_DIRECTORY);
   const opened = `/proc/self/fd/${fd}`;
   const close = () => {
@@ -64,7 +64,16 @@ function tryToOpen(path: string): Place | undefined {
     throw error;
   }
   close();
-  return fs.existsSync('/proc/self/fd') ? undefined : byPath;
+  return undefined;
+}
+
+function reachesOpenDirectories(): boolean {
+  try {
+    return process.platform === 'linux' && fs.existsSync('/proc/self/fd');
+  } catch {
+    // Deno throws without --allow-all.
+    return false;
+  }
 }
 
 function explained<T>(path: string, run: () => T): T {
