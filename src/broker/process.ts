@@ -138,7 +138,7 @@ function assertOwnProc(): void {
   if (pids.length > 0 && pids.every(pid => pid === String(process.pid))) return;
   const problem =
     readProc('version') === undefined
-      ? 'There is no /proc here, as Linux has it, to say what process a pid stands for. Mount it'
+      ? 'There is no /proc here (as on Linux) to say what a pid stands for. Mount it'
       : "/proc shows another pid namespace than this process's own, whose pids mean nothing here. Mount one of its own";
   throw failed(`${problem}, or use a command, for example ${PKILL}. Nothing was signalled.`);
 }
