@@ -1,16 +1,16 @@
 /** A service that edits with the `reload` option, and the real brokers that are told. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chown, readFile, writeFile } from 'node:fs/promises';
+import { chown, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { confirmLogin } from '../../src/broker/login.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import type { PasswordFileOptions } from '../../src/options.js';
 import { PasswordFile } from '../../src/password-file.js';
-import { login, type RunningBroker, startBroker } from '../support/broker.js';
+import { type Broker, findBrokers, login, type RunningBroker, startBroker } from '../support/broker.js';
 import { testFolder } from '../support/folder.js';
-import { describeBrokers, needs, root } from '../support/require.js';
+import { broker, describeBrokers, needs, root } from '../support/require.js';
 import { runScript } from '../support/script.js';
 import { tracing } from '../support/strace.js';
 
@@ -112,6 +112,37 @@ describeBrokers('a file that is reloaded', program => {
     const lives = await broker.reload();
     if (program.release === '2.1') expect(lives).toBe(false);
     else expect(await login(broker.port, 'base', 'pw')).toBe(5);
+  });
+});
+
+needs(broker('2.1')).describe('a reload through a symbolic link, Mosquitto 2.1', () => {
+  async function linked(options: PasswordFileOptions) {
+    const path = join(testFolder(), 'passwd');
+    const link = join(testFolder(), 'link');
+    await writeFile(path, `base:${hashPasswordSync('pw')}\n`, { mode: 0o600 });
+    await symlink(path, link);
+    const program = findBrokers().find(({ release }) => release === '2.1') as Broker;
+    const env = { MOSQUITTO_UNSAFE_ALLOW_SYMLINKS: '1' };
+    const running = await startBroker(program, { passwordFile: link, env });
+    onTestFinished(() => running.stop());
+    return { running, file: new PasswordFile(link, { reload: { pid: running.pid }, ...options }) };
+  }
+
+  test('is made with brokerFollowsLinks', async () => {
+    const { running, file } = await linked({ brokerFollowsLinks: true });
+    await file.setUser('alice', 'pw');
+    await file.reloaded();
+    expect(await login(running.port, 'alice', 'pw')).toBe(0);
+  });
+
+  test('is refused without it: a broker that does not follow links would exit', async () => {
+    const { running, file } = await linked({});
+    await file.setUser('alice', 'pw');
+    await expect(file.reloaded()).rejects.toMatchObject({
+      code: 'ERR_RELOAD_REFUSED',
+      findings: expect.arrayContaining([expect.objectContaining({ code: 'SYMBOLIC_LINK' })]),
+    });
+    expect(running.reloads).toBe(0);
   });
 });
 

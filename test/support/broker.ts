@@ -95,6 +95,8 @@ export interface BrokerOptions {
   user?: string | undefined;
   /** Further lines of configuration. */
   config?: string | undefined;
+  /** Further environment variables. */
+  env?: Record<string, string> | undefined;
 }
 
 export interface BrokerExit {
@@ -125,7 +127,8 @@ export async function startBroker(broker: Broker, options: BrokerOptions): Promi
       const port = await freePort();
       await writeFile(config, configuration(port, options));
       await chmod(config, 0o644);
-      const child = spawn(broker.path, ['-c', config], { stdio: ['ignore', 'ignore', 'pipe'] });
+      const env = { ...process.env, ...options.env };
+      const child = spawn(broker.path, ['-c', config], { stdio: ['ignore', 'ignore', 'pipe'], env });
       const running = new RunningBroker(child, port, folder);
       // Mosquitto 2.0 forgets a SIGTERM that comes between this line and its main loop.
       const started = await running.logged(`mosquitto version ${broker.version} running`);
