@@ -1,5 +1,5 @@
 import { canBeSent, MAX_BYTES } from '../credentials/rules.js';
-import { type LineFields, LineReader, MAX_FILE_BYTES } from '../document/line.js';
+import { isBlank, type LineFields, LineReader, MAX_FILE_BYTES } from '../document/line.js';
 import { NameIndex } from '../document/name-index.js';
 import { type Finding, PasswordFileError } from '../errors.js';
 import { isAnything, readOptions } from '../util/read-options.js';
@@ -14,7 +14,7 @@ const HASH_SIGN = 35;
 const COLON = 58;
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 
-/** The broker computes about a million iterations a second, and serves nobody else meanwhile. */
+/** The default of `maxIterations`: the broker computes about a million iterations a second, and serves nobody else meanwhile. */
 const MAX_ITERATIONS = 1_000_000;
 
 /** A step of the generator takes in so many lines or bytes. */
@@ -190,12 +190,13 @@ class Check {
   /** A comment, a blank line, or one that the broker skips for want of a `:`. */
   #checkOther(): void {
     const { bytes, start, end } = this.#line;
-    const text = bytes.toString('latin1', start, end);
-    if (text.startsWith('#')) {
-      if (/^#[^:]*:\s*\$[67]\$/.test(text)) this.#report('COMMENTED_OUT');
-    } else if (/[^\t-\r ]/.test(text)) {
-      this.#report('NO_COLON');
+    if (bytes[start] === HASH_SIGN) {
+      if (/^#[^:]*:\s*\$[67]\$/.test(textAt(bytes, start, end))) this.#report('COMMENTED_OUT');
+      return;
     }
+    let at = start;
+    while (at < end && isBlank(bytes[at])) at++;
+    if (at < end) this.#report('NO_COLON');
   }
 
   #checkEntry(isDuplicate: boolean): void {
@@ -254,7 +255,7 @@ class Check {
   /** `service:alice:$7$…` */
   #isColonInName(fault: HashFault, hashEnd: number): boolean {
     const { bytes, end } = this.#line;
-    return fault === 'plain' && /:\s*\$[67]\$/.test(bytes.toString('latin1', hashEnd, end));
+    return fault === 'plain' && /:\s*\$[67]\$/.test(textAt(bytes, hashEnd, end));
   }
 
   #checkReadable(field: string, hash: LoadedHash, canonical: boolean, shown: string | undefined): void {
@@ -271,4 +272,9 @@ class Check {
       this.#report('only-2.1');
     }
   }
+}
+
+/** What stands there, each byte a character; no more of it than brokers read. */
+function textAt(bytes: Buffer, from: number, to: number): string {
+  return bytes.toString('latin1', from, Math.min(to, from + MAX_BYTES));
 }

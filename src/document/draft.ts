@@ -1,24 +1,32 @@
-import { MAX_BYTES } from '../credentials/rules.js';
-import { parseHash } from '../hash/encoding.js';
-import { isBlank, LineReader } from './line.js';
+import { canBeEnded } from './last-line.js';
+import { LineReader } from './line.js';
 import type { NameIndex } from './name-index.js';
 
-const NUL = 0;
 const LF = 10;
 const CR = 13;
-const HASH_SIGN = 35;
 
-/** Edits over a file's bytes, none of which they touch. */
+/** Changes are sorted in blocks of 64 KiB, and additions joined to so many lines: no step takes long. */
+const BLOCK_BITS = 16;
+const LINES_JOINED = 512;
+
+/** A stretch of a file's bytes and the text that replaces it. */
+export interface Change {
+  start: number;
+  end: number;
+  text: string;
+}
+
+/** Edits over a file's bytes, which stay as they are. */
 export class Draft {
   readonly index: NameIndex;
-  /** The new hash of each name that was edited; `null`: the name is to go. */
+  readonly #line: LineReader;
+  /** The new hash of each name that was edited; `null`: the name is deleted. */
   readonly #edits = new Map<string, string | null>();
   #undo: Array<[name: string, before: string | null | undefined]> = [];
-  readonly #reader: LineReader;
 
   constructor(index: NameIndex) {
-    this.#reader = new LineReader(index.bytes);
     this.index = index;
+    this.#line = new LineReader(index.bytes);
   }
 
   has(name: string): boolean {
@@ -31,17 +39,17 @@ export class Draft {
     return edit === undefined ? this.#lastLine(name)?.hash() : (edit ?? undefined);
   }
 
-  /** What stands behind the `:` of a name that was not edited, as it stands there. */
+  /** All that follows the `:` of a name that was not edited. */
   rest(name: string): Uint8Array | undefined {
     return this.#edits.has(name) ? undefined : this.#lastLine(name)?.rest();
   }
 
-  /** Whether it is what these bytes are, with no edit made. */
+  /** Whether it is these bytes, without an edit. */
   is(bytes: Buffer): boolean {
     return this.#edits.size === 0 && bytes.equals(this.index.bytes);
   }
 
-  /** Whether the name stands in more than one line, which a set mends. */
+  /** Whether several lines have the name; a set leaves one of them. */
   isDuplicate(name: string): boolean {
     return !this.#edits.has(name) && this.index.lines(name).length > 1;
   }
@@ -56,34 +64,39 @@ export class Draft {
     return present;
   }
 
-  /** The lines of the file, unedited; always the same reader. */
+  /** The lines of the file, without the edits; always the same reader. */
   *lines(): Generator<LineReader> {
-    const reader = new LineReader(this.index.bytes);
-    for (let start = 0; start < reader.bytes.length; start = reader.next) {
-      reader.read(start);
-      yield reader;
+    const line = new LineReader(this.index.bytes);
+    for (let start = 0; start < line.bytes.length; start = line.next) {
+      line.read(start);
+      yield line;
     }
   }
 
-  *keys(): IterableIterator<string> {
-    const seen = new Set<string>();
-    for (const line of this.lines()) {
-      const name = line.name();
-      if (name === undefined || name === '' || seen.has(name)) continue;
-      seen.add(name);
-      if (this.#edits.get(name) !== null) yield name;
-    }
-    for (const [name, hash] of this.#edits) if (!seen.has(name) && hash !== null) yield name;
+  /** The names of the file, each once: first those that stand there, in order, then the new ones. */
+  *keys(): Generator<string> {
+    for (const name of this.#namesByLine()) if (name !== undefined) yield name;
   }
 
-  /** All names at once, gathered in steps. */
+  /** All {@link keys}; yields after each line. */
   *names(): Generator<void, string[]> {
     const names: string[] = [];
-    for (const name of this.keys()) {
-      names.push(name);
+    for (const name of this.#namesByLine()) {
+      if (name !== undefined) names.push(name);
       yield;
     }
     return names;
+  }
+
+  *#namesByLine(): Generator<string | undefined> {
+    const seen = new Set<string>();
+    for (const line of this.lines()) {
+      const name = line.name();
+      const isNew = name !== undefined && name !== '' && !seen.has(name);
+      if (isNew) seen.add(name);
+      yield isNew && this.#edits.get(name) !== null ? name : undefined;
+    }
+    for (const [name, hash] of this.#edits) if (!seen.has(name) && hash !== null) yield name;
   }
 
   /** From here on, edits can be rolled back. */
@@ -91,7 +104,7 @@ export class Draft {
     this.#undo = [];
   }
 
-  /** Whether anything was edited since {@link begin}. */
+  /** Whether there was an edit since {@link begin}. */
   hasChanged(): boolean {
     return this.#undo.length > 0;
   }
@@ -108,8 +121,8 @@ export class Draft {
   #lastLine(name: string): LineReader | undefined {
     const start = this.index.lines(name).at(-1);
     if (start === undefined) return undefined;
-    this.#reader.read(start);
-    return this.#reader;
+    this.#line.read(start);
+    return this.#line;
   }
 
   #edit(name: string, hash: string | null): void {
@@ -118,87 +131,59 @@ export class Draft {
   }
 
   /**
-   * Finds which stretches of the old bytes give way to which text, in the order of the file. It yields now and then,
-   * so that a caller with a million edits can let others run.
+   * What the edits change, in the order of the file: a set replaces the first line of its name and removes the others, a
+   * delete removes all of them, and new lines go to the end. Yields often.
    */
   *changes(): Generator<void, Change[]> {
     const { bytes } = this.index;
-    const reader = new LineReader(bytes);
-    const changes: Change[] = [];
+    const line = this.#line;
+    const blocks: Change[][] = [];
     const added: string[] = [];
     for (const [name, hash] of this.#edits) {
       yield;
       const lines = this.index.lines(name);
-      const first = lines[0];
-      if (first === undefined) {
-        if (hash !== null) added.push(`${name}:${hash}`);
-        continue;
-      }
-      reader.read(first);
-      if (hash === null) changes.push(removal(reader));
-      else if (lines.length > 1 || reader.hash() !== hash)
-        changes.push(replacement(reader, `${name}:${hash}`));
-      for (let i = 1; i < lines.length; i++) {
-        reader.read(lines[i] as number);
-        changes.push(removal(reader));
+      if (lines.length === 0 && hash !== null) added.push(`${name}:${hash}`);
+      let isFirst = true;
+      for (const start of lines) {
+        if (!isFirst) yield;
+        line.read(start);
+        const text = isFirst && hash !== null ? `${name}:${hash}${endingOf(line)}` : '';
+        if (text === '' || lines.length > 1 || line.hash() !== hash) {
+          blocks[start >> BLOCK_BITS] ??= [];
+          blocks[start >> BLOCK_BITS]?.push({ start, end: Math.min(line.next, bytes.length), text });
+        }
+        isFirst = false;
       }
     }
-    changes.sort((a, b) => a.start - b.start);
-    return changes.length + added.length === 0 ? [] : this.#withLastLine(changes, added);
+    const changes: Change[] = [];
+    for (const block of blocks) {
+      yield;
+      if (block !== undefined) changes.push(...block.sort((a, b) => a.start - b.start));
+    }
+    return changes.length + added.length === 0 ? [] : yield* this.#withAdditions(changes, added);
   }
 
-  /**
-   * Adds new lines, and ends a last line that has no line feed. Where that could make a broker read what it does not
-   * read now, or lose what it reads, the last line stays as it is and new lines go before it.
-   */
-  #withLastLine(changes: Change[], added: string[]): Change[] {
+  /** Ends a last line that has no line feed, and adds new lines after it; or before it, where it must stay as it is. */
+  *#withAdditions(changes: Change[], added: string[]): Generator<void, Change[]> {
     const { bytes } = this.index;
     const end = bytes.length;
+    const lineFeed = bytes.indexOf(LF);
+    const ending = lineFeed > 0 && bytes[lineFeed - 1] === CR ? '\r\n' : '\n';
     const lastLine = bytes.lastIndexOf(LF) + 1;
-    const firstLineFeed = bytes.indexOf(LF);
-    const ending = firstLineFeed > 0 && bytes[firstLineFeed - 1] === CR ? '\r\n' : '\n';
-    const additions = (at: number) => added.map(line => ({ start: at, end: at, text: line + ending }));
-    const change = changes.find(each => each.end === end);
-    if (lastLine === end || change?.text === '') return [...changes, ...additions(end)];
-    if (this.#canBeEnded(lastLine, change !== undefined))
-      return [...changes, { start: end, end, text: ending }, ...additions(end)];
-    const earlier = changes.filter(each => each !== change);
-    return [...earlier, ...additions(lastLine), ...(change === undefined ? [] : [change])];
+    const last = changes.at(-1)?.end === end ? changes.pop() : undefined;
+    const isEnded = lastLine === end || last?.text === '';
+    const staysLast = !isEnded && !(yield* canBeEnded(bytes, lastLine, last !== undefined));
+    if (last !== undefined && !staysLast) changes.push(last);
+    if (!isEnded && !staysLast) changes.push({ start: end, end, text: ending });
+    const at = staysLast ? lastLine : end;
+    for (let from = 0; from < added.length; from += LINES_JOINED) {
+      yield;
+      const text = added.slice(from, from + LINES_JOINED).join(ending) + ending;
+      changes.push({ start: at, end: at, text });
+    }
+    if (last !== undefined && staysLast) changes.push(last);
+    return changes;
   }
-
-  /**
-   * Whether every release reads the last line alike with and without a line feed: a user, a comment, a blank line.
-   * Others are overlooked by some broker only as long as no line feed follows: one of nothing but `:`, a NUL in it, or
-   * as many bytes as a buffer holds (2.0.11 lib/misc_mosq.c `fgets_extending`, 2.1.2 libcommon/file_common.c
-   * `mosquitto_fgets`). An earlier NUL hides the line from 2.0, which then reads the line of that NUL.
-   */
-  #canBeEnded(lastLine: number, isReplaced: boolean): boolean {
-    const { bytes } = this.index;
-    const nul = bytes.indexOf(NUL);
-    if (isReplaced) return nul < 0 || nul >= lastLine;
-    if (nul >= 0) return false;
-    if (bytes[lastLine] === HASH_SIGN) return true;
-    const line = this.#reader;
-    line.read(lastLine);
-    if (line.nameStart < 0) return bytes.subarray(lastLine).every(isBlank);
-    return line.nameEnd > line.nameStart && !this.index.isDuplicate(line) && isReadByAll(line.hash());
-  }
-}
-
-/** Whether every release takes this for a hash, though 2.0 only drops the user of one with a salt of 64 bytes. */
-function isReadByAll(hash: string): boolean {
-  try {
-    return hash.length <= MAX_BYTES && parseHash(hash).algorithm !== 'argon2id';
-  } catch {
-    return false;
-  }
-}
-
-/** A stretch of a file's bytes and the text that takes its place. */
-export interface Change {
-  start: number;
-  end: number;
-  text: string;
 }
 
 /** The file with its changes made, in pieces: slices of the old bytes, and new text. */
@@ -212,13 +197,6 @@ export function* edited(bytes: Buffer, changes: Iterable<Change>): Generator<Uin
   if (done < bytes.length) yield bytes.subarray(done);
 }
 
-function removal(reader: LineReader): Change {
-  return { start: reader.start, end: Math.min(reader.next, reader.bytes.length), text: '' };
-}
-
-/** The line's own ending stays; a last line without one is ended by {@link Draft.changes}. */
-function replacement(reader: LineReader, text: string): Change {
-  const { bytes, start, end } = reader;
-  const ending = end === bytes.length ? '' : bytes[end - 1] === CR ? '\r\n' : '\n';
-  return { start, end: Math.min(reader.next, bytes.length), text: text + ending };
+function endingOf({ bytes, end }: LineReader): string {
+  return end === bytes.length ? '' : bytes[end - 1] === CR ? '\r\n' : '\n';
 }

@@ -33,9 +33,14 @@ describe('set', () => {
       `#\0\nbob:new\nalice:${GOOD}`,
     ],
     [
-      'adds before a last line whose name stands twice',
-      `alice:a\nalice:${GOOD}`,
-      `alice:a\nbob:new\nalice:${GOOD}`,
+      'adds before a last line that may be lost and whose name stands twice',
+      `alice:a\n${`alice:${GOOD}:`.padEnd(255, 'x')}`,
+      `alice:a\nbob:new\n${`alice:${GOOD}:`.padEnd(255, 'x')}`,
+    ],
+    [
+      'ends a last line that may be lost',
+      `al:a\n${`alice:${GOOD}:`.padEnd(255, 'x')}`,
+      `al:a\n${`alice:${GOOD}:`.padEnd(255, 'x')}\nbob:new\n`,
     ],
     [
       'keeps comments, blank and malformed lines',
@@ -325,9 +330,7 @@ describe('properties', () => {
     if (last === undefined || last.ending !== '') return true;
     if (hasNul(lines)) return false;
     if (last.name === undefined) return /^#|^[ \t-\r]*$/.test(last.text);
-    return (
-      last.name !== '' && last.hash === GOOD && lines.filter(({ name }) => name === last.name).length === 1
-    );
+    return last.name !== '' && last.hash === GOOD;
   }
 
   const hasNul = (lines: Line[]) => lines.some(({ text }) => text.includes('\0'));
