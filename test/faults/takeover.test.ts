@@ -101,8 +101,8 @@ test('what it left before it got in goes in the end, even if nobody stays to wat
   expect(readdirSync(folder.path)).toEqual(['passwords']);
 });
 
-test('a writer at work is waited for, however long it takes, until it is dead', async () => {
-  await using holder = await startChild('holder', { path, options: { lock: { stale: 1_000 } } });
+test('a writer at work is waited for, however long it takes and whatever its lock.stale, until it is dead', async () => {
+  await using holder = await startChild('holder', { path, options: { lock: { stale: 60_000 } } });
   const waiting = new PasswordFile(path, { lock: { stale: 1_000, timeout: 2_500 } }).setHash(
     'new',
     stamp(1, 1),

@@ -1,10 +1,23 @@
-import { chmod, chown, lstat, mkdir, readFile, readlink, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  lchown,
+  lstat,
+  mkdir,
+  readFile,
+  readlink,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
+import { callAs, NOBODY } from '../support/as-user.js';
 import { expectOnly } from '../support/folder.js';
-import { CALLS, HASH, newFile } from '../support/password-file.js';
-import { needs, root } from '../support/require.js';
+import { CALLS, HASH, newFile, quick } from '../support/password-file.js';
+import { namespaces, needs, root } from '../support/require.js';
+import { runScript } from '../support/script.js';
 
 let folder: string;
 let path: string;
@@ -74,6 +87,111 @@ describe('symbolic links', () => {
   });
 });
 
+needs(root).describe('symbolic links of other users', () => {
+  const OTHER = 1883;
+  const secret = () => join(folder, 'secret');
+  beforeEach(() => writeFile(secret(), `alice:${HASH}\n`, { mode: 0o600 }));
+
+  async function plant(link: string, to: string): Promise<void> {
+    await symlink(to, link);
+    await lchown(link, OTHER, OTHER);
+  }
+
+  async function expectRefusal(call: Promise<unknown>, link: string): Promise<void> {
+    await expect(call).rejects.toMatchObject({
+      code: 'ERR_NOT_REPLACEABLE',
+      message:
+        `${link} is a symbolic link of user ${OTHER}, who could lead this process (user 0) to any file with it. ` +
+        'Pass the path of the file itself.',
+    });
+  }
+
+  test.each(CALLS)('in the place of the file are an error to %s', async (_name, _writes, call) => {
+    await plant(path, 'secret');
+    await expectRefusal(call(file), path);
+    expect(await readFile(secret(), 'utf8')).toBe(`alice:${HASH}\n`);
+    expectOnly(folder, 'passwd', 'secret');
+  });
+
+  test('are an error to upgrade and check', async () => {
+    await writeFile(secret(), 'alice:plain\n');
+    await plant(path, 'secret');
+    await expectRefusal(file.upgrade(), path);
+    await expectRefusal(file.check(), path);
+    expect(await readFile(secret(), 'utf8')).toBe('alice:plain\n');
+  });
+
+  test('that dangle are an error, and their target is not made', async () => {
+    await plant(path, 'nowhere');
+    await expectRefusal(file.create(), path);
+    await expectRefusal(file.setHash('alice', HASH), path);
+    expectOnly(folder, 'passwd', 'secret');
+  });
+
+  test.each(CALLS)('in the place of a directory are an error to %s', async (_name, _writes, call) => {
+    await mkdir(join(folder, 'data'));
+    await plant(join(folder, 'link'), 'data');
+    await writeFile(join(folder, 'data/passwd'), `alice:${HASH}\n`);
+    await expectRefusal(call(new PasswordFile(join(folder, 'link/passwd'), quick)), join(folder, 'link'));
+    expectOnly(join(folder, 'data'), 'passwd');
+  });
+
+  test('behind one of root are an error', async () => {
+    await plant(join(folder, 'second'), 'secret');
+    await symlink('second', path);
+    await expectRefusal(file.users(), join(folder, 'second'));
+  });
+
+  test('of root are followed by an ordinary user, and those of that user', async () => {
+    await chown(folder, NOBODY.uid, NOBODY.gid);
+    await chown(secret(), NOBODY.uid, NOBODY.gid);
+    await symlink('secret', path);
+    expect(await callAs(NOBODY, path, {}, 'setHash', 'bob', HASH)).toBe('added');
+    await lchown(path, NOBODY.uid, NOBODY.gid);
+    expect(await callAs(NOBODY, path, {}, 'users')).toEqual(['alice', 'bob']);
+    await lchown(path, OTHER, OTHER);
+    await expect(callAs(NOBODY, path, {}, 'users')).rejects.toMatchObject({ code: 'ERR_NOT_REPLACEABLE' });
+  });
+});
+
+describe('a directory that the user may search but not list', () => {
+  test('is read', async () => {
+    const inner = join(folder, 'inner');
+    await mkdir(inner);
+    await writeFile(join(inner, 'passwd'), `alice:${HASH}\n`, { mode: 0o644 });
+    await chmod(inner, 0o711);
+    expect(await callAs(NOBODY, join(inner, 'passwd'), {}, 'users')).toEqual(['alice']);
+  });
+});
+
+needs(root, namespaces).describe('without /proc', () => {
+  // What is mounted over it has no process in it.
+  const through = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh'];
+  const setHash = () =>
+    runScript(
+      `const { PasswordFile } = await load('src/index.ts');
+      return new PasswordFile(args.path).setHash('bob', args.hash).catch(({ code, message }) => ({ code, message }));`,
+      { through, args: { path, hash: HASH } },
+    );
+
+  test('root edits no file in a directory that others may write', async () => {
+    await writeFile(path, `alice:${HASH}\n`);
+    await chown(folder, 1883, 1883);
+    expect(await setHash()).toEqual({
+      code: 'ERR_NOT_REPLACEABLE',
+      message:
+        `${path} lies in a directory that others may write, in which root needs /proc to be safe from them. ` +
+        'Mount /proc, or run as user 1883.',
+    });
+    expectOnly(folder, 'passwd');
+  });
+
+  test('root edits files in a directory of its own', async () => {
+    expect(await setHash()).toBe('added');
+    expectOnly(folder, 'passwd');
+  });
+});
+
 describe('owner and mode', () => {
   test.each([0o600, 0o640, 0o644, 0o660, 0o400, 0o666].map(mode => [mode.toString(8), mode] as const))(
     'mode %s is kept',
@@ -84,6 +202,13 @@ describe('owner and mode', () => {
       expect((await stat(path)).mode & 0o7777).toBe(mode);
     },
   );
+
+  test('set-user-id and set-group-id are not', async () => {
+    await writeFile(path, `alice:${HASH}\n`);
+    await chmod(path, 0o6755);
+    await file.setHash('bob', HASH);
+    expect((await stat(path)).mode & 0o7777).toBe(0o755);
+  });
 
   test.each([
     ['none', 0],

@@ -1,17 +1,27 @@
 /** Looks on at the calls that writers of this process make on the disk, by wrapping the functions of `systemDisk`. */
 import { type Disk, systemDisk } from '../../src/storage/disk.js';
 
-/** Called before each call that changes something or lists a directory, with the function's name. */
-export const diskCalls: { before: ((name: keyof Disk) => void) | undefined } = { before: undefined };
+type Name = Exclude<keyof Disk, 'windows'>;
 
-const LOOKS = ['windows', 'modified', 'isSame', 'ownership', 'touch'];
+export const diskCalls: {
+  /** Called before each call that changes something or lists a directory, with the function's name. */
+  before: ((name: Name) => void) | undefined;
+  /** Which error a call is to fail with, if any: `'EPERM'`. */
+  fail: ((name: Name, args: readonly unknown[]) => string | undefined) | undefined;
+} = { before: undefined, fail: undefined };
 
-for (const [name, call] of Object.entries(systemDisk)) {
-  if (LOOKS.includes(name)) continue;
-  Object.assign(systemDisk, {
-    [name]: (...args: unknown[]) => {
-      diskCalls.before?.(name as keyof Disk);
-      return call(...args);
-    },
-  });
+const LOOKS: readonly Name[] = ['modified', 'isSame', 'ownership', 'touch'];
+
+/** All functions of the disk. */
+export const DISK_FUNCTIONS = Object.keys(systemDisk).filter(name => name !== 'windows') as Name[];
+
+for (const name of DISK_FUNCTIONS) {
+  const call = systemDisk[name] as (...args: unknown[]) => unknown;
+  const wrapped = (...args: unknown[]): unknown => {
+    if (!LOOKS.includes(name)) diskCalls.before?.(name);
+    const code = diskCalls.fail?.(name, args);
+    if (code !== undefined) throw Object.assign(new Error(`${code}: made to fail, ${name}`), { code });
+    return call(...args);
+  };
+  Object.assign(systemDisk, { [name]: wrapped });
 }

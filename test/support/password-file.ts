@@ -17,6 +17,7 @@ export const OTHER_HASH = hashPasswordSync('other secret', { iterations: 1 });
 export function newFile(): { folder: string; path: string; file: PasswordFile } {
   onTestFinished(() => {
     diskCalls.before = undefined;
+    diskCalls.fail = undefined;
   });
   const folder = testFolder();
   const path = join(folder, 'passwd');

@@ -1,0 +1,205 @@
+/** What a writer does about others, and about whatever stands where its lock is to be. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { PasswordFile } from '../../src/password-file.js';
+import { systemDisk } from '../../src/storage/disk.js';
+import { tempFileName } from '../../src/storage/lock-owner.js';
+import { DISK_FUNCTIONS, diskCalls } from '../support/disk-calls.js';
+import { expectOnly } from '../support/folder.js';
+import { HASH, hold, newFile, OTHER_WRITER, quick } from '../support/password-file.js';
+import { runScript } from '../support/script.js';
+
+let folder: string;
+let path: string;
+let file: PasswordFile;
+beforeEach(() => {
+  ({ folder, path, file } = newFile());
+});
+
+const nonce = (n: number) => n.toString(16).padStart(16, '0');
+const DEAD = spawnSync('true').pid;
+/** The name of a temp file of a process that is gone. */
+const deadName = (n: number) => tempFileName(nonce(n)).replace(`.${process.pid}.`, `.${DEAD}.`);
+
+describe('what stands where the lock directory is to be', () => {
+  const hasty = () => new PasswordFile(path, { ...quick, lock: { timeout: 50 } });
+
+  test.each([
+    ['file', () => writeFileSync(`${path}.writer`, 'notes')],
+    ['symbolic link', () => symlinkSync(folder, `${path}.writer`)],
+  ])('a %s is an error that says what it is and what to do', async (kind, make) => {
+    make();
+    await expect(file.setHash('alice', HASH)).rejects.toMatchObject({
+      code: 'ERR_NOT_REPLACEABLE',
+      message:
+        `${path} cannot be edited, because ${path}.writer is a ${kind} of user ${process.getuid?.()}, and writers ` +
+        'need that name for a directory. Remove it if nobody needs it, then repeat the call.',
+    });
+    expectOnly(folder, 'passwd.writer');
+  });
+
+  test("a directory with another's file is waited for, and the error says what it is and what to do", async () => {
+    await hold(path);
+    await expect(hasty().setHash('alice', HASH)).rejects.toMatchObject({
+      code: 'ERR_LOCK_TIMEOUT',
+      message: expect.stringMatching(
+        new RegExp(
+          `^Waited \\d+ ms to write ${path}, and nothing was changed: ${path}\\.writer, which is a directory of user ` +
+            `${process.getuid?.()}, holds "${OTHER_WRITER}", which no writer of this library made\\. ` +
+            'Remove it if nobody needs it\\.$',
+        ),
+      ),
+    });
+  });
+
+  test('a temp file is reported as what its name claims, and as long as was really waited', async () => {
+    mkdirSync(`${path}.writer`);
+    const forged = `${nonce(1)}.1.5.00000000-0000-0000-0000-000000000000-4026531999`;
+    writeFileSync(join(`${path}.writer`, forged), '');
+    const started = performance.now();
+    const error: Error = await hasty()
+      .setHash('alice', HASH)
+      .then(
+        () => expect.unreachable(),
+        reason => reason,
+      );
+    const passed = performance.now() - started;
+    expect(error.message).toContain('Its name says process 1 in pid namespace 4026531999.');
+    const [, waited] = /^Waited (\d+) ms /.exec(error.message) ?? [];
+    expect(Number(waited)).toBeGreaterThanOrEqual(50);
+    expect(Number(waited)).toBeLessThanOrEqual(Math.ceil(passed));
+  });
+});
+
+describe('planted candidate directories', () => {
+  function plant(count: number, name: (n: number) => string | undefined): void {
+    for (let n = 0; n < count; n++) {
+      const directory = `${path}.${nonce(n)}.writer`;
+      mkdirSync(directory);
+      const inside = name(n);
+      if (inside !== undefined) writeFileSync(join(directory, inside), '');
+    }
+  }
+
+  test('cost each commit the same, however many there are', async () => {
+    const callsOfEdit = async (): Promise<number> => {
+      let calls = 0;
+      diskCalls.before = () => calls++;
+      await file.setHash('alice', HASH);
+      diskCalls.before = undefined;
+      return calls;
+    };
+    plant(2_000, n => `not a temp file ${n}`);
+    expect(await callsOfEdit()).toBeLessThan(100);
+    expect(readdirSync(folder)).toHaveLength(2_001);
+  });
+
+  test('do not keep those of dead writers from being removed for ever', async () => {
+    plant(60, n => `not a temp file ${n}`);
+    mkdirSync(`${path}.${nonce(1_000)}.writer`);
+    writeFileSync(join(`${path}.${nonce(1_000)}.writer`, deadName(1_000)), '');
+    while (existsSync(`${path}.${nonce(1_000)}.writer`)) await file.update(() => undefined);
+    expect(readdirSync(folder)).toHaveLength(60);
+  });
+
+  test('that are links lead nowhere', async () => {
+    mkdirSync(join(folder, 'elsewhere'));
+    writeFileSync(join(folder, 'elsewhere', deadName(1)), 'not a temp file');
+    symlinkSync('elsewhere', `${path}.${nonce(1)}.writer`);
+    await file.setHash('alice', HASH);
+    expectOnly(join(folder, 'elsewhere'), deadName(1));
+    expectOnly(folder, 'elsewhere', 'passwd', `passwd.${nonce(1)}.writer`);
+  });
+});
+
+/** Some calls make no difference: where one of them fails, the edit may succeed. */
+describe.each([false, true])('a call that fails again and again, with the rules of NTFS: %s', windows => {
+  const hasty = () => new PasswordFile(path, { ...quick, lock: { timeout: 30 } });
+  beforeEach(() => Object.assign(systemDisk, { windows }));
+  afterEach(() => Object.assign(systemDisk, { windows: process.platform === 'win32' }));
+
+  /** Counts the turns of the event loop until an edit has settled, and the calls that it made. */
+  async function settled(edit: Promise<unknown>): Promise<{ outcome: string; turns: number }> {
+    let outcome = '';
+    let turns = 0;
+    void edit.then(
+      value => {
+        outcome = String(value);
+      },
+      error => {
+        outcome = error.code ?? String(error);
+      },
+    );
+    for (; outcome === ''; turns++) await turn();
+    return { outcome, turns };
+  }
+
+  const calls = DISK_FUNCTIONS.flatMap(name =>
+    (name === 'rename' ? ['EPERM', 'EACCES', 'EBUSY', 'ENOENT'] : ['EPERM', 'ENOENT']).map(
+      code => [name, code] as const,
+    ),
+  );
+
+  test.each(calls)('%s with %s: the edit settles, and the event loop turns meanwhile', async (name, code) => {
+    // The lock is held, or free, or left by a dead writer.
+    for (const prepare of [() => undefined, () => hold(path), leaveLock]) {
+      await prepare();
+      let failed = 0;
+      diskCalls.fail = each => (each === name && ++failed > 0 ? code : undefined);
+      const { outcome, turns } = await settled(hasty().setHash('alice', HASH));
+      diskCalls.fail = undefined;
+      expect(outcome).toMatch(
+        /^(added|updated|unchanged|ERR_(LOCK_TIMEOUT|NOT_REPLACEABLE|WRITE_FAILED|NOT_DURABLE|OWNERSHIP))$/,
+      );
+      expect(failed).toBeLessThan(100);
+      if (failed > 4) expect(turns).toBeGreaterThan(4);
+      spawnSync('rm', ['-rf', `${path}.writer`]);
+    }
+  });
+
+  test('an abort ends the wait', async () => {
+    const controller = new AbortController();
+    diskCalls.fail = (name, [, to]) =>
+      name === 'rename' && String(to).endsWith('.writer') ? (windows ? 'EPERM' : 'ENOENT') : undefined;
+    diskCalls.before = name => {
+      if (name === 'rename') setImmediate(() => controller.abort('enough'));
+    };
+    await expect(file.setHash('alice', HASH, { signal: controller.signal })).rejects.toBe('enough');
+  });
+
+  function leaveLock(): void {
+    mkdirSync(`${path}.writer`);
+    writeFileSync(join(`${path}.writer`, deadName(7)), '');
+  }
+});
+
+test('a commit that could not be synced is reported to the broker', async () => {
+  const marker = join(folder, 'reloaded');
+  const reloading = new PasswordFile(path, { ...quick, reload: { command: ['touch', marker] } });
+  diskCalls.fail = name => (name === 'syncDirectory' ? 'EIO' : undefined);
+  await expect(reloading.setHash('alice', HASH)).rejects.toMatchObject({
+    code: 'ERR_NOT_DURABLE',
+    committed: true,
+  });
+  await reloading.reloaded();
+  expect(existsSync(marker)).toBe(true);
+  expect(readFileSync(path, 'utf8')).toBe(`alice:${HASH}\n`);
+});
+
+test('a process that ran out of descriptors knows itself afterwards', async () => {
+  const [without, with_] = await runScript(
+    `const { openSync, closeSync } = await import('node:fs');
+    const { tempFileName } = await load('src/storage/lock-owner.ts');
+    const opened = [];
+    try { for (;;) opened.push(openSync('/dev/null')); } catch {}
+    const without = tempFileName('0123456789abcdef');
+    for (const fd of opened) closeSync(fd);
+    return [without, tempFileName('0123456789abcdef')];`,
+    { through: ['sh', '-c', 'ulimit -n 256; exec "$@"', 'sh'] },
+  );
+  expect(without).toMatch(/^0123456789abcdef\.\d+\.\.-$/);
+  expect(with_).toMatch(/^0123456789abcdef\.\d+\.\d+\.[0-9a-f-]{36}-\d+$/);
+});
