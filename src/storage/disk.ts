@@ -79,7 +79,7 @@ export const systemDisk: Disk = {
  * So nothing is done by its path, and it has to be an empty one of ours: nobody has trusted anything to it.
  */
 function create(directory: string, name: string, owner: Ownership): number {
-  if (systemDisk.windows) return fs.openSync(`${directory}/${name}`, O_RDWR | O_CREAT | O_EXCL);
+  if (systemDisk.windows) return fs.openSync(`${directory}/${name}`, O_RDWR | O_CREAT | O_EXCL, 0o600);
   const own = fs.openSync(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   let fd: number | undefined;
   try {

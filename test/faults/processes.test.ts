@@ -1,9 +1,11 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { expect, test } from 'vitest';
 import { startChild, startChildren } from '../support/children.js';
-import { temporaryFolder } from '../support/leftovers.js';
+import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
+import { NtfsRegistry } from '../support/ntfs.js';
+import { stampedLines } from '../support/stamps.js';
 
 const PROCESSES = 8;
 const ADDS = 50;
@@ -31,4 +33,29 @@ test('8 processes add 50 users each to one file, and none is lost', async () => 
   expect(after.startsWith(before)).toBe(true);
   expect(after.split('\n')).toHaveLength(402);
   expect(await readdir(folder.path)).toEqual(['passwords']);
+});
+
+test('2 processes make 200 edits each with the rules of NTFS, while another reads, and none is lost', async () => {
+  using folder = temporaryFolder('ntfs', memoryFolder());
+  using elsewhere = temporaryFolder('registry', memoryFolder());
+  const path = join(folder.path, 'passwords');
+  const base = stampedLines('base', 20);
+  await writeFile(path, base);
+  const registry = new NtfsRegistry(elsewhere.path);
+  await using reader = await startChild('reader', { path, base });
+  registry.register(reader.pid);
+  await using children = await startChildren(
+    [0, 1].map(n => startChild('adder', { path, prefix: `process_${n}`, count: 200, ntfs: elsewhere.path })),
+  );
+  expect(await Promise.all(children.map(child => child.ask('go')))).toEqual(['done', 'done']);
+  await reader.ask('stop');
+  const users = await new PasswordFile(path).users();
+  expect(users.filter(name => name.startsWith('process_'))).toHaveLength(400);
+  expect(await readdir(folder.path)).toEqual(['passwords']);
+  const refusals: Record<string, number> = {};
+  for (const what of registry.refusals()) refusals[what] = (refusals[what] ?? 0) + 1;
+  console.info(`refused: ${JSON.stringify(refusals)}`);
+  expect(Object.keys(refusals)).toEqual(
+    expect.arrayContaining(['rename to a directory', 'rename over a file']),
+  );
 });
