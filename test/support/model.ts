@@ -117,14 +117,19 @@ export async function explore(exploring: Exploring): Promise<Exploration> {
   return found;
 }
 
+interface Move {
+  what(): string;
+  state: State;
+}
+
 interface Path {
-  what: string;
+  what(): string;
   before: Path | undefined;
 }
 
 function callsOf(path: Path): string[] {
   const calls: string[] = [];
-  for (let at: Path | undefined = path; at !== undefined; at = at.before) calls.push(at.what);
+  for (let at: Path | undefined = path; at !== undefined; at = at.before) calls.push(at.what());
   return calls.reverse();
 }
 
@@ -134,11 +139,24 @@ function isLost({ writers, file }: State): boolean {
 }
 
 function keyOf({ file, directories, removed, writers, read, dead, deaths }: State): string {
-  const names = [...directories].map(([path, inside]) => `${path}:${inside}`).sort();
   const each = writers.map(({ id, next }, n) =>
     dead[n] ? 'dead' : next === undefined ? 'end' : `${id} ${read[n]}`,
   );
-  return [file, names.join(), removed, each.join('|'), deaths].join(';');
+  return `${file};${namesIn(directories)};${removed};${each.join('|')};${deaths}`;
+}
+
+const namesOf = new WeakMap<State['directories'], string>();
+
+function namesIn(directories: State['directories']): string {
+  let names = namesOf.get(directories);
+  if (names === undefined) {
+    names = [...directories]
+      .map(([path, inside]) => `${path}:${inside}`)
+      .sort()
+      .join();
+    namesOf.set(directories, names);
+  }
+  return names;
 }
 
 class Model {
@@ -163,18 +181,20 @@ class Model {
   }
 
   /** Everything that can happen next. */
-  async moves(state: State): Promise<Array<{ what: string; state: State }>> {
-    const moves: Array<{ what: string; state: State }> = [];
+  async moves(state: State): Promise<Move[]> {
+    const moves: Move[] = [];
     for (const [id, { next }] of state.writers.entries()) {
       if (next === undefined || state.dead[id] || this.#isLeftAlone(state, next)) continue;
       for (const choice of this.#choices(state, id, next)) {
-        const writer = await this.#goOn(id, state.writers[id] as Progress, next, choice.answer);
+        const before = state.writers[id] as Progress;
+        const step = `${before.id} ${'error' in choice.answer ? choice.answer.error : `= ${choice.answer.value}`}`;
+        const writer = this.#steps.get(step) ?? (await this.#goOn(step, id, before, next, choice.answer));
         moves.push({
-          what: `${id}: ${next.name} ${next.args} ${JSON.stringify(choice.answer)}`,
+          what: () => `${id}: ${next.name} ${next.args} ${JSON.stringify(choice.answer)}`,
           state: purged({ ...choice.state, writers: replaced(state.writers, id, writer) }),
         });
       }
-      if (state.deaths > 0) moves.push({ what: `${id}: dies`, state: died(state, id) });
+      if (state.deaths > 0) moves.push({ what: () => `${id}: dies`, state: died(state, id) });
     }
     return moves;
   }
@@ -193,17 +213,13 @@ class Model {
   }
 
   /** Where an answer leads a writer. Writers of the same future are the same object, so each is asked but once. */
-  async #goOn(id: number, before: Progress, call: Call, answer: Answer): Promise<Progress> {
-    const step = `${before.id} ${JSON.stringify(answer)}`;
-    let progress = this.#steps.get(step);
-    if (progress === undefined) {
-      progress = await this.#replay(id, {
-        answers: [...before.answers, answer],
-        open: this.exploring.windows ? openAfter(before.open, call, answer) : '',
-        ...rememberedAfter(before, call, answer),
-      });
-      this.#steps.set(step, progress);
-    }
+  async #goOn(step: string, id: number, before: Progress, call: Call, answer: Answer): Promise<Progress> {
+    const progress = await this.#replay(id, {
+      answers: [...before.answers, answer],
+      open: this.exploring.windows ? openAfter(before.open, call, answer) : '',
+      ...rememberedAfter(before, call, answer),
+    });
+    this.#steps.set(step, progress);
     return progress;
   }
 
