@@ -1,5 +1,5 @@
-/** Builds the program once for all tests that call it: from the sources as they are, as the package has it. */
-import { copyFile, mkdtemp, rm } from 'node:fs/promises';
+/** Builds once for all tests what they run in processes of their own: the program as the package has it, and the sources. */
+import { chmod, copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build, type Options } from 'tsup';
@@ -10,16 +10,33 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** The path of the program. */
     program: string;
+    /** The directory of the sources in JavaScript, file by file. */
+    sources: string;
   }
 }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const directory = await mkdtemp(join(tmpdir(), 'program-'));
+  const directory = await mkdtemp(join(tmpdir(), 'built-'));
+  // Other users run it too.
+  await chmod(directory, 0o755);
   const outDir = join(directory, 'dist');
   const variant: Options = { outDir, config: false, silent: true, sourcemap: false };
-  // The program reads its version in the package that it is in.
-  await copyFile('package.json', join(directory, 'package.json'));
-  await Promise.all([build({ ...library, ...variant, format: 'cjs' }), build({ ...program, ...variant })]);
+  const sources = join(directory, 'src');
+  await Promise.all([
+    build({ ...library, ...variant, format: 'cjs' }),
+    build({ ...program, ...variant }),
+    build({
+      ...variant,
+      entry: ['src/**/*.ts'],
+      bundle: false,
+      format: 'esm',
+      target: 'node20',
+      outDir: sources,
+    }),
+    // The program reads its version in the package that it is in.
+    copyFile('package.json', join(directory, 'package.json')),
+  ]);
   project.provide('program', join(outDir, 'cli.cjs'));
+  project.provide('sources', sources);
   return () => rm(directory, { recursive: true, force: true });
 }

@@ -1,15 +1,16 @@
 /** Runs code of this repository in a process of its own: as another user, in other namespaces, under other parents. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
-
-const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
+import { pathToFileURL } from 'node:url';
+import { inject } from 'vitest';
 
 export interface ScriptOptions {
   /** Commands that start it, one after another: `['unshare', '--pid', '--fork']`. */
   through?: readonly string[];
   /** What it gets as `args`. */
   args?: unknown;
+  /** The Node that runs it. Default: the running one. */
+  node?: string;
 }
 
 /**
@@ -22,16 +23,19 @@ export interface ScriptOptions {
  * `, { args: 'secret' });
  * ```
  */
-export async function runScript(body: string, { through = [], args = null }: ScriptOptions = {}) {
+export async function runScript(
+  body: string,
+  { through = [], args = null, node = process.execPath }: ScriptOptions = {},
+) {
+  const sources = pathToFileURL(inject('sources')).href;
   const script = `
-    const load = path => import(new URL(path, ${JSON.stringify(`file://${REPOSITORY}`)}).href);
+    const load = path => import(new URL(path.replace(/\\.ts$/, '.js'), ${JSON.stringify(sources)}).href);
     const args = ${JSON.stringify(args)};
     const result = await (async () => {${body}})();
     process.stdout.write('\\n' + JSON.stringify(result ?? null), () => process.exit());
   `;
-  const node = [process.execPath, '--import', 'tsx', '--input-type=module', '-e', script];
-  const [program = '', ...rest] = [...through, ...node];
-  const child = spawn(program, rest, { cwd: REPOSITORY, stdio: ['ignore', 'pipe', 'pipe'] });
+  const [program = '', ...rest] = [...through, node, '--input-type=module', '-e', script];
+  const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   let errors = '';
   child.stdout.setEncoding('utf8').on('data', text => {
