@@ -16,6 +16,7 @@ export { assertPassword, assertUsername } from './credentials/rules.js';
 export type { PasswordDraft } from './document/update-draft.js';
 export {
   type Finding,
+  type FindingCode,
   PasswordFileError,
   type PasswordFileErrorCode,
   type PasswordFileErrorDetails,

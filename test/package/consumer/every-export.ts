@@ -21,6 +21,7 @@ import {
   exportDynamicSecurity,
   type FileHashOptions,
   type Finding,
+  type FindingCode,
   formatHash,
   generateCredentials,
   generatePassword,
@@ -266,8 +267,9 @@ export function told(error: unknown): string {
   const thrown: Error = made;
   const code: PasswordFileErrorCode = made.code;
   const findings: readonly Finding[] = made.findings ?? [];
+  const codes: FindingCode[] = findings.map(({ code }) => code);
   const finding = findings.map(
     ({ line, severity, username }) => `${line} ${severity} ${username?.length ?? 0}`,
   );
-  return [thrown.message, code === 'ERR_LOCK_TIMEOUT', made.path, made.line, ...finding].join();
+  return [thrown.message, code === 'ERR_LOCK_TIMEOUT', made.path, made.line, ...codes, ...finding].join();
 }
