@@ -115,7 +115,7 @@ export class NameIndex {
 
   #grow(): void {
     const old = this.#slots;
-    const slots = new Int32Array(old.length * 2);
+    const slots = new Int32Array(old.length * 4);
     const mask = slots.length - 1;
     for (let at = 0; at < old.length; at += 2) {
       if (old[at + 1] === 0) continue;

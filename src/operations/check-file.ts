@@ -42,7 +42,7 @@ export async function checkFile(
   signal?.throwIfAborted();
   const { target } = site;
   const findings = [...placeFindings(settings, target, brokerUser), ...leftovers(target)];
-  const report = await inSlices(checkLines(await bytesOf(site), { broker: settings.broker }));
+  const report = await inSlices(checkLines(await bytesOf(site, signal), { broker: settings.broker }), signal);
   const loads = report.loads && !findings.some(({ severity }) => severity === 'error');
   return { loads, users: loads ? report.users : [], findings: [...findings, ...report.findings] };
 }
@@ -57,9 +57,9 @@ function readBrokerUser(user: BrokerUser): BrokerUser {
 }
 
 /** Nothing, where there is no file or something else in its place. */
-async function bytesOf(site: FileSite): Promise<Uint8Array> {
+async function bytesOf(site: FileSite, signal: AbortSignal | undefined): Promise<Uint8Array> {
   try {
-    return (await site.snapshot())?.bytes ?? Buffer.alloc(0);
+    return (await site.snapshot(signal))?.bytes ?? Buffer.alloc(0);
   } catch (error) {
     if (systemCode(error) === 'ERR_NOT_REPLACEABLE') return Buffer.alloc(0);
     throw error;

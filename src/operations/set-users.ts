@@ -46,7 +46,7 @@ export async function setUsers(
 ): Promise<Map<string, SetOutcome>> {
   signal?.throwIfAborted();
   const names = new Set(passwords.keys());
-  const before = await orAborted(site.view(), signal);
+  const before = await site.view(signal);
   const kept = new Map<string, string>();
   const hashes = new Map<string, string>();
   let done = 0;

@@ -42,8 +42,8 @@ export async function upgrade(
   let upgraded: string[] = [];
   for (;;) {
     signal?.throwIfAborted();
-    const view = await site.view();
-    const { plain, skipped } = await inSlices(sortLines(view, settings.broker));
+    const view = await site.view(signal);
+    const { plain, skipped } = await inSlices(sortLines(view, settings.broker), signal);
     const done = plain.length === 0 ? [] : await commitHashes(site, settings, view, plain, options);
     upgraded = upgraded.concat(done);
     if (done.length < plain.length) continue;

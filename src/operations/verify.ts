@@ -28,7 +28,7 @@ export class Verifier {
     const { hash, path } = this.#settings;
     const name = asString(username);
     const compared = comparedPassword(ownCopy(password));
-    const users = this.#usersOf(await orAborted(this.#site.index(), signal));
+    const users = this.#usersOf(await this.#site.index(signal));
     const verified = limited<boolean>(done => {
       signal?.throwIfAborted();
       const stored = compared === undefined ? undefined : users.hashOf(name);

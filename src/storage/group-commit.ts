@@ -1,5 +1,5 @@
 /** Callers of one file in one process share a queue, and all pending edits join the next commit. */
-import { Draft, edited } from '../document/draft.js';
+import { type Change, Draft, edited } from '../document/draft.js';
 import { NameIndex } from '../document/name-index.js';
 import { PasswordFileError } from '../errors.js';
 import { onAbort } from '../util/abort.js';
@@ -10,6 +10,9 @@ import { assertReplaceable, type Place } from './path.js';
 import { type Snapshot, takeSnapshot } from './snapshot.js';
 import { copyOwnership, type ReplacePolicy, type TempFile, writeAndSync } from './temp-file.js';
 import { type LockOptions, replaceFile } from './writer.js';
+
+/** How often edits are made for one commit at most because some of them were cancelled. */
+const ATTEMPTS = 10;
 
 /** How a file is written; edits that agree in it can share a commit. */
 export interface WritePolicy extends ReplacePolicy {
@@ -45,6 +48,8 @@ class PendingEdit {
   readonly policy: string;
   outcome: { value: unknown } | { error: unknown } | undefined;
   isCancelled = false;
+  /** It is in the temp file that is being written, and settles by its commit alone. */
+  isBeingWritten = false;
   onCancel: (() => void) | undefined;
   readonly #stopListening: (() => void) | undefined;
 
@@ -59,7 +64,7 @@ class PendingEdit {
 
   /** Takes only this edit out, and only as long as it is not being written. */
   #cancel(): void {
-    if (this.outcome !== undefined) return;
+    if (this.isBeingWritten) return;
     this.isCancelled = true;
     this.#stopListening?.();
     this.reject(this.edit.signal?.reason);
@@ -174,9 +179,7 @@ class Commit {
     const old = await this.#read(place);
     assertReplaceable(place, old?.stats);
     const index = old?.index ?? new NameIndex(Buffer.alloc(0));
-    const draft = new Draft(index);
-    const fileExists = await this.#apply(draft, old !== undefined);
-    const changes = await inSlices(draft.changes());
+    const { changes, fileExists } = await this.#makeEdits(index, old !== undefined);
     if (changes.length === 0 && fileExists === (old !== undefined)) return false;
     copyOwnership(systemDisk, temp, place, old?.stats, policy);
     await writeAndSync(systemDisk, temp, edited(index.bytes, changes));
@@ -202,6 +205,21 @@ class Commit {
     return names;
   }
 
+  /** Makes the edits, and again when one was cancelled after it had been made. From here on, none can be cancelled. */
+  async #makeEdits(index: NameIndex, existed: boolean): Promise<{ changes: Change[]; fileExists: boolean }> {
+    for (let attempt = 1; ; attempt++) {
+      const edits = this.#edits;
+      // Cancelled one after another, they could keep the others waiting.
+      if (attempt === ATTEMPTS) for (const pending of edits) pending.isBeingWritten = true;
+      const draft = new Draft(index);
+      const fileExists = await this.#apply(draft, existed);
+      const changes = await inSlices(draft.changes());
+      if (this.#edits !== edits) continue;
+      for (const pending of edits) pending.isBeingWritten = true;
+      return { changes, fileExists };
+    }
+  }
+
   /** Makes each edit on its own, so that one that throws is undone alone. Returns whether there is to be a file. */
   async #apply(draft: Draft, existed: boolean): Promise<boolean> {
     let fileExists = existed;
@@ -211,7 +229,7 @@ class Commit {
       draft.begin();
       try {
         if (!fileExists && edit.source.fileMustExist && !edit.creates) throw missing(this.target);
-        const value = await inSlices(edit.apply(draft, fileExists));
+        const value = await inSlices(edit.apply(draft, fileExists), edit.signal);
         if (pending.isCancelled) {
           draft.rollBack();
           continue;

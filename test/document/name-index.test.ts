@@ -11,10 +11,11 @@ describe('an index of names', () => {
   test('finds where the line of each name starts', () => {
     const index = indexed(bytes);
     let start = 0;
-    for (const name of names) {
-      expect(index.lines(name)).toEqual([start]);
+    const starts = names.map(name => {
       start += lineOf(name).length;
-    }
+      return start - lineOf(name).length;
+    });
+    expect(names.flatMap(name => index.lines(name))).toEqual(starts);
     expect(index.lines('device-30000')).toEqual([]);
     expect(index.lines('device-')).toEqual([]);
   });
@@ -33,17 +34,17 @@ describe('an index of names', () => {
   });
 
   test('takes linear time for a name that stands in all lines', () => {
-    // In quadratic time this would not end within a day.
-    const index = indexed(Buffer.from('a:\n'.repeat(1_000_000)));
-    expect(index.lines('a')).toHaveLength(1_000_000);
+    // In quadratic time this would not end within an hour.
+    const index = indexed(Buffer.from('a:\n'.repeat(300_000)));
+    expect(index.lines('a')).toHaveLength(300_000);
   });
 
   test('takes linear time for a name whose first line is very long', () => {
-    // Reading the first line again for each further one would take hours.
+    // Reading the first line again for each further one would take minutes.
     const index = indexed(
-      Buffer.from(`a${' '.repeat(5_000_000)}:${'x'.repeat(5_000_000)}\n${'a:\n'.repeat(300_000)}`),
+      Buffer.from(`a${' '.repeat(5_000_000)}:${'x'.repeat(5_000_000)}\n${'a:\n'.repeat(50_000)}`),
     );
-    expect(index.lines('a')).toHaveLength(300_001);
+    expect(index.lines('a')).toHaveLength(50_001);
   });
 
   test('finds names of any length and script', () => {

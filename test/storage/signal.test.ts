@@ -3,10 +3,21 @@ import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import type { PasswordFile } from '../../src/password-file.js';
+import { PasswordFile } from '../../src/password-file.js';
+import { nextTurn } from '../../src/util/event-loop.js';
 import { diskCalls } from '../support/disk-calls.js';
 import { expectOnly } from '../support/folder.js';
-import { CALLS, HASH, hold, identityOf, newFile, OTHER_WRITER, WRITES } from '../support/password-file.js';
+import {
+  CALLS,
+  HASH,
+  hold,
+  identityOf,
+  newFile,
+  OTHER_WRITER,
+  quick,
+  READS,
+  WRITES,
+} from '../support/password-file.js';
 
 let folder: string;
 let path: string;
@@ -124,6 +135,55 @@ describe('a signal', () => {
     expect(outcomes.slice(2, 4)).toEqual(Array(2).fill({ status: 'rejected', reason }));
     expect(called).not.toHaveBeenCalled();
     expect(await file.users()).toEqual(['alice', 'carol']);
+  });
+
+  test('takes an edit out that has been made and is not yet written', async () => {
+    const controller = new AbortController();
+    const outcomes = await Promise.allSettled([
+      file.setHash('alice', HASH),
+      file.setHash('bob', HASH, { signal: controller.signal }),
+      file.setHash('carol', HASH),
+      file.update(() => controller.abort(reason)),
+    ]);
+    expect(outcomes[1]).toEqual({ status: 'rejected', reason });
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
+    expect(await file.users()).toEqual(['alice', 'carol']);
+  });
+
+  test.each<[string, (file: PasswordFile, signal?: AbortSignal) => Promise<unknown>]>([
+    ...READS.map(([name, , call]): [string, typeof call] => [name, call]),
+    ['check', (file, signal) => file.check({ signal })],
+    ['upgrade', (file, signal) => file.upgrade({ signal })],
+  ])('ends %s within a turn of the event loop, wherever its work is', async (_name, call) => {
+    await writeFile(path, Array.from({ length: 60_000 }, (_, n) => `user${n}:\n`).join(''));
+    /** Begins a call, aborts it in a certain turn; whether it was under way then, and ended with the reason. */
+    const abortIn = async (turn: number): Promise<[turns: number, outcome: unknown]> => {
+      const controller = new AbortController();
+      let outcome: unknown = 'pending';
+      call(new PasswordFile(path, quick), controller.signal).then(
+        () => {
+          outcome = 'fulfilled';
+        },
+        error => {
+          outcome = error;
+        },
+      );
+      for (let turns = 0; ; turns++) {
+        if (outcome !== 'pending') return [turns, outcome];
+        if (turns === turn) {
+          controller.abort(reason);
+          await nextTurn();
+          return [turns, outcome];
+        }
+        await nextTurn();
+      }
+    };
+    const [turns] = await abortIn(Infinity);
+    const outcomes = [];
+    for (const part of [0, 0.25, 0.5, 0.75]) outcomes.push((await abortIn(Math.floor(turns * part)))[1]);
+    // Later than the call took this time, the abort has no effect.
+    expect(outcomes).toContain(reason);
+    expect(outcomes).not.toContain('pending');
   });
 
   test('ends setUsers while it hashes', async () => {

@@ -1,0 +1,68 @@
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { PasswordFile } from '../src/password-file.js';
+import { HASH, newFile, quick } from './support/password-file.js';
+
+let folder: string;
+let path: string;
+let file: PasswordFile;
+beforeEach(async () => {
+  ({ folder, path, file } = newFile());
+  await writeFile(path, `alice:${HASH}\n`);
+});
+
+/** Whether this process has the password file open. */
+function isOpen(): boolean {
+  return readdirSync('/proc/self/fd').some(fd => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`) === path;
+    } catch {
+      return false;
+    }
+  });
+}
+
+describe('close', () => {
+  test.skipIf(!existsSync('/proc/self/fd'))('closes the file at once, until the next read', async () => {
+    expect(await file.verify('alice', 'secret')).toBe(true);
+    expect(isOpen()).toBe(true);
+    expect(file.close()).toBeUndefined();
+    expect(isOpen()).toBe(false);
+    expect(await file.verify('alice', 'secret')).toBe(true);
+    expect(isOpen()).toBe(true);
+    file.close();
+    file.close();
+    expect(isOpen()).toBe(false);
+  });
+
+  test('cancels no edit and no read', async () => {
+    const calls = [file.setHash('bob', HASH), file.users(), file.verify('alice', 'secret')];
+    file.close();
+    expect(await calls[0]).toBe('added');
+    expect(await calls[1]).toContain('alice');
+    expect(await calls[2]).toBe(true);
+    expect(await file.users()).toEqual(['alice', 'bob']);
+  });
+
+  test('cancels no reload', async () => {
+    const told = join(folder, 'told');
+    const reloading = new PasswordFile(path, { ...quick, reload: { command: ['touch', told] } });
+    await reloading.setHash('bob', HASH);
+    reloading.close();
+    await reloading.reloaded();
+    expect(existsSync(told)).toBe(true);
+  });
+
+  test.skipIf((Symbol as { dispose?: symbol }).dispose === undefined)(
+    'is what Symbol.dispose does',
+    async () => {
+      expect(await file.verify('alice', 'secret')).toBe(true);
+      const { dispose } = Symbol as unknown as { dispose: symbol };
+      (file as unknown as Record<symbol, () => void>)[dispose]?.();
+      expect(isOpen()).toBe(false);
+      expect(await file.verify('alice', 'secret')).toBe(true);
+    },
+  );
+});
