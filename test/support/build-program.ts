@@ -1,7 +1,7 @@
 /** Builds once for all tests what they run in processes of their own: the program as the package has it, and the sources. */
-import { chmod, copyFile, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, copyFile, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { build, type Options } from 'tsup';
 import type { TestProject } from 'vitest/node';
 import { library, program } from '../../tsup.config.js';
@@ -10,8 +10,8 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** The path of the program. */
     program: string;
-    /** The directory of the sources in JavaScript, file by file. */
-    sources: string;
+    /** A directory with src and test/support in JavaScript, file by file. */
+    scripts: string;
   }
 }
 
@@ -21,22 +21,22 @@ export default async function setup(project: TestProject): Promise<() => Promise
   await chmod(directory, 0o755);
   const outDir = join(directory, 'dist');
   const variant: Options = { outDir, config: false, silent: true, sourcemap: false };
-  const sources = join(directory, 'src');
   await Promise.all([
     build({ ...library, ...variant, format: 'cjs' }),
     build({ ...program, ...variant }),
     build({
       ...variant,
-      entry: ['src/**/*.ts'],
+      entry: ['src/**/*.ts', 'test/support/*.ts'],
       bundle: false,
       format: 'esm',
       target: 'node20',
-      outDir: sources,
+      outDir: directory,
     }),
+    symlink(resolve('node_modules'), join(directory, 'node_modules')),
     // The program reads its version in the package that it is in.
     copyFile('package.json', join(directory, 'package.json')),
   ]);
   project.provide('program', join(outDir, 'cli.cjs'));
-  project.provide('sources', sources);
+  project.provide('scripts', directory);
   return () => rm(directory, { recursive: true, force: true });
 }

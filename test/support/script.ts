@@ -27,9 +27,9 @@ export async function runScript(
   body: string,
   { through = [], args = null, node = process.execPath }: ScriptOptions = {},
 ) {
-  const sources = pathToFileURL(inject('sources')).href;
+  const directory = pathToFileURL(`${inject('scripts')}/`).href;
   const script = `
-    const load = path => import(new URL(path.replace(/\\.ts$/, '.js'), ${JSON.stringify(sources)}).href);
+    const load = path => import(new URL(path.replace(/\\.ts$/, '.js'), ${JSON.stringify(directory)}).href);
     const args = ${JSON.stringify(args)};
     const result = await (async () => {${body}})();
     process.stdout.write('\\n' + JSON.stringify(result ?? null), () => process.exit());
