@@ -1,5 +1,6 @@
-import { closeSync, constants, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync, readdirSync, readSync } from 'node:fs';
 import { PasswordFileError, type PasswordFileErrorDetails, systemCode } from '../errors.js';
+import { processStat, readProc } from '../util/proc.js';
 import { hasHangup } from './process-view.js';
 
 /** Whose process it is: real ids, which a setuid program does not change. */
@@ -19,7 +20,7 @@ export interface BrokerProcess {
   name: string;
   owner: ProcessOwner;
   /** When it was started, in clock ticks since boot: with the pid, it is this process and no later one. */
-  start: number;
+  start: string;
   /** Whether it listens for SIGHUP, which ends a process that does not. */
   catchesHangup: boolean;
 }
@@ -126,7 +127,7 @@ export function brokerCalled(name: string, eligible: Eligible): BrokerProcess {
 /** Milliseconds since a process was started; `undefined`: not known. */
 export function ageOf({ start }: BrokerProcess): number | undefined {
   // Some containers are shown a time since boot of their own, which starts of processes do not count from.
-  const age = Number.parseFloat(readProc('uptime') ?? '') * 1_000 - start * MS_PER_TICK;
+  const age = Number.parseFloat(readProc('uptime') ?? '') * 1_000 - Number(start) * MS_PER_TICK;
   return age >= 0 ? age : undefined;
 }
 
@@ -161,7 +162,6 @@ function readProcess(pid: number, label = `pid ${pid}`): Process | undefined {
   const field = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '';
   const ids = (name: string) => field(name).split(/\s+/).filter(Boolean).map(Number);
   const caught = field('SigCgt');
-  const stat = readProc(`${pid}/stat`) ?? '';
   return {
     pid,
     label,
@@ -169,8 +169,7 @@ function readProcess(pid: number, label = `pid ${pid}`): Process | undefined {
     name: printable(field('Name')),
     parent: Number(field('PPid')),
     owner: { uid: ids('Uid')[0] ?? -1, gid: ids('Gid')[0] ?? -1, groups: ids('Groups') },
-    // Field 22 (man 5 proc_pid_stat), counted from behind the name, which may hold anything.
-    start: Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]),
+    start: processStat(pid)?.start ?? '',
     isDead: /^[ZX]/i.test(field('State')),
     // Where the kernel does not say (gVisor), it is taken for caught.
     catchesHangup: caught === '' || hasHangup(caught),
@@ -184,15 +183,6 @@ function printable(name: string): string {
 
 function listed(pids: readonly unknown[]): string {
   return `${pids.slice(0, MAX_LISTED).join(', ')}${pids.length > MAX_LISTED ? ', …' : ''}`;
-}
-
-/** A file of /proc; `undefined`: it does not exist, or is hidden from us. */
-function readProc(name: string): string | undefined {
-  try {
-    return readFileSync(`/proc/${name}`, 'utf8');
-  } catch {
-    return undefined;
-  }
 }
 
 function exists(pid: number): boolean {

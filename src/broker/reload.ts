@@ -219,7 +219,7 @@ export function targetOf({ pid, pidFile, process: name, uid, command }: ReloadTa
 
 /** The process that has this pid when it is looked up for the first time, and no later one. */
 function theProcess(pid: number): FindableTarget {
-  let start: number | undefined;
+  let start: string | undefined;
   return {
     find() {
       const broker = brokerWithPid(pid);

@@ -3,8 +3,9 @@
  * know (`<nonce>.<pid>.<start time>.<boot id>-<pid namespace>`). And whether that writer still is at work.
  */
 import { randomBytes } from 'node:crypto';
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
+import { processStat, readProc } from '../util/proc.js';
 
 /** A writer, as far as the name of its temp file tells. `''` stands for what it could not find out about itself. */
 export interface LockOwner {
@@ -64,7 +65,7 @@ export function isGone(owner: LockOwner): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ESRCH';
   }
-  const stat = seesProc ? readStat(String(owner.pid)) : undefined;
+  const stat = seesProc ? processStat(owner.pid) : undefined;
   if (stat === undefined) return false;
   return stat.state === 'Z' || stat.state === 'X' || (owner.start !== '' && owner.start !== stat.start);
 }
@@ -80,25 +81,17 @@ let cached: Self | undefined;
 
 function self(): Self {
   if (cached?.pid === process.pid) return cached;
-  const boot = tryRead(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()) ?? '';
+  const boot = readProc('sys/kernel/random/boot_id')?.trim() ?? '';
   const namespace = tryRead(() => readlinkSync('/proc/self/ns/pid').replace(/\D/g, '')) ?? '';
   const found = {
     pid: process.pid,
-    start: readStat('self')?.start ?? '',
+    start: processStat('self')?.start ?? '',
     realm: boot !== '' && namespace !== '' ? `${boot}-${namespace}` : UNKNOWN_REALM,
     seesProc: tryRead(() => readlinkSync('/proc/self')) === String(process.pid),
   };
   // What could not be read now may be readable later: descriptors may have run out.
   if (found.realm !== UNKNOWN_REALM && found.start !== '') cached = found;
   return found;
-}
-
-/** State and start time from /proc/PID/stat; the command before them may itself hold blanks and parentheses. */
-function readStat(pid: string): { state: string; start: string } | undefined {
-  const stat = tryRead(() => readFileSync(`/proc/${pid}/stat`, 'latin1'));
-  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const [state, start] = [fields?.[0], fields?.[19]];
-  return state === undefined || start === undefined ? undefined : { state, start };
 }
 
 function tryRead(read: () => string): string | undefined {

@@ -422,7 +422,7 @@ describe('pid namespaces', () => {
         args: process.pid,
       },
     );
-    expect(messages).toMatch(/^There is no \/proc here, .* pkill -HUP -x mosquitto/);
+    expect(messages).toMatch(/^There is no \/proc here .* pkill -HUP -x mosquitto/);
   });
 
   needs(linux, namespaces, root).test('with a /proc that hides others: says so', async () => {

@@ -1,0 +1,19 @@
+import { readFileSync } from 'node:fs';
+
+/** A file of /proc; `undefined`: it does not exist, or is hidden from us. */
+export function readProc(name: string): string | undefined {
+  try {
+    return readFileSync(`/proc/${name}`, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+/** State and start time of a process, the latter in clock ticks since boot (proc_pid_stat(5), fields 3 and 22). */
+export function processStat(pid: number | 'self'): { state: string; start: string } | undefined {
+  const stat = readProc(`${pid}/stat`);
+  // The name before them may itself hold blanks and parentheses.
+  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const [state, start] = [fields?.[0], fields?.[19]];
+  return state === undefined || start === undefined ? undefined : { state, start };
+}
