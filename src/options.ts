@@ -98,6 +98,7 @@ export function settingsOf(path: string | URL, options: PasswordFileOptions | un
 }
 
 export function signalOf(options: WaitOptions | undefined): AbortSignal | undefined {
+  if (options === undefined) return undefined;
   return readOptions<WaitOptions>('', options, { signal: isSignal }).signal;
 }
 

@@ -239,12 +239,12 @@ export class PasswordFile {
    * console.log(await new PasswordFile('/tmp/example-passwd').verify('alice', 'correct horse'));
    * ```
    */
-  async verify(
+  verify(
     username: string,
     password: string | Uint8Array | undefined,
     options?: WaitOptions,
   ): Promise<boolean> {
-    return this.#verifier.verify(username, password, signalOf(options));
+    return this.#verifier.verify(username, password, options);
   }
 
   /**

@@ -4,7 +4,7 @@ import type { NameIndex } from '../document/name-index.js';
 import { asString } from '../document/update-draft.js';
 import { assertCost } from '../hash/encoding.js';
 import { compareKey } from '../hash/hash.js';
-import type { Settings } from '../options.js';
+import { type Settings, signalOf, type WaitOptions } from '../options.js';
 import type { FileSite } from '../storage/site.js';
 import { orAborted } from '../util/abort.js';
 import { limited } from '../util/limiter.js';
@@ -18,28 +18,42 @@ export class Verifier {
   readonly #settings: Settings;
   /** Whom the broker lets in, for each version of the file that is still in use. */
   readonly #users = new WeakMap<NameIndex, BrokerUsers>();
+  #nextLook: Promise<BrokerUsers> | undefined;
 
   constructor(site: FileSite, settings: Settings) {
     this.#site = site;
     this.#settings = settings;
   }
 
-  async verify(username: string, password: unknown, signal: AbortSignal | undefined): Promise<boolean> {
-    const { hash, path } = this.#settings;
+  async verify(username: string, password: unknown, options: WaitOptions | undefined): Promise<boolean> {
+    const signal = signalOf(options);
     const name = asString(username);
-    const compared = comparedPassword(ownCopy(password));
-    const users = this.#usersOf(await this.#site.index(signal));
+    const own = ownCopy(password);
+    const users = await orAborted(this.#look(), signal);
     const verified = limited<boolean>(done => {
       signal?.throwIfAborted();
+      const compared = comparedPassword(own);
       const stored = compared === undefined ? undefined : users.hashOf(name);
       if (compared === undefined || stored === undefined) {
         setImmediate(done, null, false);
         return LOOKUP_COST;
       }
+      const { hash, path } = this.#settings;
       assertCost(stored, hash.maxIterations, { path, username: name });
       return compareKey(compared, stored, done);
     });
-    return orAborted(verified, signal);
+    return await orAborted(verified, signal);
+  }
+
+  /** The file is looked at in the next turn of the event loop. Until then calls share this promise. */
+  #look(): Promise<BrokerUsers> {
+    if (this.#nextLook === undefined) {
+      this.#nextLook = this.#site.index().then(index => this.#usersOf(index));
+      queueMicrotask(() => {
+        this.#nextLook = undefined;
+      });
+    }
+    return this.#nextLook;
   }
 
   #usersOf(index: NameIndex): BrokerUsers {

@@ -34,8 +34,11 @@ function listenTo(signal: AbortSignal): Waiters {
 }
 
 /** Stops waiting, not what is waited for. */
-export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
+export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  return signal === undefined ? promise : raced(promise, signal);
+}
+
+async function raced<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   let stopListening = (): void => {};
   const aborted = new Promise<never>((_, reject) => {
     signal.throwIfAborted();
