@@ -137,7 +137,8 @@ function passwordProblem(password: unknown): string | undefined {
 
 /** A `Uint8Array`, also of another realm; not a Proxy of one. */
 export function isBytes(value: unknown): value is Uint8Array {
-  return ArrayBuffer.isView(value) && Object.prototype.toString.call(value) === '[object Uint8Array]';
+  if (!ArrayBuffer.isView(value)) return false;
+  return value instanceof Uint8Array || Object.prototype.toString.call(value) === '[object Uint8Array]';
 }
 
 /** A copy of bytes, because a caller may wipe or reuse them before they are hashed. */
