@@ -149,8 +149,6 @@ const VALUES: { [F in Flag]?: (value: string) => string | undefined } = {
     value === '2.0' || value === '2.1' ? undefined : `--broker takes 2.0 or 2.1, not '${value}'.`,
   '--count': value =>
     isWhole(value, MAX_COUNT) ? undefined : `--count takes a whole number from 1 to ${MAX_COUNT}.`,
-  '--reload': value =>
-    value === '' ? '--reload takes a pid, a pid file or the name of a process.' : undefined,
 };
 
 function isWhole(value: string, max: number): boolean {
@@ -207,11 +205,8 @@ function assertCount(mode: Mode, given: Given, operands: readonly string[]): voi
 function missing(mode: Mode, given: Given, wanted: readonly string[]): CliError {
   const selecting = BY_MODE.get(mode);
   const asking = selecting ?? (['-c', ...SOURCES] as const).find(each => given.has(each));
-  if (asking === undefined)
-    return new CliError('Error: Password file or username missing.', { showsUsage: true });
-  const [last, ...others] = [...wanted].reverse();
-  const comma = others.length > 1 ? ',' : '';
-  const words = others.length === 0 ? last : `${others.reverse().join(', ')}${comma} or ${last}`;
   const showsUsage = selecting === undefined && asking !== '-c';
+  if (asking === undefined) return new CliError('Error: Password file or username missing.', { showsUsage });
+  const words = new Intl.ListFormat('en', { type: 'disjunction' }).format(wanted);
   return new CliError(`Error: ${asking} argument given but ${words} missing.`, { showsUsage });
 }

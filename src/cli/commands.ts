@@ -1,5 +1,4 @@
 /** One function for each mode: it calls the library, reports in the words of mosquitto_passwd, and returns the status. */
-import { randomBytes } from 'node:crypto';
 import { realpathSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import {
@@ -13,7 +12,7 @@ import {
   reloadBroker,
 } from '../index.js';
 import type { Command, Mode } from './arguments.js';
-import { assertReadable, describe, interruption, type Password, passwordOf, readPasswords } from './input.js';
+import { assertReadable, describe, interruption, passwordOf, readPasswords } from './input.js';
 import * as output from './output.js';
 import { CliError, complain, findingLine, inform, print, STATUS, shown } from './output.js';
 
@@ -34,7 +33,7 @@ async function set(command: Command): Promise<number> {
   const [username = ''] = usernames;
   assertNewName(username);
   if (given.has('-c') && path === '-') {
-    print(`${username}:${await hash(command, await passwordOf(command))}\n`);
+    print(`${username}:${await hashPassword(await passwordOf(command), hashOptions(command))}\n`);
     return STATUS.DONE;
   }
   assertPlace(command);
@@ -42,17 +41,12 @@ async function set(command: Command): Promise<number> {
   const signal = interruption();
   const file = open(command);
   const outcome = given.has('--force')
-    ? await replaceAll(file, username, await hash(command, password))
+    ? await replaceAll(file, username, await hashPassword(password, hashOptions(command)))
     : await file.setUser(username, password, { signal });
   if (given.has('--generate')) printSecret(command, `${password}\n`);
   else if (!given.has('--quiet'))
     inform(`${outcome === 'added' ? 'Adding' : 'Updating'} password for user ${username}\n`);
   return reload(command, file, outcome !== 'unchanged');
-}
-
-function hash(command: Command, password: Password): Promise<string> {
-  const { saltBytes, ...options } = hashOptions(command);
-  return hashPassword(password, { ...options, salt: randomBytes(saltBytes) });
 }
 
 /** Leaves this user alone in the file, and the lines of no user. */
@@ -203,7 +197,7 @@ function open(command: Command): PasswordFile {
   });
 }
 
-function hashOptions({ given }: Command): FileHashOptions & { saltBytes: 12 | 64 } {
+function hashOptions({ given }: Command): FileHashOptions {
   const isFor21 = given.get('--broker') === '2.1';
   return {
     algorithm: given.get('-H') === 'sha512' ? 'sha512' : 'pbkdf2-sha512',

@@ -57,18 +57,6 @@ const STATUSES = [
   ['130', 'Interrupted by ctrl-C. Nothing was changed.'],
 ] as const;
 
-const DIFFERENCES = [
-  'By default the hash is one that every 2.x broker reads: 12 bytes of salt, 101 iterations. --broker 2.1 hashes as mosquitto_passwd 2.1 does. There is no -H argon2id: stock brokers cannot read it.',
-  'Comments, empty lines and all other lines stay as they are. If the last line has no line feed, an added user still gets a line of its own.',
-  'A change is atomic and durable: it is complete or absent, it is on disk when the program ends, and no change of another such program is lost.',
-  '-c does not replace an existing file (2.0 did); --force does, in one step with the new user.',
-  '-U leaves hashes as they are, hashes a password with a : in it as a whole, and uses -I.',
-  'It refuses names and passwords with which no client can log in, and too many arguments.',
-  'A duplicate name has one line after its password is set.',
-  'It exits with 130 at ctrl-C and with 0 after --help. Where it prints the usage, it also prints the reason, on standard error.',
-  'With a missing file, -D reports that, whatever the name.',
-] as const;
-
 export function usage(): string {
   return `${synopsis()}\n\n${NAME} --help explains all.\n`;
 }
@@ -78,14 +66,11 @@ export function help(): string {
     entry(` ${option.flag}${'value' in option ? ` ${option.value}` : ''}`, MEANINGS[option.flag]),
   );
   const statuses = STATUSES.map(([status, meaning]) => entry(` ${status}`, meaning));
-  const differences = DIFFERENCES.map(difference => wrapped(' - ', difference, 3));
   return [
     `${synopsis()}\n\n${wrapped('', 'Options come before the password file.', 0)}\n`,
     ...options,
     '\nExit status:',
     ...statuses,
-    '\nDifferences from mosquitto_passwd:',
-    ...differences,
     '',
   ].join('\n');
 }

@@ -9,21 +9,16 @@ import {
   PasswordFileError,
 } from '../index.js';
 import type { Command } from './arguments.js';
-import { CliError, complain, print, STATUS, warnOnTerminal } from './output.js';
+import { CliError, complain, print, STATUS } from './output.js';
 
 const STDIN = 0;
 const STDOUT = 1;
+const STDERR = 2;
 const LF = 10;
 const CR = 13;
 const HASH_SIGN = 35;
 const COLON = 58;
 const BYTE_ORDER_MARK = Buffer.from('\ufeff');
-
-const SIGNALS = [
-  ['SIGHUP', 1],
-  ['SIGINT', 2],
-  ['SIGTERM', 15],
-] as const;
 
 let interrupted: AbortSignal | undefined;
 
@@ -34,7 +29,7 @@ let interrupted: AbortSignal | undefined;
 export function interruption(): AbortSignal {
   if (interrupted !== undefined) return interrupted;
   const controller = new AbortController();
-  for (const [name, number] of SIGNALS) {
+  for (const [name, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGTERM: 15 })) {
     process.once(name, () => controller.abort(new CliError('', { status: 128 + number })));
   }
   interrupted = controller.signal;
@@ -65,26 +60,16 @@ function* linesOf(bytes: Buffer): Generator<Buffer> {
   }
 }
 
-/** The lines of standard input, as they come. */
-async function* standardInputLines(): AsyncGenerator<Buffer> {
-  let rest: Buffer = Buffer.alloc(0);
-  for await (const chunk of process.stdin) {
-    const bytes = Buffer.concat([rest, chunk]);
-    const end = bytes.lastIndexOf(LF) + 1;
-    yield* linesOf(bytes.subarray(0, end));
-    rest = bytes.subarray(end);
-  }
-  yield* linesOf(rest);
-}
-
-/** The lines that are typed on a terminal. It does not echo from when this resolves until the caller returns. */
-async function typedLines(): Promise<AsyncGenerator<Buffer>> {
+/** The lines of standard input, as they come. A terminal does not echo them until the caller returns. */
+async function answers(onTerminal: boolean): Promise<AsyncGenerator<Buffer>> {
   const { createInterface } = await import('node:readline');
   const { Writable } = await import('node:stream');
-  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const output = new Writable({ write: (_chunk, _encoding, done) => done() });
   const signal = interruption();
-  const editor = createInterface({ input: process.stdin, output: nowhere, terminal: true, historySize: 0 });
-  // The terminal is in raw mode: ctrl-C is a key, and a signal must not end the program before `close`.
+  // Elsewhere than on a terminal, each byte is a character, so that any bytes can be a password.
+  if (!onTerminal) process.stdin.setEncoding('latin1');
+  const editor = createInterface({ input: process.stdin, output, terminal: onTerminal, historySize: 0 });
+  // A terminal is in raw mode: ctrl-C is a key, and a signal must not end the program before `close`.
   editor.once('SIGINT', () => process.emit('SIGINT'));
   signal.addEventListener('abort', () => editor.close());
   // Keeps what is typed ahead.
@@ -92,8 +77,8 @@ async function typedLines(): Promise<AsyncGenerator<Buffer>> {
   return (async function* () {
     try {
       for await (const line of lines) {
-        assertReadable('password', line);
-        yield Buffer.from(line);
+        if (onTerminal) assertReadable('password', line);
+        yield Buffer.from(line, onTerminal ? 'utf8' : 'latin1');
       }
       signal.throwIfAborted();
     } finally {
@@ -138,7 +123,7 @@ export async function passwordOf(command: Command): Promise<Password> {
 async function readPassword({ mode, path, password, given }: Command): Promise<Password> {
   const file = given.get('--password-file');
   if (password !== undefined) {
-    if (!given.has('--quiet')) warnOnTerminal(IN_THE_OPEN);
+    if (!given.has('--quiet') && isatty(STDERR)) complain(IN_THE_OPEN);
     assertReadable('password', password);
     return password;
   }
@@ -163,7 +148,7 @@ function onlyLine(bytes: Buffer, where: string): Buffer {
 async function promptForPassword(isNew: boolean, isOutputTaken: boolean): Promise<Buffer> {
   const onTerminal = isatty(STDIN);
   const say = isOutputTaken || (onTerminal && !isatty(STDOUT)) ? complain : print;
-  const lines = onTerminal ? await typedLines() : standardInputLines();
+  const lines = await answers(onTerminal);
   const ask = async (prompt: string): Promise<Buffer> => {
     say(prompt);
     const { value } = await lines.next().finally(() => onTerminal && say('\n'));

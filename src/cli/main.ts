@@ -19,9 +19,9 @@ async function main(argv: readonly string[]): Promise<number> {
 
 /** Prints what went wrong, and returns the exit status. */
 function report(error: unknown, argv: readonly string[]): number {
-  if (error instanceof CliError && error.showsUsage) inform(usage());
+  if (error instanceof CliError && error.options.showsUsage) inform(usage());
   complain(errorLine(error));
-  if (error instanceof CliError && error.status !== undefined) return error.status;
+  if (error instanceof CliError && error.options.status !== undefined) return error.options.status;
   if (error instanceof PasswordFileError && error.committed) return STATUS.CHANGED_BUT;
   return isQuestion(argv) ? STATUS.NO_ANSWER : STATUS.FAILED;
 }

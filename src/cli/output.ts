@@ -16,17 +16,17 @@ export const STATUS = {
   CHANGED_BUT: 3,
 } as const;
 
-/** Ends the program: its message goes to standard error, and its status is the exit status. */
+/** Ends the program with a message on standard error. */
 export class CliError extends Error {
-  readonly status: number | undefined;
-  /** The arguments could not be understood: the usage goes to standard output, as mosquitto_passwd has it. */
-  readonly showsUsage: boolean;
-
-  /** @param options `status`: without it, 1, or 2 where 1 would be an answer */
-  constructor(message: string, options: { status?: number; showsUsage?: boolean } = {}) {
+  /**
+   * @param options `status`: without it, 1, or 2 where 1 would be an answer. `showsUsage`: the arguments could not be
+   *   understood; the usage goes to standard output, as mosquitto_passwd has it.
+   */
+  constructor(
+    message: string,
+    readonly options: { status?: number; showsUsage?: boolean } = {},
+  ) {
     super(message);
-    this.status = options.status;
-    this.showsUsage = options.showsUsage ?? false;
   }
 }
 
@@ -53,19 +53,14 @@ export function complain(text: string): void {
   }
 }
 
-/** Prints to standard error where that is a terminal. */
-export function warnOnTerminal(text: string): void {
-  if (isatty(STDERR)) complain(text);
-}
-
 /** Warns before passwords are printed into a file that others may read. */
 export function warnOfReaders(): void {
   const stats = fstatSync(STDOUT);
   if (!stats.isFile() || (stats.mode & 0o044) === 0) return;
-  const mode = (stats.mode & 0o777).toString(8);
+  const mode = `0${(stats.mode & 0o777).toString(8)}`;
+  const remedy = 'Use umask 077 before, or chmod 600 now.';
   complain(
-    `Warning: Passwords are printed into a file of mode 0${mode}, which other users may read. ` +
-      'Use umask 077 before, or chmod 600 now.\n',
+    `Warning: Passwords are printed into a file of mode ${mode}, which other users may read. ${remedy}\n`,
   );
 }
 

@@ -30,9 +30,8 @@ test('the man page has the synopsis of --help', () => {
   );
 });
 
-test('the man page has the exit statuses and differences of --help', () => {
+test('the man page has the exit statuses of --help', () => {
   const text = help();
   const statuses = [...text.slice(text.indexOf('Exit status:')).matchAll(/^ (\d+) /gm)];
   expect(terms('EXIT STATUS')).toEqual(statuses.map(([, status]) => status));
-  expect(section('DIFFERENCES').match(/^\.IP/gm)).toHaveLength(text.match(/^ - /gm)?.length ?? 0);
 });
