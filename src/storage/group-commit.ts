@@ -6,7 +6,7 @@ import { onAbort } from '../util/abort.js';
 import { inSlices } from '../util/event-loop.js';
 import { systemDisk } from './disk.js';
 import type { StalenessDetector } from './lock-owner.js';
-import { assertReplaceable, type Place } from './path.js';
+import { notReplaceable, type Place } from './path.js';
 import { type Snapshot, takeSnapshot } from './snapshot.js';
 import { copyOwnership, type ReplacePolicy, type TempFile, writeAndSync } from './temp-file.js';
 import { type LockOptions, replaceFile } from './writer.js';
@@ -177,7 +177,7 @@ class Commit {
     if (this.#edits.length === 0) return false;
     this.#join();
     const old = await this.#read(place);
-    assertReplaceable(place, old?.stats);
+    if (old !== undefined && old.stats.nlink > 1n) throw hardLinked(place.path, old.stats.nlink);
     const index = old?.index ?? new NameIndex(Buffer.alloc(0));
     const { changes, fileExists } = await this.#makeEdits(index, old !== undefined);
     if (changes.length === 0 && fileExists === (old !== undefined)) return false;
@@ -243,6 +243,11 @@ class Commit {
     }
     return fileExists;
   }
+}
+
+function hardLinked(path: string, links: bigint): PasswordFileError {
+  const problem = `has ${links} hard links, and replacing it would part them. Use a symbolic link instead.`;
+  return notReplaceable(path, problem);
 }
 
 /** What `missing: 'error'` says. */

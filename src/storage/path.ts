@@ -1,8 +1,9 @@
 /** Where a password file lies: whose symbolic links lead there, what cannot be replaced, what system errors mean. */
 import * as fs from 'node:fs';
 import { basename, dirname, isAbsolute, join, parse, resolve, sep } from 'node:path';
-import { PasswordFileError, systemCode } from '../errors.js';
+import { PasswordFileError, type PasswordFileErrorCode, systemCode } from '../errors.js';
 import { O_PATH } from './disk.js';
+import { candidateDirectory, newNonce } from './lock-owner.js';
 
 /** A file and the directory that holds it. The directory is open, so that nobody can put another in its place. */
 export interface Place {
@@ -18,6 +19,8 @@ export interface Place {
 }
 
 const MAX_LINKS = 40;
+/** Linux and macOS allow 255 bytes for a name. */
+const NAME_MAX = 255;
 /** How coarsely file systems stamp a change, in milliseconds. */
 const CLOCK_TICK = 20;
 
@@ -48,23 +51,15 @@ function tryToOpen(path: string): Place | undefined {
   if (!reachesOpenDirectories()) return byPath;
   const fd = fs.openSync(dirname(target), O_PATH | fs.constants.O_DIRECTORY);
   const opened = `/proc/self/fd/${fd}`;
-  const close = () => {
-    try {
-      fs.closeSync(fd);
-    } catch {
-      // It was only looked through.
-    }
-  };
+  let isKept = false;
   try {
-    if (isBelow(opened, directories)) {
-      return { ...byPath, file: `${opened}/${basename(target)}`, isRedirectable: false, close };
-    }
-  } catch (error) {
-    close();
-    throw error;
+    isKept = isBelow(opened, directories);
+  } finally {
+    if (!isKept) close(fd);
   }
-  close();
-  return undefined;
+  if (!isKept) return undefined;
+  const file = `${opened}/${basename(target)}`;
+  return { ...byPath, file, isRedirectable: false, close: () => close(fd) };
 }
 
 function reachesOpenDirectories(): boolean {
@@ -76,11 +71,22 @@ function reachesOpenDirectories(): boolean {
   }
 }
 
+function close(fd: number): void {
+  try {
+    fs.closeSync(fd);
+  } catch {
+    // Nothing was written to it.
+  }
+}
+
+/** Says which directory a system error is about. */
 function explained<T>(path: string, run: () => T): T {
   try {
     return run();
   } catch (error) {
-    throw systemCode(error)?.startsWith('ERR_') === false ? directoryError(error, dirname(path)) : error;
+    const { code, path: at = path } = error as NodeJS.ErrnoException;
+    if (code === undefined || code.startsWith('ERR_')) throw error;
+    throw directoryError(error, code === 'ENOENT' || code === 'ENAMETOOLONG' ? at : dirname(at));
   }
 }
 
@@ -109,13 +115,10 @@ function follow(path: string): { path: string; directories: fs.BigIntStats[] } {
       continue;
     }
     const next = join(at, name);
-    const stats = look(next, names.length === 0);
+    const stats = fs.lstatSync(next, { bigint: true, throwIfNoEntry: names.length > 0 });
     if (stats?.isSymbolicLink()) {
       if (++links > MAX_LINKS) {
-        throw notReplaceable(
-          path,
-          'is a symbolic link that leads in a circle, or that changes all the time.',
-        );
+        throw notReplaceable(path, 'is a symbolic link that leads in a circle or changes all the time.');
       }
       const to = readLink(next, stats, directories.at(-1) as fs.BigIntStats);
       names = [...(to ?? name).split(sep), ...names];
@@ -132,25 +135,12 @@ function follow(path: string): { path: string; directories: fs.BigIntStats[] } {
   return { path: at, directories: directories.length > 1 ? directories.slice(0, -1) : directories };
 }
 
-function look(path: string, isLast: boolean): fs.BigIntStats | undefined {
-  try {
-    return fs.lstatSync(path, { bigint: true });
-  } catch (error) {
-    const code = systemCode(error);
-    if (code === 'ENOENT' && isLast) return undefined;
-    throw directoryError(error, code === 'ENOENT' || code === 'ENAMETOOLONG' ? path : dirname(path));
-  }
-}
-
 /** Where a link leads; `undefined`: look again. */
 function readLink(link: string, stats: fs.BigIntStats, directory: fs.BigIntStats): string | undefined {
   const user = process.geteuid?.() ?? 0;
   if (stats.uid !== 0n && Number(stats.uid) !== user) {
-    throw notReplaceable(
-      link,
-      `is a symbolic link of user ${stats.uid}, who could lead this process (user ${user}) to any file with it. ` +
-        'Pass the path of the file itself.',
-    );
+    const problem = `is a symbolic link of user ${stats.uid}, who could lead this process (user ${user}) to any file`;
+    throw notReplaceable(link, `${problem} with it. Pass the path of the file itself.`);
   }
   try {
     const to = fs.readlinkSync(link);
@@ -169,57 +159,48 @@ function isWritableByOthers({ uid, mode }: fs.BigIntStats): boolean {
   return (uid !== 0n && Number(uid) !== process.geteuid?.()) || (mode & 0o022n) !== 0n;
 }
 
-/** Refuses what no atomic replacement can do right. `old`: the file that stands there, where one does. */
-export function assertReplaceable({ path, directory, isRedirectable }: Place, old?: fs.BigIntStats): void {
+/** Refuses places in which no atomic replacement can do right, before anything is made there. */
+export function assertUsable({ path, directory, isRedirectable }: Place): void {
   const user = process.geteuid?.();
+  // The name of a candidate directory is the longest one beside the file.
+  if (Buffer.byteLength(basename(candidateDirectory(path, newNonce()))) > NAME_MAX) {
+    throw notReplaceable(path, 'has too long a name to be edited. Give it a shorter one.');
+  }
   if (isRedirectable && user === 0 && isWritableByOthers(directory)) {
-    throw notReplaceable(
-      path,
-      'lies in a directory that others may write, in which root needs /proc to be safe from them. ' +
-        `Mount /proc, or run as user ${directory.uid}.`,
-    );
+    const problem =
+      'lies in a directory that others may write, in which root needs /proc to be safe from them.';
+    throw notReplaceable(path, `${problem} Mount /proc, or run as user ${directory.uid}.`);
   }
   if ((directory.mode & 0o1000n) !== 0n && user !== 0 && Number(directory.uid) !== user) {
-    throw notReplaceable(
-      path,
-      "lies in a sticky directory of another user (as /tmp is). Put it into a directory of the service's own.",
-    );
-  }
-  if (old !== undefined && old.nlink > 1n) {
-    throw notReplaceable(
-      path,
-      `has ${old.nlink} hard links, and replacing it would part them. Use a symbolic link instead.`,
-    );
+    const problem = 'lies in a sticky directory of another user (as /tmp is).';
+    throw notReplaceable(path, `${problem} Put it into a directory of the service's own.`);
   }
 }
 
 export function notReplaceable(path: string, problem: string, cause?: unknown): PasswordFileError {
-  const details = cause === undefined ? { path } : { path, cause };
-  return new PasswordFileError('ERR_NOT_REPLACEABLE', `${path} ${problem}`, details);
+  return failure('ERR_NOT_REPLACEABLE', path, `${path} ${problem}`, cause);
+}
+
+function failure(
+  code: PasswordFileErrorCode,
+  path: string,
+  message: string,
+  cause?: unknown,
+): PasswordFileError {
+  return new PasswordFileError(code, message, cause === undefined ? { path } : { path, cause });
 }
 
 function directoryError(cause: unknown, directory: string): PasswordFileError {
-  const because = { path: directory, cause };
-  switch (systemCode(cause)) {
-    case 'ENOENT':
-      return new PasswordFileError(
-        'ERR_DIRECTORY_MISSING',
-        `The directory ${directory} does not exist. Make or mount it first.`,
-        because,
-      );
-    case 'ENAMETOOLONG':
-      return new PasswordFileError(
-        'ERR_READ_FAILED',
-        `${directory} is longer than a path or a name in it can be (ENAMETOOLONG). Give a shorter one.`,
-        because,
-      );
-    default:
-      return new PasswordFileError(
-        'ERR_READ_FAILED',
-        `The directory ${directory} cannot be reached (${systemCode(cause)}).`,
-        because,
-      );
+  const code = systemCode(cause);
+  if (code === 'ENOENT') {
+    const message = `The directory ${directory} does not exist. Make or mount it first.`;
+    return failure('ERR_DIRECTORY_MISSING', directory, message, cause);
   }
+  const message =
+    code === 'ENAMETOOLONG'
+      ? `${directory} is longer than a path or a name in it can be (ENAMETOOLONG). Give a shorter one.`
+      : `The directory ${directory} cannot be reached (${code}).`;
+  return failure('ERR_READ_FAILED', directory, message, cause);
 }
 
 /** Says what a system error before the commit means and what to do. */
@@ -227,43 +208,37 @@ export function writeError(error: unknown, path: string): unknown {
   const code = systemCode(error);
   if (error instanceof PasswordFileError || code === undefined) return error;
   const directory = dirname(path);
-  switch (code) {
-    case 'EBUSY':
-      return notReplaceable(
-        path,
-        'is itself a mount point, a single-file bind mount for example, and cannot be replaced. ' +
-          'Mount the directory that holds the file instead.',
-        error,
-      );
-    case 'EROFS':
-      return new PasswordFileError('ERR_NOT_REPLACEABLE', readOnly(path), { path, cause: error });
-    case 'EACCES':
-    case 'EPERM':
-      return new PasswordFileError(
-        'ERR_NOT_REPLACEABLE',
-        `This user may not make files in ${directory}, which replacing ${path} needs. ` +
-          'Give the process write permission on that directory.',
-        { path, cause: error },
-      );
-  }
   if (code === 'ENOENT' && !fs.existsSync(directory)) return directoryError(error, directory);
   const { errno, message } = error as NodeJS.ErrnoException;
   const reason = errno === -EDQUOT ? 'EDQUOT: the disk quota is exhausted' : message;
-  return new PasswordFileError(
-    'ERR_WRITE_FAILED',
-    `${path} was not changed: ${reason.replaceAll(OPENED, directory)}. Mend that, then repeat the call.`,
-    { path, cause: error },
-  );
+  return REFUSALS.has(code)
+    ? failure('ERR_NOT_REPLACEABLE', path, refusal(code, path, directory), error)
+    : failure(
+        'ERR_WRITE_FAILED',
+        path,
+        `${path} was not changed: ${reason.replaceAll(OPENED, directory)}. Mend that, then repeat the call.`,
+        error,
+      );
 }
 
+const REFUSALS: ReadonlySet<string> = new Set(['EBUSY', 'EROFS', 'EACCES', 'EPERM']);
 /** Node has no name for EDQUOT (errno.h). */
 const EDQUOT = process.platform === 'linux' ? 122 : 69;
 /** A directory as system calls reach it. */
 export const OPENED = /\/proc\/self\/fd\/\d+/g;
 
-function readOnly(path: string): string {
-  return /\/\.\.[^/]+\/[^/]*$/.test(path)
-    ? `${path} comes from a Kubernetes Secret or ConfigMap, which is read-only in the pod. ` +
-        'Change the Secret through the Kubernetes API, or keep the file on a volume that the pod may write.'
-    : `${dirname(path)} is mounted read-only. Mount the directory of the file with write permission.`;
+function refusal(code: string, path: string, directory: string): string {
+  if (code === 'EBUSY') {
+    const problem = 'is itself a mount point, a single-file bind mount for example, and cannot be replaced.';
+    return `${path} ${problem} Mount the directory that holds the file instead.`;
+  }
+  if (code !== 'EROFS') {
+    const problem = `This user may not make files in ${directory}, which replacing ${path} needs.`;
+    return `${problem} Give the process write permission on that directory.`;
+  }
+  if (!/\/\.\.[^/]+\/[^/]*$/.test(path)) {
+    return `${directory} is mounted read-only. Mount the directory of the file with write permission.`;
+  }
+  const problem = 'comes from a Kubernetes Secret or ConfigMap, which is read-only in the pod.';
+  return `${path} ${problem} Change the Secret through the Kubernetes API, or keep the file on a volume that the pod may write.`;
 }

@@ -1,19 +1,18 @@
 /** One writer from its first attempt to the end: how long it waits for others, what it says of them, its heartbeat. */
 import { lstatSync } from 'node:fs';
-import { basename, dirname } from 'node:path';
+import { dirname } from 'node:path';
 import { PasswordFileError, systemCode } from '../errors.js';
 import { pause } from '../util/abort.js';
 import type { Disk } from './disk.js';
 import { commitLocked, type Obstacle, type Writer } from './lock.js';
 import {
-  candidateDirectory,
   lockDirectory,
   newNonce,
   parseTempFileName,
   type StalenessDetector,
   tempFileName,
 } from './lock-owner.js';
-import { notReplaceable, openPlace, type Place, writeError } from './path.js';
+import { assertUsable, notReplaceable, openPlace, type Place, writeError } from './path.js';
 import { startHeartbeat, type TempFile } from './temp-file.js';
 
 /** How long writers wait for each other, in milliseconds. */
@@ -34,8 +33,6 @@ export interface Waiting {
 
 /** How old a temp file may be in a candidate directory, in milliseconds. Clocks differ by less; else it costs an attempt. */
 const ORPHAN_AGE = 3_600_000;
-/** Linux and macOS allow 255 bytes for a name. */
-const NAME_MAX = 255;
 
 /**
  * Replaces a file as its only writer, and resolves when that is on disk.
@@ -54,6 +51,7 @@ export async function replaceFile(
   const writer = new DiskWriter(disk, place, waiting);
   const stopHeartbeat = startHeartbeat(writer);
   try {
+    assertUsable(place);
     const outcome = await commitLocked(writer, temp => work(place, temp));
     stopHeartbeat();
     if (outcome === 'fenced') throw writer.timedOut('other writers broke its lock again and again.');
@@ -84,11 +82,6 @@ class DiskWriter implements Writer {
     const { uid, gid, mode } = place.directory;
     this.file = place.file;
     this.directory = { uid: Number(uid), gid: Number(gid), mode: Number(mode) };
-    // The name of a candidate directory is the longest one beside the file.
-    if (Buffer.byteLength(basename(candidateDirectory(place.path, newNonce()))) > NAME_MAX) {
-      place.close();
-      throw notReplaceable(place.path, 'has too long a name to be edited. Give it a shorter one.');
-    }
   }
 
   async isStale(directory: string, name: string): Promise<boolean> {

@@ -80,7 +80,7 @@ describe('symbolic links', () => {
     await symlink('../passwd', data('other'));
     await expect(call(file)).rejects.toMatchObject({
       code: 'ERR_NOT_REPLACEABLE',
-      message: `${path} is a symbolic link that leads in a circle, or that changes all the time.`,
+      message: `${path} is a symbolic link that leads in a circle or changes all the time.`,
     });
     expectOnly(folder, 'data', 'passwd');
     expectOnly(join(folder, 'data'), 'other');
