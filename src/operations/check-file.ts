@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { type CheckReport, checkLines } from '../check/check.js';
 import { type Finding, type FindingCode, systemCode } from '../errors.js';
 import type { Settings, WaitOptions } from '../options.js';
+import { firstNames } from '../storage/disk.js';
 import { isCandidate, isGone, parseTempFileName } from '../storage/lock-owner.js';
 import type { FileSite } from '../storage/site.js';
 import { inSlices } from '../util/event-loop.js';
@@ -158,20 +159,24 @@ function isAllowed({ uid, gid, groups = [] }: BrokerUser, stats: fs.Stats, bit: 
   return ((stats.mode >> shift) & bit) !== 0;
 }
 
-/** Folders of writers that are gone for sure. */
+/** How many names are read in a directory. */
+const MOST_NAMES = 1024;
+
+/** Directories of writers that are gone for sure. */
 function* leftovers(target: string): Generator<Finding> {
   for (const name of namesIn(dirname(target))) {
     if (name !== `${basename(target)}.writer` && !isCandidate(target, name)) continue;
     const folder = join(dirname(target), name);
-    const holders = namesIn(folder).map(parseTempFileName);
-    if (!holders.every(holder => holder !== undefined && isGone(holder))) continue;
+    const owners = namesIn(folder).map(parseTempFileName);
+    if (!owners.every(owner => owner !== undefined && isGone(owner))) continue;
     yield warning('LEFTOVER', `${folder} was left by a writer that died. The next write removes it.`);
   }
 }
 
+/** The first of them: anybody who may write there may have made any number. */
 function namesIn(folder: string): string[] {
   try {
-    return fs.readdirSync(folder);
+    return firstNames(folder, MOST_NAMES);
   } catch (cause) {
     if (systemCode(cause) === undefined) throw cause;
     return [];

@@ -125,8 +125,8 @@ function isOpened(path: string): boolean {
   return path.startsWith('/proc/self/fd/');
 }
 
-/** Not all of them: anybody may have made any number. */
-function firstNames(directory: string, most: number): string[] {
+/** At most so many of the names in a directory: anybody who may write there may have made any number. */
+export function firstNames(directory: string, most: number): string[] {
   const names: string[] = [];
   const reader = fs.opendirSync(directory, { bufferSize: Math.min(most, 256) });
   try {

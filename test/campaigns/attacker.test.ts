@@ -6,9 +6,12 @@ import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
+  closeSync,
+  fstatSync,
   lchownSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   symlinkSync,
@@ -56,6 +59,20 @@ function outside(): unknown[] {
   });
 }
 
+/** Whether a file that is not in the vault holds what is in one that is. */
+function isReadable(): boolean {
+  let fd: number;
+  try {
+    fd = openSync(join(directory, 'passwd'), 'r');
+  } catch {
+    return false;
+  }
+  const isInVault = fstatSync(fd).ino === lstatSync(join(vault, 'passwd')).ino;
+  const text = readFileSync(fd, 'utf8');
+  closeSync(fd);
+  return !isInVault && text.includes('secret');
+}
+
 /** Edits until something outside has changed, or the time is over. Every error is one of this library. */
 async function editDuringAttack(path: string, args: string[]): Promise<void> {
   const before = outside();
@@ -63,6 +80,7 @@ async function editDuringAttack(path: string, args: string[]): Promise<void> {
   const file = new PasswordFile(path, { lock: { timeout: 200 } });
   const started = performance.now();
   const counts: Record<string, number> = {};
+  let hasLeaked = false;
   for (let n = 0; performance.now() - started < SECONDS * 1000; n++) {
     const edit = n % 10 === 9 ? file.upgrade() : file.setHash(`user${n % 3}`, stamp(1, n));
     const outcome = await edit.then(
@@ -70,12 +88,14 @@ async function editDuringAttack(path: string, args: string[]): Promise<void> {
       error => (error.name === 'PasswordFileError' ? error.code : `${error.stack}`),
     );
     counts[outcome] = (counts[outcome] ?? 0) + 1;
-    if (JSON.stringify(outside()) !== JSON.stringify(before)) break;
+    hasLeaked ||= isReadable();
+    if (hasLeaked || JSON.stringify(outside()) !== JSON.stringify(before)) break;
   }
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   const exchanges = await attacker.end();
   console.info(`${seconds} s, ${exchanges} exchanges, ${JSON.stringify(counts)}`);
   expect(outside()).toEqual(before);
+  expect(hasLeaked).toBe(false);
   expect(exchanges).toBeGreaterThan(0);
   expect(Object.keys(counts).filter(outcome => !/^(edits|ERR_[A-Z_]+)$/.test(outcome))).toEqual([]);
 }
