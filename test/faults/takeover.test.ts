@@ -23,6 +23,9 @@ const OLD = stampedLines('user', 3);
 const NEW = `${OLD}new:${stamp(1, 1)}\n`;
 const GROUP = 4242;
 
+/** Only a lock owner that is known to be dead loses its lock. */
+const NEVER_STALE = { stale: 2 ** 31 - 1 };
+
 let folder: ReturnType<typeof temporaryFolder>;
 let path: string;
 beforeEach(() => {
@@ -54,13 +57,11 @@ needs(root, program('setpriv')).test(
     chmodSync(folder.path, 0o2770);
     await using other = await startChild(
       'editor',
-      { path, options: { allowOwnerChange: true } },
+      { path, options: { allowOwnerChange: true, lock: NEVER_STALE } },
       { under: ['setpriv', '--reuid=1234', `--regid=${GROUP}`, '--clear-groups', '--'] },
     );
-    const started = performance.now();
     const report = await other.ask<EditReport>({ name: 'new', hash: stamp(1, 1) });
     expect(report.outcome).toBe('added');
-    expect(performance.now() - started).toBeLessThan(1_000);
     expect(readFileSync(path, 'latin1')).toBe(NEW);
     // It is out of the way; to remove it takes a writer who may.
     expect(readdirSync(folder.path).toSorted()).toEqual([
@@ -116,11 +117,9 @@ test('a writer at work is waited for, however long it takes and whatever its loc
   expect(readFileSync(path, 'latin1')).toBe(OLD);
   expect(readdirSync(folder.path).toSorted()).toEqual(['passwords', 'passwords.writer']);
 
-  const next = new PasswordFile(path).setHash('new', stamp(1, 1));
+  const next = new PasswordFile(path, { lock: NEVER_STALE }).setHash('new', stamp(1, 1));
   holder.kill('SIGKILL');
-  const killed = performance.now();
   await next;
-  expect(performance.now() - killed).toBeLessThan(1_000);
   expect(readFileSync(path, 'latin1')).toBe(NEW);
   expect(readdirSync(folder.path)).toEqual(['passwords']);
 });
