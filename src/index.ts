@@ -45,6 +45,8 @@ export {
   verifyPasswordSync,
 } from './hash/hash.js';
 export type { BrokerUser, CheckOptions } from './operations/check-file.js';
+export type { EntriesOptions, HashEntry } from './operations/entries.js';
+export type { SetHashesOptions } from './operations/set-hashes.js';
 export type { PasswordEntry, SetOutcome } from './operations/set-users.js';
 export type { UpgradeOptions } from './operations/upgrade.js';
 export type { PasswordFileOptions, ProgressOptions, WaitOptions } from './options.js';

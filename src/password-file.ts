@@ -8,6 +8,8 @@ import { PasswordFileError, systemCode } from './errors.js';
 import { assertHash } from './hash/encoding.js';
 import { newHash } from './hash/hash.js';
 import { type CheckOptions, canRead, checkFile } from './operations/check-file.js';
+import { type EntriesOptions, type HashEntry, readEntries } from './operations/entries.js';
+import { type SetHashesOptions, setHashes } from './operations/set-hashes.js';
 import {
   addPassword,
   type PasswordEntry,
@@ -29,8 +31,9 @@ import {
 import { type Edit, submit } from './storage/group-commit.js';
 import { FileSite } from './storage/site.js';
 import { orAborted } from './util/abort.js';
+import type { Entries } from './util/entries.js';
 import { inSlices } from './util/event-loop.js';
-import { isAnything, isSignal, readOptions } from './util/read-options.js';
+import { isAnything, isFunction, isSignal, readOptions } from './util/read-options.js';
 
 /** How many generated names `provision` tries before it says that the options allow too few. */
 const NAMES_TRIED = 100;
@@ -305,6 +308,49 @@ export class PasswordFile {
       draft.set(username, hash);
       return outcome;
     });
+  }
+
+  /**
+   * The users with their hashes, of one version of the file, however long the loop takes and whatever is committed
+   * meanwhile. Of a duplicate name the last line counts. `setHashes` accepts each of these pairs; other users are reported
+   * to `onSkipped`. Leaving the loop early frees what it holds.
+   *
+   * @example
+   * ```ts
+   * for await (const [username, hash] of new PasswordFile('/tmp/example-passwd').entries()) {
+   *   console.log(username, hash.length);
+   * }
+   * ```
+   */
+  entries(options?: EntriesOptions): AsyncIterable<HashEntry> {
+    const checked = readOptions<EntriesOptions>('', options, { signal: isSignal, onSkipped: isFunction });
+    return { [Symbol.asyncIterator]: () => readEntries(this.#site, this.#settings, checked) };
+  }
+
+  /**
+   * Gives users hashes that were made elsewhere, in one commit: all of them or, should anything fail, none. The source
+   * is read to its end before the lock is taken, and kept as bytes. The last of duplicate names wins. Where nothing is
+   * to change, there is no commit and no reload.
+   *
+   * @param entries pairs of user name and hash, rows of a database for example; `return()` of the iterator is called
+   *   where an error or abort ends it
+   * @returns how many users were added, updated, found unchanged and removed
+   * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_HASH`, `ERR_COST_LIMIT`, with the number of the
+   *   entry in the message, and `ERR_INVALID_ARGUMENT` (with `removeOthers`, the source yielded nothing)
+   * @example
+   * ```ts
+   * import { hashPassword } from 'mosquitto-passwd-ts';
+   *
+   * const rows = [['alice', await hashPassword('secret')] as const];
+   * const file = new PasswordFile('/tmp/example-passwd');
+   * console.log(await file.setHashes(rows, { removeOthers: true })); // { added: 1, …, removed: 3 }
+   * ```
+   */
+  async setHashes(
+    entries: Entries<string>,
+    options?: SetHashesOptions,
+  ): Promise<{ added: number; updated: number; unchanged: number; removed: number }> {
+    return setHashes(this.#site, this.#settings, entries, options);
   }
 
   /**

@@ -1,6 +1,8 @@
 import { canBeEnded } from './last-line.js';
 import { LineReader } from './line.js';
+import { type Change, lineEnding, type MergeCounts, mergeLines } from './merge.js';
 import type { NameIndex } from './name-index.js';
+import type { NewLines } from './new-lines.js';
 
 const LF = 10;
 const CR = 13;
@@ -9,13 +11,6 @@ const CR = 13;
 const BLOCK_BITS = 16;
 const LINES_JOINED = 512;
 
-/** A stretch of a file's bytes and the text that replaces it. */
-export interface Change {
-  start: number;
-  end: number;
-  text: string;
-}
-
 /** Edits over a file's bytes, which stay as they are. */
 export class Draft {
   readonly index: NameIndex;
@@ -23,6 +18,7 @@ export class Draft {
   /** The new hash of each name that was edited; `null`: the name is deleted. */
   readonly #edits = new Map<string, string | null>();
   #undo: Array<[name: string, before: string | null | undefined]> = [];
+  #merged: Change[] | undefined;
 
   constructor(index: NameIndex) {
     this.index = index;
@@ -106,7 +102,7 @@ export class Draft {
 
   /** Whether there was an edit since {@link begin}. */
   hasChanged(): boolean {
-    return this.#undo.length > 0;
+    return this.#undo.length > 0 || (this.#merged !== undefined && this.#merged.length > 0);
   }
 
   /** Undoes all edits since {@link begin}. */
@@ -116,6 +112,17 @@ export class Draft {
       else this.#edits.set(name, before);
     }
     this.#undo = [];
+    this.#merged = undefined;
+  }
+
+  /**
+   * Gives the users of the lines their hashes, of duplicate names the last one; with `removeOthers`, only comments, blank
+   * lines and lines without a colon stay besides them. Makes no use of the index, and must be the draft's only edit.
+   */
+  *merge(lines: NewLines, removeOthers: boolean): Generator<void, MergeCounts> {
+    const { changes, added, counts } = yield* mergeLines(this.index.bytes, lines, removeOthers);
+    this.#merged = yield* this.#withAdditions(changes, added);
+    return counts;
   }
 
   #lastLine(name: string): LineReader | undefined {
@@ -135,6 +142,7 @@ export class Draft {
    * delete removes all of them, and new lines go to the end. Yields often.
    */
   *changes(): Generator<void, Change[]> {
+    if (this.#merged !== undefined) return this.#merged;
     const { bytes } = this.index;
     const line = this.#line;
     const blocks: Change[][] = [];
@@ -160,25 +168,23 @@ export class Draft {
       yield;
       if (block !== undefined) changes.push(...block.sort((a, b) => a.start - b.start));
     }
-    return changes.length + added.length === 0 ? [] : yield* this.#withAdditions(changes, added);
+    return yield* this.#withAdditions(changes, yield* joined(added, lineEnding(bytes)));
   }
 
   /** Ends a last line that has no line feed, and adds new lines after it; or before it, where it must stay as it is. */
-  *#withAdditions(changes: Change[], added: string[]): Generator<void, Change[]> {
+  *#withAdditions(changes: Change[], added: ReadonlyArray<string | Uint8Array>): Generator<void, Change[]> {
+    if (changes.length + added.length === 0) return [];
     const { bytes } = this.index;
     const end = bytes.length;
-    const lineFeed = bytes.indexOf(LF);
-    const ending = lineFeed > 0 && bytes[lineFeed - 1] === CR ? '\r\n' : '\n';
     const lastLine = bytes.lastIndexOf(LF) + 1;
     const last = changes.at(-1)?.end === end ? changes.pop() : undefined;
     const isEnded = lastLine === end || last?.text === '';
     const staysLast = !isEnded && !(yield* canBeEnded(bytes, lastLine, last !== undefined));
     if (last !== undefined && !staysLast) changes.push(last);
-    if (!isEnded && !staysLast) changes.push({ start: end, end, text: ending });
+    if (!isEnded && !staysLast) changes.push({ start: end, end, text: lineEnding(bytes) });
     const at = staysLast ? lastLine : end;
-    for (let from = 0; from < added.length; from += LINES_JOINED) {
+    for (const text of added) {
       yield;
-      const text = added.slice(from, from + LINES_JOINED).join(ending) + ending;
       changes.push({ start: at, end: at, text });
     }
     if (last !== undefined && staysLast) changes.push(last);
@@ -191,10 +197,20 @@ export function* edited(bytes: Buffer, changes: Iterable<Change>): Generator<Uin
   let done = 0;
   for (const { start, end, text } of changes) {
     if (start > done) yield bytes.subarray(done, start);
-    if (text !== '') yield text;
+    if (text.length > 0) yield text;
     done = end;
   }
   if (done < bytes.length) yield bytes.subarray(done);
+}
+
+/** Lines with their endings, some hundred of them in one piece. */
+function* joined(lines: string[], ending: string): Generator<void, string[]> {
+  const pieces: string[] = [];
+  for (let from = 0; from < lines.length; from += LINES_JOINED) {
+    yield;
+    pieces.push(lines.slice(from, from + LINES_JOINED).join(ending) + ending);
+  }
+  return pieces;
 }
 
 function endingOf({ bytes, end }: LineReader): string {

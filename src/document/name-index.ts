@@ -40,8 +40,14 @@ export class NameIndex {
     this.#slots = new Int32Array(2 * 2 ** Math.ceil(Math.log2(Math.max(MIN_SLOTS, slots))));
   }
 
+  /** How many names there are. They are numbered from 0, in the order of their first lines. */
+  get count(): number {
+    return this.#count;
+  }
+
   /** Adds the lines that end before `limit`; with the whole length, all of them. Yields now and then. */
   *scan(limit: number): Generator<void> {
+    if (this.#wanted?.size === 0) return;
     const lineFeed = this.bytes.subarray(this.#arrived, limit).lastIndexOf(LF);
     const end = limit === this.bytes.length ? limit : lineFeed < 0 ? 0 : this.#arrived + lineFeed + 1;
     this.#arrived = limit;
@@ -87,7 +93,17 @@ export class NameIndex {
 
   /** Whether the name of a line stands in another line too. */
   isDuplicate({ bytes, nameStart, nameEnd }: LineReader): boolean {
-    return this.#duplicates.has(this.#numberOf(bytes, nameStart, nameEnd));
+    return this.#duplicates.size > 0 && this.#duplicates.has(this.#numberOf(bytes, nameStart, nameEnd));
+  }
+
+  /** The number of the name that a line has, of whatever file; negative: it is not in the index. */
+  numberOf({ bytes, nameStart, nameEnd }: LineReader): number {
+    return this.#numberOf(bytes, nameStart, nameEnd);
+  }
+
+  /** Where the last line of a name starts, by the name's number. */
+  lastLine(number: number): number {
+    return this.#duplicates.get(number)?.at(-1) ?? (this.#names[3 * number] as number);
   }
 
   #numberOf(name: Uint8Array, from: number, to: number): number {

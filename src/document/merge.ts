@@ -1,0 +1,185 @@
+/** Any number of users merged into a file: one pass over its lines, and an object only for a stretch that changes. */
+import { LineReader } from './line.js';
+import { NameIndex } from './name-index.js';
+import type { NewLines } from './new-lines.js';
+
+const LF = 10;
+const CR = 13;
+const COLON = 58;
+const HASH_SIGN = 35;
+
+/** A stretch of a file's bytes and the text that takes its place. */
+export interface Change {
+  start: number;
+  end: number;
+  text: string | Uint8Array;
+}
+
+/** How new lines end: as the file's first line does. */
+export function lineEnding(bytes: Buffer): '\n' | '\r\n' {
+  const lineFeed = bytes.indexOf(LF);
+  return lineFeed > 0 && bytes[lineFeed - 1] === CR ? '\r\n' : '\n';
+}
+
+/** What became of how many users. */
+export interface MergeCounts {
+  added: number;
+  updated: number;
+  unchanged: number;
+  removed: number;
+}
+
+interface Merged {
+  changes: Change[];
+  /** Lines to add, with their endings. */
+  added: ReadonlyArray<string | Uint8Array>;
+  counts: MergeCounts;
+}
+
+/** What was found of a user in the file. */
+const ABSENT = 0;
+const UNCHANGED = 1;
+const UPDATED = 2;
+
+/**
+ * Finds what has to change in `bytes` so that the users of the new lines have the hashes that stand there; the last of
+ * duplicate names wins. With `removeOthers`, other lines go but for comments, blank lines and lines without a colon.
+ * Yields now and then.
+ */
+export function* mergeLines(bytes: Buffer, lines: NewLines, removeOthers: boolean): Generator<void, Merged> {
+  const counts = { added: 0, updated: 0, unchanged: 0, removed: 0 };
+  // Names in ascending order have no duplicates, so that these two need no index.
+  if (lines.isAscending && (yield* isSame(bytes, lines))) {
+    return { changes: [], added: [], counts: { ...counts, unchanged: lines.count } };
+  }
+  if (lines.isAscending && bytes.length === 0) {
+    return { changes: [], added: lines.blocks, counts: { ...counts, added: lines.count } };
+  }
+  const users = yield* lines.indexed();
+  const found = new Uint8Array(users.count);
+  const changes = new Changes(bytes, users.bytes);
+  const reader = new LineReader(bytes);
+  let removed: NameIndex | undefined;
+  for (let read = 1, start = 0; start < bytes.length; start = reader.next, read++) {
+    if (read % 64 === 0) yield;
+    reader.read(start);
+    const number = reader.nameStart < 0 ? -1 : users.numberOf(reader);
+    if (number < 0) {
+      if (!removeOthers || (reader.nameStart < 0 && !hidesColon(reader))) continue;
+      changes.remove(reader);
+      if (reader.nameStart < 0 || reader.nameEnd === reader.nameStart) continue;
+      removed ??= new NameIndex(bytes);
+      if (removed.add(reader)) counts.removed++;
+    } else if (found[number] !== ABSENT) {
+      // A further line of that name.
+      found[number] = UPDATED;
+      changes.remove(reader);
+    } else {
+      const line = users.lastLine(number);
+      const isSame = hasHashOf(reader, users.bytes, line);
+      found[number] = isSame ? UNCHANGED : UPDATED;
+      if (!isSame) changes.replace(reader, line);
+    }
+  }
+  const added = new Changes(bytes, users.bytes);
+  for (let number = 0; number < found.length; number++) {
+    if (number % 64 === 0) yield;
+    if (found[number] === UNCHANGED) counts.unchanged++;
+    else if (found[number] === UPDATED) counts.updated++;
+    else {
+      counts.added++;
+      added.insert(users.lastLine(number));
+    }
+  }
+  const pieces = yield* added.list();
+  return { changes: yield* changes.list(), added: pieces.map(({ text }) => text), counts };
+}
+
+function* isSame(bytes: Buffer, { blocks, length }: NewLines): Generator<void, boolean> {
+  if (bytes.length !== length) return false;
+  let start = 0;
+  for (const block of blocks) {
+    yield;
+    if (!block.equals(bytes.subarray(start, start + block.length))) return false;
+    start += block.length;
+  }
+  return true;
+}
+
+/** Whether a line that is no entry to the broker holds a colon after a NUL, and is no comment. */
+function hidesColon({ bytes, start, end }: LineReader): boolean {
+  return bytes[start] !== HASH_SIGN && bytes.subarray(start, end).includes(COLON);
+}
+
+/** Whether the hash of an entry is that of the line with the same name that starts at `line` of `lines`. */
+function hasHashOf(entry: LineReader, lines: Buffer, line: number): boolean {
+  const { hashStart, hashEnd } = entry.fields();
+  const from = line + entry.nameEnd - entry.nameStart + 1;
+  const to = from + hashEnd - hashStart;
+  return lines[to] === LF && entry.bytes.compare(lines, from, to, hashStart, hashEnd) === 0;
+}
+
+/** A change whose text, if there is one, is a stretch of the new lines. */
+interface Stretch {
+  start: number;
+  end: number;
+  from: number;
+  to: number;
+  ending: '' | '\n' | '\r\n';
+}
+
+/** Gathers changes in the order of the file, neighbours in one. */
+class Changes {
+  readonly #stretches: Stretch[] = [];
+  readonly #ending: '\n' | '\r\n';
+
+  constructor(
+    readonly bytes: Buffer,
+    readonly lines: Buffer,
+  ) {
+    this.#ending = lineEnding(bytes);
+  }
+
+  remove({ start, next, bytes }: LineReader): void {
+    this.#add({ start, end: Math.min(next, bytes.length), from: 0, to: 0, ending: '' });
+  }
+
+  /** The line's own ending stays; a last line without one is ended by `Draft`. */
+  replace({ start, end, next, bytes }: LineReader, line: number): void {
+    const ending = end === bytes.length ? '' : bytes[end - 1] === CR ? '\r\n' : '\n';
+    this.#add({ start, end: Math.min(next, bytes.length), from: line, to: this.#endOf(line), ending });
+  }
+
+  insert(line: number): void {
+    const { length } = this.bytes;
+    this.#add({ start: length, end: length, from: line, to: this.#endOf(line), ending: this.#ending });
+  }
+
+  *list(): Generator<void, Change[]> {
+    const changes: Change[] = [];
+    for (const { start, end, from, to, ending } of this.#stretches) {
+      yield;
+      const isCopy = ending === '\n';
+      const text = isCopy
+        ? this.lines.subarray(from, to + 1)
+        : this.lines.toString('utf8', from, to) + ending;
+      changes.push({ start, end, text });
+    }
+    return changes;
+  }
+
+  #endOf(line: number): number {
+    return this.lines.indexOf(LF, line);
+  }
+
+  #add(stretch: Stretch): void {
+    const last = this.#stretches.at(-1);
+    const isRemoval = stretch.from === stretch.to;
+    const isNext = last?.end === stretch.start && last.ending === stretch.ending;
+    if (isNext && isRemoval && last.from === last.to) last.end = stretch.end;
+    else if (isNext && stretch.ending === '\n' && last.to + 1 === stretch.from) {
+      last.end = stretch.end;
+      last.to = stretch.to;
+    } else this.#stretches.push(stretch);
+  }
+}

@@ -1,0 +1,117 @@
+import { assertUsername, MAX_BYTES } from '../credentials/rules.js';
+import { PasswordFileError } from '../errors.js';
+import { assertHash, isCanonicalHash } from '../hash/encoding.js';
+import { MAX_FILE_BYTES } from './line.js';
+import { NameIndex } from './name-index.js';
+
+const SPACE = 32;
+const HASH_SIGN = 35;
+const COLON = 58;
+const TILDE = 126;
+/** So many characters are gathered before they become bytes: a write for each line takes twice the time. */
+const BLOCK = 1 << 16;
+
+/** Users and hashes that arrive one by one, kept as the bytes of lines: a million of them are no heap. */
+export class NewLines {
+  /** All lines, each with a line feed, when {@link end} has been called. */
+  readonly blocks: Buffer[] = [];
+  length = 0;
+  count = 0;
+  /** Whether each name is greater than the one before it, so that none is a duplicate. */
+  isAscending = true;
+  readonly #maxIterations: number;
+  /** What is not in bytes yet, as text and as names and hashes in turn. */
+  #text = '';
+  #pending: string[] = [];
+  #lastName = '';
+  #index: NameIndex | undefined;
+
+  constructor(maxIterations: number) {
+    this.#maxIterations = maxIterations;
+  }
+
+  /** Adds a line. Now and then all that was added is checked: an error names the number of the entry and its user. */
+  add(name: string, hash: string): void {
+    this.#text += `${name}:${hash}\n`;
+    this.#pending.push(name, hash);
+    this.isAscending &&= name > this.#lastName;
+    this.#lastName = name;
+    this.count++;
+    if (this.#text.length > BLOCK) this.#check();
+  }
+
+  /** Checks what has been added since the last time, and makes bytes of it. */
+  #check(): void {
+    const bytes = Buffer.from(this.#text);
+    const pending = this.#pending;
+    let start = 0;
+    for (let i = 0; i < pending.length; i += 2) {
+      const name = pending[i] as string;
+      const hash = pending[i + 1] as string;
+      const colon = start + name.length;
+      const end = colon + hash.length + 1;
+      if (isPlain(bytes, start, colon) && isCanonicalHash(bytes, colon + 1, end, this.#maxIterations))
+        start = end + 1;
+      else start += this.#checkedLength(name, hash, this.count - (pending.length - i) / 2 + 1);
+    }
+    this.#text = '';
+    this.#pending = [];
+    this.blocks.push(bytes);
+    this.length += bytes.length;
+    if (this.length > MAX_FILE_BYTES) {
+      throw new PasswordFileError('ERR_INVALID_ARGUMENT', 'These are more users than a file can hold.');
+    }
+  }
+
+  /** Checks the last lines. */
+  end(): void {
+    this.#check();
+  }
+
+  /** An index of all lines in one buffer, made once. Yields now and then. */
+  *indexed(): Generator<void, NameIndex> {
+    if (this.#index !== undefined) return this.#index;
+    const bytes = Buffer.allocUnsafeSlow(this.length);
+    let used = 0;
+    for (const block of this.blocks) {
+      yield;
+      used += block.copy(bytes, used);
+    }
+    const index = new NameIndex(bytes);
+    yield* index.scan(bytes.length);
+    this.blocks.splice(0, Infinity, bytes);
+    this.#index = index;
+    return index;
+  }
+
+  /** The bytes of a line that is not in the most common form, or an error. */
+  #checkedLength(name: string, hash: string, number: number): number {
+    try {
+      assertUsername(name);
+      assertHash(hash, this.#maxIterations);
+    } catch (error) {
+      throw entryError(error as PasswordFileError, name, number);
+    }
+    return Buffer.byteLength(name) + hash.length + 2;
+  }
+}
+
+/** Whether bytes are a name of printable ASCII that breaks no rule of `assertUsername`. */
+function isPlain(bytes: Buffer, start: number, end: number): boolean {
+  if (start === end || end - start > MAX_BYTES || bytes[start] === HASH_SIGN || bytes[end] !== COLON)
+    return false;
+  if (bytes[start] === SPACE || bytes[end - 1] === SPACE) return false;
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at] as number;
+    if (byte < SPACE || byte > TILDE || byte === COLON) return false;
+  }
+  return true;
+}
+
+function entryError({ code, message }: PasswordFileError, name: string, number: number): PasswordFileError {
+  const [start = ''] = name.split(/[:\p{Cc}]/u, 1);
+  // In entries with their parts swapped, a hash stands here.
+  const username = start === '' || /^\$|[A-Za-z0-9+/]{60}/.test(start) ? undefined : start.slice(0, 100);
+  const entry = username === undefined ? `Entry ${number}` : `Entry ${number} (${JSON.stringify(username)})`;
+  return new PasswordFileError(code, `${entry}: ${message}`, { username });
+}

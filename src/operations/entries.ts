@@ -1,0 +1,82 @@
+/** Reads the users of a file with their hashes, one by one. */
+import { type FindingKind, finding, shownName } from '../check/findings.js';
+import { readBrokerHash } from '../check/stored-hash.js';
+import { canBeSent, MAX_BYTES } from '../credentials/rules.js';
+import { LineReader } from '../document/line.js';
+import type { NameIndex } from '../document/name-index.js';
+import { type Finding, systemCode } from '../errors.js';
+import { assertHash, isCanonicalHash } from '../hash/encoding.js';
+import type { Settings, WaitOptions } from '../options.js';
+import type { FileSite } from '../storage/site.js';
+import { nextTurn } from '../util/event-loop.js';
+
+/** Options of `entries`. */
+export interface EntriesOptions extends WaitOptions {
+  /** Called with each user who is not among the entries: without a hash that `setHashes` accepts, or with a name that no client can send. */
+  onSkipped?: ((finding: Finding) => void) | undefined;
+}
+
+/** A user name and a hash. */
+export type HashEntry = readonly [username: string, hash: string];
+
+/** How long lines are read before the event loop has its turn, in milliseconds. */
+const SLICE = 10;
+
+/** All entries of one version of the file, which is kept until the end or until `return()` is called. */
+export async function* readEntries(
+  site: FileSite,
+  { broker, hash: { maxIterations } }: Settings,
+  { signal, onSkipped }: EntriesOptions,
+): AsyncGenerator<HashEntry, void, void> {
+  const index = await site.index(signal);
+  const line = new LineReader(index.bytes);
+  let sliceEnd = performance.now() + SLICE;
+  for (let start = 0, number = 1; start < line.bytes.length; start = line.next, number++) {
+    if (number % 64 === 0 && performance.now() > sliceEnd) {
+      await nextTurn();
+      sliceEnd = performance.now() + SLICE;
+    }
+    signal?.throwIfAborted();
+    line.read(start);
+    if (line.nameStart < 0 || !isLast(line, index)) continue;
+    const name = line.name();
+    const { hashStart, hashEnd } = line.fields();
+    const kind =
+      nameObstacle(line, name) ??
+      (isCanonicalHash(line.bytes, hashStart, hashEnd, maxIterations)
+        ? undefined
+        : hashObstacle(line, broker, maxIterations));
+    if (kind === undefined) yield [name as string, line.bytes.toString('latin1', hashStart, hashEnd)];
+    else onSkipped?.(finding(kind, broker, number, shownName(line)));
+  }
+}
+
+/** Of a duplicate name, both releases are served by the last line: 2.0 goes by it, 2.1 loads no such file. */
+function isLast(line: LineReader, index: NameIndex): boolean {
+  return !index.isDuplicate(line) || index.lastLine(index.numberOf(line)) === line.start;
+}
+
+function nameObstacle(line: LineReader, name: string | undefined): FindingKind | undefined {
+  if (line.nameStart === line.nameEnd) return 'EMPTY_NAME';
+  if (line.nameEnd - line.nameStart > MAX_BYTES) return 'LONG_NAME';
+  if (name === undefined || !canBeSent(name)) return 'UNSENDABLE_NAME';
+  if (name.startsWith('#')) return 'HASH_SIGN_NAME';
+  return line.contentEnd < line.end ? 'NUL_BYTE' : undefined;
+}
+
+/** Why `setHashes` does not accept the hash of a line; `undefined`: it does. */
+function hashObstacle(
+  line: LineReader,
+  broker: Settings['broker'],
+  maxIterations: number,
+): FindingKind | undefined {
+  const { hashStart, hashEnd } = line.fields();
+  if (hashEnd - hashStart > MAX_BYTES) return 'long';
+  const hash = line.hash();
+  try {
+    assertHash(hash, maxIterations);
+    return undefined;
+  } catch (error) {
+    return systemCode(error) === 'ERR_COST_LIMIT' ? 'slow' : (readBrokerHash(hash, broker).fault ?? 'odd');
+  }
+}

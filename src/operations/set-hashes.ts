@@ -1,0 +1,69 @@
+/** Gives any number of users hashes that were made elsewhere, in one commit. What arrives is kept as bytes. */
+import type { MergeCounts } from '../document/merge.js';
+import { NewLines } from '../document/new-lines.js';
+import { PasswordFileError } from '../errors.js';
+import type { Settings, WaitOptions } from '../options.js';
+import { type EditSource, submit } from '../storage/group-commit.js';
+import type { FileSite } from '../storage/site.js';
+import { type Entries, forEachEntry } from '../util/entries.js';
+import { isFunction, isSignal, oneOf, readOptions } from '../util/read-options.js';
+
+/** Options of `setHashes`. */
+export interface SetHashesOptions extends WaitOptions {
+  /** Remove all other users: besides these, only comments, blank lines and lines without a colon stay. Default `false`. */
+  removeOthers?: boolean | undefined;
+  /** With `removeOthers`: allow a source that yields nothing, which removes all users. Default `false`. */
+  allowEmpty?: boolean | undefined;
+  /** Called after each entry with the number of entries read so far. */
+  onProgress?: ((done: number) => void) | undefined;
+}
+
+export async function setHashes(
+  site: FileSite,
+  settings: Settings,
+  entries: Entries<string>,
+  options: SetHashesOptions | undefined,
+): Promise<MergeCounts> {
+  const { signal, onProgress, ...rules } = readOptions<SetHashesOptions>('', options, {
+    removeOthers: oneOf(true, false),
+    allowEmpty: oneOf(true, false),
+    onProgress: isFunction,
+    signal: isSignal,
+  });
+  const { removeOthers = false, allowEmpty = false } = rules;
+  const lines = new NewLines(settings.hash.maxIterations);
+  const add = (username: unknown, hash: unknown, number: number): void => {
+    if (typeof username !== 'string' || typeof hash !== 'string') {
+      throw invalid(`Entry ${number} is not a user name and a hash, each a string.`, settings);
+    }
+    lines.add(username, hash);
+    onProgress?.(number);
+  };
+  await forEachEntry(entries, add, signal);
+  lines.end();
+  if (lines.count === 0 && removeOthers && !allowEmpty) {
+    throw invalid(
+      'The source yielded no entries, and removeOthers would remove all users. If that is meant, set allowEmpty.',
+      settings,
+    );
+  }
+  return submit(site.target, {
+    source: alone(site),
+    names: new Set(),
+    signal,
+    apply: draft => draft.merge(lines, removeOthers),
+  });
+}
+
+let calls = 0;
+
+/** A source whose edits share their commit with no other: a merge must be the only edit of a draft. */
+function alone(site: FileSite): EditSource {
+  const { policy, policyKey, fileMustExist, detector } = site;
+  const committed = () => site.committed();
+  return { policy, policyKey: `${policyKey} ${++calls}`, fileMustExist, detector, committed };
+}
+
+function invalid(message: string, { path }: Settings): PasswordFileError {
+  return new PasswordFileError('ERR_INVALID_ARGUMENT', message, { path });
+}
