@@ -18,6 +18,7 @@ import {
   type DynamicSecurityClient,
   type DynamicSecurityOptions,
   type Entries,
+  type EntriesOptions,
   exportDynamicSecurity,
   type FileHashOptions,
   type Finding,
@@ -26,6 +27,7 @@ import {
   generateCredentials,
   generatePassword,
   generateUsername,
+  type HashEntry,
   type HashOptions,
   hashPassword,
   hashPasswordSync,
@@ -47,6 +49,7 @@ import {
   type ReloadOptions,
   type ReloadTarget,
   reloadBroker,
+  type SetHashesOptions,
   type SetOutcome,
   type Sha512Hash,
   type SkippedUser,
@@ -62,6 +65,13 @@ import {
 type Unset<T> = { [K in keyof T]-?: undefined };
 
 const unset = {
+  entries: { signal: undefined, onSkipped: undefined } satisfies Unset<EntriesOptions>,
+  setHashes: {
+    removeOthers: undefined,
+    allowEmpty: undefined,
+    onProgress: undefined,
+    signal: undefined,
+  } satisfies Unset<SetHashesOptions>,
   dynamicSecurity: { broker: undefined, roles: undefined } satisfies Unset<DynamicSecurityOptions>,
   verify: { maxIterations: undefined } satisfies Unset<VerifyOptions>,
   hash: {
@@ -242,6 +252,16 @@ export async function tellBroker(pid: number | undefined): Promise<void> {
   const login: LoginOptions = { host: 'broker', port: 8883, username: 'alice', password: 'secret' };
   await confirmLogin({ ...login, tls: { ca: 'PEM', servername: 'broker' }, timeout: 5_000 });
   await confirmLogin({ ...login, ...unset.login });
+}
+
+export async function replicate(from: PasswordFile, to: PasswordFile): Promise<number> {
+  const options: SetHashesOptions = { removeOthers: true, onProgress: done => console.log(done) };
+  const { added, updated, unchanged, removed } = await to.setHashes(from.entries(), options);
+  const rows: HashEntry[] = [];
+  for await (const entry of from.entries({ onSkipped: ({ line }) => console.log(line) })) rows.push(entry);
+  for await (const [username, hash] of from.entries(unset.entries)) rows.push([username, hash]);
+  await to.setHashes(rows, unset.setHashes);
+  return added + updated + unchanged + removed;
 }
 
 export async function convert(rows: AsyncIterable<readonly [string, string]>): Promise<string> {
