@@ -1,5 +1,6 @@
 /** Callers of one file in one process share a queue, and all pending edits join the next commit. */
-import { type Change, Draft, edited } from '../document/draft.js';
+import { Draft, edited } from '../document/draft.js';
+import type { Change } from '../document/merge.js';
 import { NameIndex } from '../document/name-index.js';
 import { PasswordFileError } from '../errors.js';
 import { onAbort } from '../util/abort.js';
