@@ -28,8 +28,10 @@ import {
   signalOf,
   type WaitOptions,
 } from './options.js';
-import { type Edit, submit } from './storage/group-commit.js';
-import { FileSite } from './storage/site.js';
+import { Cache } from './storage/cache.js';
+import { type Edit, type EditSource, submit } from './storage/group-commit.js';
+import { StalenessDetector } from './storage/lock-owner.js';
+import { resolveTarget } from './storage/path.js';
 import { orAborted } from './util/abort.js';
 import type { Entries } from './util/entries.js';
 import { inSlices } from './util/event-loop.js';
@@ -58,7 +60,8 @@ const NAMES_TRIED = 100;
  */
 export class PasswordFile {
   readonly #settings: Settings;
-  readonly #site: FileSite;
+  readonly #cache: Cache;
+  readonly #source: EditSource;
   readonly #verifier: Verifier;
   readonly #reloads: ReloadScheduler | undefined;
 
@@ -69,20 +72,22 @@ export class PasswordFile {
    */
   constructor(path: string | URL, options?: PasswordFileOptions) {
     this.#settings = settingsOf(path, options);
-    const site = new FileSite(this.#settings);
-    this.#site = site;
-    this.#verifier = new Verifier(site, this.#settings);
+    const { path: file, policy, fileMustExist, reload } = this.#settings;
+    this.#cache = new Cache(file, fileMustExist);
+    this.#verifier = new Verifier(this.#cache, this.#settings);
+    const committed = () => {
+      this.#cache.drop();
+      this.#reloads?.committed();
+    };
+    this.#source = { path: file, policy, fileMustExist, detector: new StalenessDetector(), committed };
     // Not declared: TypeScript 5.0 does not know the symbol.
     const { dispose } = Symbol as { dispose?: symbol };
     if (dispose !== undefined) Object.defineProperty(this, dispose, { value: () => this.close() });
-    const { reload, path: file } = this.#settings;
     if (reload === undefined) return;
-    const reloads = new ReloadScheduler(
-      { path: file, check: () => this.check(), isReadableBy: owner => canRead(owner, site.target) },
+    this.#reloads = new ReloadScheduler(
+      { path: file, check: () => this.check(), isReadableBy: owner => canRead(owner, resolveTarget(file)) },
       reload,
     );
-    site.onCommit = () => reloads.committed();
-    this.#reloads = reloads;
   }
 
   /**
@@ -114,7 +119,9 @@ export class PasswordFile {
     options?: WaitOptions,
   ): Promise<SetOutcome> {
     const passwords = addPassword(new Map(), username, password);
-    const outcomes = await setUsers(this.#site, this.#settings, passwords, { signal: signalOf(options) });
+    const outcomes = await setUsers(this.#cache, this.#source, this.#settings, passwords, {
+      signal: signalOf(options),
+    });
     return outcomes.get(username) as SetOutcome;
   }
 
@@ -170,7 +177,7 @@ export class PasswordFile {
     const checked = progressOptions(options);
     const passwords = await readPasswords(entries, checked.signal);
     const counts = { added: 0, updated: 0, unchanged: 0 };
-    const outcomes = await setUsers(this.#site, this.#settings, passwords, checked);
+    const outcomes = await setUsers(this.#cache, this.#source, this.#settings, passwords, checked);
     for (const outcome of outcomes.values()) counts[outcome]++;
     return counts;
   }
@@ -192,8 +199,8 @@ export class PasswordFile {
     }
     const names = new Set<string>();
     for (const name of usernames) names.add(asString(name));
-    return submit(this.#site.target, {
-      source: this.#site,
+    return submit({
+      source: this.#source,
       names,
       signal,
       *apply(draft) {
@@ -272,7 +279,7 @@ export class PasswordFile {
    */
   async users(options?: WaitOptions): Promise<string[]> {
     const signal = signalOf(options);
-    return inSlices((await this.#site.view(signal)).names(), signal);
+    return inSlices((await this.#cache.view(signal)).names(), signal);
   }
 
   /**
@@ -388,7 +395,7 @@ export class PasswordFile {
    * ```
    */
   async upgrade(options?: UpgradeOptions): Promise<string[]> {
-    return upgrade(this.#site, this.#settings, options);
+    return upgrade(this.#cache, this.#source, this.#settings, options);
   }
 
   /**
@@ -402,7 +409,7 @@ export class PasswordFile {
    * ```
    */
   async check(options?: CheckOptions): Promise<CheckReport> {
-    return checkFile(this.#site, this.#settings, options);
+    return checkFile(this.#cache, this.#settings, options);
   }
 
   /**
@@ -439,11 +446,11 @@ export class PasswordFile {
    * ```
    */
   close(): void {
-    this.#site.close();
+    this.#cache.close();
   }
 
   async #view(options: WaitOptions | undefined): Promise<Draft> {
-    return this.#site.view(signalOf(options));
+    return this.#cache.view(signalOf(options));
   }
 
   async #add(
@@ -469,12 +476,11 @@ export class PasswordFile {
     edit: Omit<Edit<T>, 'source' | 'apply'>,
     apply: (draft: Draft, fileExists: boolean) => T,
   ): Promise<T> {
-    const site = this.#site;
     // biome-ignore lint/correctness/useYield: it is one step
     const inOneStep = function* (draft: Draft, fileExists: boolean): Generator<void, T> {
       return apply(draft, fileExists);
     };
-    return submit(site.target, { ...edit, source: site, apply: inOneStep });
+    return submit({ ...edit, source: this.#source, apply: inOneStep });
   }
 
   #invalid(message: string): PasswordFileError {

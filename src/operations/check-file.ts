@@ -4,9 +4,10 @@ import { basename, dirname, join } from 'node:path';
 import { type CheckReport, checkLines } from '../check/check.js';
 import { type Finding, type FindingCode, systemCode } from '../errors.js';
 import type { Settings, WaitOptions } from '../options.js';
+import type { Cache } from '../storage/cache.js';
 import { firstNames } from '../storage/disk.js';
 import { isCandidate, isGone, parseTempFileName } from '../storage/lock-owner.js';
-import type { FileSite } from '../storage/site.js';
+import { resolveTarget } from '../storage/path.js';
 import { inSlices } from '../util/event-loop.js';
 import {
   invalidOption,
@@ -31,9 +32,9 @@ export interface CheckOptions extends WaitOptions {
   brokerUser?: BrokerUser | undefined;
 }
 
-/** Checks the file of a site. */
+/** Checks a password file. */
 export async function checkFile(
-  site: FileSite,
+  cache: Cache,
   settings: Settings,
   options?: CheckOptions | undefined,
 ): Promise<CheckReport> {
@@ -41,9 +42,12 @@ export async function checkFile(
   const { signal, ...given } = readOptions<CheckOptions>('', options, checks);
   const brokerUser = given.brokerUser && readBrokerUser(given.brokerUser);
   signal?.throwIfAborted();
-  const { target } = site;
+  const target = resolveTarget(settings.path);
   const findings = [...placeFindings(settings, target, brokerUser), ...leftovers(target)];
-  const report = await inSlices(checkLines(await bytesOf(site, signal), { broker: settings.broker }), signal);
+  const report = await inSlices(
+    checkLines(await bytesOf(cache, signal), { broker: settings.broker }),
+    signal,
+  );
   const loads = report.loads && !findings.some(({ severity }) => severity === 'error');
   return { loads, users: loads ? report.users : [], findings: [...findings, ...report.findings] };
 }
@@ -58,9 +62,9 @@ function readBrokerUser(user: BrokerUser): BrokerUser {
 }
 
 /** Nothing, where there is no file or something else in its place. */
-async function bytesOf(site: FileSite, signal: AbortSignal | undefined): Promise<Uint8Array> {
+async function bytesOf(cache: Cache, signal: AbortSignal | undefined): Promise<Uint8Array> {
   try {
-    return (await site.snapshot(signal))?.bytes ?? Buffer.alloc(0);
+    return (await cache.snapshot(signal))?.bytes ?? Buffer.alloc(0);
   } catch (error) {
     if (systemCode(error) === 'ERR_NOT_REPLACEABLE') return Buffer.alloc(0);
     throw error;

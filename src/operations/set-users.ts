@@ -5,8 +5,8 @@ import type { Draft } from '../document/draft.js';
 import { type ParsedHash, parseHash } from '../hash/encoding.js';
 import { compareKey, type HashSettings, newHash } from '../hash/hash.js';
 import type { ProgressOptions, Settings } from '../options.js';
-import { submit } from '../storage/group-commit.js';
-import type { FileSite } from '../storage/site.js';
+import type { Cache } from '../storage/cache.js';
+import { type EditSource, submit } from '../storage/group-commit.js';
 import { orAborted } from '../util/abort.js';
 import { type Entries, forEachEntry } from '../util/entries.js';
 import { inParallel, limited } from '../util/limiter.js';
@@ -39,14 +39,15 @@ export async function readPasswords(
 
 /** Sets all of them or, should anything fail, none. */
 export async function setUsers(
-  site: FileSite,
+  cache: Cache,
+  source: EditSource,
   { hash: settings }: Settings,
   passwords: Passwords,
   { signal, onProgress }: ProgressOptions,
 ): Promise<Map<string, SetOutcome>> {
   signal?.throwIfAborted();
   const names = new Set(passwords.keys());
-  const before = await site.view(signal);
+  const before = await cache.view(signal);
   const kept = new Map<string, string>();
   const hashes = new Map<string, string>();
   let done = 0;
@@ -59,8 +60,8 @@ export async function setUsers(
   await orAborted(inParallel(passwords, prepare, signal), signal);
 
   for (;;) {
-    const { outcomes, stale } = await submit(site.target, {
-      source: site,
+    const { outcomes, stale } = await submit({
+      source,
       names,
       signal,
       apply: draft => makeEdits(draft, names, kept, hashes),
@@ -70,7 +71,7 @@ export async function setUsers(
     for (const [name, password] of passwords) {
       if (!stale.has(name)) continue;
       kept.delete(name);
-      hashes.set(name, await newHash(password, settings));
+      hashes.set(name, await orAborted(newHash(password, settings), signal));
     }
   }
 }

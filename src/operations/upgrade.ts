@@ -8,8 +8,9 @@ import { isBlank, LineReader } from '../document/line.js';
 import type { Finding } from '../errors.js';
 import { newHash } from '../hash/hash.js';
 import type { ProgressOptions, Settings } from '../options.js';
-import { submit } from '../storage/group-commit.js';
-import type { FileSite } from '../storage/site.js';
+import type { Cache } from '../storage/cache.js';
+import { type EditSource, submit } from '../storage/group-commit.js';
+import { orAborted } from '../util/abort.js';
 import { inSlices } from '../util/event-loop.js';
 import { inParallel } from '../util/limiter.js';
 import { isFunction, isSignal, readOptions } from '../util/read-options.js';
@@ -32,7 +33,8 @@ interface Sorted {
 
 /** Upgrades in one commit; in another one what somebody changed meanwhile. */
 export async function upgrade(
-  site: FileSite,
+  cache: Cache,
+  source: EditSource,
   settings: Settings,
   given: UpgradeOptions | undefined,
 ): Promise<string[]> {
@@ -42,9 +44,9 @@ export async function upgrade(
   let upgraded: string[] = [];
   for (;;) {
     signal?.throwIfAborted();
-    const view = await site.view(signal);
+    const view = await cache.view(signal);
     const { plain, skipped } = await inSlices(sortLines(view, settings.broker), signal);
-    const done = plain.length === 0 ? [] : await commitHashes(site, settings, view, plain, options);
+    const done = plain.length === 0 ? [] : await commitHashes(source, settings, view, plain, options);
     upgraded = upgraded.concat(done);
     if (done.length < plain.length) continue;
     for (const finding of skipped) onSkipped?.(finding);
@@ -53,7 +55,7 @@ export async function upgrade(
 }
 
 async function commitHashes(
-  site: FileSite,
+  source: EditSource,
   settings: Settings,
   view: Draft,
   plain: readonly number[],
@@ -67,9 +69,9 @@ async function commitHashes(
     hashes[i] = await newHash(trimmed(line.rest() as Buffer), settings.hash);
     onProgress?.(++done, plain.length);
   };
-  await inParallel(plain.entries(), hash, signal);
-  return submit(site.target, {
-    source: site,
+  await orAborted(inParallel(plain.entries(), hash, signal), signal);
+  return submit({
+    source,
     names: undefined,
     signal,
     *apply(draft) {

@@ -5,7 +5,7 @@ import { asString } from '../document/update-draft.js';
 import { assertCost } from '../hash/encoding.js';
 import { compareKey } from '../hash/hash.js';
 import { type Settings, signalOf, type WaitOptions } from '../options.js';
-import type { FileSite } from '../storage/site.js';
+import type { Cache } from '../storage/cache.js';
 import { orAborted } from '../util/abort.js';
 import { limited } from '../util/limiter.js';
 
@@ -14,14 +14,14 @@ const LOOKUP_COST = 20;
 
 /** Verifies passwords by what a file holds; calls of one turn of the event loop share a look at the file. */
 export class Verifier {
-  readonly #site: FileSite;
+  readonly #cache: Cache;
   readonly #settings: Settings;
   /** Whom the broker lets in, for each version of the file that is still in use. */
   readonly #users = new WeakMap<NameIndex, BrokerUsers>();
   #nextLook: Promise<BrokerUsers> | undefined;
 
-  constructor(site: FileSite, settings: Settings) {
-    this.#site = site;
+  constructor(cache: Cache, settings: Settings) {
+    this.#cache = cache;
     this.#settings = settings;
   }
 
@@ -48,7 +48,7 @@ export class Verifier {
   /** The file is looked at in the next turn of the event loop. Until then calls share this promise. */
   #look(): Promise<BrokerUsers> {
     if (this.#nextLook === undefined) {
-      this.#nextLook = this.#site.index().then(index => this.#usersOf(index));
+      this.#nextLook = this.#cache.index().then(index => this.#usersOf(index));
       queueMicrotask(() => {
         this.#nextLook = undefined;
       });

@@ -7,7 +7,7 @@ import { onAbort } from '../util/abort.js';
 import { inSlices } from '../util/event-loop.js';
 import { systemDisk } from './disk.js';
 import type { StalenessDetector } from './lock-owner.js';
-import { notReplaceable, type Place } from './path.js';
+import { notReplaceable, type Place, resolveTarget } from './path.js';
 import { type Snapshot, takeSnapshot } from './snapshot.js';
 import { copyOwnership, type ReplacePolicy, type TempFile, writeAndSync } from './temp-file.js';
 import { type LockOptions, replaceFile } from './writer.js';
@@ -22,9 +22,9 @@ export interface WritePolicy extends ReplacePolicy {
 
 /** Where edits come from: one `PasswordFile`. */
 export interface EditSource {
+  /** Symbolic links are followed for each edit. */
+  readonly path: string;
   readonly policy: WritePolicy;
-  /** Equal for equal policies. */
-  readonly policyKey: string;
   /** Whether a missing file is an error to edits. */
   readonly fileMustExist: boolean;
   readonly detector: StalenessDetector;
@@ -59,7 +59,7 @@ class PendingEdit {
     readonly resolve: (value: unknown) => void,
     readonly reject: (error: unknown) => void,
   ) {
-    this.policy = edit.source.policyKey;
+    this.policy = JSON.stringify(edit.source.policy);
     if (edit.signal !== undefined) this.#stopListening = onAbort(edit.signal, () => this.#cancel());
   }
 
@@ -85,8 +85,9 @@ class PendingEdit {
 const queues = new Map<string, Queue>();
 
 /** Has an edit made by the next commit of a file. Settles when its outcome is on disk. */
-export async function submit<T>(target: string, edit: Edit<T>): Promise<T> {
+export async function submit<T>(edit: Edit<T>): Promise<T> {
   edit.signal?.throwIfAborted();
+  const target = resolveTarget(edit.source.path);
   let queue = queues.get(target);
   if (queue === undefined) {
     queue = new Queue(target);
