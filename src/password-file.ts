@@ -331,7 +331,7 @@ export class PasswordFile {
    */
   entries(options?: EntriesOptions): AsyncIterable<HashEntry> {
     const checked = readOptions<EntriesOptions>('', options, { signal: isSignal, onSkipped: isFunction });
-    return { [Symbol.asyncIterator]: () => readEntries(this.#site, this.#settings, checked) };
+    return { [Symbol.asyncIterator]: () => readEntries(this.#cache, this.#settings, checked) };
   }
 
   /**
@@ -357,7 +357,7 @@ export class PasswordFile {
     entries: Entries<string>,
     options?: SetHashesOptions,
   ): Promise<{ added: number; updated: number; unchanged: number; removed: number }> {
-    return setHashes(this.#site, this.#settings, entries, options);
+    return setHashes(this.#source, this.#settings, entries, options);
   }
 
   /**

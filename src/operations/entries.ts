@@ -7,7 +7,7 @@ import type { NameIndex } from '../document/name-index.js';
 import { type Finding, systemCode } from '../errors.js';
 import { assertHash, isCanonicalHash } from '../hash/encoding.js';
 import type { Settings, WaitOptions } from '../options.js';
-import type { FileSite } from '../storage/site.js';
+import type { Cache } from '../storage/cache.js';
 import { nextTurn } from '../util/event-loop.js';
 
 /** Options of `entries`. */
@@ -24,11 +24,11 @@ const SLICE = 10;
 
 /** All entries of one version of the file, which is kept until the end or until `return()` is called. */
 export async function* readEntries(
-  site: FileSite,
+  cache: Cache,
   { broker, hash: { maxIterations } }: Settings,
   { signal, onSkipped }: EntriesOptions,
 ): AsyncGenerator<HashEntry, void, void> {
-  const index = await site.index(signal);
+  const index = await cache.index(signal);
   const line = new LineReader(index.bytes);
   let sliceEnd = performance.now() + SLICE;
   for (let start = 0, number = 1; start < line.bytes.length; start = line.next, number++) {

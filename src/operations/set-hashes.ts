@@ -4,7 +4,6 @@ import { NewLines } from '../document/new-lines.js';
 import { PasswordFileError } from '../errors.js';
 import type { Settings, WaitOptions } from '../options.js';
 import { type EditSource, submit } from '../storage/group-commit.js';
-import type { FileSite } from '../storage/site.js';
 import { type Entries, forEachEntry } from '../util/entries.js';
 import { isFunction, isSignal, oneOf, readOptions } from '../util/read-options.js';
 
@@ -19,7 +18,7 @@ export interface SetHashesOptions extends WaitOptions {
 }
 
 export async function setHashes(
-  site: FileSite,
+  source: EditSource,
   settings: Settings,
   entries: Entries<string>,
   options: SetHashesOptions | undefined,
@@ -47,21 +46,14 @@ export async function setHashes(
       settings,
     );
   }
-  return submit(site.target, {
-    source: alone(site),
+  return submit({
+    source,
     names: new Set(),
+    // A merge must be the only edit of a draft.
+    isAlone: true,
     signal,
     apply: draft => draft.merge(lines, removeOthers),
   });
-}
-
-let calls = 0;
-
-/** A source whose edits share their commit with no other: a merge must be the only edit of a draft. */
-function alone(site: FileSite): EditSource {
-  const { policy, policyKey, fileMustExist, detector } = site;
-  const committed = () => site.committed();
-  return { policy, policyKey: `${policyKey} ${++calls}`, fileMustExist, detector, committed };
 }
 
 function invalid(message: string, { path }: Settings): PasswordFileError {

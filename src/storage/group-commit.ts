@@ -37,6 +37,8 @@ export interface Edit<T> {
   source: EditSource;
   /** The names it looks at; `undefined`: not known beforehand. */
   names: ReadonlySet<string> | undefined;
+  /** Shares its commit with no other edit. */
+  isAlone?: boolean;
   /** Makes a missing file even where nothing is to stand in it. */
   creates?: boolean;
   /** Yields now and then. May run again, on another draft, until its commit is done. What it throws undoes it alone. */
@@ -46,7 +48,8 @@ export interface Edit<T> {
 
 /** An edit in the queue, and its outcome. */
 class PendingEdit {
-  readonly policy: string;
+  /** Equal for edits that can share a commit. */
+  readonly policy: string | symbol;
   outcome: { value: unknown } | { error: unknown } | undefined;
   isCancelled = false;
   /** It is in the temp file that is being written, and settles by its commit alone. */
@@ -59,7 +62,7 @@ class PendingEdit {
     readonly resolve: (value: unknown) => void,
     readonly reject: (error: unknown) => void,
   ) {
-    this.policy = JSON.stringify(edit.source.policy);
+    this.policy = edit.isAlone ? Symbol() : JSON.stringify(edit.source.policy);
     if (edit.signal !== undefined) this.#stopListening = onAbort(edit.signal, () => this.#cancel());
   }
 
@@ -119,7 +122,7 @@ class Queue {
   }
 
   /** Takes out the edits that can share a commit. */
-  #take(policy: string): PendingEdit[] {
+  #take(policy: string | symbol): PendingEdit[] {
     const taken = this.#pending.filter(pending => pending.policy === policy);
     this.#pending = this.#pending.filter(pending => pending.policy !== policy);
     return taken.filter(pending => !pending.isCancelled);
