@@ -1,6 +1,7 @@
 export { confirmLogin, type LoginOptions } from './broker/login.js';
-export { type ReloadBrokerOptions, type ReloadTarget, reloadBroker } from './broker/reload.js';
+export { type ReloadBrokerOptions, reloadBroker } from './broker/reload.js';
 export type { ReloadOptions } from './broker/reload-scheduler.js';
+export type { ReloadTarget } from './broker/reload-target.js';
 export { type CheckReport, checkPasswordFile } from './check/check.js';
 export type { BrokerRelease } from './check/stored-hash.js';
 export {

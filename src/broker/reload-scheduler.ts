@@ -5,7 +5,8 @@ import { type Finding, PasswordFileError } from '../errors.js';
 import { isFunction, type OptionCheck, readOptions, whole } from '../util/read-options.js';
 import type { Sent } from './hang-up.js';
 import type { ProcessOwner } from './process.js';
-import { type ReloadTarget, sendReload, TARGET_CHECKS, type Target, targetOf } from './reload.js';
+import { sendReload } from './reload.js';
+import { type ReloadTarget, TARGET_CHECKS, type Target, targetOf } from './reload-target.js';
 
 /** Which broker a `PasswordFile` makes reload after its commits, and how often at most. */
 export type ReloadOptions = ReloadTarget & {
