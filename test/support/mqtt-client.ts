@@ -48,6 +48,11 @@ export class MqttClient {
     return !this.#socket.destroyed;
   }
 
+  /** Resolves when the connection is closed. */
+  get closed(): Promise<unknown> {
+    return this.#socket.destroyed ? Promise.resolve() : once(this.#socket, 'close');
+  }
+
   subscribe(topic: string): void {
     this.#send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic, qos: 0 }] });
   }
