@@ -1,0 +1,104 @@
+/** docs/broker-rules.md has each finding, with what each release makes of it. */
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { type FindingKind, finding, isRefused } from '../../src/check/findings.js';
+import type { FindingCode } from '../../src/errors.js';
+
+/** The compiler demands every kind. */
+const KINDS: Record<FindingKind, true> = {
+  missing: true,
+  plain: true,
+  'colon-in-name': true,
+  argon2id: true,
+  type: true,
+  fields: true,
+  iterations: true,
+  salt: true,
+  key: true,
+  'salt-64': true,
+  long: true,
+  'only-2.0': true,
+  'only-2.1': true,
+  odd: true,
+  'odd-iterations': true,
+  weak: true,
+  slow: true,
+  EMPTY_NAME: true,
+  COLONS_AT_END: true,
+  DUPLICATE_NAME: true,
+  LONG_NAME: true,
+  UNSENDABLE_NAME: true,
+  PATTERN_ACL_NAME: true,
+  HASH_SIGN_NAME: true,
+  NUL_BYTE: true,
+  NUL_IN_LONG_LINE: true,
+  NUL_IN_COMMENT: true,
+  LOST_LAST_LINE: true,
+  COMMENTED_OUT: true,
+  NO_COLON: true,
+  EXTRA_COLON: true,
+  FURTHER_FIELD: true,
+  BLANKS: true,
+  CR_LF: true,
+  BYTE_ORDER_MARK: true,
+  NO_FINAL_NEWLINE: true,
+};
+
+/** The codes of `PasswordFile.check`, which looks at the file as a whole. */
+const OF_THE_FILE = [
+  'MISSING_FILE',
+  'NOT_A_FILE',
+  'SYMBOLIC_LINK',
+  'NOT_READABLE',
+  'WORLD_ACCESSIBLE',
+  'FOREIGN_OWNER',
+  'FOREIGN_GROUP',
+  'LEFTOVER',
+] as const satisfies FindingCode[];
+
+const text = readFileSync(new URL('../../docs/broker-rules.md', import.meta.url), 'utf8');
+
+/** What the tables say of each code: a set of words for each release, and the remedy. */
+const documented = new Map(
+  [...text.matchAll(/^\| `([A-Z0-9_]+)` \| ([^|]*)\| ([^|]*)\| ([^|]+) \| ([^|]+) \|$/gm)].map(
+    ([, code = '', on20 = '', on21 = '', , remedy = '']) => [
+      code,
+      { '2.0': words(on20), '2.1': words(on21), remedy },
+    ],
+  ),
+);
+
+function words(cell: string): string[] {
+  return cell.trim().split(', ').filter(Boolean).sort();
+}
+
+/** What is never found for a release. */
+const NEVER: Record<'2.0' | '2.1', FindingKind[]> = {
+  '2.0': ['only-2.1', 'NUL_IN_LONG_LINE'],
+  '2.1': ['only-2.0', 'salt-64'],
+};
+
+/** What the findings of a release say of each code. */
+function verdicts(release: '2.0' | '2.1'): Map<FindingCode, string[]> {
+  const found = new Map<FindingCode, Set<string>>();
+  for (const kind of Object.keys(KINDS) as FindingKind[]) {
+    if (NEVER[release].includes(kind)) continue;
+    const { code, severity } = finding(kind, release, 1, undefined);
+    found.set(code, (found.get(code) ?? new Set()).add(isRefused(kind, release) ? 'refused' : severity));
+  }
+  return new Map([...found].map(([code, set]) => [code, [...set].sort()]));
+}
+
+test('each finding of a line is documented with what each release makes of it', () => {
+  const [on20, on21] = [verdicts('2.0'), verdicts('2.1')];
+  for (const [code, expected] of on20)
+    expect([code, documented.get(code)?.['2.0']]).toEqual([code, expected]);
+  for (const [code, expected] of on21)
+    expect([code, documented.get(code)?.['2.1']]).toEqual([code, expected]);
+});
+
+test('the tables have all codes and no others, each with a remedy', () => {
+  const codes = [...verdicts('2.0').keys(), ...verdicts('2.1').keys(), ...OF_THE_FILE];
+  expect([...documented.keys()].sort()).toEqual([...new Set(codes)].sort());
+  for (const { remedy } of documented.values()) expect(remedy.length).toBeGreaterThan(2);
+});
