@@ -1,0 +1,203 @@
+/**
+ * The TypeScript of README.md and of the documents. A block that begins with an import begins a module, and blocks
+ * without one continue it. All compile under strict TypeScript, and those that are complete programs run.
+ */
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { PasswordFile } from 'mosquitto-passwd-ts';
+import ts from 'typescript';
+import { describe, expect, inject, test } from 'vitest';
+import { type Broker, findBrokers, type RunningBroker, startBroker } from '../support/broker.js';
+import { testFolder } from '../support/folder.js';
+import { broker, needs } from '../support/require.js';
+import { PROJECT, run } from './packed.js';
+
+const PAGES = [
+  ...['README.md', 'SECURITY.md', 'CONTRIBUTING.md'],
+  ...readdirSync(join(PROJECT, 'docs'))
+    .filter(name => name.endsWith('.md'))
+    .map(name => `docs/${name}`),
+];
+/** Where the documents have the file. */
+const PATH = '/mosquitto/auth/passwd';
+
+function read(page: string): string {
+  return readFileSync(join(PROJECT, page), 'utf8');
+}
+
+/** The modules of a page. */
+function modulesOf(page: string): string[] {
+  const modules: string[] = [];
+  for (const [, block = ''] of read(page).matchAll(/^```ts\n([\s\S]*?)^```$/gm)) {
+    if (block.startsWith('import ') || modules.length === 0) modules.push(block);
+    else modules.push(`${modules.pop()}\n${block}`);
+  }
+  return modules;
+}
+
+/** What TypeScript says of modules as strict as this project, which stand beside this file as far as it knows. */
+function complaints(modules: ReadonlyMap<string, string>): string[] {
+  const configFile = join(PROJECT, 'tsconfig.json');
+  const { config } = ts.readConfigFile(configFile, ts.sys.readFile);
+  const parsed = ts.parseJsonConfigFileContent(config, ts.sys, PROJECT, undefined, configFile);
+  const options = { ...parsed.options, noUnusedLocals: false };
+  const host = ts.createCompilerHost(options);
+  const { fileExists, readFile, getSourceFile } = host;
+  host.fileExists = path => modules.has(path) || fileExists(path);
+  host.readFile = path => modules.get(path) ?? readFile(path);
+  host.getSourceFile = (path, target, ...rest) => {
+    const text = modules.get(path);
+    return text === undefined
+      ? getSourceFile(path, target, ...rest)
+      : ts.createSourceFile(path, text, target);
+  };
+  const program = ts.createProgram([...modules.keys()], options, host);
+  return [...modules.keys()].flatMap(path => {
+    const source = program.getSourceFile(path);
+    return ts
+      .getPreEmitDiagnostics(program, source)
+      .map(
+        ({ messageText }) =>
+          `${path.slice(PROJECT.length)}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`,
+      );
+  });
+}
+
+/** Runs a module on a file of its own, with these texts replaced, each of which it must have. */
+async function runModule(
+  code: string,
+  path: string,
+  replaced: ReadonlyArray<[string, string]> = [],
+): Promise<string> {
+  let text = code;
+  for (const [from, to] of [[PATH, path] as [string, string], ...replaced]) {
+    expect(text).toContain(from);
+    text = text.replaceAll(from, to);
+  }
+  const library = pathToFileURL(join(inject('scripts'), 'src/index.js')).href;
+  const { outputText } = ts.transpileModule(text.replaceAll("'mosquitto-passwd-ts'", `'${library}'`), {
+    compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
+  });
+  const script = join(dirname(path), 'module.mjs');
+  writeFileSync(script, outputText);
+  const env = { ...process.env, PULSE_PASSWORD: 'the password of pulse' };
+  const { stdout } = await run(process.execPath, [script], { env });
+  return stdout;
+}
+
+/** Where a broker is, in place of where the documents have it. */
+function placeOf({ pid, port }: RunningBroker): Array<[string, string]> {
+  return [
+    ["process: 'mosquitto'", `pid: ${pid}`],
+    ["host: 'mqtt', port: 1883", `host: '127.0.0.1', port: ${port}`],
+  ];
+}
+
+test('the TypeScript of all documents compiles under strict TypeScript', () => {
+  const modules = PAGES.flatMap(page =>
+    modulesOf(page).map((code, i): [string, string] => {
+      return [join(PROJECT, `test/package/${page.replaceAll('/', '-')}-${i}.ts`), code];
+    }),
+  );
+  expect(modules.length).toBeGreaterThan(10);
+  expect(complaints(new Map(modules))).toEqual([]);
+});
+
+test('a call that the declarations do not allow would be noticed', () => {
+  const wrong = `import { PasswordFile } from 'mosquitto-passwd-ts';\nawait new PasswordFile('p').setUser('a', 1);\n`;
+  expect(complaints(new Map([[join(PROJECT, 'test/package/wrong.ts'), wrong]]))).toEqual([
+    expect.stringMatching(/^test\/package\/wrong\.ts: Argument of type '1' is not assignable/),
+  ]);
+});
+
+describe('README.md', () => {
+  const [first = '', recipes = ''] = modulesOf('README.md');
+
+  test('has at most 150 lines', () => {
+    expect(read('README.md').split('\n').length - 1).toBeLessThanOrEqual(150);
+  });
+
+  needs(broker()).test('its first example registers a device at a broker', async () => {
+    const path = join(testFolder(), 'passwd');
+    await new PasswordFile(path).create();
+    await using running = await startBroker(findBrokers()[0] as Broker, { passwordFile: path });
+    await runModule(first, path, placeOf(running));
+    expect(running.log()).toMatch(/ as [0-9a-f]{22} \(p\d, c1, k10, u'device_[a-z0-9]{8}'\)/);
+    expect(await new PasswordFile(path).users()).toEqual([]);
+  });
+
+  test('its recipes run', async () => {
+    const path = join(testFolder(), 'passwd');
+    const stdout = await runModule(recipes, path, [
+      ['uid: 1883, gid: 1883', `uid: ${process.getuid?.()}, gid: 0`],
+    ]);
+    expect(stdout).toBe('4 users can log in\n');
+    const file = new PasswordFile(path);
+    expect(await file.users()).toEqual(['service/pulse', 'alice', 'device_1', 'device_2']);
+    expect(await file.verify('service/pulse', 'the password of pulse')).toBe(true);
+  });
+});
+
+needs(broker()).describe('docs/provisioning.md', () => {
+  test('its registration lets a device in, and is rolled back when it cannot be recorded', async () => {
+    const path = join(testFolder(), 'passwd');
+    await new PasswordFile(path).create();
+    await using running = await startBroker(findBrokers()[0] as Broker, { passwordFile: path });
+    const [code = ''] = modulesOf('docs/provisioning.md');
+    const calls = `
+      const { username, password } = await register(async () => {});
+      await register(async () => { throw new Error('not recorded'); }).catch(error => console.log(error.message));
+      console.log(JSON.stringify([await file.users(), username, await file.verify(username, password)]));`;
+    const stdout = await runModule(code + calls, path, placeOf(running));
+    const [message, result = ''] = stdout.split('\n');
+    expect(message).toBe('not recorded');
+    const [users, username, verified] = JSON.parse(result);
+    expect({ users, verified }).toEqual({ users: [username], verified: true });
+  });
+});
+
+describe('docs/many-brokers.md', () => {
+  test('its export for dynamic security runs', async () => {
+    const code = modulesOf('docs/many-brokers.md').find(text => text.includes('exportDynamicSecurity')) ?? '';
+    expect(await runModule(`${code}// ${PATH}`, join(testFolder(), 'passwd'))).toBe('1 0\n');
+  });
+});
+
+describe('links', () => {
+  test.each(PAGES)('of %s lead to files and headings that exist', page => {
+    const links = [
+      ...withoutCode(read(page)).matchAll(/\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)/g),
+    ];
+    const missing = links.filter(([, path = '', heading]) => {
+      const target = path === '' ? join(PROJECT, page) : resolve(PROJECT, dirname(page), path);
+      if (!existsSync(target)) return true;
+      return heading !== undefined && !headingsOf(readFileSync(target, 'utf8')).includes(heading);
+    });
+    expect(missing.map(([link]) => link)).toEqual([]);
+  });
+
+  test('lead from README.md to each document', () => {
+    const documents = PAGES.filter(page => page !== 'README.md');
+    expect(documents.filter(page => !read('README.md').includes(`](${page})`))).toEqual([]);
+  });
+});
+
+test.each(PAGES)('paths of tests, examples and fixtures that %s names exist', page => {
+  const names = [...read(page).matchAll(/`((?:test|examples|fixtures|bench|src|scripts)\/[\w./-]+)`/g)];
+  expect(names.map(([, path = '']) => path).filter(path => !existsSync(join(PROJECT, path)))).toEqual([]);
+});
+
+function withoutCode(markdown: string): string {
+  return markdown.replace(/^```[\s\S]*?^```$/gm, '').replace(/`[^`\n]+`/g, '');
+}
+
+/** The anchors that GitHub makes of headings. */
+function headingsOf(markdown: string): string[] {
+  return [...markdown.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
