@@ -12,73 +12,57 @@ export interface Ownership {
   mode: number;
 }
 
-/** All functions throw or reject with system errors (`code`). A `directory` is reached without following a link. */
-export interface Disk {
-  /**
-   * Whether the rules of NTFS hold: no directory is renamed while a file in it is open, no file is renamed over one
-   * that is open, and a removed file that is open stays in its directory until it is closed.
-   */
-  readonly windows: boolean;
-  mkdir(path: string): Answer<void>;
-  rmdir(path: string): Answer<void>;
-  rename(from: string, to: string): Answer<void>;
-  /** Creates a file in an empty directory that {@link mkdir} made, and gives the directory its owner and mode. */
-  create(directory: string, name: string, owner: Ownership): Answer<number>;
-  open(directory: string, name: string): Answer<number>;
-  close(fd: number): Answer<void>;
-  unlink(directory: string, name: string): Answer<void>;
-  /** At most so many of the names in a directory. */
-  list(directory: string, most: number): Answer<string[]>;
-  /** When a file was last modified, in nanoseconds. */
-  modified(directory: string, name: string): Answer<bigint>;
-  /** Whether a path is that of an open file. */
-  isSame(path: string, fd: number): Answer<boolean>;
-  /** Sets the time of modification to now. */
-  touch(file: number | string): void;
-  ownership(fd: number): Ownership;
-  chown(fd: number, uid: number, gid: number): void;
-  chmod(fd: number, mode: number): void;
-  /** How many bytes were written: a full disk may take a part of them. */
-  write(fd: number, bytes: Uint8Array, position: number): number;
-  writeInPool(fd: number, bytes: Uint8Array, position: number): Promise<number>;
-  sync(fd: number): Promise<void>;
-  syncDirectory(path: string): Promise<void>;
-}
-
 const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DIRECTORY = 0, O_NOFOLLOW = 0 } = fs.constants;
 
 /** Linux, include/uapi/asm-generic/fcntl.h: a descriptor that files can be reached with. Node has no name for it. */
 export const O_PATH = 0o10000000;
 
-/** The real disk. What is one quick system call is synchronous: the thread pool may be busy with hashes. */
-export const systemDisk: Disk = {
+/** See {@link systemDisk}. All functions throw or reject with system errors (`code`). */
+export type Disk = typeof systemDisk;
+
+/**
+ * The real disk. What is one quick system call is synchronous, because the thread pool may be busy with hashes. What
+ * takes a `directory` and a name reaches the directory without following a link.
+ */
+export const systemDisk = {
+  /**
+   * Whether the rules of NTFS hold: no directory is renamed while a file in it is open, no file is renamed over one
+   * that is open, and a removed file that is open stays in its directory until it is closed.
+   */
   windows: process.platform === 'win32',
-  mkdir: path => fs.mkdirSync(path, 0o700),
-  rmdir: path => fs.rmdirSync(path),
-  rename: (from, to) => fs.renameSync(from, to),
+  mkdir: (path: string): Answer<void> => void fs.mkdirSync(path, 0o700),
+  rmdir: (path: string): Answer<void> => fs.rmdirSync(path),
+  rename: (from: string, to: string): Answer<void> => fs.renameSync(from, to),
   create,
-  open: (directory, name) => fs.openSync(`${directory}/${name}`, O_RDWR),
-  close: fd => fs.closeSync(fd),
-  unlink: (directory, name) => within(directory, opened => fs.unlinkSync(`${opened}/${name}`)),
-  list: (directory, most) => within(directory, opened => firstNames(opened, most)),
-  modified: (directory, name) =>
+  open: (directory: string, name: string): Answer<number> => fs.openSync(`${directory}/${name}`, O_RDWR),
+  close: (fd: number): Answer<void> => fs.closeSync(fd),
+  unlink: (directory: string, name: string): Answer<void> =>
+    within(directory, opened => fs.unlinkSync(`${opened}/${name}`)),
+  list: (directory: string, most: number): Answer<string[]> =>
+    within(directory, opened => firstNames(opened, most)),
+  /** When a file was last modified, in nanoseconds. */
+  modified: (directory: string, name: string): Answer<bigint> =>
     within(directory, opened => fs.lstatSync(`${opened}/${name}`, { bigint: true }).mtimeNs),
   isSame,
   touch,
-  ownership: fd => fs.fstatSync(fd),
-  chown: (fd, uid, gid) => fs.fchownSync(fd, uid, gid),
-  chmod: (fd, mode) => fs.fchmodSync(fd, mode),
-  write: (fd, bytes, position) => fs.writeSync(fd, bytes, 0, bytes.length, position),
+  ownership: (fd: number): Ownership => fs.fstatSync(fd),
+  chown: (fd: number, uid: number, gid: number): void => fs.fchownSync(fd, uid, gid),
+  chmod: (fd: number, mode: number): void => fs.fchmodSync(fd, mode),
+  /** Returns how many bytes were written: a full disk may take a part of them. */
+  write: (fd: number, bytes: Uint8Array, position: number): number =>
+    fs.writeSync(fd, bytes, 0, bytes.length, position),
   writeInPool,
   sync,
   syncDirectory,
 };
 
 /**
+ * Creates a file in an empty directory that was made, and gives the directory its owner and mode.
+ *
  * Other users of the parent directory may have put a link or another directory in the place of the one that was made.
  * So nothing is done by its path, and it has to be an empty one of ours: nobody has trusted anything to it.
  */
-function create(directory: string, name: string, owner: Ownership): number {
+function create(directory: string, name: string, owner: Ownership): Answer<number> {
   if (systemDisk.windows) return fs.openSync(`${directory}/${name}`, O_RDWR | O_CREAT | O_EXCL, 0o600);
   const own = fs.openSync(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   let fd: number | undefined;
@@ -139,12 +123,14 @@ export function firstNames(directory: string, most: number): string[] {
   return names;
 }
 
-function isSame(path: string, fd: number): boolean {
+/** Whether a path is that of an open file. */
+function isSame(path: string, fd: number): Answer<boolean> {
   const there = fs.lstatSync(path, { bigint: true, throwIfNoEntry: false });
   const ours = fs.fstatSync(fd, { bigint: true });
   return there !== undefined && there.ino === ours.ino && there.dev === ours.dev;
 }
 
+/** Sets the time of modification to now. */
 function touch(file: number | string): void {
   const now = Date.now() / 1000;
   if (typeof file === 'number') fs.futimesSync(file, now, now);

@@ -121,26 +121,24 @@ class DiskWriter implements Writer {
 
 function describe(path: string, obstacle: Obstacle): string {
   const lock = lockDirectory(path);
-  if (obstacle === 'unreadable') {
-    return `this user may not read ${lock}, which ${ownerOf(lock)}. Give the writers a group of their own.`;
-  }
-  if (obstacle === 'swept')
-    return 'what it makes beside the file was removed again and again. Find out by whom.';
-  if (obstacle === 'in use') return 'another process has it open all the time, or it is read-only.';
   const [name] = obstacle;
+  switch (obstacle) {
+    case 'unreadable':
+      return `this user may not read ${lock}, which ${ownerOf(lock)}. Give the writers a group of their own.`;
+    case 'swept':
+      return 'what it makes beside the file was removed again and again. Find out by whom.';
+    case 'in use':
+      return 'another process has it open all the time, or it is read-only.';
+  }
   if (name === undefined) return 'other writers were quicker each time. Allow more time with lock.timeout.';
   const owner = parseTempFileName(name);
   if (owner === undefined) {
-    return (
-      `${lock}, which ${ownerOf(lock)}, holds ${JSON.stringify(name)}, which no writer of this library made. ` +
-      'Remove it if nobody needs it.'
-    );
+    const problem = `${lock}, which ${ownerOf(lock)}, holds ${JSON.stringify(name)}, which no writer of this library`;
+    return `${problem} made. Remove it if nobody needs it.`;
   }
-  const namespace = owner.realm.split('-').at(-1) || 'unknown';
-  return (
-    `${lock} holds the file of another writer. Its name says process ${owner.pid} in pid namespace ${namespace}. ` +
-    'Find out what that process waits for, or allow more time with lock.timeout.'
-  );
+  const claim = `process ${owner.pid} in pid namespace ${owner.realm.split('-').at(-1) || 'unknown'}`;
+  const remedy = 'Find out what that process waits for, or allow more time with lock.timeout.';
+  return `${lock} holds the file of another writer. Its name says ${claim}. ${remedy}`;
 }
 
 /** What a user is told of that finds no directory where the lock is to be. */
