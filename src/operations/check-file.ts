@@ -6,7 +6,7 @@ import { type Finding, type FindingCode, systemCode } from '../errors.js';
 import type { Settings, WaitOptions } from '../options.js';
 import type { Cache } from '../storage/cache.js';
 import { firstNames } from '../storage/disk.js';
-import { isCandidate, isGone, parseTempFileName } from '../storage/lock-owner.js';
+import { isCandidate, isGone, lockDirectory, parseTempFileName } from '../storage/lock-owner.js';
 import { resolveTarget } from '../storage/path.js';
 import { inSlices } from '../util/event-loop.js';
 import {
@@ -17,6 +17,10 @@ import {
   readOptions,
   whole,
 } from '../util/read-options.js';
+
+/** So many names beside the file are read, and so many directories of writers are looked at. */
+const MAX_NAMES = 1024;
+const MAX_LEFTOVERS = 100;
 
 /** The user that the broker runs as. */
 export interface BrokerUser {
@@ -44,11 +48,10 @@ export async function checkFile(
   signal?.throwIfAborted();
   const target = resolveTarget(settings.path);
   const findings = [...placeFindings(settings, target, brokerUser), ...leftovers(target)];
-  const report = await inSlices(
-    checkLines(await bytesOf(cache, signal), { broker: settings.broker }),
-    signal,
-  );
-  const loads = report.loads && !findings.some(({ severity }) => severity === 'error');
+  const isFile = !findings.some(({ code }) => code === 'NOT_A_FILE');
+  const bytes = isFile ? (await cache.snapshot(signal))?.bytes : undefined;
+  const report = await inSlices(checkLines(bytes ?? Buffer.alloc(0), { broker: settings.broker }), signal);
+  const loads = bytes !== undefined && report.loads && !findings.some(({ severity }) => severity === 'error');
   return { loads, users: loads ? report.users : [], findings: [...findings, ...report.findings] };
 }
 
@@ -59,16 +62,6 @@ function readBrokerUser(user: BrokerUser): BrokerUser {
   const { uid, gid, groups: more = [] } = readOptions('brokerUser', user, { uid: id, gid: id, groups });
   if (uid === undefined || gid === undefined) throw invalidOption('brokerUser', 'an object with uid and gid');
   return { uid, gid, groups: more };
-}
-
-/** Nothing, where there is no file or something else in its place. */
-async function bytesOf(cache: Cache, signal: AbortSignal | undefined): Promise<Uint8Array> {
-  try {
-    return (await cache.snapshot(signal))?.bytes ?? Buffer.alloc(0);
-  } catch (error) {
-    if (systemCode(error) === 'ERR_NOT_REPLACEABLE') return Buffer.alloc(0);
-    throw error;
-  }
 }
 
 function* placeFindings(
@@ -163,24 +156,21 @@ function isAllowed({ uid, gid, groups = [] }: BrokerUser, stats: fs.Stats, bit: 
   return ((stats.mode >> shift) & bit) !== 0;
 }
 
-/** How many names are read in a directory. */
-const MOST_NAMES = 1024;
-
-/** Directories of writers that are gone for sure. */
+/** Directories of writers that are gone for sure. Anybody may have planted any number, so not all are looked at. */
 function* leftovers(target: string): Generator<Finding> {
-  for (const name of namesIn(dirname(target))) {
-    if (name !== `${basename(target)}.writer` && !isCandidate(target, name)) continue;
-    const folder = join(dirname(target), name);
-    const owners = namesIn(folder).map(parseTempFileName);
+  const beside = dirname(target);
+  const isWriters = (name: string) => name === basename(lockDirectory(target)) || isCandidate(target, name);
+  for (const name of namesIn(beside, MAX_NAMES).filter(isWriters).slice(0, MAX_LEFTOVERS)) {
+    const directory = join(beside, name);
+    const owners = namesIn(directory, 2).map(parseTempFileName);
     if (!owners.every(owner => owner !== undefined && isGone(owner))) continue;
-    yield warning('LEFTOVER', `${folder} was left by a writer that died. The next write removes it.`);
+    yield warning('LEFTOVER', `${directory} was left by a writer that died. The next write removes it.`);
   }
 }
 
-/** The first of them: anybody who may write there may have made any number. */
-function namesIn(folder: string): string[] {
+function namesIn(directory: string, most: number): string[] {
   try {
-    return firstNames(folder, MOST_NAMES);
+    return firstNames(directory, most);
   } catch (cause) {
     if (systemCode(cause) === undefined) throw cause;
     return [];

@@ -158,4 +158,14 @@ describe('check', () => {
     await writeFile(join(folder, 'passwd.writer', tempFileName(nonce)), '');
     expect(await check()).toEqual({ loads: true, users: ['alice'], codes: [['warning', 'LEFTOVER']] });
   });
+
+  test('looks at no more than a hundred directories of writers', async () => {
+    const dead = tempFileName('0123456789abcdef').replace(`.${process.pid}.`, '.4194304.');
+    for (let i = 0; i < 150; i++) {
+      const candidate = join(folder, `passwd.${i.toString(16).padStart(16, '0')}.writer`);
+      await mkdir(candidate);
+      await writeFile(join(candidate, dead), '');
+    }
+    expect((await check()).codes).toEqual(Array.from({ length: 100 }, () => ['warning', 'LEFTOVER']));
+  });
 });

@@ -1,0 +1,139 @@
+/** That the work of check, verify, edits and upgrade is bounded, whatever a file holds. Counts steps, not time. */
+import { writeFile } from 'node:fs/promises';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { checkLines } from '../../src/check/check.js';
+import { readBrokerHash } from '../../src/check/stored-hash.js';
+import { LineReader } from '../../src/document/line.js';
+import type { Finding } from '../../src/errors.js';
+import { hashPasswordSync } from '../../src/hash/hash.js';
+import { brokerUsers } from '../support/broker-users.js';
+import { draftOf } from '../support/edits.js';
+import { newFile } from '../support/password-file.js';
+
+const HASH = hashPasswordSync('pw', { salt: Buffer.alloc(12, 1) });
+const KEY = HASH.slice(-88);
+const RELEASES = ['2.0', '2.1'] as const;
+
+/** How many characters BigInt was given to parse, each time. */
+const parsed: number[] = [];
+
+function watchBigInt(): void {
+  parsed.length = 0;
+  const original = BigInt;
+  const watching = (value: string) => {
+    parsed.push(String(value).length);
+    return original(value);
+  };
+  vi.stubGlobal('BigInt', Object.assign(watching, { asIntN: original.asIntN }));
+}
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+});
+
+function stepsOf(work: Generator<unknown, unknown>): number {
+  let steps = 0;
+  while (!work.next().done) steps++;
+  return steps;
+}
+
+describe('a number of iterations with 60,000 digits', () => {
+  test.each([
+    ['is over a 64-bit integer, which makes -1 of it', '1'.repeat(60_000), undefined],
+    ['is 0 where it is negative', `-${'1'.repeat(60_000)}`, undefined],
+    ['may be a small one with leading zeros', `${'0'.repeat(60_000)}101`, 101],
+  ])('%s, and no more of it is parsed than that has', (_what, digits, iterations) => {
+    watchBigInt();
+    const reading = readBrokerHash(`$7$${digits}$AQIDBAUGBwgJCgsM$${KEY}`, '2.1');
+    expect(Math.max(...parsed)).toBeLessThan(20);
+    if (iterations === undefined) expect(reading).toEqual({ fault: 'iterations' });
+    else expect(reading.hash).toMatchObject({ iterations });
+  });
+});
+
+describe('a line that is longer than any that brokers and clients take', () => {
+  test('is not parsed by check', () => {
+    watchBigInt();
+    for (const broker of RELEASES) {
+      const work = checkLines(Buffer.from(`alice:$7$${'1'.repeat(1_000_000)}\n`), { broker });
+      let step = work.next();
+      while (!step.done) step = work.next();
+      expect(step.value.findings).toMatchObject([{ line: 1, code: 'LONG_HASH' }]);
+    }
+    expect(parsed).toEqual([]);
+  });
+
+  test('is not parsed by upgrade', async () => {
+    const { path, file } = newFile();
+    await writeFile(path, `alice:$7$${'1'.repeat(1_000_000)}\nbob:${'x'.repeat(1_000_000)}:$7$1\n`, {
+      mode: 0o600,
+    });
+    watchBigInt();
+    const skipped: Finding[] = [];
+    expect(await file.upgrade({ onSkipped: finding => skipped.push(finding) })).toEqual([]);
+    expect(skipped).toMatchObject([
+      { line: 1, code: 'LONG_HASH' },
+      { line: 2, code: 'LONG_HASH' },
+    ]);
+    expect(parsed).toEqual([]);
+  });
+
+  test('is not parsed by verify', () => {
+    watchBigInt();
+    for (const release of RELEASES) {
+      const users = brokerUsers(Buffer.from(`alice:$7$${'1'.repeat(1_000_000)}\n`), release);
+      expect(users.hashOf('alice')).toBeUndefined();
+    }
+    expect(parsed).toEqual([]);
+  });
+});
+
+describe('verify', () => {
+  test.each(['b:x\0\n', '\0\n', 'b:x\n'])('reads only the lines of the name among 100,000 of %j', line => {
+    const bytes = Buffer.from(`${line.repeat(100_000)}alice:${HASH}\n${line}`);
+    for (const release of RELEASES) {
+      const users = brokerUsers(bytes, release);
+      const read = vi.spyOn(LineReader.prototype, 'read');
+      expect(users.hashOf('alice') === undefined).toBe(release === '2.0' && line.includes('\0'));
+      expect(users.hashOf('nobody')).toBeUndefined();
+      expect(read.mock.calls.length).toBeLessThan(10);
+      read.mockRestore();
+    }
+  });
+
+  test('lets nobody in by a name in more than 1,000 lines, and reads none of them', () => {
+    const users = brokerUsers(Buffer.from(`alice:${HASH}\n`.repeat(1001)), '2.0');
+    const read = vi.spyOn(LineReader.prototype, 'read');
+    expect(users.hashOf('alice')).toBeUndefined();
+    expect(read).not.toHaveBeenCalled();
+  });
+});
+
+describe('long work yields', () => {
+  const long = `alice:${'x'.repeat(60_000)}\n`;
+
+  test.each([
+    ['check, after 64 KiB', long.repeat(50), 24],
+    ['check, after 64 lines', '\n'.repeat(64_000), 900],
+  ])('%s', (_what, text, atLeast) => {
+    for (const broker of RELEASES)
+      expect(stepsOf(checkLines(Buffer.from(text), { broker }))).toBeGreaterThanOrEqual(atLeast);
+  });
+
+  test.each(['\n', 'alice:x\n', '\xff:x\n'])('listing the names, after each line %j', line => {
+    expect(stepsOf(draftOf(Buffer.from(line.repeat(1000), 'latin1')).names())).toBeGreaterThanOrEqual(1000);
+  });
+
+  test('an edit of a name that stands in many lines, after each of them', () => {
+    const draft = draftOf(Buffer.from('alice:x\n'.repeat(1000)));
+    draft.delete('alice');
+    expect(stepsOf(draft.changes())).toBeGreaterThanOrEqual(1000);
+  });
+
+  test('many edits, after each of them', () => {
+    const draft = draftOf(Buffer.from('alice:x\n'));
+    for (let i = 0; i < 1000; i++) draft.set(`user${i}`, HASH);
+    expect(stepsOf(draft.changes())).toBeGreaterThanOrEqual(1000);
+  });
+});
