@@ -399,8 +399,9 @@ export class PasswordFile {
   }
 
   /**
-   * What a broker of the release in the `broker` option will make of the file: what its bytes say
-   * (`checkPasswordFile`), and what only the file system knows: a symbolic link, rights, what dead writers left.
+   * What a broker of the release in the `broker` option will make of the file: whether it loads the file at all, which
+   * `verify` does not look at, and who can log in. Reports what its bytes say (`checkPasswordFile`) and what only the
+   * file system knows: a symbolic link, permissions, owner and group (not on Windows), what dead writers left.
    *
    * @example
    * ```ts

@@ -170,7 +170,10 @@ function isUnsure({ findings }: CheckReport, name?: string): boolean {
     ({ code, message, username }) =>
       code === 'NUL_BYTE' ||
       code === 'LOST_LAST_LINE' ||
-      (code === 'MALFORMED_HASH' && message.includes('base64') && (name ?? username) === username),
+      (code === 'MALFORMED_HASH' &&
+        message.includes('base64') &&
+        // Findings do not show a name that may be a hash.
+        (name === undefined || username === undefined || name === username)),
   );
 }
 
