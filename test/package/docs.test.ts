@@ -2,10 +2,10 @@
  * The TypeScript of README.md and of the documents. A block that begins with an import begins a module, and blocks
  * without one continue it. All compile under strict TypeScript, and those that are complete programs run.
  */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { PasswordFile } from 'mosquitto-passwd-ts';
+import { hashPassword, PasswordFile } from 'mosquitto-passwd-ts';
 import ts from 'typescript';
 import { describe, expect, inject, test } from 'vitest';
 import { type Broker, findBrokers, type RunningBroker, startBroker } from '../support/broker.js';
@@ -158,9 +158,40 @@ needs(broker()).describe('docs/provisioning.md', () => {
 });
 
 describe('docs/many-brokers.md', () => {
+  const codes = modulesOf('docs/many-brokers.md');
+  const codeWith = (text: string) => codes.find(code => code.includes(text)) ?? '';
+
+  test('its replica has the users of the database alone', async () => {
+    const path = join(testFolder(), 'passwd');
+    const file = new PasswordFile(path);
+    await file.setUsers([
+      ['old', 'pw'],
+      ['kept', 'pw'],
+    ]);
+    const calls = `
+      async function* rows() {
+        yield ['kept', ${JSON.stringify(await file.getHash('kept'))}];
+        yield ['new', ${JSON.stringify(await hashPassword('new'))}];
+      }
+      await replicate(rows());`;
+    const stdout = await runModule(codeWith('function replicate') + calls, path, [
+      ["process: 'mosquitto'", "command: ['true']"],
+    ]);
+    expect(stdout).toBe('{ added: 1, updated: 0, unchanged: 1, removed: 1 }\n');
+    expect(await file.users()).toEqual(['kept', 'new']);
+  });
+
+  test('its copy gets the users with a hash, and reports the others', async () => {
+    const path = join(testFolder(), 'passwd');
+    await new PasswordFile(path).setUser('alice', 'pw');
+    appendFileSync(path, 'bob:plain\n');
+    const calls = `await copyTo(async (username, hash) => console.log(username, hash.slice(0, 7)));`;
+    expect(await runModule(codeWith('function copyTo') + calls, path)).toBe('alice $7$101$\n');
+  });
+
   test('its export for dynamic security runs', async () => {
-    const code = modulesOf('docs/many-brokers.md').find(text => text.includes('exportDynamicSecurity')) ?? '';
-    expect(await runModule(`${code}// ${PATH}`, join(testFolder(), 'passwd'))).toBe('1 0\n');
+    const code = `${codeWith('exportDynamicSecurity')}// ${PATH}`;
+    expect(await runModule(code, join(testFolder(), 'passwd'))).toBe('1 0\n');
   });
 });
 
