@@ -1,12 +1,12 @@
 /**
- * All interleavings of three writers. MODEL_DEATHS (1) says how many of them may die, MODEL_RETRIES (0) how many times in
- * all a fenced one may start over: with 2 and 1 it takes many minutes.
+ * All interleavings of three writers. MODEL_DEATHS (2) says how many of them may die, MODEL_RETRIES (0) how many times in
+ * all a fenced one may start over: with 1 it takes many minutes.
  */
 import { expect, test } from 'vitest';
 import { commitLocked } from '../../src/storage/lock.js';
 import { explore } from '../support/model.js';
 
-const DEATHS = Number(process.env.MODEL_DEATHS ?? 1);
+const DEATHS = Number(process.env.MODEL_DEATHS ?? 2);
 const RETRIES = Number(process.env.MODEL_RETRIES ?? 0);
 
 test.each([

@@ -29,7 +29,7 @@ const NEVER_STALE = { stale: 2 ** 31 - 1 };
 let folder: ReturnType<typeof temporaryFolder>;
 let path: string;
 beforeEach(() => {
-  folder = temporaryFolder('takeover', memoryFolder());
+  folder = temporaryFolder('stale-lock', memoryFolder());
   path = join(folder.path, 'passwords');
   writeFileSync(path, OLD, { mode: 0o660 });
 });
@@ -48,7 +48,7 @@ function stageOf(pid: number): string {
 }
 
 needs(root, program('setpriv')).test(
-  'a dead writer of another user, whose stage may not be removed',
+  'the lock of a dead writer of another user is broken, though its temp file may not be removed',
   async () => {
     // Just large enough to be no process.
     leave(`${path}.writer`, stageOf(9_999_999));
@@ -75,7 +75,7 @@ needs(root, program('setpriv')).test(
 
 const UNSEEN = `${NONCE}.1.5.00000000-0000-0000-0000-000000000000-4026531999`;
 
-test('a writer that cannot be seen is dead when it has shown no life for lock.stale', async () => {
+test('the lock of a writer that cannot be seen is broken when it has had no heartbeat for lock.stale', async () => {
   leave(`${path}.writer`, UNSEEN);
   const started = performance.now();
   await new PasswordFile(path, { lock: { stale: 1_000 } }).setHash('new', stamp(1, 1));
@@ -84,7 +84,7 @@ test('a writer that cannot be seen is dead when it has shown no life for lock.st
   expect(readdirSync(folder.path)).toEqual(['passwords']);
 });
 
-test('what it left before it got in goes when it has shown no life for lock.stale', async () => {
+test('the candidate directory of a writer that cannot be seen is swept when it has had no heartbeat for lock.stale', async () => {
   leave(`${path}.${NONCE}.writer`, UNSEEN);
   const file = new PasswordFile(path, { lock: { stale: 1_000 } });
   const started = performance.now();
@@ -92,7 +92,7 @@ test('what it left before it got in goes when it has shown no life for lock.stal
   expect(performance.now() - started).toBeGreaterThanOrEqual(1_000);
 });
 
-test('what it left before it got in goes in the end, even if nobody stays to watch it', async () => {
+test('an old candidate directory is swept, even if nobody stays to watch it', async () => {
   const stage = leave(`${path}.${NONCE}.writer`, UNSEEN);
   await new PasswordFile(path).update(() => undefined);
   expect(readdirSync(folder.path)).toHaveLength(2);
