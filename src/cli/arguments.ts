@@ -46,6 +46,8 @@ export const OPTIONS = [
   { flag: '--broker', value: 'RELEASE', modes: ALL },
   { flag: '--json', modes: ['provision', 'list', 'check'] },
   { flag: '--reload', value: 'BROKER', modes: WRITING },
+  { flag: '--confirm', value: 'HOST[:PORT]', modes: ['set', 'provision'] },
+  { flag: '--cafile', value: 'FILE', modes: ['set', 'provision'] },
   { flag: '--force', modes: ['set'] },
   { flag: '--quiet', modes: ALL },
   { flag: '--help', modes: ALL },
@@ -71,6 +73,12 @@ const BY_FLAG = new Map<string, Option & { flag: Flag }>(OPTIONS.map(option => [
 const BY_MODE = new Map<Mode, Flag>(
   OPTIONS.flatMap(option => ('selects' in option ? [[option.selects, option.flag]] : [])),
 );
+/** Options that have an effect only with another one. */
+const DEPENDENT: Array<[Flag, Flag]> = [
+  ['--force', '-c'],
+  ['--confirm', '--reload'],
+  ['--cafile', '--confirm'],
+];
 const SOURCES = ['-b', '--password-stdin', '--password-file', '--generate'] as const;
 
 export function parseArguments(argv: readonly string[]): Command {
@@ -147,9 +155,14 @@ const VALUES: { [F in Flag]?: (value: string) => string | undefined } = {
   },
   '--broker': value =>
     value === '2.0' || value === '2.1' ? undefined : `--broker takes 2.0 or 2.1, not '${value}'.`,
+  '--confirm': value =>
+    HOST_AND_PORT.test(value) ? undefined : `--confirm takes HOST or HOST:PORT, not '${value}'.`,
   '--count': value =>
     isWhole(value, MAX_COUNT) ? undefined : `--count takes a whole number from 1 to ${MAX_COUNT}.`,
 };
+
+/** An IPv6 address is in brackets. */
+export const HOST_AND_PORT = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/]+))(?::(\d{1,5}))?$/;
 
 function isWhole(value: string, max: number): boolean {
   return /^[0-9]+$/.test(value) && Number(value) >= 1 && Number(value) <= max;
@@ -176,7 +189,11 @@ function assertTogether(mode: Mode, given: Given): void {
       ? SOURCES.filter(flag => given.has(flag))
       : OPTIONS.flatMap(({ flag }) => (flag === excluded.flag || flag === selecting ? [flag] : []));
   if (second !== undefined) throw new CliError(`Error: ${first} and ${second} cannot be used together.`);
-  if (given.has('--force') && !given.has('-c')) throw new CliError('Error: --force is for -c.');
+  const [dependent, needed] = DEPENDENT.find(([flag, other]) => given.has(flag) && !given.has(other)) ?? [];
+  if (dependent !== undefined) throw new CliError(`Error: ${dependent} is for ${needed}.`);
+  if (given.has('--confirm') && Number(given.get('--count') ?? 1) > 1) {
+    throw new CliError('Error: --confirm is for one user.');
+  }
 }
 
 /** Refuses too few and too many operands. */

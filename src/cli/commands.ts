@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import {
   assertUsername,
   type Credentials,
+  confirmLogin,
   type FileHashOptions,
   hashPassword,
   PasswordFile,
@@ -11,8 +12,16 @@ import {
   type ReloadTarget,
   reloadBroker,
 } from '../index.js';
-import type { Command, Mode } from './arguments.js';
-import { assertReadable, describe, interruption, passwordOf, readPasswords } from './input.js';
+import { type Command, HOST_AND_PORT, type Mode } from './arguments.js';
+import {
+  assertReadable,
+  describe,
+  interruption,
+  type Password,
+  passwordOf,
+  readInput,
+  readPasswords,
+} from './input.js';
 import * as output from './output.js';
 import { CliError, complain, findingLine, inform, print, STATUS, shown } from './output.js';
 
@@ -46,7 +55,7 @@ async function set(command: Command): Promise<number> {
   if (given.has('--generate')) printSecret(command, `${password}\n`);
   else if (!given.has('--quiet'))
     inform(`${outcome === 'added' ? 'Adding' : 'Updating'} password for user ${username}\n`);
-  return reload(command, file, outcome !== 'unchanged');
+  return reload(command, file, outcome !== 'unchanged', { username, password });
 }
 
 /** Leaves this user alone in the file, and the lines of no user. */
@@ -128,7 +137,7 @@ async function provision(command: Command): Promise<number> {
   if (failure !== undefined && made.length === 0) throw failure.reason;
   const lines = ({ username, password }: Credentials) => `${username}:${password}\n`;
   printSecret(command, given.has('--json') ? `${JSON.stringify(made)}\n` : made.map(lines).join(''));
-  const status = await reload(command, file, true);
+  const status = await reload(command, file, true, made[0]);
   if (failure === undefined) return status;
   complain(`${output.errorLine(failure.reason)}Only ${made.length} of ${count} users were added.\n`);
   return STATUS.CHANGED_BUT;
@@ -250,10 +259,17 @@ function exists(path: string): boolean {
  * Makes the broker read the file, if it would load it; also where nothing was changed now, because an earlier run may
  * have changed the file and then failed to reload.
  */
-async function reload({ path, given }: Command, file: PasswordFile, isChanged: boolean): Promise<number> {
+async function reload(
+  command: Command,
+  file: PasswordFile,
+  isChanged: boolean,
+  login?: { username: string; password: Password },
+): Promise<number> {
+  const { path, given } = command;
   const broker = given.get('--reload');
   if (broker === undefined) return STATUS.DONE;
   const signal = interruption();
+  let isRead = false;
   try {
     const { loads, findings } = await file.check({ signal });
     if (!loads) {
@@ -264,12 +280,29 @@ async function reload({ path, given }: Command, file: PasswordFile, isChanged: b
     }
     if (isChanged) await file.reloaded({ signal });
     else await reloadBroker(reloadTarget(broker, statSync(path).uid), { signal });
+    isRead = true;
+    if (given.has('--confirm') && login !== undefined) await confirm(command, login);
     return STATUS.DONE;
   } catch (error) {
     complain(output.errorLine(error));
-    complain('The password file is as it should be, but the broker was not told of it.\n');
+    complain(
+      `The password file is as it should be, but the ${isRead ? 'login is not confirmed' : 'broker was not told of it'}.\n`,
+    );
     return STATUS.CHANGED_BUT;
   }
+}
+
+/** Waits until the broker lets the user in. */
+async function confirm({ given }: Command, login: { username: string; password: Password }): Promise<void> {
+  const [, address, name, port] = HOST_AND_PORT.exec(given.get('--confirm') ?? '') ?? [];
+  const cafile = given.get('--cafile');
+  await confirmLogin({
+    ...login,
+    host: address ?? name ?? '',
+    port: Number(port ?? (cafile === undefined ? 1883 : 8883)),
+    tls: cafile === undefined ? false : { ca: await readInput(cafile) },
+    signal: interruption(),
+  });
 }
 
 /** @param uid who runs the broker, if it is named by its process; without it, who may read the file */

@@ -39,7 +39,10 @@ const MEANINGS: Record<Flag, string> = {
     'The release of the broker that reads the file, 2.0 or 2.1. Default: make hashes that every 2.x reads, check as 2.1 does.',
   '--json': 'Print JSON.',
   '--reload':
-    'Then make the broker read the file. BROKER is its pid, its pid file (a path with a / or ending in .pid), or the name of its process.',
+    'Then make the broker read the file, and end when it has. BROKER is its pid, its pid file (a path with a / or ending in .pid), or the name of its process.',
+  '--confirm':
+    'With --reload: end when this broker has let the user in. Default port: 1883, with --cafile 8883.',
+  '--cafile': 'With --confirm: connect by TLS. FILE holds the certificates of the CA, in PEM.',
   '--force': 'With -c: if the file exists, remove all of its users in the same step.',
   '--quiet': 'Print errors only.',
   '--help': 'Print this text. Also -h.',
@@ -53,7 +56,10 @@ const STATUSES = [
     'Failed, and nothing was changed. For --verify: no. For --check: errors. For -D: a name was not in the file; the others are deleted. For -U: a line could not be read or hashed; the others are hashed.',
   ],
   ['2', 'The two passwords that were typed differ. For --verify and --check: failed.'],
-  ['3', 'The file was changed, but a later step failed: the reload, the sync to disk, or printing.'],
+  [
+    '3',
+    'The file was changed, but a later step failed: the reload, the confirmed login, the sync to disk, or printing.',
+  ],
   ['130', 'Interrupted by ctrl-C. Nothing was changed.'],
 ] as const;
 

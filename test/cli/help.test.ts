@@ -16,7 +16,7 @@ const plain = (roff: string) =>
     .replace(/ +/g, ' ');
 
 test('the man page has the options of --help in their order', () => {
-  const options = [...help().matchAll(/^ (-[^ ]+(?: [A-Z]+)?)(?: {2,}|$)/gm)].map(([, option]) => option);
+  const options = [...help().matchAll(/^ (-[^ ]+(?: [A-Z:[\]]+)?)(?: {2,}|$)/gm)].map(([, option]) => option);
   expect(options).toHaveLength(OPTIONS.length);
   expect(terms('OPTIONS').map(term => term.replace(' , -h', ''))).toEqual(options);
 });

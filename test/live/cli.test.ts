@@ -2,10 +2,11 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { type Broker, login, startBroker } from '../support/broker.js';
+import { type Broker, freePort, login, startBroker } from '../support/broker.js';
+import { certificate } from '../support/certificate.js';
 import { call } from '../support/cli.js';
 import { testFolder } from '../support/folder.js';
-import { describeBrokers } from '../support/require.js';
+import { describeBrokers, needs, program } from '../support/require.js';
 
 const USERS = 2_000;
 
@@ -30,7 +31,7 @@ describeBrokers('a broker', broker => {
     }
   });
 
-  test('lets each user in as soon as it has been told by --reload', async () => {
+  test('lets each user in when a call with --reload ends', async () => {
     const folder = testFolder();
     const path = join(folder, 'passwd');
     await run(['-c', '-b', path, 'alice', 'one']);
@@ -39,22 +40,60 @@ describeBrokers('a broker', broker => {
     writeFileSync(pidFile, `${running.pid}\n`);
 
     await run(['--reload', String(running.pid), '-b', path, 'bob', 'two']);
-    expect(await running.reloaded(1)).toBe(true);
     expect(await login(running.port, 'bob', 'two')).toBe(0);
 
     const password = await run(['--reload', pidFile, '--generate', path, 'carol']);
-    expect(await running.reloaded(2)).toBe(true);
     expect(await login(running.port, 'carol', password.trimEnd())).toBe(0);
 
     const [, name, secret] =
       /^(.+):(.+)\n$/.exec(await run(['--reload', pidFile, '--provision', path])) ?? [];
-    expect(await running.reloaded(3)).toBe(true);
     expect(await login(running.port, name, secret)).toBe(0);
 
     await run(['--reload', pidFile, '-D', path, 'alice', 'carol']);
-    expect(await running.reloaded(4)).toBe(true);
     expect(await login(running.port, 'alice', 'one')).not.toBe(0);
     expect(await login(running.port, 'bob', 'two')).toBe(0);
+  });
+
+  test('lets the user in when a call with --confirm ends', async () => {
+    const path = join(testFolder(), 'passwd');
+    writeFileSync(path, '', { mode: 0o600 });
+    await using running = await startBroker(broker, { passwordFile: path });
+    const reload = ['--reload', String(running.pid)];
+    const confirm = [...reload, '--confirm', `127.0.0.1:${running.port}`];
+    const password = await run([...confirm, '--generate', path, 'alice']);
+    expect(running.log()).toContain("u'alice'");
+    expect(await login(running.port, 'alice', password.trimEnd())).toBe(0);
+    const [, name = ''] = /^(.+):.+\n$/.exec(await run([...confirm, '--provision', path])) ?? [];
+    expect(running.log()).toContain(`u'${name}'`);
+
+    // Nobody listens at port 1 of this host.
+    const { status, stderr } = await call([...reload, '--confirm', '127.0.0.1:1', '-b', path, 'bob', 'two']);
+    expect({ status, stderr }).toEqual({
+      status: 3,
+      stderr: expect.stringMatching(
+        /^Error: .*127\.0\.0\.1.*\nThe password file is as it should be, but the login is not confirmed\.\n$/,
+      ),
+    });
+    expect(await login(running.port, 'bob', 'two')).toBe(0);
+  });
+
+  needs(program('openssl')).test('confirms a login by TLS with --cafile', async () => {
+    const folder = testFolder();
+    const path = join(folder, 'passwd');
+    writeFileSync(path, '', { mode: 0o600 });
+    const { cert, key } = certificate(folder);
+    const port = await freePort();
+    const config = `listener ${port} 127.0.0.1\ncertfile ${cert}\nkeyfile ${key}\n`;
+    await using running = await startBroker(broker, { passwordFile: path, config });
+    const confirm = ['--reload', String(running.pid), '--confirm', `127.0.0.1:${port}`];
+    await run([...confirm, '--cafile', cert, '-b', path, 'alice', 'one']);
+    expect(running.log()).toContain("u'alice'");
+    writeFileSync(join(folder, 'other'), '');
+    const other = await call([...confirm, '--cafile', join(folder, 'other'), '-b', path, 'bob', 'two']);
+    expect(other.status).toBe(3);
+    expect(other.stderr).toMatch(
+      /\nThe password file is as it should be, but the login is not confirmed\.\n$/,
+    );
   });
 
   test('lets users in whose hashes are made for it', async () => {

@@ -1,7 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, chown, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -10,7 +9,8 @@ import { confirmLogin } from '../../src/broker/login.js';
 import { reloadBroker } from '../../src/broker/reload.js';
 import type { ReloadTarget } from '../../src/broker/reload-target.js';
 import { hashPassword } from '../../src/hash/hash.js';
-import { login, type RunningBroker, startBroker } from '../support/broker.js';
+import { freePort, login, type RunningBroker, startBroker } from '../support/broker.js';
+import { certificate } from '../support/certificate.js';
 import { describeBrokers, namespaces, needs, program, root } from '../support/require.js';
 import { runScript } from '../support/script.js';
 
@@ -46,15 +46,6 @@ function attempt(broker: RunningBroker, username: string): Promise<unknown> {
     () => 'in',
     error => error.code,
   );
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, host);
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** The user that Debian's package gives the broker, or one that every system has. */
@@ -312,35 +303,7 @@ describeBrokers('confirmLogin', broker => {
   needs(program('openssl')).test(
     'speaks TLS, with a certificate of its own where the broker asks for one',
     async () => {
-      const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
-      execFileSync(
-        'openssl',
-        [
-          ...[
-            'req',
-            '-x509',
-            '-newkey',
-            'ec',
-            '-pkeyopt',
-            'ec_paramgen_curve:prime256v1',
-            '-nodes',
-            '-days',
-            '2',
-          ],
-          ...[
-            '-subj',
-            '/CN=localhost',
-            '-addext',
-            'subjectAltName=DNS:localhost',
-            '-keyout',
-            key,
-            '-out',
-            cert,
-          ],
-        ],
-        { stdio: 'ignore' },
-      );
-      await chmod(key, 0o644);
+      const { key, cert } = certificate(folder);
       const [port, strictPort] = [await freePort(), await freePort()];
       const listener = (port: number) => `listener ${port} ${host}\ncertfile ${cert}\nkeyfile ${key}\n`;
       const config = `${listener(port)}${listener(strictPort)}cafile ${cert}\nrequire_certificate true\n`;
