@@ -45,7 +45,7 @@ const FIELDS = /^\$*([^$]+)(?:\$+([^$]+))?(?:\$+([^$]+))?(?:\$+([^$]+))?/;
  * first `$` may be missing; 2.1 insists on `$7$` or `$6$`. Sources: 2.0.11 src/security_default.c
  * `unpwd__decode_passwords`, 2.1.2 libcommon/password_common.c `mosquitto_pw_decode`.
  *
- * @param field what stands behind the `:`, trimmed, each byte a character; at most 65,535 of them
+ * @param field what follows the `:`, trimmed, each byte a character; at most 65,535 of them
  * @returns the hash and whether it is in the form that mosquitto_passwd writes, or why the broker refuses it
  * @example
  * ```ts
@@ -112,7 +112,7 @@ const MIN_LONG = -0x8000_0000_0000_0000n;
  * Whether a field is rather a hash, if a damaged or foreign one, than a password in plain text: it begins like one
  * (`$7`, `7$`, `$argon2`) or has 60 characters of base64 after a `$`.
  *
- * @param field what stands behind the `:`, trimmed
+ * @param field what follows the `:`, trimmed
  * @example
  * ```ts
  * console.log(looksLikeHash('$7$101$damaged'), looksLikeHash('secret')); // true false

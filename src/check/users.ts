@@ -51,14 +51,14 @@ function beginsLine(bytes: Uint8Array, at: number): boolean {
 
 /** Whom a broker of one release lets in, and by which hash. Made for one content of the file; making it costs nothing. */
 export class BrokerUsers {
-  readonly index: NameIndex;
+  readonly #index: NameIndex;
   readonly #release: BrokerRelease;
   readonly #line: LineReader;
   #nul: number | undefined;
 
   /** @param index of the whole file, or at least of the names that are asked for */
   constructor(index: NameIndex, release: BrokerRelease) {
-    this.index = index;
+    this.#index = index;
     this.#release = release;
     this.#line = new LineReader(index.bytes);
   }
@@ -76,9 +76,9 @@ export class BrokerUsers {
    */
   hashOf(name: string): LoadedHash | undefined {
     if (!canBeSent(name)) return undefined;
-    const lines = this.index.lines(name);
+    const lines = this.#index.lines(name);
     if (lines.length > MAX_LINES) return undefined;
-    this.#nul ??= this.index.bytes.indexOf(NUL);
+    this.#nul ??= this.#index.bytes.indexOf(NUL);
     let found: LoadedHash | undefined;
     let read = 0;
     for (const start of lines) {

@@ -102,7 +102,6 @@ export class LineReader {
     let from = nameFieldEnd;
     while (bytes[from] === COLON) from++;
     const between = from - nameFieldEnd;
-    const hasHash = between > 0 && from < bytes.length && bytes[from] !== NUL;
     let to = from;
     while (to < end && bytes[to] !== COLON && bytes[to] !== NUL) to++;
     const hasFurtherField = to < end && bytes[to] === COLON;
@@ -110,7 +109,7 @@ export class LineReader {
     while (to > from && isBlank(bytes[to - 1])) to--;
     let leading = 0;
     while (bytes[start + leading] === COLON) leading++;
-    return { hashStart: from, hashEnd: to, hasHash, hasFurtherField, colons: leading + between };
+    return { hashStart: from, hashEnd: to, hasFurtherField, colons: leading + between };
   }
 
   /** All that stands behind the name's `:`; `undefined`: a `:` stands before the name. */
@@ -125,8 +124,6 @@ export interface LineFields {
   /** The hash without the blanks round it. */
   hashStart: number;
   hashEnd: number;
-  /** Whether `strtok` finds a second field at all; a line feed is enough. */
-  hasHash: boolean;
   /** Whether there is another `:` after the hash. */
   hasFurtherField: boolean;
   /** How many `:` there are before the name and between name and hash. */

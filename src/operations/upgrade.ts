@@ -94,7 +94,7 @@ function areEqual(one: Uint8Array | undefined, other: Uint8Array | undefined): b
   return one !== undefined && other !== undefined && Buffer.compare(one, other) === 0;
 }
 
-/** Finds the lines to hash, and those that neither are hashed nor can be. */
+/** Finds the lines to hash, and those that are neither hashes nor passwords that can be hashed. */
 function* sortLines(view: Draft, broker: BrokerRelease): Generator<void, Sorted> {
   const plain: number[] = [];
   const skipped: Finding[] = [];

@@ -21,7 +21,7 @@ function linesOf(content: string) {
   return lines;
 }
 
-const usual = { hasHash: true, hasFurtherField: false, colons: 1 };
+const usual = { hasFurtherField: false, colons: 1 };
 
 describe('a line reader', () => {
   test.each([
@@ -30,9 +30,9 @@ describe('a line reader', () => {
     ['alice:x:y:z', { name: 'alice', hash: 'x', ...usual, hasFurtherField: true }],
     ['::alice:: x', { name: 'alice', hash: 'x', ...usual, colons: 4 }],
     ['alice:', { name: 'alice', hash: '', ...usual }],
-    [':x', { name: 'x', hash: '', hasHash: false, hasFurtherField: false, colons: 1 }],
+    [':x', { name: 'x', hash: '', hasFurtherField: false, colons: 1 }],
     [' :x', { name: '', hash: 'x', ...usual }],
-    ['::', { name: '', hash: '', hasHash: false, hasFurtherField: false, colons: 2 }],
+    ['::', { name: '', hash: '', hasFurtherField: false, colons: 2 }],
     ['alice', {}],
     ['#alice:x', {}],
     ['', {}],
@@ -47,7 +47,7 @@ describe('a line reader', () => {
     ['al\0ice:x', 'al', {}],
     ['alice:x\0y:z', 'alice:x', { name: 'alice', hash: 'x', ...usual }],
     ['alice:x:y\0z', 'alice:x:y', { name: 'alice', hash: 'x', ...usual, hasFurtherField: true }],
-    ['alice:\0', 'alice:', { name: 'alice', hash: '', ...usual, hasHash: false }],
+    ['alice:\0', 'alice:', { name: 'alice', hash: '', ...usual }],
     ['\0', '', {}],
   ])('reads %j up to its NUL', (line, content, entry) => {
     expect(linesOf(`a:b\n${line}\nbob:y`)).toEqual([
@@ -55,11 +55,6 @@ describe('a line reader', () => {
       { content, ...entry },
       { content: 'bob:y', name: 'bob', hash: 'y', ...usual },
     ]);
-  });
-
-  test('says that a last line of colons and no line feed has no hash', () => {
-    expect(linesOf('alice:')).toMatchObject([{ name: 'alice', hasHash: false }]);
-    expect(linesOf('alice:\n')).toMatchObject([{ name: 'alice', hasHash: true }]);
   });
 
   test('finds the end of the content of any line, in whatever order lines are read', () => {
