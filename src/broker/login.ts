@@ -36,7 +36,7 @@ export interface LoginOptions {
 
 const DEFAULT_TIMEOUT = 10_000;
 /** The longest delay of a timer. */
-const MAX_TIMEOUT = 2 ** 31 - 1;
+const MAX_TIMEOUT = 0x7fff_ffff;
 /** Milliseconds from one attempt to the next: the first pause, doubled each time up to the longest. */
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 500;
@@ -131,7 +131,7 @@ const LOGIN_CHECKS: { [K in keyof LoginOptions]-?: OptionCheck } = {
       : 'true, false or options of tls.connect',
   username: isAnything,
   password: isAnything,
-  timeout: whole(1, MAX_TIMEOUT),
+  timeout: /* @__PURE__ */ whole(1, MAX_TIMEOUT),
   signal: isSignal,
   clientId: id => (isClientId(id) ? undefined : 'a string of 1 to 65535 bytes'),
 };
@@ -229,13 +229,13 @@ const UNKNOWN_LOGIN =
   'password_file in mosquitto.conf name the file that was edited, and may the user that the broker runs as read it?';
 
 /** CONNACK return codes (MQTT 3.1.1 section 3.2.2.3), with what to do. */
-const REFUSALS: Readonly<Record<number, string>> = {
+const refusals = (): Readonly<Record<number, string>> => ({
   1: 'unacceptable protocol version. The listener must accept MQTT 3.1.1 (accept_protocol_versions in mosquitto.conf).',
   2: 'identifier rejected. Set clientId to an identifier that the broker accepts.',
   3: 'server unavailable. The log of the broker may say why.',
   4: `bad user name or password. ${UNKNOWN_LOGIN}`,
   5: `not authorized. ${UNKNOWN_LOGIN} With clientid_prefixes there, set clientId.`,
-};
+});
 
 function loginError(outcome: Outcome, { host, port, username, tls, timeout }: Login): PasswordFileError {
   const error = (code: PasswordFileErrorCode, message: string, cause?: { cause: unknown }) =>
@@ -245,7 +245,7 @@ function loginError(outcome: Outcome, { host, port, username, tls, timeout }: Lo
 
   switch (outcome.kind) {
     case 'refused': {
-      const meaning = REFUSALS[outcome.code] ?? 'which MQTT 3.1.1 does not know.';
+      const meaning = refusals()[outcome.code] ?? 'which MQTT 3.1.1 does not know.';
       return error('ERR_LOGIN_REFUSED', `was refused with CONNACK ${outcome.code}, ${meaning}`);
     }
     case 'failed': {

@@ -1,10 +1,10 @@
 /** The two packets of MQTT 3.1.1 that a login takes, and DISCONNECT. */
 
 /** Section 3.14. */
-export const DISCONNECT: Uint8Array = Uint8Array.of(0xe0, 0);
+export const DISCONNECT: Uint8Array = /* @__PURE__ */ Uint8Array.of(0xe0, 0);
 
 /** Section 3.1.2.3: clean session, a password and a user name. */
-const CONNECT_FLAGS = 0x02 | 0x40 | 0x80;
+const CONNECT_FLAGS = 0xc2;
 const PROTOCOL_LEVEL = 4;
 
 /** What a client says first (section 3.1). The keep alive is in seconds. */

@@ -79,7 +79,7 @@ export function hasHangup(signals: string): boolean {
   return Number.parseInt(signals.slice(-1), 16) % 2 === 1;
 }
 
-const buffer = Buffer.alloc(4096);
+const buffer = /* @__PURE__ */ Buffer.alloc(4096);
 
 /** `''`: its process has ended. */
 function read(file: number): string {

@@ -32,7 +32,7 @@ interface Process extends BrokerProcess {
 }
 
 const MOSQUITTO = 'mosquitto';
-const MAX_PID = 2 ** 31 - 1;
+const MAX_PID = 0x7fff_ffff;
 const MAX_LISTED = 5;
 /** USER_HZ is 100 on all that Node runs on. */
 const MS_PER_TICK = 10;

@@ -67,7 +67,7 @@ export interface ReportedFile {
  * times as long.
  */
 const DEFAULT_INTERVAL = 1_000;
-const MS_PER_BYTE = 40 / 1_000_000;
+const MS_PER_BYTE = 4e-5;
 /** Milliseconds to wait for a broker that is busy all the time, as long as no reload has been measured. */
 const FIRST_PATIENCE = 10_000;
 

@@ -60,7 +60,7 @@ export const TARGET_CHECKS: { [K in keyof ReloadTarget]-?: OptionCheck } = {
     isProcessName(value)
       ? undefined
       : `a string of 1 to ${MAX_NAME_BYTES} bytes, all that Linux keeps of a name`,
-  uid: whole(0, 2 ** 32 - 2),
+  uid: /* @__PURE__ */ whole(0, 0xffff_fffe),
   command: value => (isCommand(value) ? undefined : 'an array of strings: a program and its arguments'),
 };
 

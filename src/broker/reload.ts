@@ -25,7 +25,7 @@ export interface ReloadBrokerOptions {
 
 const DEFAULT_TIMEOUT = 10_000;
 /** The longest delay of a timer. */
-const MAX_TIMEOUT = 2 ** 31 - 1;
+const MAX_TIMEOUT = 0x7fff_ffff;
 /** Milliseconds between two looks at a broker that is starting. */
 const STARTING_PAUSE = 20;
 /** Milliseconds by which the age of a process may be wrong. */

@@ -19,7 +19,7 @@ const MAX_ITERATIONS = 1_000_000;
 
 /** A step of the generator takes in so many lines or bytes. */
 const STEP_LINES = 64;
-const STEP_BYTES = 1 << 16;
+const STEP_BYTES = 65_536;
 
 /**
  * A line of which there is nothing to report: a name of printable ASCII without `+` and `#`, and after it, up to the end

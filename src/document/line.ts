@@ -9,7 +9,7 @@ const HASH = 35;
 const COLON = 58;
 
 /** How many bytes a file may have, about 16 million users: Node's `Buffer.indexOf` starts no further in than this. */
-export const MAX_FILE_BYTES = 2 ** 31 - 1;
+export const MAX_FILE_BYTES = 0x7fff_ffff;
 
 /** Walks the lines of a password file. One reader serves any number of lines; its fields tell of the present one. */
 export class LineReader {

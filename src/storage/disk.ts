@@ -1,5 +1,6 @@
 /** The system calls that a writer makes, each as a function. Tests model them, count them and make them fail. */
 import * as fs from 'node:fs';
+import { constants } from 'node:fs';
 import { withPriority } from '../util/limiter.js';
 
 /** What a function answers at once or later. */
@@ -11,8 +12,6 @@ export interface Ownership {
   gid: number;
   mode: number;
 }
-
-const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DIRECTORY = 0, O_NOFOLLOW = 0 } = fs.constants;
 
 /** Linux, include/uapi/asm-generic/fcntl.h: a descriptor that files can be reached with. Node has no name for it. */
 export const O_PATH = 0o10000000;
@@ -29,12 +28,13 @@ export const systemDisk = {
    * Whether the rules of NTFS hold: no directory is renamed while a file in it is open, no file is renamed over one
    * that is open, and a removed file that is open stays in its directory until it is closed.
    */
-  windows: process.platform === 'win32',
+  windows: /* @__PURE__ */ isWindows(),
   mkdir: (path: string): Answer<void> => void fs.mkdirSync(path, 0o700),
   rmdir: (path: string): Answer<void> => fs.rmdirSync(path),
   rename: (from: string, to: string): Answer<void> => fs.renameSync(from, to),
   create,
-  open: (directory: string, name: string): Answer<number> => fs.openSync(`${directory}/${name}`, O_RDWR),
+  open: (directory: string, name: string): Answer<number> =>
+    fs.openSync(`${directory}/${name}`, constants.O_RDWR),
   close: (fd: number): Answer<void> => fs.closeSync(fd),
   unlink: (directory: string, name: string): Answer<void> =>
     within(directory, opened => fs.unlinkSync(`${opened}/${name}`)),
@@ -63,15 +63,24 @@ export const systemDisk = {
  * So nothing is done by its path, and it has to be an empty one of ours: nobody has trusted anything to it.
  */
 function create(directory: string, name: string, owner: Ownership): Answer<number> {
-  if (systemDisk.windows) return fs.openSync(`${directory}/${name}`, O_RDWR | O_CREAT | O_EXCL, 0o600);
-  const own = fs.openSync(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (systemDisk.windows)
+    return fs.openSync(
+      `${directory}/${name}`,
+      constants.O_RDWR | constants.O_CREAT | constants.O_EXCL,
+      0o600,
+    );
+  const own = fs.openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
   let fd: number | undefined;
   try {
     const opened = isOpened(directory) ? `/proc/self/fd/${own}` : directory;
     if (fs.fstatSync(own).uid !== process.geteuid?.() || firstNames(opened, 1).length > 0) {
       throw Object.assign(new Error(`${directory} is not the directory that was made`), { code: 'ENOENT' });
     }
-    fd = fs.openSync(`${opened}/${name}`, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+    fd = fs.openSync(
+      `${opened}/${name}`,
+      constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+      0o600,
+    );
     // Only now, because until then nobody else can reach into it.
     share(own, owner);
     return fd;
@@ -81,6 +90,10 @@ function create(directory: string, name: string, owner: Ownership): Answer<numbe
   } finally {
     fs.closeSync(own);
   }
+}
+
+function isWindows(): boolean {
+  return process.platform === 'win32';
 }
 
 /** Lets other writers clean up in a directory as far as they may in the one it stands in. */
@@ -96,7 +109,7 @@ function share(fd: number, { uid, gid, mode }: Ownership): void {
 /** Has system calls reach into a directory that no link leads to and that cannot be exchanged meanwhile. */
 function within<T>(directory: string, run: (opened: string) => T): T {
   if (!isOpened(directory)) return run(directory);
-  const fd = fs.openSync(directory, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+  const fd = fs.openSync(directory, O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW);
   try {
     return run(`/proc/self/fd/${fd}`);
   } finally {
@@ -154,7 +167,7 @@ function sync(fd: number): Promise<void> {
 }
 
 async function syncDirectory(path: string): Promise<void> {
-  const fd = fs.openSync(path, O_RDONLY);
+  const fd = fs.openSync(path, constants.O_RDONLY);
   try {
     await sync(fd);
   } finally {

@@ -16,11 +16,8 @@ export interface LockOwner {
   realm: string;
 }
 
-const NONCE = '[0-9a-f]{16}';
-const TEMP_FILE = new RegExp(
-  `^${NONCE}\\.([1-9][0-9]{0,9})\\.([0-9]{0,20})\\.([0-9a-f-]{0,36}-[0-9]{0,20})$`,
-);
-const CANDIDATE_SUFFIX = new RegExp(`^\\.${NONCE}\\.writer$`);
+const TEMP_FILE = /^[0-9a-f]{16}\.([1-9][0-9]{0,9})\.([0-9]{0,20})\.([0-9a-f-]{0,36}-[0-9]{0,20})$/;
+const CANDIDATE_SUFFIX = /^\.[0-9a-f]{16}\.writer$/;
 
 /** 64 random bits, new for each attempt. */
 export function newNonce(): string {

@@ -7,7 +7,7 @@ const MAX_OPEN = 32;
 /** Least recently used first. */
 const openFiles = new Set<OpenFile>();
 
-const abandoned = new FinalizationRegistry<OpenFile>(file => file.close());
+const abandoned = /* @__PURE__ */ new FinalizationRegistry<OpenFile>(file => file.close());
 
 /** A file that stays open until it is closed, its owner is collected, or too many others are used after it. */
 export class OpenFile {

@@ -210,7 +210,9 @@ export function writeError(error: unknown, path: string): unknown {
   const directory = dirname(path);
   if (code === 'ENOENT' && !fs.existsSync(directory)) return directoryError(error, directory);
   const { errno, message } = error as NodeJS.ErrnoException;
-  const reason = errno === -EDQUOT ? 'EDQUOT: the disk quota is exhausted' : message;
+  // errno.h: EDQUOT, for which Node has no name.
+  const quota = process.platform === 'linux' ? 122 : 69;
+  const reason = errno === -quota ? 'EDQUOT: the disk quota is exhausted' : message;
   return REFUSALS.has(code)
     ? failure('ERR_NOT_REPLACEABLE', path, refusal(code, path, directory), error)
     : failure(
@@ -222,8 +224,6 @@ export function writeError(error: unknown, path: string): unknown {
 }
 
 const REFUSALS: ReadonlySet<string> = new Set(['EBUSY', 'EROFS', 'EACCES', 'EPERM']);
-/** Node has no name for EDQUOT (errno.h). */
-const EDQUOT = process.platform === 'linux' ? 122 : 69;
 /** A directory as system calls reach it. */
 export const OPENED = /\/proc\/self\/fd\/\d+/g;
 

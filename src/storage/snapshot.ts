@@ -9,7 +9,7 @@ import { withPriority } from '../util/limiter.js';
 import { OpenFile } from './open-files.js';
 import { OPENED } from './path.js';
 
-const CHUNK = 4 << 20;
+const CHUNK = 4_194_304;
 /** The clock that stamps files ticks this coarsely at worst, in milliseconds. */
 const CLOCK_TICK = 20;
 const ATTEMPTS = 10;

@@ -103,7 +103,7 @@ function ownershipError(path: string, uid: number, gid: number, cause: unknown):
 }
 
 /** Pieces smaller than this are gathered before they are written. */
-const BLOCK = 1 << 20;
+const BLOCK = 1_048_576;
 
 /** Writes all the pieces and has them on disk. */
 export async function writeAndSync(
