@@ -7,7 +7,17 @@
 import { CliError } from './output.js';
 
 /** What to do; `set` is what mosquitto_passwd does without -D and -U. */
-export type Mode = 'set' | 'delete' | 'upgrade' | 'import' | 'provision' | 'verify' | 'list' | 'check';
+export type Mode =
+  | 'set'
+  | 'delete'
+  | 'upgrade'
+  | 'import'
+  | 'import-hashes'
+  | 'provision'
+  | 'verify'
+  | 'list'
+  | 'export'
+  | 'check';
 
 interface Option {
   flag: string;
@@ -19,8 +29,9 @@ interface Option {
   modes: readonly Mode[];
 }
 
-const WRITING: Mode[] = ['set', 'delete', 'upgrade', 'import', 'provision'];
-const ALL: Mode[] = [...WRITING, 'verify', 'list', 'check'];
+const HASHING: Mode[] = ['set', 'delete', 'upgrade', 'import', 'provision'];
+const WRITING: Mode[] = [...HASHING, 'import-hashes'];
+const ALL: Mode[] = [...WRITING, 'verify', 'list', 'export', 'check'];
 
 /**
  * The options in the order of mosquitto_passwd's usage text, then our own. Two that exclude each other are named in this
@@ -28,10 +39,10 @@ const ALL: Mode[] = [...WRITING, 'verify', 'list', 'check'];
  */
 export const OPTIONS = [
   { flag: '-b', modes: ['set', 'upgrade', 'verify'] },
-  { flag: '-c', modes: ['set', 'import', 'provision'] },
+  { flag: '-c', modes: ['set', 'import', 'import-hashes', 'provision'] },
   { flag: '-D', selects: 'delete', modes: ['delete'] },
-  { flag: '-H', value: 'HASH', modes: WRITING },
-  { flag: '-I', value: 'N', modes: WRITING },
+  { flag: '-H', value: 'HASH', modes: HASHING },
+  { flag: '-I', value: 'N', modes: HASHING },
   { flag: '-U', selects: 'upgrade', modes: ['upgrade'] },
   { flag: '--password-stdin', modes: ['set', 'verify'] },
   { flag: '--password-file', value: 'FILE', modes: ['set', 'verify'] },
@@ -40,8 +51,11 @@ export const OPTIONS = [
   { flag: '--prefix', value: 'P', modes: ['provision'] },
   { flag: '--count', value: 'N', modes: ['provision'] },
   { flag: '--import', value: 'FILE', selects: 'import', modes: ['import'] },
+  { flag: '--import-hashes', value: 'FILE', selects: 'import-hashes', modes: ['import-hashes'] },
+  { flag: '--remove-others', modes: ['import-hashes'] },
   { flag: '--verify', selects: 'verify', modes: ['verify'] },
   { flag: '--list', selects: 'list', modes: ['list'] },
+  { flag: '--export', selects: 'export', modes: ['export'] },
   { flag: '--check', selects: 'check', modes: ['check'] },
   { flag: '--broker', value: 'RELEASE', modes: ALL },
   { flag: '--json', modes: ['provision', 'list', 'check'] },

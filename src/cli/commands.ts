@@ -19,6 +19,7 @@ import {
   interruption,
   type Password,
   passwordOf,
+  readHashes,
   readInput,
   readPasswords,
 } from './input.js';
@@ -30,9 +31,11 @@ export const COMMANDS: Record<Mode, (command: Command) => Promise<number>> = {
   delete: remove,
   upgrade,
   import: importUsers,
+  'import-hashes': importHashes,
   provision,
   verify,
   list,
+  export: exportHashes,
   check,
 };
 
@@ -121,6 +124,23 @@ async function importUsers(command: Command): Promise<number> {
   return reload(command, file, added + updated > 0);
 }
 
+/** Sets the hashes of the users of a list. */
+async function importHashes(command: Command): Promise<number> {
+  const { given } = command;
+  assertPlace(command);
+  const file = open(command);
+  const { added, updated, unchanged, removed } = await file.setHashes(
+    readHashes(given.get('--import-hashes') ?? ''),
+    { removeOthers: given.has('--remove-others'), signal: interruption() },
+  );
+  if (!given.has('--quiet')) {
+    inform(
+      `Imported hashes: ${added} added, ${updated} updated, ${unchanged} unchanged, ${removed} removed.\n`,
+    );
+  }
+  return reload(command, file, added + updated + removed > 0);
+}
+
 /** Adds users with generated names and passwords. */
 async function provision(command: Command): Promise<number> {
   const { given } = command;
@@ -177,6 +197,27 @@ async function list(command: Command): Promise<number> {
   const isJson = command.given.has('--json');
   print(isJson ? `${JSON.stringify(names)}\n` : names.map(name => `${shown(name)}\n`).join(''));
   return STATUS.DONE;
+}
+
+/** Prints the users that can log in, with their hashes. */
+async function exportHashes(command: Command): Promise<number> {
+  let isComplete = true;
+  const entries = open(command).entries({
+    signal: interruption(),
+    onSkipped: finding => {
+      if (finding.severity === 'error') isComplete = false;
+      complain(findingLine(command.path, output.inOptions(finding)));
+    },
+  });
+  let text = '';
+  for await (const [name, hash] of entries) {
+    text += `${name}:${hash}\n`;
+    if (text.length < 65_536) continue;
+    print(text);
+    text = '';
+  }
+  print(text);
+  return isComplete ? STATUS.DONE : STATUS.FAILED;
 }
 
 /** Prints what a broker will make of the file. */

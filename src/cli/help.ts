@@ -12,9 +12,11 @@ const SYNOPSIS = [
   '-D [options] passwordfile username...',
   '-U [options] passwordfile',
   '--import FILE|- [-c] [options] passwordfile',
+  '--import-hashes FILE|- [--remove-others] [-c] [options] passwordfile',
   '--provision [--prefix P] [--count N] [--json] [-c] [options] passwordfile',
   '--verify [-b] [options] passwordfile username [password]',
   '--list [--json] passwordfile',
+  '--export passwordfile',
   '--check [--broker 2.0|2.1] [--json] passwordfile',
 ];
 
@@ -32,8 +34,12 @@ const MEANINGS: Record<Flag, string> = {
   '--prefix': 'The beginning of generated names. Default: device_.',
   '--count': 'How many users to add. Default: 1.',
   '--import': 'Set all users of a list of name:password lines, or none. With - as FILE, read standard input.',
+  '--import-hashes':
+    'Set the hashes of all users of a list of name:hash lines, or none. With - as FILE, read standard input.',
+  '--remove-others': 'With --import-hashes: remove all users that are not in the list.',
   '--verify': 'Exit with 0 if a broker accepts this user with this password, else with 1.',
   '--list': 'Print the user names.',
+  '--export': 'Print the users that can log in as name:hash lines.',
   '--check': 'Print what a broker refuses in the file and what is unusual, as file:line: severity: message.',
   '--broker':
     'The release of the broker that reads the file, 2.0 or 2.1. Default: make hashes that every 2.x reads, check as 2.1 does.',
@@ -53,7 +59,7 @@ const STATUSES = [
   ['0', 'Done. For --verify: yes. For --check: no errors.'],
   [
     '1',
-    'Failed, and nothing was changed. For --verify: no. For --check: errors. For -D: a name was not in the file; the others are deleted. For -U: a line could not be read or hashed; the others are hashed.',
+    'Failed, and nothing was changed. For --verify: no. For --check: errors. For -D: a name was not in the file; the others are deleted. For -U: a line could not be read or hashed; the others are hashed. For --export: a user was left out.',
   ],
   ['2', 'The two passwords that were typed differ. For --verify and --check: failed.'],
   [

@@ -7,6 +7,7 @@ import {
   generatePassword,
   type PasswordEntry,
   PasswordFileError,
+  parseHash,
 } from '../index.js';
 import type { Command } from './arguments.js';
 import { CliError, complain, print, STATUS } from './output.js';
@@ -193,12 +194,30 @@ export async function readPasswords(from: string): Promise<PasswordEntry[]> {
   return [...entries];
 }
 
+/** The `name:hash` lines of a list; an empty list is an error, because a failed query gives one. */
+export async function* readHashes(from: string): AsyncGenerator<[name: string, hash: string]> {
+  let isEmpty = true;
+  let number = 0;
+  for (const line of linesOf(await readInput(from))) {
+    number++;
+    const entry = atLine(from, number, () => {
+      const parts = splitLine(line);
+      if (parts !== undefined) parseHash(parts[1].toString('latin1'));
+      return parts;
+    });
+    if (entry === undefined) continue;
+    isEmpty = false;
+    yield [entry[0], entry[1].toString('latin1')];
+  }
+  if (isEmpty) throw new CliError('Error: The list holds no users. Nothing was changed.');
+}
+
 /** The user name, and all that follows the first `:`; `undefined`: an empty line or a comment. */
 function splitLine(line: Buffer): [name: string, rest: Buffer] | undefined {
   if (line.includes(CR)) throw new CliError('A carriage return is in the line. End lines with LF or CR LF.');
   if (line[0] === HASH_SIGN || /^\s*$/.test(line.toString('latin1'))) return undefined;
   const colon = line.indexOf(COLON);
-  if (colon < 0) throw new CliError("There is no ':' between a user name and a password.");
+  if (colon < 0) throw new CliError("There is no ':' between a user name and what follows.");
   const name = line.toString('utf8', 0, colon);
   if (!line.subarray(0, colon).equals(Buffer.from(name))) throw new CliError('The user name is not UTF-8.');
   assertUsername(name);

@@ -143,8 +143,40 @@ describe('--import', () => {
 
   test('is all or nothing', async () => {
     expect(await refused(['--import', '-', 'passwd'], 'bob:two\nbroken')).toBe(
-      "Error: Standard input:2: There is no ':' between a user name and a password. Nothing was changed.\n",
+      "Error: Standard input:2: There is no ':' between a user name and what follows. Nothing was changed.\n",
     );
+  });
+});
+
+describe('--export and --import-hashes', () => {
+  test('keep a replica of a file', async () => {
+    await file.setHash('bob', HASH);
+    const lines = await done(['--export', 'passwd']);
+    expect(lines).toBe(`${ALICE}bob:${HASH}\n`);
+    writeFileSync(join(folder, 'replica'), `# staff\nold:${HASH}\n${ALICE}`, { mode: 0o600 });
+    expect(await done(['--import-hashes', '-', '--remove-others', 'replica'], lines)).toBe(
+      'Imported hashes: 1 added, 0 updated, 1 unchanged, 1 removed.\n',
+    );
+    expect(readFileSync(join(folder, 'replica'), 'utf8')).toBe(`# staff\n${lines}`);
+    await done(['-c', '--quiet', '--import-hashes', 'replica', 'new']);
+    expect(readFileSync(join(folder, 'new'), 'utf8')).toBe(lines);
+  });
+
+  test.each([
+    ['', 'Error: The list holds no users. Nothing was changed.\n'],
+    [`bob:${HASH}\ncarol:plain\n`, /^Error: Standard input:2: .* Nothing was changed\.\n$/],
+    [`bob:${HASH}\ncarol\n`, /^Error: Standard input:2: There is no ':' .* Nothing was changed\.\n$/],
+  ])('refuse the list %j, and change nothing', async (list, message) => {
+    const stderr = await refused(['--import-hashes', '-', '--remove-others', 'passwd'], list);
+    expect(stderr).toMatch(message);
+    expect(stderr).not.toContain('plain');
+  });
+
+  test('report who is left out', async () => {
+    writeFileSync(path, `${ALICE}bob:plain\n`);
+    const { status, stdout, stderr } = await run(['--export', 'passwd']);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: ALICE });
+    expect(stderr).toMatch(/^passwd:2: error: [^\n]*\n$/);
   });
 });
 
