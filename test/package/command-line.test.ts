@@ -42,11 +42,11 @@ const ALL = transcripts(DOCUMENT);
 const RELOADS = ALL.filter(({ line }) => line.includes(PID_FILE));
 
 /** Runs the commands in a directory, and compares what they print. */
-function run(directory: string, commands: readonly Command[]): void {
+function run(directory: string, commands: readonly Command[], port?: number): void {
   const npx = join(directory, 'npx');
   writeFileSync(npx, `#!/bin/sh\nshift\nexec ${quoted(process.execPath, PROGRAM)} "$@"\n`);
   chmodSync(npx, 0o755);
-  const env = { ...process.env, PATH: `${directory}:${process.env.PATH}` };
+  const env = { ...process.env, PATH: `${directory}:${process.env.PATH}`, PORT: String(port) };
   for (const { line, output } of commands) {
     const { stdout } = spawnSync('bash', ['-c', `exec 2>&1; ${line}`], {
       cwd: directory,
@@ -69,15 +69,15 @@ needs(program('bash')).test(
   300_000,
 );
 
-needs(program('bash'), broker()).test('the reload of docs/command-line.md reaches a broker', async () => {
+needs(program('bash'), broker()).test('the reloads of docs/command-line.md reach a broker', async () => {
   const directory = testFolder();
   const passwordFile = join(directory, 'passwd');
   await new PasswordFile(passwordFile).setUser('frank', 'plain text');
   await using running = await startBroker(findBrokers()[0] as Broker, { passwordFile });
   writeFileSync(join(directory, PID_FILE), `${running.pid}\n`);
 
-  expect(RELOADS).toHaveLength(1);
-  run(directory, RELOADS);
-  expect(await running.logged('Reloading config.')).toBe(true);
+  expect(RELOADS).toHaveLength(2);
+  run(directory, RELOADS, running.port);
+  expect(await running.logged('Reloading config.', 2)).toBe(true);
   expect(await login(running.port, 'frank', 'plain text')).toBe(5);
 });
