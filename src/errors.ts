@@ -197,3 +197,12 @@ export function systemCode(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null | undefined)?.code;
   return typeof code === 'string' ? code : undefined;
 }
+
+/** What `missing: 'error'` says. */
+export function fileMissing(path: string): PasswordFileError {
+  return new PasswordFileError(
+    'ERR_FILE_MISSING',
+    `There is no file ${path}. Make it with create(), or check the path and the mounts.`,
+    { path },
+  );
+}

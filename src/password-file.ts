@@ -79,7 +79,8 @@ export class PasswordFile {
       this.#cache.drop();
       this.#reloads?.committed();
     };
-    this.#source = { path: file, policy, fileMustExist, detector: new StalenessDetector(), committed };
+    const detector = new StalenessDetector();
+    this.#source = { path: file, policy, fileMustExist, detector, cache: this.#cache, committed };
     // Not declared: TypeScript 5.0 does not know the symbol.
     const { dispose } = Symbol as { dispose?: symbol };
     if (dispose !== undefined) Object.defineProperty(this, dispose, { value: () => this.close() });

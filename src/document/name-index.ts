@@ -7,7 +7,7 @@ const MIN_SLOTS = 64;
 /** So many bytes of a file for each slot: lines that the library writes fill less than half of the slots. */
 const BYTES_PER_SLOT = 64;
 /** More wanted names than this are not looked for one by one: all names are added. */
-const MAX_WANTED = 1024;
+export const MAX_WANTED = 1024;
 
 /**
  * Where the names of a file stand: an open-addressing hash table in typed arrays, so that a million lines are no
@@ -38,6 +38,13 @@ export class NameIndex {
     }
     const slots = this.#wanted === undefined ? bytes.length / BYTES_PER_SLOT : 0;
     this.#slots = new Int32Array(2 * 2 ** Math.ceil(Math.log2(Math.max(MIN_SLOTS, slots))));
+  }
+
+  /** Whether these names can be looked up; without them, whether all can. */
+  covers(names?: ReadonlySet<string> | undefined): boolean {
+    const wanted = this.#wanted;
+    if (wanted === undefined || names === undefined || names.size > MAX_WANTED) return wanted === undefined;
+    return Array.from(names).every(name => wanted.has(halfSipHash(this.#seed, Buffer.from(name))));
   }
 
   /** How many names there are. They are numbered from 0, in the order of their first lines. */

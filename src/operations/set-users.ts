@@ -47,7 +47,7 @@ export async function setUsers(
 ): Promise<Map<string, SetOutcome>> {
   signal?.throwIfAborted();
   const names = new Set(passwords.keys());
-  const before = await cache.view(signal);
+  const before = await cache.view(signal, names);
   const kept = new Map<string, string>();
   const hashes = new Map<string, string>();
   let done = 0;

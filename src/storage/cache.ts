@@ -1,9 +1,9 @@
 /** What a password file holds, for reads: the last snapshot while it is current, one read for many callers. */
 import { Draft } from '../document/draft.js';
-import { NameIndex } from '../document/name-index.js';
+import { MAX_WANTED, NameIndex } from '../document/name-index.js';
+import { fileMissing } from '../errors.js';
 import { orAborted } from '../util/abort.js';
 import { nextTurn } from '../util/event-loop.js';
-import { missing } from './group-commit.js';
 import { openPlace } from './path.js';
 import { type Snapshot, takeSnapshot } from './snapshot.js';
 
@@ -12,8 +12,8 @@ export class Cache {
   readonly #path: string;
   readonly #fileMustExist: boolean;
   #snapshot: Snapshot | undefined;
-  /** The look at the file that is to be taken in the next turn of the event loop. */
-  #nextLook: Promise<Snapshot | undefined> | undefined;
+  /** The look at the file that is to be taken in the next turn of the event loop, and the names that it is for. */
+  #nextLook: { names: Set<string> | undefined; snapshot: Promise<Snapshot | undefined> } | undefined;
   /** One read after another, so that those who wait share what was read. */
   #lastRead: Promise<unknown> = Promise.resolve();
   #timesClosed = 0;
@@ -24,15 +24,18 @@ export class Cache {
     this.#fileMustExist = fileMustExist;
   }
 
-  /** What stands in the file, to look at. */
-  async view(signal?: AbortSignal | undefined): Promise<Draft> {
-    return new Draft(await this.index(signal));
+  /** What stands in the file, to look at. With `names`, only these can be looked up. */
+  async view(signal?: AbortSignal | undefined, names?: ReadonlySet<string> | undefined): Promise<Draft> {
+    return new Draft(this.#indexOf(await this.snapshot(signal, names)));
   }
 
   /** Where the names stand that the file holds. */
   async index(signal?: AbortSignal | undefined): Promise<NameIndex> {
-    const snapshot = await this.snapshot(signal);
-    if (snapshot === undefined && this.#fileMustExist) throw missing(this.#path);
+    return this.#indexOf(await this.snapshot(signal));
+  }
+
+  #indexOf(snapshot: Snapshot | undefined): NameIndex {
+    if (snapshot === undefined && this.#fileMustExist) throw fileMissing(this.#path);
     return snapshot?.index ?? new NameIndex(Buffer.alloc(0));
   }
 
@@ -40,13 +43,21 @@ export class Cache {
    * What the file holds at some moment after the call; `undefined`: there is none. Callers of one turn of the event loop
    * share one look at the file. An abort ends the waiting at once, but not a read that others may wait for.
    */
-  async snapshot(signal?: AbortSignal | undefined): Promise<Snapshot | undefined> {
+  async snapshot(
+    signal?: AbortSignal | undefined,
+    names?: ReadonlySet<string> | undefined,
+  ): Promise<Snapshot | undefined> {
     signal?.throwIfAborted();
-    this.#nextLook ??= nextTurn().then(() => {
-      this.#nextLook = undefined;
-      return this.#look();
-    });
-    return orAborted(this.#nextLook, signal);
+    this.#nextLook ??= { names: new Set(), snapshot: nextTurn().then(() => this.#look()) };
+    const look = this.#nextLook;
+    if (names === undefined || names.size > MAX_WANTED) look.names = undefined;
+    else for (const name of names) look.names?.add(name);
+    return orAborted(look.snapshot, signal);
+  }
+
+  /** The last snapshot, if these names can be looked up in it and the file at `path` still is that file, unchanged. */
+  current(path: string, names: ReadonlySet<string> | undefined): Snapshot | undefined {
+    return this.#snapshot?.index.covers(names) && this.#snapshot.isCurrent(path) ? this.#snapshot : undefined;
   }
 
   /** Forgets what the file held, because it has been replaced. */
@@ -63,22 +74,24 @@ export class Cache {
   }
 
   #look(): Snapshot | Promise<Snapshot | undefined> {
-    const warm = this.#snapshot;
-    if (warm?.isCurrent(this.#path)) return warm;
-    const read = this.#lastRead.then(() => this.#read());
+    const names = this.#nextLook?.names;
+    this.#nextLook = undefined;
+    const warm = this.current(this.#path, names);
+    if (warm !== undefined) return warm;
+    const read = this.#lastRead.then(() => this.#read(names));
     this.#lastRead = read.catch(() => undefined);
     return read;
   }
 
   /** Returns the snapshot that it took, whatever becomes of the cached one meanwhile. */
-  async #read(): Promise<Snapshot | undefined> {
-    const warm = this.#snapshot;
-    if (warm?.isCurrent(this.#path)) return warm;
+  async #read(names: ReadonlySet<string> | undefined): Promise<Snapshot | undefined> {
+    const warm = this.current(this.#path, names);
+    if (warm !== undefined) return warm;
     this.drop();
     const timesClosed = this.#timesClosed;
     const place = openPlace(this.#path);
     try {
-      const snapshot = await takeSnapshot(place.file, { shownAs: place.path });
+      const snapshot = await takeSnapshot(place.file, { names, shownAs: place.path });
       if (timesClosed === this.#timesClosed) this.#snapshot = snapshot;
       else snapshot?.close();
       return snapshot;

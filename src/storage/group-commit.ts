@@ -1,10 +1,11 @@
 /** Callers of one file in one process share a queue, and all pending edits join the next commit. */
 import { Draft, edited } from '../document/draft.js';
 import type { Change } from '../document/merge.js';
-import { NameIndex } from '../document/name-index.js';
-import { PasswordFileError } from '../errors.js';
+import { MAX_WANTED, NameIndex } from '../document/name-index.js';
+import { fileMissing, type PasswordFileError } from '../errors.js';
 import { onAbort } from '../util/abort.js';
 import { inSlices } from '../util/event-loop.js';
+import type { Cache } from './cache.js';
 import { systemDisk } from './disk.js';
 import type { StalenessDetector } from './lock-owner.js';
 import { notReplaceable, type Place, resolveTarget } from './path.js';
@@ -28,6 +29,8 @@ export interface EditSource {
   /** Whether a missing file is an error to edits. */
   readonly fileMustExist: boolean;
   readonly detector: StalenessDetector;
+  /** What reads know of the file: a large one is not read again for an edit that has just looked at it. */
+  readonly cache: Cache;
   /** Called when the file has been replaced with an edit from here in it. */
   committed(): void;
 }
@@ -193,18 +196,17 @@ class Commit {
 
   async #read({ file, path }: Place): Promise<Snapshot | undefined> {
     this.#old?.close();
-    this.#old = await takeSnapshot(file, {
-      names: this.#names(),
-      shownAs: path,
-      keepOpen: !systemDisk.windows,
-    });
+    const names = this.#names();
+    const known = this.source.cache.current(file, names);
+    if (known !== undefined) return known;
+    this.#old = await takeSnapshot(file, { names, shownAs: path, keepOpen: !systemDisk.windows });
     return this.#old;
   }
 
   #names(): ReadonlySet<string> | undefined {
     const names = new Set<string>();
     for (const { edit } of this.#edits) {
-      if (edit.names === undefined) return undefined;
+      if (edit.names === undefined || edit.names.size > MAX_WANTED) return undefined;
       for (const name of edit.names) names.add(name);
     }
     return names;
@@ -233,7 +235,7 @@ class Commit {
       const { edit } = pending;
       draft.begin();
       try {
-        if (!fileExists && edit.source.fileMustExist && !edit.creates) throw missing(this.target);
+        if (!fileExists && edit.source.fileMustExist && !edit.creates) throw fileMissing(this.target);
         const value = await inSlices(edit.apply(draft, fileExists), edit.signal);
         if (pending.isCancelled) {
           draft.rollBack();
@@ -253,13 +255,4 @@ class Commit {
 function hardLinked(path: string, links: bigint): PasswordFileError {
   const problem = `has ${links} hard links, and replacing it would part them. Use a symbolic link instead.`;
   return notReplaceable(path, problem);
-}
-
-/** What `missing: 'error'` says. */
-export function missing(path: string): PasswordFileError {
-  return new PasswordFileError(
-    'ERR_FILE_MISSING',
-    `There is no file ${path}. Make it with create(), or check the path and the mounts.`,
-    { path },
-  );
 }

@@ -1,4 +1,5 @@
 /** Hashing plain-text passwords, held against `mosquitto_passwd -U`. */
+import { writeFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -122,7 +123,7 @@ describe('upgrade', () => {
       onProgress: () => {
         if (changed) return;
         changed = true;
-        return writeFile(path, 'alice:other\nbob:two\n');
+        writeFileSync(path, 'alice:other\nbob:two\n');
       },
     });
     expect(await file.verify('alice', 'other')).toBe(true);

@@ -73,6 +73,28 @@ describe('a cache', () => {
     }
   });
 
+  test('serves callers of one turn by one index, of the names of all of them', async () => {
+    await writeFile(path, MANY);
+    await clockTick();
+    const views = await Promise.all(
+      ['user1', 'user2'].map(name => cache.view(undefined, new Set([name, 'nobody']))),
+    );
+    expect(views.map(({ index }) => [index.covers(new Set(['user1', 'user2'])), index.covers()])).toEqual([
+      [true, false],
+      [true, false],
+    ]);
+    expect(views.map(view => view.has('user2'))).toEqual([true, true]);
+    expect((await cache.view()).has('user3')).toBe(true);
+    expect(cache.current(path, undefined)?.index.covers()).toBe(true);
+  });
+
+  test('indexes all names if one caller of a turn wants any', async () => {
+    await writeFile(path, MANY);
+    const [some, all] = await Promise.all([cache.view(undefined, new Set(['user1'])), cache.view()]);
+    expect(some.has('user2')).toBe(true);
+    expect(all.has('user3')).toBe(true);
+  });
+
   test('does not keep an error', async () => {
     const strict = new Cache(path, true);
     await expect(strict.index()).rejects.toMatchObject({ code: 'ERR_FILE_MISSING' });
