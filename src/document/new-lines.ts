@@ -50,7 +50,7 @@ export class NewLines {
       const hash = pending[i + 1] as string;
       const colon = start + name.length;
       const end = colon + hash.length + 1;
-      if (isPlain(bytes, start, colon) && isCanonicalHash(bytes, colon + 1, end, this.#maxIterations))
+      if (isPlainName(bytes, start, colon) && isCanonicalHash(bytes, colon + 1, end, this.#maxIterations))
         start = end + 1;
       else start += this.#checkedLength(name, hash, this.count - (pending.length - i) / 2 + 1);
     }
@@ -96,8 +96,8 @@ export class NewLines {
   }
 }
 
-/** Whether bytes are a name of printable ASCII that breaks no rule of `assertUsername`. */
-function isPlain(bytes: Buffer, start: number, end: number): boolean {
+/** Whether a `:` follows bytes that are a name of printable ASCII, and break no rule of `assertUsername`. */
+export function isPlainName(bytes: Buffer, start: number, end: number): boolean {
   if (start === end || end - start > MAX_BYTES || bytes[start] === HASH_SIGN || bytes[end] !== COLON)
     return false;
   if (bytes[start] === SPACE || bytes[end - 1] === SPACE) return false;

@@ -4,6 +4,7 @@ import { readBrokerHash } from '../check/stored-hash.js';
 import { canBeSent, MAX_BYTES } from '../credentials/rules.js';
 import { LineReader } from '../document/line.js';
 import type { NameIndex } from '../document/name-index.js';
+import { isPlainName } from '../document/new-lines.js';
 import { type Finding, systemCode } from '../errors.js';
 import { assertHash, isCanonicalHash } from '../hash/encoding.js';
 import type { Settings, WaitOptions } from '../options.js';
@@ -29,9 +30,10 @@ export async function* readEntries(
   { signal, onSkipped }: EntriesOptions,
 ): AsyncGenerator<HashEntry, void, void> {
   const index = await cache.index(signal);
-  const line = new LineReader(index.bytes);
+  const { bytes } = index;
+  const line = new LineReader(bytes);
   let sliceEnd = performance.now() + SLICE;
-  for (let start = 0, number = 1; start < line.bytes.length; start = line.next, number++) {
+  for (let start = 0, number = 1; start < bytes.length; start = line.next, number++) {
     if (number % 64 === 0 && performance.now() > sliceEnd) {
       await nextTurn();
       sliceEnd = performance.now() + SLICE;
@@ -39,16 +41,22 @@ export async function* readEntries(
     signal?.throwIfAborted();
     line.read(start);
     if (line.nameStart < 0 || !isLast(line, index)) continue;
-    const name = line.name();
-    const { hashStart, hashEnd } = line.fields();
-    const kind =
-      nameObstacle(line, name) ??
-      (isCanonicalHash(line.bytes, hashStart, hashEnd, maxIterations)
-        ? undefined
-        : hashObstacle(line, broker, maxIterations));
-    if (kind === undefined) yield [name as string, line.bytes.toString('latin1', hashStart, hashEnd)];
-    else onSkipped?.(finding(kind, broker, number, shownName(line)));
+    if (isPlainLine(line, maxIterations)) {
+      const { nameStart, nameEnd, end } = line;
+      // One call that decodes both takes less time than two.
+      const text = bytes.toString('latin1', nameStart, end);
+      yield [text.slice(0, nameEnd - nameStart), text.slice(nameEnd - nameStart + 1)];
+      continue;
+    }
+    const obstacle = nameObstacle(line) ?? hashObstacle(line, broker, maxIterations);
+    if (obstacle === undefined) yield [line.name() as string, line.hash()];
+    else onSkipped?.(finding(obstacle, broker, number, shownName(line)));
   }
+}
+
+/** Whether it is nothing but a name of printable ASCII and a canonical hash, as nearly all lines are. */
+function isPlainLine({ bytes, nameStart, nameEnd, end }: LineReader, maxIterations: number): boolean {
+  return isPlainName(bytes, nameStart, nameEnd) && isCanonicalHash(bytes, nameEnd + 1, end, maxIterations);
 }
 
 /** Of a duplicate name, both releases are served by the last line: 2.0 goes by it, 2.1 loads no such file. */
@@ -56,9 +64,10 @@ function isLast(line: LineReader, index: NameIndex): boolean {
   return !index.isDuplicate(line) || index.lastLine(index.numberOf(line)) === line.start;
 }
 
-function nameObstacle(line: LineReader, name: string | undefined): FindingKind | undefined {
+function nameObstacle(line: LineReader): FindingKind | undefined {
   if (line.nameStart === line.nameEnd) return 'EMPTY_NAME';
   if (line.nameEnd - line.nameStart > MAX_BYTES) return 'LONG_NAME';
+  const name = line.name();
   if (name === undefined || !canBeSent(name)) return 'UNSENDABLE_NAME';
   if (name.startsWith('#')) return 'HASH_SIGN_NAME';
   return line.contentEnd < line.end ? 'NUL_BYTE' : undefined;
