@@ -14,11 +14,11 @@
  * | `ERR_DIRECTORY_MISSING` | the directory of the file does not exist |
  * | `ERR_READ_FAILED` | the system refused to read the file (see `cause`), or it has 2 GiB or more |
  * | `ERR_WRITE_FAILED` | the system refused a step of writing; nothing changed; see `cause` |
- * | `ERR_NOT_REPLACEABLE` | what stands at the path cannot be replaced atomically: a mount point, a read-only folder, a FIFO, … |
+ * | `ERR_NOT_REPLACEABLE` | what stands at the path cannot be replaced atomically: a mount point, a read-only directory, a FIFO, … |
  * | `ERR_OWNERSHIP` | the new file could not keep its owner and group |
  * | `ERR_LOCK_TIMEOUT` | another writer held the file for longer than `lock.timeout` |
- * | `ERR_RELOAD_REFUSED` | the broker was not told, because the file would not load; see `findings` |
- * | `ERR_RELOAD_FAILED` | the broker could not be told to reload |
+ * | `ERR_RELOAD_REFUSED` | the broker was not signalled, because it would not load the file; see `findings` |
+ * | `ERR_RELOAD_FAILED` | the broker could not be made to reload, or ended before it had read the file |
  * | `ERR_LOGIN_REFUSED` | the broker answered the login with another code than 0 |
  * | `ERR_LOGIN_FAILED` | no answer to the login: no connection, or it was dropped |
  * | `ERR_LOGIN_TIMEOUT` | the broker did not let the user in within the timeout |
