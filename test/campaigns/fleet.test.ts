@@ -1,0 +1,203 @@
+/**
+ * examples/fleet under attack: rows change and devices are registered, while agents, brokers and the database are
+ * killed at random. In the end each file holds what the table says, and each device gets in at all brokers.
+ * FLEET_SECONDS says for how long (60), FLEET_SEED repeats the dice, though not the scheduling.
+ */
+import { readdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { setTimeout as passed } from 'node:timers/promises';
+import { expect, vi } from 'vitest';
+import { register } from '../../examples/fleet/register.js';
+import { confirmLogin, hashPassword, verifyPassword } from '../../src/index.js';
+import { login } from '../support/broker.js';
+import { Fleet, type Site } from '../support/fleet.js';
+import { postgres } from '../support/postgres.js';
+import { randomNumbers } from '../support/random.js';
+import { broker, needs } from '../support/require.js';
+
+const SECONDS = Number(process.env.FLEET_SECONDS ?? 60);
+const SEED = Number(process.env.FLEET_SEED ?? Math.floor(Math.random() * 2 ** 32));
+/** Milliseconds after the last fault within which everything has to be in order. */
+const RECOVERY = 60_000;
+const NAMES = 300;
+/** How many devices log in at each broker in the end. */
+const SAMPLE = 100;
+
+needs(postgres, broker('2.0'), broker('2.1')).test(
+  'agents, brokers and the database are killed at random, and all files become what the table says',
+  async () => {
+    console.info(`FLEET_SEED=${SEED} FLEET_SECONDS=${SECONDS}`);
+    await using fleet = await Fleet.start();
+    const campaign = new Campaign(fleet);
+    await campaign.run(SECONDS * 1_000);
+
+    await campaign.expectEqualFiles();
+    await campaign.expectLogins();
+    await campaign.expectAnswered();
+    console.info(JSON.stringify({ ...campaign.counts, rows: (await fleet.lines()).length }));
+    expect(campaign.counts.changes).toBeGreaterThan(SECONDS);
+    expect(campaign.counts.faults).toBeGreaterThan(SECONDS / 5);
+  },
+  SECONDS * 1_000 + 3 * RECOVERY,
+);
+
+class Campaign {
+  readonly counts = { changes: 0, failedChanges: 0, answered: 0, unanswered: 0, faults: 0 };
+  readonly #random = randomNumbers(SEED);
+  /** The password of each hash that stood in the table. */
+  readonly #passwords = new Map<string, string>();
+  /** Of each device that was registered, the password that was answered, or `undefined` since another attempt. */
+  readonly #registered = new Map<string, string | undefined>();
+  #isRunning = true;
+
+  constructor(readonly fleet: Fleet) {}
+
+  async run(milliseconds: number): Promise<void> {
+    const work = [this.#change(), this.#register(), this.#attackDatabase()];
+    for (const site of this.fleet.sites) work.push(this.#attackAgent(site), this.#attackBroker(site));
+    const done = Promise.all(work);
+    await Promise.race([passed(milliseconds), done]);
+    this.#isRunning = false;
+    await done;
+  }
+
+  /** Adds, changes, renames and removes rows, one or many in a transaction. */
+  async #change(): Promise<void> {
+    for (let i = 0; this.#isRunning; i++) {
+      const password = `password ${i}`;
+      const hash = await hashPassword(password);
+      this.#passwords.set(hash, password);
+      try {
+        await this.fleet.database.query(...this.#statement(hash));
+        this.counts.changes++;
+      } catch {
+        // The database is away, or the new name is taken. What became of it the table says in the end.
+        this.counts.failedChanges++;
+      }
+      await passed(this.#random() * 60);
+    }
+  }
+
+  #statement(hash: string): [sql: string, values: unknown[]] {
+    const upsert = 'ON CONFLICT (username) DO UPDATE SET hash = excluded.hash';
+    const [first, second] = [this.#name(), this.#name()];
+    const dice = this.#random();
+    if (dice < 0.5) return [`INSERT INTO device VALUES ($1, $2) ${upsert}`, [first, hash]];
+    if (dice < 0.75) return ['DELETE FROM device WHERE username = $1', [first]];
+    if (dice < 0.85) return ['UPDATE device SET username = $2 WHERE username = $1', [first, second]];
+    const names = Array.from({ length: 40 }, () => this.#name());
+    if (dice < 0.95) {
+      const rows = 'SELECT DISTINCT unnest($1::text[]), $2';
+      return [`INSERT INTO device ${rows} ${upsert}`, [names, hash]];
+    }
+    return ['DELETE FROM device WHERE username = ANY ($1)', [names]];
+  }
+
+  #name(): string {
+    return `device_${Math.floor(this.#random() * NAMES)}`;
+  }
+
+  /** Registers devices, which nobody else changes. */
+  async #register(): Promise<void> {
+    const { fleet } = this;
+    for (let i = 0; this.#isRunning; i++) {
+      const name = `registered_${i % 50}`;
+      this.#registered.set(name, undefined);
+      try {
+        this.#registered.set(name, await register(fleet.database, fleet.listeners, name, 3_000));
+        this.counts.answered++;
+      } catch {
+        this.counts.unanswered++;
+      }
+    }
+  }
+
+  async #attack(interval: number, fault: () => Promise<void>): Promise<void> {
+    while (this.#isRunning) {
+      await passed(interval * (0.2 + 1.6 * this.#random()));
+      if (!this.#isRunning) return;
+      this.counts.faults++;
+      await fault();
+    }
+  }
+
+  #attackAgent(site: Site): Promise<void> {
+    return this.#attack(5_000, async () => {
+      if (this.#random() < 0.3) return this.#cutConnection(site);
+      await site.killAgent();
+      await passed(this.#random() * 2_000);
+      site.launchAgent();
+    });
+  }
+
+  #attackBroker(site: Site): Promise<void> {
+    return this.#attack(9_000, async () => {
+      await site.killBroker();
+      await passed(this.#random() * 3_000);
+      await site.startBroker();
+    });
+  }
+
+  #attackDatabase(): Promise<void> {
+    return this.#attack(9_000, async () => {
+      await this.fleet.postgres.kill(this.#random() < 0.5 ? 'SIGKILL' : 'SIGQUIT');
+      await passed(this.#random() * 3_000);
+      await this.fleet.postgres.restart();
+    });
+  }
+
+  async #cutConnection(site: Site): Promise<void> {
+    const end = 'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1';
+    // It is cut anyway where the database is away.
+    await this.fleet.database.query(end, [`agent of ${site.program.version}`]).catch(() => undefined);
+  }
+
+  async expectEqualFiles(): Promise<void> {
+    const lines = await this.fleet.lines();
+    await vi.waitFor(
+      () => {
+        for (const site of this.fleet.sites) expect(site.lines(), this.#story(site)).toEqual(lines);
+      },
+      { timeout: RECOVERY, interval: 100 },
+    );
+    for (const { path } of this.fleet.sites) {
+      expect(readdirSync(dirname(path)).filter(name => name.endsWith('.writer'))).toEqual([]);
+    }
+  }
+
+  /** Of a sample of devices, each broker lets in those in the table, and no others. */
+  async expectLogins(): Promise<void> {
+    const rows = new Map((await this.fleet.lines()).map(line => line.split(':') as [string, string]));
+    for (let i = 0; i < SAMPLE; i++) {
+      const username = this.#name();
+      const password = this.#passwords.get(rows.get(username) ?? '');
+      for (const site of this.fleet.sites) {
+        const { port } = site.listener;
+        const what = `${username} at ${this.#story(site)}`;
+        if (password === undefined) {
+          expect(rows.has(username), what).toBe(false);
+          const isRefused = async () => expect(await login(port, username, 'any'), what).toBe(5);
+          await vi.waitFor(isRefused, { timeout: RECOVERY, interval: 100 });
+        } else {
+          await confirmLogin({ host: '127.0.0.1', port, username, password, timeout: RECOVERY });
+        }
+      }
+    }
+  }
+
+  /** A password that was answered is the one in the table, and lets the device in everywhere. */
+  async expectAnswered(): Promise<void> {
+    const rows = new Map((await this.fleet.lines()).map(line => line.split(':') as [string, string]));
+    for (const [username, password] of this.#registered) {
+      if (password === undefined) continue;
+      expect(await verifyPassword(password, rows.get(username) ?? ''), username).toBe(true);
+      for (const { listener } of this.fleet.sites) {
+        await confirmLogin({ ...listener, username, password, timeout: RECOVERY });
+      }
+    }
+  }
+
+  #story({ program, agent }: Site): string {
+    return `${program.version}, whose agent said:\n${agent?.errors}`;
+  }
+}

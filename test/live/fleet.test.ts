@@ -1,0 +1,203 @@
+/** examples/fleet: PostgreSQL as the source, an agent beside each broker. */
+import { appendFileSync } from 'node:fs';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { register, remove } from '../../examples/fleet/register.js';
+import { hashPassword } from '../../src/index.js';
+import { login } from '../support/broker.js';
+import { Fleet, type Site } from '../support/fleet.js';
+import { postgres } from '../support/postgres.js';
+import { broker, needs } from '../support/require.js';
+
+needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is PostgreSQL', () => {
+  let fleet: Fleet;
+  let site: Site;
+  let hash: string;
+  beforeAll(async () => {
+    hash = await hashPassword('secret');
+    fleet = await Fleet.start();
+    site = fleet.sites[0] as Site;
+  });
+  afterAll(() => fleet?.[Symbol.asyncDispose]());
+  // So that the table is never empty.
+  beforeEach(() => insert('always'));
+
+  const insert = (username: string) =>
+    fleet.database.query('INSERT INTO device VALUES ($1, $2) ON CONFLICT DO NOTHING', [username, hash]);
+
+  /** All files hold the rows of the table, and nothing else. */
+  async function expectEqualFiles(sites = fleet.sites): Promise<void> {
+    const lines = await fleet.lines();
+    await vi.waitFor(
+      () => {
+        for (const each of sites) expect(each.lines(), each.program.version).toEqual(lines);
+      },
+      { timeout: 30_000, interval: 20 },
+    );
+  }
+
+  function answers(username: string, password: string): Promise<Array<number | null>> {
+    return Promise.all(fleet.sites.map(({ listener }) => login(listener.port, username, password)));
+  }
+
+  /** Rows change, and nobody is notified, as while a connection was lost. */
+  async function changeUnnoticed(...statements: string[]): Promise<void> {
+    const client = await fleet.database.connect();
+    try {
+      await client.query('BEGIN');
+      await client.query('SET LOCAL session_replication_role = replica');
+      for (const statement of statements) await client.query(statement);
+      await client.query('COMMIT');
+    } finally {
+      client.release();
+    }
+  }
+
+  async function endConnectionOf(each: Site): Promise<void> {
+    const end = 'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1';
+    await fleet.database.query(end, [`agent of ${each.program.version}`]);
+  }
+
+  test('a registered device is let in by all brokers, and one that was removed by none', async () => {
+    const password = await register(fleet.database, fleet.listeners, 'device_1');
+    expect(await answers('device_1', password)).toEqual([0, 0, 0]);
+    expect(await answers('device_1', 'wrong')).toEqual([5, 5, 5]);
+
+    expect(await remove(fleet.database, 'device_1')).toBe(true);
+    await vi.waitFor(async () => expect(await answers('device_1', password)).toEqual([5, 5, 5]), 30_000);
+    expect(await remove(fleet.database, 'device_1')).toBe(false);
+    await expectEqualFiles();
+  });
+
+  test('a device that is registered again has the new password alone', async () => {
+    const first = await register(fleet.database, fleet.listeners, 'device_2');
+    const second = await register(fleet.database, fleet.listeners, 'device_2');
+    expect(await answers('device_2', second)).toEqual([0, 0, 0]);
+    expect(await answers('device_2', first)).toEqual([5, 5, 5]);
+  });
+
+  test('a registration that one broker does not let in is not answered', async () => {
+    await site.killBroker();
+    const registered = register(fleet.database, fleet.listeners, 'device_3', 1_000);
+    await expect(registered).rejects.toMatchObject({ code: 'ERR_LOGIN_FAILED' });
+    await site.startBroker();
+    const password = await register(fleet.database, fleet.listeners, 'device_3');
+    expect(await answers('device_3', password)).toEqual([0, 0, 0]);
+  });
+
+  test('many changes to a few devices in many transactions leave the last of each', async () => {
+    const { database } = fleet;
+    const names = ['a', 'b', 'c'].map(name => `busy_${name}`);
+    const changes = names.map(async name => {
+      for (let i = 0; i < 40; i++) {
+        if (i % 3 === 2) await remove(database, name);
+        else
+          await database.query(
+            'INSERT INTO device VALUES ($1, $2) ON CONFLICT (username) DO UPDATE SET hash = excluded.hash',
+            [name, await hashPassword(`${i}`)],
+          );
+      }
+    });
+    await Promise.all(changes);
+    await expectEqualFiles();
+    for (const name of names)
+      await vi.waitFor(async () => expect(await answers(name, '39')).toEqual([0, 0, 0]), 30_000);
+  });
+
+  test('one transaction changes, renames and removes thousands', async () => {
+    const { database } = fleet;
+    const copies = fleet.sites.map(({ agent }) => agent?.copies);
+    await database.query(`INSERT INTO device SELECT 'many_' || i, $1 FROM generate_series(1, 2000) AS i`, [
+      hash,
+    ]);
+    await expectEqualFiles();
+    await database.query(`UPDATE device SET username = 'renamed_' || username WHERE username LIKE 'many_1%'`);
+    await expectEqualFiles();
+    await database.query(`DELETE FROM device WHERE username LIKE '%many_%'`);
+    await expectEqualFiles();
+    expect(fleet.sites.map(({ agent }) => agent?.copies)).toEqual(copies);
+  });
+
+  test('an agent that was dead catches up', async () => {
+    await insert('device_4');
+    await expectEqualFiles();
+    await site.killAgent();
+    await remove(fleet.database, 'device_4');
+    await insert('device_5');
+    await expectEqualFiles(fleet.sites.slice(1));
+    expect(site.lines()).toContain(`device_4:${hash}`);
+
+    await site.startAgent();
+    await expectEqualFiles();
+    await vi.waitFor(async () => expect(await answers('device_5', 'secret')).toEqual([0, 0, 0]), 30_000);
+    expect(await answers('device_4', 'secret')).toEqual([5, 5, 5]);
+  });
+
+  test('an agent that died between a commit and its reload makes the broker reload when it starts', async () => {
+    await site.killAgent();
+    await insert('device_6');
+    appendFileSync(site.path, `device_6:${hash}\n`);
+    expect(await login(site.listener.port, 'device_6', 'secret')).toBe(5);
+    await site.startAgent();
+    await vi.waitFor(async () => expect(await answers('device_6', 'secret')).toEqual([0, 0, 0]), 30_000);
+  });
+
+  test('after a lost connection an agent copies the table, because it has missed changes', async () => {
+    await insert('device_7');
+    await expectEqualFiles();
+    await changeUnnoticed(
+      `INSERT INTO device VALUES ('device_8', '${hash}')`,
+      `DELETE FROM device WHERE username = 'device_7'`,
+    );
+    for (const each of fleet.sites) {
+      const copies = each.agent?.copies ?? 0;
+      await endConnectionOf(each);
+      await each.agent?.copied(copies + 1);
+    }
+    await expectEqualFiles();
+    await vi.waitFor(async () => expect(await answers('device_8', 'secret')).toEqual([0, 0, 0]), 30_000);
+  });
+
+  test('while the database is away the files stay as they are, and afterwards all is copied', async () => {
+    await insert('device_9');
+    await expectEqualFiles();
+    const lines = site.lines();
+    await fleet.postgres.kill();
+    await site.agent?.complained('connect ENOENT');
+    expect(site.lines()).toEqual(lines);
+    await fleet.postgres.restart();
+    await insert('device_10');
+    await expectEqualFiles();
+  });
+
+  test('a table that was emptied locks nobody out', async () => {
+    await insert('device_11');
+    await expectEqualFiles();
+    const lines = site.lines();
+    await fleet.database.query('TRUNCATE device');
+    await site.agent?.complained('The source yielded no entries');
+    expect(site.lines()).toEqual(lines);
+    await insert('device_12');
+    await expectEqualFiles();
+  });
+
+  test('a broker that was away during changes has them when it is back', async () => {
+    await site.killBroker();
+    await insert('device_13');
+    await expectEqualFiles();
+    await site.startBroker();
+    await insert('device_14');
+    for (const name of ['device_13', 'device_14'])
+      await vi.waitFor(async () => expect(await answers(name, 'secret')).toEqual([0, 0, 0]), 30_000);
+  });
+
+  test.each([
+    ['a name with a colon', 'a:b', undefined],
+    ['a name with a blank', 'a b', undefined],
+    ['a name that does not fit into a notification', 'a'.repeat(8_000), undefined],
+    ['a plain password', 'plain', 'secret'],
+    ['a hash that Mosquitto 2.0 does not read', 'long', `$7$101$${'A'.repeat(86)}==$${'A'.repeat(86)}==`],
+  ])('the table refuses %s', async (_what, username, value = hash) => {
+    const inserted = fleet.database.query('INSERT INTO device VALUES ($1, $2)', [username, value]);
+    await expect(inserted).rejects.toMatchObject({ constraint: /^device_\w+_check$/ });
+  });
+});
