@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { atOnce, growth, growthOfCalls, oneUser, upgrading } from './editing.js';
+import { replicating } from './fleet.js';
 import { hashing } from './hashing.js';
 import { checking, manyEdits, memory, stretches, verifying } from './large.js';
 import { small } from './measure.js';
@@ -36,6 +37,7 @@ const figures: Record<string, () => Promise<Row | Row[]>> = {
   'many registrations': () => registeringMany(small ? 20 : 10_000, small ? 5 : 100),
   'reloads with clients': () => reloadingWithClients(small ? 20 : 2_000, small ? 0.5 : 20),
   'lost signals': () => losingSignals(small ? 3 : 1_000),
+  fleet: () => replicating(1_000, small ? 3 : 100, small ? 20 : 1_000),
   'event loop': () => stretches(MILLION),
   import: () => importing(small ? 1 : 80),
 };

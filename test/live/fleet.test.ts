@@ -133,7 +133,10 @@ needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is 
   });
 
   test('an agent that died between a commit and its reload makes the broker reload when it starts', async () => {
+    await expectEqualFiles();
     await site.killAgent();
+    // So that no signal of the agent is still to come.
+    await site.broker?.reload();
     await insert('device_6');
     appendFileSync(site.path, `device_6:${hash}\n`);
     expect(await login(site.listener.port, 'device_6', 'secret')).toBe(5);
@@ -157,6 +160,25 @@ needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is 
     await vi.waitFor(async () => expect(await answers('device_8', 'secret')).toEqual([0, 0, 0]), 30_000);
   });
 
+  test('a connection that has become silent is given up', async () => {
+    await expectEqualFiles();
+    const find = 'SELECT pid FROM pg_stat_activity WHERE application_name = $1';
+    const { rows } = await fleet.database.query(find, [`agent of ${site.program.version}`]);
+    process.kill(rows[0].pid, 'SIGSTOP');
+    try {
+      await insert('device_15');
+      await expectEqualFiles();
+    } finally {
+      process.kill(rows[0].pid, 'SIGCONT');
+    }
+  });
+
+  test('NOTIFY without a name makes the agents copy the table', async () => {
+    await changeUnnoticed(`INSERT INTO device VALUES ('device_16', '${hash}')`);
+    await fleet.database.query('NOTIFY device');
+    await expectEqualFiles();
+  });
+
   test('while the database is away the files stay as they are, and afterwards all is copied', async () => {
     await insert('device_9');
     await expectEqualFiles();
@@ -177,6 +199,18 @@ needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is 
     await site.agent?.complained('The source yielded no entries');
     expect(site.lines()).toEqual(lines);
     await insert('device_12');
+    await expectEqualFiles();
+  });
+
+  test('the last devices can be removed, and the agents then start with an empty table', async () => {
+    await insert('device_17');
+    await expectEqualFiles();
+    await fleet.database.query('DELETE FROM device');
+    await expectEqualFiles();
+    expect(site.lines()).toEqual([]);
+    await site.killAgent();
+    await site.startAgent();
+    await insert('device_18');
     await expectEqualFiles();
   });
 

@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { findBrokers } from '../support/broker.js';
 import { testFolder } from '../support/folder.js';
+import { postgres } from '../support/postgres.js';
 import { needs, program } from '../support/require.js';
 
 const run = promisify(execFile);
@@ -16,12 +17,12 @@ async function bench(script: string, ...args: string[]): Promise<string> {
   return (await run(process.execPath, ['--import', 'tsx', path, '--small', ...args])).stdout;
 }
 
-needs(program('mosquitto'), program('mosquitto_passwd')).describe('the benchmarks', () => {
+needs(program('mosquitto'), program('mosquitto_passwd'), postgres).describe('the benchmarks', () => {
   test('check their own results, print a table, draw a chart', async () => {
     const out = testFolder();
     const printed = await bench('run.ts', `--out=${out}`);
     const { rows, curves, calls } = JSON.parse(await readFile(join(out, 'results.json'), 'utf8'));
-    expect(rows).toHaveLength(25 + 8 * findBrokers().length);
+    expect(rows).toHaveLength(27 + 8 * findBrokers().length);
     for (const { what, ours } of rows) {
       expect(printed).toContain(what);
       expect(ours.median, what).toEqual(expect.any(Number));
