@@ -79,6 +79,7 @@ export type PasswordFileErrorCode =
  * | `CR_LF` | warning | warning | lines end with CR LF; reported once |
  * | `BYTE_ORDER_MARK` | warning | warning | the line begins with U+FEFF |
  * | `NO_FINAL_NEWLINE` | warning | warning | no line feed ends the file |
+ * | `MORE_FINDINGS` | error or warning | error or warning | the last finding: how many others are not listed |
  * | `MISSING_FILE`, `NOT_A_FILE` | error | refused | nothing at the path, or not a regular file |
  * | `SYMBOLIC_LINK` | warning | refused | the path is a symbolic link; a warning with `brokerFollowsLinks` |
  * | `NOT_READABLE` | error | refused | the broker's user cannot read the file |
@@ -114,6 +115,7 @@ export type FindingCode =
   | 'CR_LF'
   | 'BYTE_ORDER_MARK'
   | 'NO_FINAL_NEWLINE'
+  | 'MORE_FINDINGS'
   | 'MISSING_FILE'
   | 'NOT_A_FILE'
   | 'SYMBOLIC_LINK'

@@ -1,9 +1,9 @@
 import { canBeSent, MAX_BYTES } from '../credentials/rules.js';
-import { isBlank, type LineFields, LineReader, MAX_FILE_BYTES } from '../document/line.js';
+import { type LineFields, LineReader, MAX_FILE_BYTES, skipBlanks } from '../document/line.js';
 import { NameIndex } from '../document/name-index.js';
 import { type Finding, PasswordFileError } from '../errors.js';
 import { isAnything, readOptions } from '../util/read-options.js';
-import { type FindingKind, finding, isRefused, shownName } from './findings.js';
+import { type FindingKind, FindingList, isRefused, shownName } from './findings.js';
 import { type BrokerRelease, type HashFault, type LoadedHash, readBrokerHash } from './stored-hash.js';
 import { fateOf, type LineFate } from './users.js';
 
@@ -28,6 +28,8 @@ const STEP_BYTES = 65_536;
  */
 const CANONICAL_LINE =
   /^(?! )[ -"$-*,-9;-~]+(?<! ):\$7\$[1-9][0-9]{0,5}\$(?:[A-Za-z0-9+/]{16}|[A-Za-z0-9+/]{85}[AQgw]==)\$[A-Za-z0-9+/]{85}[AQgw]==$/;
+/** More than the bytes after the name of such a line, with CR. */
+const LONGEST_HASH = 256;
 /** Where a `$` stands, counted from the end of such a line, if its salt has 12 bytes. */
 const SHORT_SALT_AT = -106;
 
@@ -37,7 +39,7 @@ export interface CheckReport {
   loads: boolean;
   /** The names that can log in, each once, in the order of the file. Empty where the broker does not load the file. */
   users: string[];
-  /** What is wrong or odd, in the order of the lines. */
+  /** What is wrong or odd, in the order of the lines; after 100,000, a last one (`MORE_FINDINGS`) counts the others. */
   findings: Finding[];
 }
 
@@ -102,7 +104,7 @@ class Check {
   readonly #lockedOut = new Set<string>();
   /** Names of lines that the broker may read or not. */
   readonly #unsure = new Set<string | undefined>();
-  readonly #findings: Finding[] = [];
+  readonly #findings: FindingList;
   #next = 0;
   #number = 0;
   #hasLongSalt = false;
@@ -111,6 +113,7 @@ class Check {
 
   constructor(bytes: Buffer, release: BrokerRelease) {
     this.#release = release;
+    this.#findings = new FindingList(release);
     this.#line = new LineReader(bytes);
     this.#names = new NameIndex(bytes);
     this.#nul = bytes.indexOf(NUL);
@@ -129,12 +132,12 @@ class Check {
     if (bytes.length > 0 && bytes.at(-1) !== LF) this.#report('NO_FINAL_NEWLINE');
     const unsure = this.#unsure;
     const users = unsure.size === 0 ? this.#users : this.#users.filter(name => !unsure.has(name));
-    return { loads: this.#loads, users: this.#loads ? users : [], findings: this.#findings };
+    return { loads: this.#loads, users: this.#loads ? users : [], findings: this.#findings.all() };
   }
 
   #report(kind: FindingKind, username?: string): void {
     if (isRefused(kind, this.#release)) this.#loads = false;
-    this.#findings.push(finding(kind, this.#release, this.#number, username));
+    this.#findings.add(kind, this.#number, username);
   }
 
   #readLine(): void {
@@ -151,7 +154,7 @@ class Check {
 
   #isCanonical(): boolean {
     const { bytes, start, end, nameStart, nameEnd } = this.#line;
-    if (nameStart !== start || nameEnd - nameStart > MAX_BYTES) return false;
+    if (nameStart !== start || nameEnd - nameStart > MAX_BYTES || end - nameEnd > LONGEST_HASH) return false;
     const text = bytes.toString('latin1', start, this.#hasCrLf && bytes[end - 1] === CR ? end - 1 : end);
     return CANONICAL_LINE.test(text) && (this.#hasLongSalt || text.at(SHORT_SALT_AT) === '$');
   }
@@ -194,9 +197,7 @@ class Check {
       if (/^#[^:]*:\s*\$[67]\$/.test(textAt(bytes, start, end))) this.#report('COMMENTED_OUT');
       return;
     }
-    let at = start;
-    while (at < end && isBlank(bytes[at])) at++;
-    if (at < end) this.#report('NO_COLON');
+    if (skipBlanks(bytes, start, end) < end) this.#report('NO_COLON');
   }
 
   #checkEntry(isDuplicate: boolean): void {

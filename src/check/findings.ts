@@ -248,6 +248,43 @@ export function finding(
     : { line, severity, code, message, username };
 }
 
+/** More findings are only counted: a list of millions would stall the program that asked for it. */
+const MOST_FINDINGS = 100_000;
+
+/** The findings of one file, in the order of its lines. */
+export class FindingList {
+  readonly #release: BrokerRelease;
+  readonly #listed: Finding[] = [];
+  /** How many are only counted, and the line of the first. */
+  readonly #more = { line: 0, error: 0, warning: 0 };
+
+  constructor(release: BrokerRelease) {
+    this.#release = release;
+  }
+
+  add(kind: FindingKind, line: number, username: string | undefined): void {
+    if (this.#listed.length < MOST_FINDINGS) {
+      this.#listed.push(finding(kind, this.#release, line, username));
+      return;
+    }
+    this.#more.line ||= line;
+    this.#more[KINDS[kind][this.#release].severity]++;
+  }
+
+  /** The findings, and a last one that counts those that are not listed. */
+  all(): Finding[] {
+    const { line, error, warning } = this.#more;
+    if (line === 0) return this.#listed;
+    const message =
+      `There are more findings from this line on, which are not listed: ${error} errors and ${warning} warnings. ` +
+      'Mend what is listed, then check the file again.';
+    return [
+      ...this.#listed,
+      { line, severity: error > 0 ? 'error' : 'warning', code: 'MORE_FINDINGS', message },
+    ];
+  }
+}
+
 /** The name of a line for a finding; not where a hash or a password may stand in its place. */
 export function shownName(line: LineReader): string | undefined {
   const name = line.name();

@@ -85,14 +85,14 @@ export class Draft {
   }
 
   *#namesByLine(): Generator<string | undefined> {
-    const seen = new Set<string>();
+    const { index } = this;
     for (const line of this.lines()) {
-      const name = line.name();
-      const isNew = name !== undefined && name !== '' && !seen.has(name);
-      if (isNew) seen.add(name);
-      yield isNew && this.#edits.get(name) !== null ? name : undefined;
+      const name = line.nameEnd > line.nameStart && index.isFirst(line) ? line.name() : undefined;
+      yield name !== undefined && this.#edits.get(name) !== null ? name : undefined;
     }
-    for (const [name, hash] of this.#edits) if (!seen.has(name) && hash !== null) yield name;
+    for (const [name, hash] of this.#edits) {
+      if (hash !== null && index.lines(name).length === 0) yield name;
+    }
   }
 
   /** From here on, edits can be rolled back. */
@@ -158,7 +158,7 @@ export class Draft {
         const text = isFirst && hash !== null ? `${name}:${hash}${endingOf(line)}` : '';
         if (text === '' || lines.length > 1 || line.hash() !== hash) {
           blocks[start >> BLOCK_BITS] ??= [];
-          blocks[start >> BLOCK_BITS]?.push({ start, end: Math.min(line.next, bytes.length), text });
+          addChange(blocks[start >> BLOCK_BITS] as Change[], start, Math.min(line.next, bytes.length), text);
         }
         isFirst = false;
       }
@@ -190,6 +190,13 @@ export class Draft {
     if (last !== undefined && staysLast) changes.push(last);
     return changes;
   }
+}
+
+/** Removals of lines that follow each other are one change: a name may stand in millions of lines. */
+function addChange(changes: Change[], start: number, end: number, text: string): void {
+  const last = changes.at(-1);
+  if (text === '' && last?.text === '' && last.end === start) last.end = end;
+  else changes.push({ start, end, text });
 }
 
 /** The file with its changes made, in pieces: slices of the old bytes, and new text. */

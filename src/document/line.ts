@@ -21,7 +21,8 @@ export class LineReader {
   /** The name without the blanks round it; `nameStart < 0`: the line is no entry. */
   nameStart = -1;
   nameEnd = -1;
-  /** Where the name's field ends: at a `:`, or at the end of the line where nothing else follows. */
+  /** Where the name's field starts, after any `:`, and ends: at a `:`, or at the end of the line where nothing follows. */
+  #fieldStart = 0;
   #fieldEnd = 0;
   /** Where the search for the first NUL started last, and the NUL that it found. */
   #searchedFrom = Infinity;
@@ -64,14 +65,12 @@ export class LineReader {
     let from = this.start;
     if (bytes[from] === HASH) return;
     while (bytes[from] === COLON) from++;
-    let to = from;
-    while (to < end && bytes[to] !== COLON && bytes[to] !== NUL) to++;
+    const to = fieldEnd(bytes, from, end);
     if ((to === end || bytes[to] === NUL) && from === this.start) return;
+    this.#fieldStart = from;
     this.#fieldEnd = to;
-    while (from < to && isBlank(bytes[from])) from++;
-    while (to > from && isBlank(bytes[to - 1])) to--;
-    this.nameStart = from;
-    this.nameEnd = to;
+    this.nameStart = skipBlanks(bytes, from, to);
+    this.nameEnd = dropBlanks(bytes, this.nameStart, to);
   }
 
   /** The name; `undefined` where the line is no entry or the name is not UTF-8 (no client can send such a name). */
@@ -85,8 +84,7 @@ export class LineReader {
   nameIs(name: Uint8Array, from = 0, to = name.length): boolean {
     const { bytes, nameStart, nameEnd } = this;
     if (nameStart < 0 || nameEnd - nameStart !== to - from) return false;
-    for (let i = from; i < to; i++) if (bytes[nameStart + i - from] !== name[i]) return false;
-    return true;
+    return bytes.compare(name, from, to, nameStart, nameEnd) === 0;
   }
 
   /** What the broker takes for the hash, trimmed, each byte a character; `''` where there is none. */
@@ -98,18 +96,13 @@ export class LineReader {
   /** What follows the name of an entry. */
   fields(): LineFields {
     const { bytes, start, end } = this;
-    const nameFieldEnd = this.#fieldEnd;
-    let from = nameFieldEnd;
+    let from = this.#fieldEnd;
     while (bytes[from] === COLON) from++;
-    const between = from - nameFieldEnd;
-    let to = from;
-    while (to < end && bytes[to] !== COLON && bytes[to] !== NUL) to++;
+    const colons = this.#fieldStart - start + from - this.#fieldEnd;
+    const to = fieldEnd(bytes, from, end);
     const hasFurtherField = to < end && bytes[to] === COLON;
-    while (from < to && isBlank(bytes[from])) from++;
-    while (to > from && isBlank(bytes[to - 1])) to--;
-    let leading = 0;
-    while (bytes[start + leading] === COLON) leading++;
-    return { hashStart: from, hashEnd: to, hasFurtherField, colons: leading + between };
+    const hashStart = skipBlanks(bytes, from, to);
+    return { hashStart, hashEnd: dropBlanks(bytes, hashStart, to), hasFurtherField, colons };
   }
 
   /** All that stands behind the name's `:`; `undefined`: a `:` stands before the name. */
@@ -128,6 +121,36 @@ export interface LineFields {
   hasFurtherField: boolean;
   /** How many `:` there are before the name and between name and hash. */
   colons: number;
+}
+
+/** In a field longer than this, Node's own search is faster than a loop. */
+const NEAR = 256;
+
+/** Where a field ends: at the first `:` or NUL, or at the end of its line. */
+function fieldEnd(bytes: Buffer, from: number, end: number): number {
+  const near = Math.min(end, from + NEAR);
+  let at = from;
+  while (at < near && bytes[at] !== COLON && bytes[at] !== NUL) at++;
+  if (at < near || near === end) return at;
+  const rest = bytes.subarray(near, end);
+  const colon = rest.indexOf(COLON);
+  const field = colon < 0 ? rest : rest.subarray(0, colon);
+  const nul = field.indexOf(NUL);
+  return near + (nul < 0 ? field.length : nul);
+}
+
+/** Where the first byte is that is no blank, or `to`. */
+export function skipBlanks(bytes: Uint8Array, from: number, to: number): number {
+  let at = from;
+  while (at < to && isBlank(bytes[at])) at++;
+  return at;
+}
+
+/** Where the last byte ends that is no blank, or `from`. */
+export function dropBlanks(bytes: Uint8Array, from: number, to: number): number {
+  let at = to;
+  while (at > from && isBlank(bytes[at - 1])) at--;
+  return at;
 }
 
 /** C `isspace` in the C locale. */

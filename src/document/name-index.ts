@@ -1,4 +1,5 @@
 import { randomFillSync } from 'node:crypto';
+import { MAX_BYTES } from '../credentials/rules.js';
 import { halfSipHash } from '../util/half-sip-hash.js';
 import { LineReader } from './line.js';
 
@@ -34,7 +35,7 @@ export class NameIndex {
     this.#seed = seed;
     this.#reader = new LineReader(bytes);
     if (wanted !== undefined && wanted.size <= MAX_WANTED) {
-      this.#wanted = new Set(Array.from(wanted, name => halfSipHash(seed, Buffer.from(name))));
+      this.#wanted = new Set(Array.from(wanted, name => hashOf(seed, Buffer.from(name))));
     }
     const slots = this.#wanted === undefined ? bytes.length / BYTES_PER_SLOT : 0;
     this.#slots = new Int32Array(2 * 2 ** Math.ceil(Math.log2(Math.max(MIN_SLOTS, slots))));
@@ -44,7 +45,7 @@ export class NameIndex {
   covers(names?: ReadonlySet<string> | undefined): boolean {
     const wanted = this.#wanted;
     if (wanted === undefined || names === undefined || names.size > MAX_WANTED) return wanted === undefined;
-    return Array.from(names).every(name => wanted.has(halfSipHash(this.#seed, Buffer.from(name))));
+    return Array.from(names).every(name => wanted.has(hashOf(this.#seed, Buffer.from(name))));
   }
 
   /** How many names there are. They are numbered from 0, in the order of their first lines. */
@@ -69,7 +70,7 @@ export class NameIndex {
 
   /** Adds a line of the file that is an entry; `false`: a line that was added before has the same name. */
   add({ bytes, start, nameStart, nameEnd }: LineReader): boolean {
-    const hash = halfSipHash(this.#seed, bytes, nameStart, nameEnd);
+    const hash = hashOf(this.#seed, bytes, nameStart, nameEnd);
     if (this.#wanted !== undefined && !this.#wanted.has(hash)) return true;
     const slot = this.#find(hash, bytes, nameStart, nameEnd);
     const known = this.#slots[slot + 1] as number;
@@ -98,6 +99,11 @@ export class NameIndex {
     return number < 0 ? [] : (this.#duplicates.get(number) ?? [this.#names[3 * number] as number]);
   }
 
+  /** Whether a line of the file is the first one of its name. */
+  isFirst({ bytes, start, nameStart, nameEnd }: LineReader): boolean {
+    return this.#names[3 * this.#numberOf(bytes, nameStart, nameEnd)] === start;
+  }
+
   /** Whether the name of a line stands in another line too. */
   isDuplicate({ bytes, nameStart, nameEnd }: LineReader): boolean {
     return this.#duplicates.size > 0 && this.#duplicates.has(this.#numberOf(bytes, nameStart, nameEnd));
@@ -114,7 +120,7 @@ export class NameIndex {
   }
 
   #numberOf(name: Uint8Array, from: number, to: number): number {
-    const slot = this.#find(halfSipHash(this.#seed, name, from, to), name, from, to);
+    const slot = this.#find(hashOf(this.#seed, name, from, to), name, from, to);
     return (this.#slots[slot + 1] as number) - 1;
   }
 
@@ -149,6 +155,11 @@ export class NameIndex {
     }
     this.#slots = slots;
   }
+}
+
+/** No client can send a longer name, so there is no need to read all of it. */
+function hashOf(seed: Uint32Array, name: Uint8Array, from = 0, to = name.length): number {
+  return halfSipHash(seed, name, from, Math.min(to, from + MAX_BYTES));
 }
 
 function grown(words: Int32Array): Int32Array {

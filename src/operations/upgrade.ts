@@ -1,10 +1,10 @@
 /** Hashing the passwords that stand in a file in plain text, and only those. */
 
-import { type FindingKind, finding, shownName } from '../check/findings.js';
+import { type FindingKind, FindingList, shownName } from '../check/findings.js';
 import { type BrokerRelease, looksLikeHash, readBrokerHash } from '../check/stored-hash.js';
 import { MAX_BYTES } from '../credentials/rules.js';
 import type { Draft } from '../document/draft.js';
-import { isBlank, LineReader } from '../document/line.js';
+import { dropBlanks, LineReader, skipBlanks } from '../document/line.js';
 import type { Finding } from '../errors.js';
 import { newHash } from '../hash/hash.js';
 import type { ProgressOptions, Settings } from '../options.js';
@@ -20,7 +20,7 @@ const DOLLAR = 36;
 
 /** What `upgrade` can be given. */
 export interface UpgradeOptions extends ProgressOptions {
-  /** Called for each line that holds neither a readable hash nor a usable password; such lines stay as they are. */
+  /** Called for each line that holds neither a readable hash nor a usable password; such lines stay as they are. After 100,000, once more with how many others there are. */
   onSkipped?: ((finding: Finding) => void) | undefined;
 }
 
@@ -97,7 +97,7 @@ function areEqual(one: Uint8Array | undefined, other: Uint8Array | undefined): b
 /** Finds the lines to hash, and those that are neither hashes nor passwords that can be hashed. */
 function* sortLines(view: Draft, broker: BrokerRelease): Generator<void, Sorted> {
   const plain: number[] = [];
-  const skipped: Finding[] = [];
+  const skipped = new FindingList(broker);
   let number = 0;
   for (const line of view.lines()) {
     yield;
@@ -107,9 +107,9 @@ function* sortLines(view: Draft, broker: BrokerRelease): Generator<void, Sorted>
     if (hash !== undefined && isReadable(hash)) continue;
     const obstacle = obstacleTo(view, line, hash, broker);
     if (obstacle === undefined) plain.push(line.start);
-    else skipped.push(finding(obstacle, broker, number, shownName(line)));
+    else skipped.add(obstacle, number, shownName(line));
   }
-  return { plain, skipped };
+  return { plain, skipped: skipped.all() };
 }
 
 /** What stands where the hash should be; `undefined`: it has no `$`, or is longer than what brokers and clients take. */
@@ -149,8 +149,6 @@ function obstacleTo(
 
 /** mosquitto_passwd trims blanks too (C `isspace`). */
 function trimmed(rest: Buffer): Buffer {
-  let [from, to] = [0, rest.length];
-  while (from < to && isBlank(rest[from])) from++;
-  while (to > from && isBlank(rest[to - 1])) to--;
-  return rest.subarray(from, to);
+  const from = skipBlanks(rest, 0, rest.length);
+  return rest.subarray(from, dropBlanks(rest, from, rest.length));
 }

@@ -1,7 +1,7 @@
 /** That the work of check, verify, edits and upgrade is bounded, whatever a file holds. Counts steps, not time. */
 import { writeFile } from 'node:fs/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { checkLines } from '../../src/check/check.js';
+import { checkLines, checkPasswordFile } from '../../src/check/check.js';
 import { readBrokerHash } from '../../src/check/stored-hash.js';
 import { LineReader } from '../../src/document/line.js';
 import type { Finding } from '../../src/errors.js';
@@ -135,5 +135,18 @@ describe('long work yields', () => {
     const draft = draftOf(Buffer.from('alice:x\n'));
     for (let i = 0; i < 1000; i++) draft.set(`user${i}`, HASH);
     expect(stepsOf(draft.changes())).toBeGreaterThanOrEqual(1000);
+  });
+});
+
+describe('a report of more than 100,000 findings', () => {
+  const bytes = Buffer.from(`${'no colon\n'.repeat(100_000)}alice:secret\nno colon\n`);
+
+  test.each(RELEASES)('ends with a finding that counts the others, Mosquitto %s', broker => {
+    const { loads, findings } = checkPasswordFile(bytes, { broker });
+    expect(loads).toBe(broker === '2.0');
+    expect(findings).toHaveLength(100_001);
+    expect(findings.at(-2)).toMatchObject({ line: 100_000, code: 'NO_COLON' });
+    expect(findings.at(-1)).toMatchObject({ line: 100_001, severity: 'error', code: 'MORE_FINDINGS' });
+    expect(findings.at(-1)?.message).toContain('1 errors and 1 warnings');
   });
 });

@@ -44,8 +44,9 @@ const KINDS: Record<FindingKind, true> = {
   NO_FINAL_NEWLINE: true,
 };
 
-/** The codes of `PasswordFile.check`, which looks at the file as a whole. */
+/** The codes that are about the file as a whole. */
 const OF_THE_FILE = [
+  'MORE_FINDINGS',
   'MISSING_FILE',
   'NOT_A_FILE',
   'SYMBOLIC_LINK',
