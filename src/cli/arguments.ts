@@ -17,6 +17,7 @@ export type Mode =
   | 'verify'
   | 'list'
   | 'export'
+  | 'dynsec'
   | 'check';
 
 interface Option {
@@ -31,7 +32,7 @@ interface Option {
 
 const HASHING: Mode[] = ['set', 'delete', 'upgrade', 'import', 'provision'];
 const WRITING: Mode[] = [...HASHING, 'import-hashes'];
-const ALL: Mode[] = [...WRITING, 'verify', 'list', 'export', 'check'];
+const ALL: Mode[] = [...WRITING, 'verify', 'list', 'export', 'dynsec', 'check'];
 
 /**
  * The options in the order of mosquitto_passwd's usage text, then our own. Two that exclude each other are named in this
@@ -56,13 +57,15 @@ export const OPTIONS = [
   { flag: '--verify', selects: 'verify', modes: ['verify'] },
   { flag: '--list', selects: 'list', modes: ['list'] },
   { flag: '--export', selects: 'export', modes: ['export'] },
+  { flag: '--dynsec', value: 'CONFIG', selects: 'dynsec', modes: ['dynsec'] },
+  { flag: '--role', value: 'ROLE', modes: ['dynsec'] },
   { flag: '--check', selects: 'check', modes: ['check'] },
   { flag: '--broker', value: 'RELEASE', modes: ALL },
   { flag: '--json', modes: ['provision', 'list', 'check'] },
   { flag: '--reload', value: 'BROKER', modes: WRITING },
   { flag: '--confirm', value: 'HOST[:PORT]', modes: ['set', 'provision'] },
   { flag: '--cafile', value: 'FILE', modes: ['set', 'provision'] },
-  { flag: '--force', modes: ['set'] },
+  { flag: '--force', modes: ['set', 'dynsec'] },
   { flag: '--quiet', modes: ALL },
   { flag: '--help', modes: ALL },
   { flag: '--version', modes: ALL },
@@ -87,9 +90,9 @@ const BY_FLAG = new Map<string, Option & { flag: Flag }>(OPTIONS.map(option => [
 const BY_MODE = new Map<Mode, Flag>(
   OPTIONS.flatMap(option => ('selects' in option ? [[option.selects, option.flag]] : [])),
 );
-/** Options that have an effect only with another one. */
-const DEPENDENT: Array<[Flag, Flag]> = [
-  ['--force', '-c'],
+/** Options that have an effect only with one of the others. */
+const DEPENDENT: Array<[Flag, ...Flag[]]> = [
+  ['--force', '-c', '--dynsec'],
   ['--confirm', '--reload'],
   ['--cafile', '--confirm'],
 ];
@@ -153,7 +156,8 @@ function unknown(flag: string): CliError {
 }
 
 const MAX_COUNT = 100_000;
-const MAX_ITERATIONS = 2 ** 31 - 1;
+/** The default of `maxIterations`. */
+const MAX_ITERATIONS = 1_000_000;
 
 /** What is wrong with a value. */
 const VALUES: { [F in Flag]?: (value: string) => string | undefined } = {
@@ -165,7 +169,7 @@ const VALUES: { [F in Flag]?: (value: string) => string | undefined } = {
   '-I': value => {
     if (!(Number.parseInt(value, 10) >= 1)) return 'Number of iterations must be > 0.';
     if (isWhole(value, MAX_ITERATIONS)) return undefined;
-    return `Number of iterations must be a whole number up to ${MAX_ITERATIONS}.`;
+    return `Number of iterations must be a whole number up to ${MAX_ITERATIONS}: a login stops the broker for so long.`;
   },
   '--broker': value =>
     value === '2.0' || value === '2.1' ? undefined : `--broker takes 2.0 or 2.1, not '${value}'.`,
@@ -203,8 +207,10 @@ function assertTogether(mode: Mode, given: Given): void {
       ? SOURCES.filter(flag => given.has(flag))
       : OPTIONS.flatMap(({ flag }) => (flag === excluded.flag || flag === selecting ? [flag] : []));
   if (second !== undefined) throw new CliError(`Error: ${first} and ${second} cannot be used together.`);
-  const [dependent, needed] = DEPENDENT.find(([flag, other]) => given.has(flag) && !given.has(other)) ?? [];
-  if (dependent !== undefined) throw new CliError(`Error: ${dependent} is for ${needed}.`);
+  for (const [dependent, ...needed] of DEPENDENT) {
+    if (!given.has(dependent) || needed.some(flag => given.has(flag))) continue;
+    throw new CliError(`Error: ${dependent} is for ${needed.join(', ')}.`);
+  }
   if (given.has('--confirm') && Number(given.get('--count') ?? 1) > 1) {
     throw new CliError('Error: --confirm is for one user.');
   }

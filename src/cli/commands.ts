@@ -13,6 +13,7 @@ import {
   reloadBroker,
 } from '../index.js';
 import { type Command, HOST_AND_PORT, type Mode } from './arguments.js';
+import { exportClients } from './dynamic-security.js';
 import {
   assertReadable,
   describe,
@@ -36,6 +37,7 @@ export const COMMANDS: Record<Mode, (command: Command) => Promise<number>> = {
   verify,
   list,
   export: exportHashes,
+  dynsec: command => exportClients(command, open(command)),
   check,
 };
 

@@ -17,6 +17,7 @@ const SYNOPSIS = [
   '--verify [-b] [options] passwordfile username [password]',
   '--list [--json] passwordfile',
   '--export passwordfile',
+  '--dynsec CONFIG [--role ROLE] [--force] [--broker 2.0|2.1] passwordfile',
   '--check [--broker 2.0|2.1] [--json] passwordfile',
 ];
 
@@ -40,16 +41,21 @@ const MEANINGS: Record<Flag, string> = {
   '--verify': 'Exit with 0 if a broker accepts this user with this password, else with 1.',
   '--list': 'Print the user names.',
   '--export': 'Print the users that can log in as name:hash lines.',
+  '--dynsec':
+    'Add the users that can log in, with their hashes, to CONFIG, the file of the dynamic-security plugin. Make it with mosquitto_ctrl dynsec init, and stop the broker first: it writes CONFIG itself.',
+  '--role':
+    'With --dynsec: the role of each added client, which must be in CONFIG. Without a role, a client may by default neither publish nor subscribe.',
   '--check': 'Print what a broker refuses in the file and what is unusual, as file:line: severity: message.',
   '--broker':
-    'The release of the broker that reads the file, 2.0 or 2.1. Default: make hashes that every 2.x reads, check as 2.1 does.',
+    'The release of the broker that reads the file, 2.0 or 2.1. Default: make hashes that every 2.x reads, check as 2.1 does, add clients that 2.0 and 2.1 read.',
   '--json': 'Print JSON.',
   '--reload':
     'Then make the broker read the file, and end when it has. BROKER is its pid, its pid file (a path with a / or ending in .pid), or the name of its process.',
   '--confirm':
     'With --reload: end when this broker has let the user in. Default port: 1883, with --cafile 8883.',
   '--cafile': 'With --confirm: connect by TLS. FILE holds the certificates of the CA, in PEM.',
-  '--force': 'With -c: if the file exists, remove all of its users in the same step.',
+  '--force':
+    'With -c: if the file exists, remove all of its users in the same step. With --dynsec: replace clients of the same name, but none with the role admin.',
   '--quiet': 'Print errors only.',
   '--help': 'Print this text. Also -h.',
   '--version': 'Print the version.',
@@ -59,7 +65,7 @@ const STATUSES = [
   ['0', 'Done. For --verify: yes. For --check: no errors.'],
   [
     '1',
-    'Failed, and nothing was changed. For --verify: no. For --check: errors. For -D: a name was not in the file; the others are deleted. For -U: a line could not be read or hashed; the others are hashed. For --export: a user was left out.',
+    'Failed, and nothing was changed. For --verify: no. For --check: errors. For -D: a name was not in the file; the others are deleted. For -U: a line could not be read or hashed; the others are hashed. For --export and --dynsec: a user was left out.',
   ],
   ['2', 'The two passwords that were typed differ. For --verify and --check: failed.'],
   [

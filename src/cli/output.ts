@@ -83,18 +83,20 @@ export function inOptions(finding: Finding): Finding {
 }
 
 /** Errors of the library whose remedy is another one here. */
-const ERRORS: { [code in PasswordFileError['code']]?: (path: string) => string } = {
+const ERRORS: { [code in PasswordFileError['code']]?: (path: string, message: string) => string } = {
   ERR_FILE_MISSING: path => `There is no file ${path}. Create it with -c, or check the path and the mounts.`,
   ERR_OWNERSHIP: path =>
     `The new file would not keep the owner and group of ${path}, which could lock the broker out. ` +
     'Run as its owner or as root.',
+  ERR_LOCK_TIMEOUT: (_path, message) =>
+    message.replace(/(\.|, or) allow more time with lock\.timeout\.$/i, '. Then repeat the command.'),
 };
 
 /** The line that reports an error; `''`: it has been reported. */
 export function errorLine(error: unknown): string {
   if (error instanceof CliError) return error.message === '' ? '' : `${error.message}\n`;
   if (error instanceof PasswordFileError) {
-    return `Error: ${ERRORS[error.code]?.(error.path ?? '') ?? error.message}\n`;
+    return `Error: ${ERRORS[error.code]?.(error.path ?? '', error.message) ?? error.message}\n`;
   }
   return `Error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`;
 }

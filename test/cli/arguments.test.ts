@@ -13,7 +13,14 @@ function errorOf(argv: string[]): CliError {
 }
 
 test.each([
-  [['--force', '-b', 'passwd', 'a', 'b'], 'Error: --force is for -c.'],
+  [['--force', '-b', 'passwd', 'a', 'b'], 'Error: --force is for -c, --dynsec.'],
+  [['--role', 'x', '-b', 'passwd', 'a', 'b'], 'Error: --role is for --dynsec.'],
+  [['--dynsec', 'x', '-c', 'passwd'], 'Error: -c and --dynsec cannot be used together.'],
+  [['--dynsec', 'x'], 'Error: --dynsec argument given but password file missing.'],
+  [
+    ['-I', '1000001', '-b', 'passwd', 'a', 'b'],
+    'Error: Number of iterations must be a whole number up to 1000000: a login stops the broker for so long.',
+  ],
   [['--json', '-b', 'passwd', 'a', 'b'], 'Error: --json is for --provision, --list, --check.'],
   [['--generate', '-b', 'passwd', 'a'], 'Error: -b and --generate cannot be used together.'],
   [['-U', '--generate', 'passwd'], 'Error: -U and --generate cannot be used together.'],
@@ -22,7 +29,7 @@ test.each([
   [['--broker', '1.6', '-b', 'passwd', 'a', 'b'], "Error: --broker takes 2.0 or 2.1, not '1.6'."],
   [
     ['-I', '12abc', '-b', 'passwd', 'a', 'b'],
-    'Error: Number of iterations must be a whole number up to 2147483647.',
+    'Error: Number of iterations must be a whole number up to 1000000: a login stops the broker for so long.',
   ],
   [['-I', 'abc', '-b', 'passwd', 'a', 'b'], 'Error: Number of iterations must be > 0.'],
   [['--count'], 'Error: --count argument given but not enough other arguments.'],

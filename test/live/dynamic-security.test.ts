@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { exportDynamicSecurity } from '../../src/export/dynamic-security.js';
 import { hashPassword } from '../../src/hash/hash.js';
-import { login } from '../support/broker.js';
-import { publish, startWithClients } from '../support/dynamic-security.js';
+import { PasswordFile } from '../../src/password-file.js';
+import { login, type RunningBroker, startBroker } from '../support/broker.js';
+import { call } from '../support/cli.js';
+import { mosquittoCtrl, pluginConfig, publish, startWithClients } from '../support/dynamic-security.js';
 import { testFolder } from '../support/folder.js';
 import { describeBrokers } from '../support/require.js';
 
@@ -72,6 +74,46 @@ describeBrokers('the dynamic-security plugin', broker => {
     expect(skipped).toHaveLength(5);
     await using running = await startWithClients(broker, config, clients);
     expect(await login(running.port, 'alice', 'secret')).toBe(0);
+  });
+
+  test('starts with a file of mosquitto_ctrl to which the program has added clients', async () => {
+    const passwords = { device_1: 'secret', 設備: '密码', 'tenant/α': ' blanks ' };
+    const passwd = join(testFolder(), 'passwd');
+    await mosquittoCtrl(broker, 'dynsec', 'init', config, 'admin', 'of the admin');
+    const asAdmin = (running: RunningBroker, ...args: string[]) => {
+      const login = ['-u', 'admin', '-P', 'of the admin', '-V', 'mqttv5'];
+      return mosquittoCtrl(
+        broker,
+        '-h',
+        '127.0.0.1',
+        '-p',
+        String(running.port),
+        ...login,
+        'dynsec',
+        ...args,
+      );
+    };
+    {
+      await using running = await startBroker(broker, { config: pluginConfig(broker, config) });
+      await asAdmin(running, 'createRole', 'device');
+      await asAdmin(running, 'addRoleACL', 'device', 'publishClientSend', 'devices/#', 'allow');
+      await running.stop();
+    }
+    await new PasswordFile(passwd, { missing: 'empty' }).setHashes(await pairs(passwords));
+    const { status, stderr } = await call(['--dynsec', config, '--role', 'device', passwd]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+
+    await using running = await startBroker(broker, { config: pluginConfig(broker, config) });
+    for (const [username, password] of Object.entries(passwords)) {
+      expect(await login(running.port, username, password)).toBe(0);
+      expect(await login(running.port, username, `${password}x`)).toBe(5);
+      expect(SUCCESS).toContain(await publish(running.port, username, password, 'devices/1'));
+      expect(await publish(running.port, username, password, 'elsewhere')).toBe(NOT_AUTHORIZED);
+    }
+    const names = await asAdmin(running, 'listClients');
+    expect(names.trim().split('\n').sort()).toEqual(['admin', ...Object.keys(passwords)].sort());
+    await asAdmin(running, 'deleteClient', 'device_1');
+    expect(await login(running.port, 'device_1', 'secret')).toBe(5);
   });
 
   describe('of the hashes that not all releases read', () => {

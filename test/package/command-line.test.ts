@@ -6,6 +6,7 @@ import { PasswordFile } from 'mosquitto-passwd-ts';
 import { expect } from 'vitest';
 import { type Broker, findBrokers, login, startBroker } from '../support/broker.js';
 import { PROGRAM } from '../support/cli.js';
+import { dynamicSecurityFile } from '../support/dynamic-security.js';
 import { testFolder } from '../support/folder.js';
 import { broker, needs, program } from '../support/require.js';
 import { quoted } from '../support/terminal.js';
@@ -62,6 +63,7 @@ needs(program('bash')).test(
   () => {
     const directory = testFolder();
     writeFileSync(join(directory, 'secret'), 'a secret\n');
+    writeFileSync(join(directory, 'dynamic-security.json'), dynamicSecurityFile([]));
     const commands = ALL.filter(command => !RELOADS.includes(command));
     expect(commands.length).toBeGreaterThan(20);
     run(directory, commands);

@@ -1,7 +1,9 @@
 /** Real brokers with the dynamic-security plugin, and whether they let a client publish. */
+import { execFile } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { generate, type IConnectPacket, type IPublishPacket, parser } from 'mqtt-packet';
 import type { DynamicSecurityClient } from '../../src/export/dynamic-security.js';
 import { type Broker, type RunningBroker, startBroker } from './broker.js';
@@ -13,6 +15,17 @@ function pluginOf(broker: Broker): string | undefined {
   const name = 'mosquitto_dynamic_security.so';
   const unpacked = join(dirname(broker.path), '../root', LIBRARIES, name);
   return [unpacked, join(LIBRARIES, name)].find(path => existsSync(path));
+}
+
+/** Runs the `mosquitto_ctrl` that came with a broker; it has to succeed. Returns what it prints. */
+export async function mosquittoCtrl(broker: Broker, ...args: string[]): Promise<string> {
+  const release = join(dirname(broker.path), '..');
+  const unpacked = join(release, 'root/usr/bin/mosquitto_ctrl');
+  const command = existsSync(unpacked)
+    ? [join(release, 'mosquitto'), '--library-path', join(release, 'root', LIBRARIES), unpacked]
+    : ['mosquitto_ctrl'];
+  const [program = '', ...first] = command;
+  return (await promisify(execFile)(program, [...first, ...args])).stdout;
 }
 
 /** What the plugin reads: these clients, and a role `device` that may publish. */

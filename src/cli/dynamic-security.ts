@@ -1,0 +1,178 @@
+/** Adds the users of a password file to the file of Mosquitto's dynamic-security plugin. */
+import { type DynamicSecurityClient, exportDynamicSecurity, type PasswordFile } from '../index.js';
+import type { Command } from './arguments.js';
+import { interruption } from './input.js';
+import { CliError, complain, findingLine, inform, inOptions, STATUS } from './output.js';
+import { openReplaceable } from './replaceable-file.js';
+
+type Json = { [key: string]: unknown };
+
+/** The plugin's file, as far as it matters here. */
+interface Config extends Json {
+  clients: unknown[];
+  roles: unknown[];
+}
+
+/** With more clients of one role, starts get slow. */
+const MANY = 10_000;
+
+export async function exportClients(command: Command, file: PasswordFile): Promise<number> {
+  const { path, given } = command;
+  const configPath = given.get('--dynsec') ?? '';
+  const role = given.get('--role');
+  const configFile = openReplaceable(configPath);
+  try {
+    const text = decode(configPath, configFile.bytes);
+    const config = parse(configPath, text);
+    assertRole(configPath, config, role);
+
+    const leftOut: string[] = [];
+    const entries = file.entries({
+      signal: interruption(),
+      onSkipped: finding => {
+        if (finding.severity === 'error') leftOut.push(findingLine(path, inOptions(finding)));
+        else complain(findingLine(path, finding));
+      },
+    });
+    const { clients, skipped } = await exportDynamicSecurity(entries, {
+      broker: given.get('--broker') === '2.1' ? '2.1' : '2.0',
+      roles: role === undefined ? [] : [role],
+    });
+    for (const { username, reason } of skipped) leftOut.push(`${path}: error: User ${username}: ${reason}\n`);
+
+    const merged = merge(configPath, config, clients, given.has('--force'));
+    for (const name of merged.admins) {
+      leftOut.push(
+        `${path}: error: User ${name}: In ${configPath} this client has the role admin, and stays.\n`,
+      );
+    }
+    complain(leftOut.join(''));
+    const { added, replaced } = merged;
+    if (added + replaced > 0) configFile.replace(encode(configPath, merged.config, text));
+    if (!given.has('--quiet')) {
+      inform(`Clients in ${configPath}: ${added} added, ${replaced} replaced.\n`);
+      if (added + replaced > 0) inform(NOTES);
+      warnOfMany(merged.config, role);
+    }
+    return leftOut.length > 0 ? STATUS.FAILED : STATUS.DONE;
+  } finally {
+    configFile.close();
+  }
+}
+
+const NOTES = `\
+A broker that ran meanwhile does not read this, and overwrites it. Then stop the broker and repeat this.
+Keep a copy for Mosquitto 2.0: it cannot read the file once 2.1 has saved it.
+`;
+
+function warnOfMany({ clients }: Config, role: string | undefined): void {
+  if (role === undefined) return;
+  const count = clients.filter(client => isObject(client) && hasRole(client, role)).length;
+  if (count <= MANY) return;
+  complain(
+    `Warning: ${count} clients have the role ${role}. With 100,000 of one role a broker starts in 2 to 4 s, but ` +
+      'once it has saved the file itself, in another order, with 20,000 in 10 to 104 s. ' +
+      'Keep the password file, or use several roles.\n',
+  );
+}
+
+function decode(path: string, bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw notAConfig(path, 'it is not UTF-8');
+  }
+}
+
+export function parse(path: string, text: string): Config {
+  let config: unknown;
+  try {
+    config = JSON.parse(text);
+  } catch {
+    // Node's message quotes the file.
+    throw notAConfig(path, 'it is not JSON');
+  }
+  for (const list of ['clients', 'roles']) {
+    if (!isObject(config) || !Array.isArray(config[list])) throw notAConfig(path, `it has no list "${list}"`);
+  }
+  return config as Config;
+}
+
+function notAConfig(path: string, problem: string): CliError {
+  return new CliError(`Error: ${path} is not a file of mosquitto_ctrl dynsec init: ${problem}.`);
+}
+
+/** In the form of the release that has written it. */
+function encode(path: string, config: Config, old: string): Uint8Array {
+  try {
+    return Buffer.from(`${JSON.stringify(config, undefined, old.includes('\n\t') ? '\t' : undefined)}\n`);
+  } catch {
+    throw new CliError(`Error: ${path} would be too large. Nothing was changed.`);
+  }
+}
+
+function assertRole(path: string, { roles }: Config, role: string | undefined): void {
+  if (role === undefined || roles.some(each => isObject(each) && each.rolename === role)) return;
+  throw new CliError(
+    `Error: ${path} has no role ${role}. Make it with mosquitto_ctrl dynsec createRole, or name another one.`,
+  );
+}
+
+/** A config with these clients too, all in descending order of their names: see {@link exportDynamicSecurity}. */
+export function merge(
+  path: string,
+  config: Config,
+  clients: readonly DynamicSecurityClient[],
+  replaces: boolean,
+): { config: Config; added: number; replaced: number; admins: string[] } {
+  const existing = new Set(config.clients.map(nameOf));
+  const taken = clients.filter(({ username }) => existing.has(username));
+  if (taken.length > 0 && !replaces) {
+    const others = taken.length === 1 ? '' : ` and ${taken.length - 1} more of the users`;
+    throw new CliError(
+      `Error: ${path} has the client ${taken[0]?.username}${others} already. --force replaces ` +
+        'clients, but none with the role admin. Nothing was changed.',
+    );
+  }
+  const admins = adminsOf(config);
+  const set = clients.filter(({ username }) => !admins.has(username));
+  const names = new Set<unknown>(set.map(({ username }) => username));
+  const kept = config.clients.filter(client => !names.has(nameOf(client)));
+  const replaced = taken.filter(({ username }) => names.has(username)).length;
+  return {
+    config: { ...config, clients: [...kept, ...set].sort(descending) },
+    added: set.length - replaced,
+    replaced,
+    admins: clients.flatMap(({ username }) => (admins.has(username) ? [username] : [])),
+  };
+}
+
+/** The names of the clients with the role `admin`, by themselves or by a group. */
+function adminsOf({ clients, groups }: Config): Set<unknown> {
+  const isAdmin = (holder: Json) => hasRole(holder, 'admin');
+  const members = objects(groups)
+    .filter(isAdmin)
+    .flatMap(group => objects(group.clients));
+  return new Set([...objects(clients).filter(isAdmin), ...members].map(nameOf));
+}
+
+function hasRole({ roles }: Json, role: string): boolean {
+  return objects(roles).some(({ rolename }) => rolename === role);
+}
+
+function descending(a: unknown, b: unknown): number {
+  const [first, second] = [String(nameOf(a) ?? ''), String(nameOf(b) ?? '')];
+  return first === second ? 0 : first < second ? 1 : -1;
+}
+
+function nameOf(client: unknown): unknown {
+  return isObject(client) ? client.username : undefined;
+}
+
+function objects(list: unknown): Json[] {
+  return Array.isArray(list) ? list.filter(isObject) : [];
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null;
+}

@@ -1,0 +1,83 @@
+/** What is made of the plugin's file; files and programs: test/program/dynamic-security.test.ts. */
+import { expect, test } from 'vitest';
+import { merge, parse } from '../../src/cli/dynamic-security.js';
+
+const HASHED = { password: 'a2V5', salt: 'c2FsdA==', iterations: 101 };
+const ADMIN = { username: 'admin', textName: 'Dynsec admin user', ...HASHED, roles: [{ rolename: 'admin' }] };
+const ALICE = { username: 'alice', clientid: 'a-1', disabled: true, encoded_password: '$7$…' };
+const CONFIG = {
+  clients: [ADMIN, ALICE, { username: 'émile' }],
+  groups: [{ groupname: 'operators', roles: [{ rolename: 'admin' }], clients: [{ username: 'émile' }] }],
+  roles: [{ rolename: 'admin', acls: [] }, { rolename: 'device' }],
+  defaultACLAccess: { subscribe: false },
+  anonymousGroup: '',
+};
+
+function client(username: string) {
+  return { username, ...HASHED, roles: [{ rolename: 'device' }] };
+}
+
+test('new clients come beside all that is there, in descending order of their names', () => {
+  const merged = merge('c', CONFIG, ['z', 'bob', 'B'].map(client), false);
+  expect(merged).toMatchObject({ added: 3, replaced: 0, admins: [] });
+  expect(merged.config).toEqual({
+    ...CONFIG,
+    clients: [{ username: 'émile' }, client('z'), client('bob'), ALICE, ADMIN, client('B')],
+  });
+});
+
+test('a name that is there is an error', () => {
+  const message =
+    'Error: c has the client alice already. --force replaces clients, but none with the role admin.';
+  expect(() => merge('c', CONFIG, [client('bob'), client('alice')], false)).toThrow(
+    expect.objectContaining({ message: `${message} Nothing was changed.` }),
+  );
+  expect(() => merge('c', CONFIG, [client('admin'), client('alice')], false)).toThrow(
+    /has the client admin and 1 more of the users already/,
+  );
+});
+
+test('with --force a client is replaced as a whole', () => {
+  const merged = merge('c', CONFIG, [client('bob'), client('alice')], true);
+  expect(merged).toMatchObject({ added: 1, replaced: 1, admins: [] });
+  expect(merged.config.clients).toEqual([{ username: 'émile' }, client('bob'), client('alice'), ADMIN]);
+});
+
+test('clients of the same name that are there twice are replaced by one', () => {
+  const merged = merge('c', { ...CONFIG, clients: [ALICE, ADMIN, ALICE] }, [client('alice')], true);
+  expect(merged).toMatchObject({ added: 0, replaced: 1 });
+  expect(merged.config.clients).toEqual([client('alice'), ADMIN]);
+});
+
+test('a client with the role admin is never replaced', () => {
+  const merged = merge('c', CONFIG, ['bob', 'admin'].map(client), true);
+  expect(merged).toMatchObject({ added: 1, replaced: 0, admins: ['admin'] });
+  expect(merged.config.clients).toEqual([{ username: 'émile' }, client('bob'), ALICE, ADMIN]);
+});
+
+test('a member of a group with the role admin is never replaced or added', () => {
+  const merged = merge('c', CONFIG, [client('émile')], true);
+  expect(merged).toMatchObject({ added: 0, replaced: 0, admins: ['émile'] });
+  expect(merged.config.clients).toEqual([{ username: 'émile' }, ALICE, ADMIN]);
+  const withoutClient = merge('c', { ...CONFIG, clients: [ADMIN] }, [client('émile')], false);
+  expect(withoutClient).toMatchObject({ added: 0, admins: ['émile'] });
+});
+
+test('what is no client stays', () => {
+  const clients = [null, 7, {}, { username: 7 }];
+  const { config } = merge('c', { ...CONFIG, clients }, [client('bob')], false);
+  expect(config.clients).toEqual([client('bob'), { username: 7 }, null, 7, {}]);
+});
+
+test.each([
+  ['alice:$7$101$c2FsdA==$a2V5', 'it is not JSON'],
+  ['{"clients": [], "roles": [', 'it is not JSON'],
+  ['null', 'it has no list "clients"'],
+  ['[]', 'it has no list "clients"'],
+  ['{"clients": {}, "roles": []}', 'it has no list "clients"'],
+  ['{"clients": []}', 'it has no list "roles"'],
+])('%s is not a file of the plugin', (text, problem) => {
+  expect(() => parse('c', text)).toThrow(
+    expect.objectContaining({ message: `Error: c is not a file of mosquitto_ctrl dynsec init: ${problem}.` }),
+  );
+});

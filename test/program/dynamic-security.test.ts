@@ -1,0 +1,279 @@
+/** The program's --dynsec: what it prints, and how it replaces the plugin's file. */
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  lchownSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { formatHash, hashPasswordSync } from 'mosquitto-passwd-ts';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { openReplaceable } from '../../src/cli/replaceable-file.js';
+import { NOBODY } from '../support/as-user.js';
+import { call, type Ended } from '../support/cli.js';
+import { expectOnly, testFolder } from '../support/folder.js';
+import { linux, needs, program, root } from '../support/require.js';
+
+const SALT = Buffer.alloc(12, 1);
+const KEY = Buffer.alloc(64, 2);
+const HASH = formatHash({ algorithm: 'pbkdf2-sha512', iterations: 101, salt: SALT, key: KEY });
+const ADMIN = { username: 'admin', encoded_password: HASH, roles: [{ rolename: 'admin' }] };
+const CONFIG = { clients: [ADMIN], roles: [{ rolename: 'admin' }, { rolename: 'device' }], extra: 1 };
+const TEXT = JSON.stringify(CONFIG);
+const NOTES =
+  'A broker that ran meanwhile does not read this, and overwrites it. Then stop the broker and repeat this.\n' +
+  'Keep a copy for Mosquitto 2.0: it cannot read the file once 2.1 has saved it.\n';
+
+let folder: string;
+let config: string;
+
+beforeEach(() => {
+  folder = testFolder();
+  config = join(folder, 'config.json');
+  writeFileSync(config, TEXT, { mode: 0o640 });
+  writeFileSync(join(folder, 'passwd'), `alice:${HASH}\nbob:${HASH}\n`, { mode: 0o600 });
+});
+
+function run(...argv: string[]): Promise<Ended> {
+  return call(['--dynsec', 'config.json', ...argv, 'passwd'], { cwd: folder });
+}
+
+/** A call that fails, and leaves the plugin's file and its folder as they are. */
+async function refused(...argv: string[]): Promise<string> {
+  const before = readFileSync(config, 'utf8');
+  const { stderr, ...ended } = await run(...argv);
+  expect(ended).toEqual({ status: 1, signal: null, stdout: '' });
+  expect(readFileSync(config, 'utf8')).toBe(before);
+  return stderr;
+}
+
+const client = (username: string, roles: string[] = []) => ({
+  username,
+  password: KEY.toString('base64'),
+  salt: SALT.toString('base64'),
+  iterations: 101,
+  ...(roles.length > 0 && { roles: roles.map(rolename => ({ rolename })) }),
+});
+
+function clients(): unknown {
+  return JSON.parse(readFileSync(config, 'utf8')).clients;
+}
+
+describe('--dynsec', () => {
+  test('adds the users with the role', async () => {
+    expect(await run('--role', 'device')).toEqual({
+      status: 0,
+      signal: null,
+      stdout: `Clients in config.json: 2 added, 0 replaced.\n${NOTES}`,
+      stderr: '',
+    });
+    expect(JSON.parse(readFileSync(config, 'utf8'))).toEqual({
+      ...CONFIG,
+      clients: [client('bob', ['device']), client('alice', ['device']), ADMIN],
+    });
+    expectOnly(folder, 'config.json', 'passwd');
+  });
+
+  test('adds clients in the form of 2.1 where only that is to read them', async () => {
+    expect(await run('--broker', '2.1', '--quiet')).toEqual({
+      status: 0,
+      signal: null,
+      stdout: '',
+      stderr: '',
+    });
+    const encoded_password = HASH;
+    expect(clients()).toEqual([
+      { username: 'bob', encoded_password },
+      { username: 'alice', encoded_password },
+      ADMIN,
+    ]);
+  });
+
+  test('keeps the lines of a file of 2.0', async () => {
+    writeFileSync(config, JSON.stringify(CONFIG, undefined, '\t'));
+    await run();
+    const all = { ...CONFIG, clients: [client('bob'), client('alice'), ADMIN] };
+    expect(readFileSync(config, 'utf8')).toBe(`${JSON.stringify(all, undefined, '\t')}\n`);
+  });
+
+  test('replaces clients with --force alone', async () => {
+    await run();
+    expect(await refused('--role', 'device')).toMatch(/^Error: config\.json has the client bob and 1 more /);
+    const { status, stdout } = await run('--role', 'device', '--force');
+    expect([status, stdout]).toEqual([0, `Clients in config.json: 0 added, 2 replaced.\n${NOTES}`]);
+    expect(clients()).toEqual([client('bob', ['device']), client('alice', ['device']), ADMIN]);
+  });
+
+  test('reports whom it leaves out, and adds the others', async () => {
+    const of64 = hashPasswordSync('one', { salt: Buffer.alloc(64) });
+    const lines = [`carol:${of64}`, 'dave:plain', `alice:${HASH}`, `admin:${HASH}`, ''];
+    writeFileSync(join(folder, 'passwd'), lines.join('\n'));
+    const { status, stdout, stderr } = await run('--force');
+    expect([status, stdout]).toEqual([1, `Clients in config.json: 1 added, 0 replaced.\n${NOTES}`]);
+    const [dave, ...others] = stderr.trimEnd().split('\n');
+    expect(dave).toMatch(/^passwd:2: error: .*a password in plain text/);
+    expect(others).toEqual([
+      'passwd: error: User carol: The plugin of Mosquitto 2.0 reads no salt of 64 bytes, only 12.',
+      'passwd: error: User admin: In config.json this client has the role admin, and stays.',
+    ]);
+    expect(clients()).toEqual([client('alice'), ADMIN]);
+  });
+
+  test('does not write where there is nobody to add', async () => {
+    writeFileSync(join(folder, 'passwd'), '');
+    const before = statSync(config, { bigint: true });
+    expect(await run()).toMatchObject({
+      status: 0,
+      stdout: 'Clients in config.json: 0 added, 0 replaced.\n',
+    });
+    expect(statSync(config, { bigint: true })).toMatchObject({ ino: before.ino, ctimeNs: before.ctimeNs });
+  });
+
+  test.each([
+    [['--role', 'pump'], 'Error: config.json has no role pump. Make it with '],
+    [['--role', ''], 'Error: config.json has no role . Make it with '],
+  ])('refuses a role that is not there: %j', async (argv, message) => {
+    expect(await refused(...argv)).toContain(message);
+  });
+
+  test('does not quote a file that is not one of the plugin', async () => {
+    const problem = 'Error: config.json is not a file of mosquitto_ctrl dynsec init';
+    writeFileSync(config, 'root:secret');
+    expect(await refused()).toBe(`${problem}: it is not JSON.\n`);
+    writeFileSync(config, Buffer.from(TEXT.replace('admin', 'é'), 'latin1'));
+    expect(await refused()).toBe(`${problem}: it is not UTF-8.\n`);
+  });
+
+  test('warns of more than 10,000 clients with one role', async () => {
+    const line = (_: unknown, i: number) => `device_${i}:${HASH}\n`;
+    writeFileSync(join(folder, 'passwd'), Array.from({ length: 10_000 }, line).join(''));
+    expect(await run('--role', 'device')).toMatchObject({ status: 0, stderr: '' });
+    writeFileSync(join(folder, 'passwd'), `alice:${HASH}\n`);
+    const { status, stderr } = await run('--role', 'device');
+    expect([status, stderr]).toEqual([
+      0,
+      expect.stringMatching(/^Warning: 10001 clients have the role device\. .* 2 to 4 s, .* 10 to 104 s\. /),
+    ]);
+  });
+});
+
+describe('the replacement', () => {
+  test('keeps the mode', async () => {
+    chmodSync(config, 0o604);
+    expect(await run()).toMatchObject({ status: 0 });
+    expect(statSync(config).mode & 0o7777).toBe(0o604);
+  });
+
+  test('does not change a file that somebody else has saved meanwhile', () => {
+    const opened = openReplaceable(config);
+    writeFileSync(join(folder, 'new'), TEXT);
+    renameSync(join(folder, 'new'), config);
+    expect(() => opened.replace(Buffer.from('x'))).toThrow(/ has changed meanwhile\. Stop the broker/);
+    opened.close();
+    expect(readFileSync(config, 'utf8')).toBe(TEXT);
+    expectOnly(folder, 'config.json', 'passwd');
+  });
+
+  test('follows a symbolic link that nobody else can have made', async () => {
+    mkdirSync(join(folder, 'inner'));
+    renameSync(config, join(folder, 'inner/real.json'));
+    symlinkSync('inner/../inner/real.json', config);
+    expect(await run()).toMatchObject({ status: 0, stderr: '' });
+    expect(readFileSync(join(folder, 'inner/real.json'), 'utf8')).toContain('bob');
+  });
+
+  test.each([
+    ['a missing file', () => undefined, 'Unable to open file config.json. No such file or directory.'],
+    ['a directory', () => mkdirSync(config), 'config.json is not a file.'],
+    [
+      'a circle of links',
+      () => symlinkSync('config.json', config),
+      'config.json is a symbolic link in a circle.',
+    ],
+  ])('refuses %s', async (_title, prepare, message) => {
+    renameSync(config, `${config}.old`);
+    prepare();
+    expect(await run()).toEqual({ status: 1, signal: null, stdout: '', stderr: `Error: ${message}\n` });
+  });
+
+  needs(linux, program('mkfifo')).test('does not wait for a FIFO', async () => {
+    renameSync(config, `${config}.old`);
+    execFileSync('mkfifo', [config]);
+    expect(await run()).toMatchObject({ status: 1, stderr: 'Error: config.json is not a file.\n' });
+  });
+});
+
+const LED = 'can be led elsewhere by another user. Pass the path of the file itself.';
+
+needs(linux, root).describe('the replacement by root, where another user could interfere', () => {
+  const others = (path: string) => chownSync(path, NOBODY.uid, NOBODY.gid);
+
+  test('keeps owner and group', async () => {
+    others(folder);
+    others(config);
+    expect(await run()).toMatchObject({ status: 0 });
+    const { uid, gid, mode } = statSync(config);
+    expect([uid, gid, mode & 0o7777]).toEqual([NOBODY.uid, NOBODY.gid, 0o640]);
+  });
+
+  test('refuses a link of another user', async () => {
+    renameSync(config, `${config}.old`);
+    symlinkSync('config.json.old', config);
+    lchownSync(config, NOBODY.uid, NOBODY.gid);
+    expect(await refused()).toBe(`Error: A symbolic link in config.json ${LED}\n`);
+    expect(readFileSync(`${config}.old`, 'utf8')).toBe(TEXT);
+  });
+
+  test('refuses a link of root that another user can exchange', async () => {
+    renameSync(config, `${config}.old`);
+    symlinkSync('config.json.old', config);
+    others(folder);
+    expect(await refused()).toContain(LED);
+    chownSync(folder, 0, 0);
+    chmodSync(folder, 0o777);
+    expect(await refused()).toContain(LED);
+    chmodSync(folder, 0o1777);
+    expect(await run()).toMatchObject({ status: 0 });
+  });
+
+  test('refuses a link of another user in place of a directory above', async () => {
+    const real = join(folder, 'real');
+    mkdirSync(real);
+    renameSync(config, join(real, 'config.json'));
+    symlinkSync('real', join(folder, 'linked'));
+    lchownSync(join(folder, 'linked'), NOBODY.uid, NOBODY.gid);
+    const { status, stderr } = await call(['--dynsec', 'linked/config.json', 'passwd'], { cwd: folder });
+    expect([status, stderr]).toEqual([1, `Error: A symbolic link in linked/config.json ${LED}\n`]);
+  });
+
+  test('stays in its directory, whatever is put in place of that', () => {
+    const victim = join(folder, 'victim');
+    const home = join(folder, 'home');
+    for (const directory of [victim, home]) {
+      mkdirSync(directory);
+      writeFileSync(join(directory, 'config.json'), TEXT);
+    }
+    const opened = openReplaceable(join(home, 'config.json'));
+    renameSync(home, `${home}.old`);
+    symlinkSync('victim', home);
+    opened.replace(Buffer.from('new'));
+    opened.close();
+    expectOnly(victim, 'config.json');
+    expect(readFileSync(join(victim, 'config.json'), 'utf8')).toBe(TEXT);
+    expect(readFileSync(join(`${home}.old`, 'config.json'), 'utf8')).toBe('new');
+  });
+
+  test('leaves the other names of a file alone', async () => {
+    const secret = join(folder, 'secret.json');
+    linkSync(config, secret);
+    expect(await run()).toMatchObject({ status: 0 });
+    expect(readFileSync(secret, 'utf8')).toBe(TEXT);
+  });
+});
