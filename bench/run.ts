@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { atOnce, growth, growthOfCalls, oneUser, upgrading } from './editing.js';
 import { replicating } from './fleet.js';
 import { hashing } from './hashing.js';
+import { aborts, hostileStretches } from './hostile.js';
 import { checking, manyEdits, memory, stretches, verifying } from './large.js';
 import { small } from './measure.js';
 import { losingSignals, registering, registeringMany, reloadingWithClients } from './reload.js';
@@ -39,6 +40,8 @@ const figures: Record<string, () => Promise<Row | Row[]>> = {
   'lost signals': () => losingSignals(small ? 3 : 1_000),
   fleet: () => replicating(1_000, small ? 3 : 100, small ? 20 : 1_000),
   'event loop': () => stretches(MILLION),
+  'hostile files': () => hostileStretches(small ? 10_000 : 10_000_000),
+  aborts: () => aborts(MILLION),
   import: () => importing(small ? 1 : 80),
 };
 
