@@ -45,12 +45,12 @@ const OTHER_CONTAINER =
 // All of this is synchronous: procfs reads memory, and from the look at a process to the signal nothing may wait, so
 // that its pid cannot become another process's in between.
 
-/** The broker with this pid. Throws `ERR_RELOAD_FAILED` where another process, or none, stands there. */
+/** The broker with this pid. Throws `ERR_RELOAD_FAILED` where that is another process, or none. */
 export function brokerWithPid(pid: number): BrokerProcess {
   return broker(pid, `pid ${pid}`);
 }
 
-/** The broker whose pid stands in this file; throws as {@link brokerWithPid} does. */
+/** The broker whose pid is in this file; throws as {@link brokerWithPid} does. */
 export function brokerWithPidFile(path: string): BrokerProcess {
   const pid = readPidFile(path);
   return broker(pid, `pid ${pid} (in ${path})`, path);

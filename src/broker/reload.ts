@@ -41,7 +41,7 @@ const CLOCK_RESOLUTION = 20;
  * after a command, it resolves when the signal has been sent or the command has ended; the broker reads the file some
  * time later. `confirmLogin` shows when a user can log in.
  *
- * Signals take Linux and its /proc, which says what process a pid stands for. Elsewhere only `command` works.
+ * Signals take Linux and its /proc, which shows the process of a pid. Elsewhere only `command` works.
  *
  * @throws PasswordFileError `ERR_RELOAD_FAILED`: there is no such broker, and the message says what to do; or it ended
  *   before it had read the file. `ERR_INVALID_ARGUMENT`

@@ -30,7 +30,7 @@ const CANONICAL_LINE =
   /^(?! )[ -"$-*,-9;-~]+(?<! ):\$7\$[1-9][0-9]{0,5}\$(?:[A-Za-z0-9+/]{16}|[A-Za-z0-9+/]{85}[AQgw]==)\$[A-Za-z0-9+/]{85}[AQgw]==$/;
 /** More than the bytes after the name of such a line, with CR. */
 const LONGEST_HASH = 256;
-/** Where a `$` stands, counted from the end of such a line, if its salt has 12 bytes. */
+/** The position of a `$`, counted from the end of such a line, if its salt has 12 bytes. */
 const SHORT_SALT_AT = -106;
 
 /** What a broker will make of a password file. */
@@ -275,7 +275,7 @@ class Check {
   }
 }
 
-/** What stands there, each byte a character; no more of it than brokers read. */
+/** A part of the file, each byte a character; no more of it than brokers read. */
 function textAt(bytes: Buffer, from: number, to: number): string {
   return bytes.toString('latin1', from, Math.min(to, from + MAX_BYTES));
 }

@@ -285,7 +285,7 @@ export class FindingList {
   }
 }
 
-/** The name of a line for a finding; not where a hash or a password may stand in its place. */
+/** The name of a line for a finding; `undefined` where it may be a hash or a password. */
 export function shownName(line: LineReader): string | undefined {
   const name = line.name();
   if (name === undefined || name === '' || line.rest() === undefined) return undefined;

@@ -9,7 +9,7 @@ export type LoadedHash = Pbkdf2Hash | Sha512Hash;
 /**
  * Why a broker cannot read a hash:
  *
- * | reason | what stands where the hash should be |
+ * | reason | what is in place of the hash |
  * |---|---|
  * | `'missing'` | nothing |
  * | `'plain'` | something that does not begin like a hash, most often a password in plain text |

@@ -32,7 +32,7 @@ export type LineFate = 'read' | 'skipped' | 'unsure';
  *   line feed is read up to the NUL. 2.0.21, other than 2.0.11, reads on after a NUL that begins a line.
  * - The last line is lost if it has no line feed and fills the buffer, whose size depends on the longest line so far.
  *
- * @param nul where the first NUL of the file stands, or -1
+ * @param nul the position of the first NUL of the file, or -1
  */
 export function fateOf(line: LineReader, release: BrokerRelease, nul: number): LineFate {
   const { bytes, start, end } = line;

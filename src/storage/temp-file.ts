@@ -39,7 +39,8 @@ const HEARTBEAT = 250;
 export function startHeartbeat(writer: { disk: Disk; temp: TempFile | undefined }): () => void {
   const beat = (): void => {
     const { disk, temp } = writer;
-    if (temp === undefined) return;
+    // By path only on Windows, where the temp file is closed for a rename: elsewhere a link could lead it to another file.
+    if (temp === undefined || (temp.fd === undefined && !disk.windows)) return;
     try {
       disk.touch(temp.fd ?? `${temp.directory}/${temp.name}`);
     } catch {

@@ -141,7 +141,7 @@ function describe(path: string, obstacle: Obstacle): string {
   return `${lock} holds the file of another writer. Its name says ${claim}. ${remedy}`;
 }
 
-/** What a user is told of that finds no directory where the lock is to be. */
+/** The error where the lock directory cannot be made, because something else has its name. */
 export function obstructed(path: string, cause: unknown): PasswordFileError {
   const lock = lockDirectory(path);
   return notReplaceable(
