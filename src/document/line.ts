@@ -64,7 +64,7 @@ export class LineReader {
     this.nameStart = -1;
     let from = this.start;
     if (bytes[from] === HASH) return;
-    while (bytes[from] === COLON) from++;
+    from = skipColons(bytes, from, end);
     const to = fieldEnd(bytes, from, end);
     if ((to === end || bytes[to] === NUL) && from === this.start) return;
     this.#fieldStart = from;
@@ -96,8 +96,7 @@ export class LineReader {
   /** What follows the name of an entry. */
   fields(): LineFields {
     const { bytes, start, end } = this;
-    let from = this.#fieldEnd;
-    while (bytes[from] === COLON) from++;
+    const from = skipColons(bytes, this.#fieldEnd, end);
     const colons = this.#fieldStart - start + from - this.#fieldEnd;
     const to = fieldEnd(bytes, from, end);
     const hasFurtherField = to < end && bytes[to] === COLON;
@@ -123,8 +122,10 @@ export interface LineFields {
   colons: number;
 }
 
-/** In a field longer than this, Node's own search is faster than a loop. */
+/** What is longer than this, Node searches faster than a loop. */
 const NEAR = 256;
+/** How much of a long run is searched at once. */
+const CHUNK = 65_536;
 
 /** Where a field ends: at the first `:` or NUL, or at the end of its line. */
 function fieldEnd(bytes: Buffer, from: number, end: number): number {
@@ -139,18 +140,37 @@ function fieldEnd(bytes: Buffer, from: number, end: number): number {
   return near + (nul < 0 ? field.length : nul);
 }
 
-/** Where the first byte is that is no blank, or `to`. */
-export function skipBlanks(bytes: Uint8Array, from: number, to: number): number {
+/** Where the first byte is that is no `:`, or `to`. */
+function skipColons(bytes: Buffer, from: number, to: number): number {
+  const near = Math.min(to, from + NEAR);
   let at = from;
-  while (at < to && isBlank(bytes[at])) at++;
-  return at;
+  while (at < near && bytes[at] === COLON) at++;
+  return at < near ? at : search(bytes, at, to, /[^:]/);
+}
+
+/** Where the first byte is that is no blank, or `to`. */
+export function skipBlanks(bytes: Buffer, from: number, to: number): number {
+  const near = Math.min(to, from + NEAR);
+  let at = from;
+  while (at < near && isBlank(bytes[at])) at++;
+  return at < near ? at : search(bytes, at, to, /[^\t-\r ]/);
 }
 
 /** Where the last byte ends that is no blank, or `from`. */
-export function dropBlanks(bytes: Uint8Array, from: number, to: number): number {
+export function dropBlanks(bytes: Buffer, from: number, to: number): number {
   let at = to;
+  while (at - from > CHUNK && isBlank(bytes[at - 1]) && skipBlanks(bytes, at - CHUNK, at) === at) at -= CHUNK;
   while (at > from && isBlank(bytes[at - 1])) at--;
   return at;
+}
+
+/** Where the first byte is that the pattern matches, or `to`. */
+function search(bytes: Buffer, from: number, to: number, pattern: RegExp): number {
+  for (let at = from; at < to; at += CHUNK) {
+    const found = bytes.toString('latin1', at, Math.min(to, at + CHUNK)).search(pattern);
+    if (found >= 0) return at + found;
+  }
+  return to;
 }
 
 /** C `isspace` in the C locale. */

@@ -4,8 +4,12 @@ import { halfSipHash } from '../util/half-sip-hash.js';
 import { LineReader } from './line.js';
 
 const LF = 10;
-const MIN_SLOTS = 64;
-/** So many bytes of a file for each slot: lines that the library writes fill less than half of the slots. */
+/** The table consists of segments, so that growing one takes no long step. */
+const SEGMENTS = 16;
+/** The bits of a hash that choose its segment. */
+const SEGMENT_SHIFT = 28;
+const MIN_SLOTS = 8;
+/** Bytes of a file for each slot: lines that the library writes fill less than half of the slots. */
 const BYTES_PER_SLOT = 64;
 /** More wanted names than this are not looked for one by one: all names are added. */
 export const MAX_WANTED = 1024;
@@ -19,10 +23,12 @@ export class NameIndex {
   readonly #seed: Uint32Array;
   readonly #reader: LineReader;
   readonly #wanted: ReadonlySet<number> | undefined;
-  /** Two words each: the hash of a name, and one more than its number; 0: free. */
-  #slots: Int32Array;
+  /** Segments of slots, of two words each: the hash of a name, and one more than its number; 0: free. */
+  readonly #segments: Int32Array[];
+  /** How many names there are in each segment. */
+  readonly #used = new Uint32Array(SEGMENTS);
   /** Three words for each name, in the order of the file: where its first line starts, where the name starts and ends. */
-  #names: Int32Array = new Int32Array(3 * MIN_SLOTS);
+  #names: Int32Array = new Int32Array(3 * SEGMENTS);
   #count = 0;
   /** All lines of each name that has several, by the name's number. */
   readonly #duplicates = new Map<number, number[]>();
@@ -37,8 +43,9 @@ export class NameIndex {
     if (wanted !== undefined && wanted.size <= MAX_WANTED) {
       this.#wanted = new Set(Array.from(wanted, name => hashOf(seed, Buffer.from(name))));
     }
-    const slots = this.#wanted === undefined ? bytes.length / BYTES_PER_SLOT : 0;
-    this.#slots = new Int32Array(2 * 2 ** Math.ceil(Math.log2(Math.max(MIN_SLOTS, slots))));
+    const slots = this.#wanted === undefined ? bytes.length / BYTES_PER_SLOT / SEGMENTS : 0;
+    const words = 2 * 2 ** Math.ceil(Math.log2(Math.max(MIN_SLOTS, slots)));
+    this.#segments = Array.from({ length: SEGMENTS }, () => new Int32Array(words));
   }
 
   /** Whether these names can be looked up; without them, whether all can. */
@@ -72,8 +79,10 @@ export class NameIndex {
   add({ bytes, start, nameStart, nameEnd }: LineReader): boolean {
     const hash = hashOf(this.#seed, bytes, nameStart, nameEnd);
     if (this.#wanted !== undefined && !this.#wanted.has(hash)) return true;
-    const slot = this.#find(hash, bytes, nameStart, nameEnd);
-    const known = this.#slots[slot + 1] as number;
+    const number = hash >>> SEGMENT_SHIFT;
+    const segment = this.#segments[number] as Int32Array;
+    const slot = this.#find(segment, hash, bytes, nameStart, nameEnd);
+    const known = segment[slot + 1] as number;
     if (known !== 0) {
       const lines = this.#duplicates.get(known - 1);
       if (lines === undefined) this.#duplicates.set(known - 1, [this.#names[3 * known - 3] as number, start]);
@@ -86,9 +95,10 @@ export class NameIndex {
     names[at] = start;
     names[at + 1] = nameStart;
     names[at + 2] = nameEnd;
-    this.#slots[slot] = hash;
-    this.#slots[slot + 1] = this.#count;
-    if (4 * this.#count > this.#slots.length) this.#grow();
+    segment[slot] = hash;
+    segment[slot + 1] = this.#count;
+    this.#used[number] = (this.#used[number] as number) + 1;
+    if (4 * (this.#used[number] as number) > segment.length) this.#segments[number] = rehashed(segment);
     return true;
   }
 
@@ -120,17 +130,18 @@ export class NameIndex {
   }
 
   #numberOf(name: Uint8Array, from: number, to: number): number {
-    const slot = this.#find(hashOf(this.#seed, name, from, to), name, from, to);
-    return (this.#slots[slot + 1] as number) - 1;
+    const hash = hashOf(this.#seed, name, from, to);
+    const segment = this.#segments[hash >>> SEGMENT_SHIFT] as Int32Array;
+    return (segment[this.#find(segment, hash, name, from, to) + 1] as number) - 1;
   }
 
   /** The slot of a name, or the free one where it belongs. */
-  #find(hash: number, name: Uint8Array, from: number, to: number): number {
-    const slots = this.#slots;
-    const mask = slots.length - 1;
+  #find(segment: Int32Array, hash: number, name: Uint8Array, from: number, to: number): number {
+    const mask = segment.length - 1;
     let slot = (hash << 1) & mask;
-    while (slots[slot + 1] !== 0) {
-      if (slots[slot] === hash && this.#isName((slots[slot + 1] as number) - 1, name, from, to)) return slot;
+    while (segment[slot + 1] !== 0) {
+      if (segment[slot] === hash && this.#isName((segment[slot + 1] as number) - 1, name, from, to))
+        return slot;
       slot = (slot + 2) & mask;
     }
     return slot;
@@ -141,20 +152,20 @@ export class NameIndex {
     const end = this.#names[3 * number + 2] as number;
     return end - start === to - from && this.bytes.compare(name, from, to, start, end) === 0;
   }
+}
 
-  #grow(): void {
-    const old = this.#slots;
-    const slots = new Int32Array(old.length * 4);
-    const mask = slots.length - 1;
-    for (let at = 0; at < old.length; at += 2) {
-      if (old[at + 1] === 0) continue;
-      let slot = ((old[at] as number) << 1) & mask;
-      while (slots[slot + 1] !== 0) slot = (slot + 2) & mask;
-      slots[slot] = old[at] as number;
-      slots[slot + 1] = old[at + 1] as number;
-    }
-    this.#slots = slots;
+/** The names of a segment in one of twice the size. */
+function rehashed(old: Int32Array): Int32Array {
+  const segment = new Int32Array(old.length * 2);
+  const mask = segment.length - 1;
+  for (let at = 0; at < old.length; at += 2) {
+    if (old[at + 1] === 0) continue;
+    let slot = ((old[at] as number) << 1) & mask;
+    while (segment[slot + 1] !== 0) slot = (slot + 2) & mask;
+    segment[slot] = old[at] as number;
+    segment[slot + 1] = old[at + 1] as number;
   }
+  return segment;
 }
 
 /** No client can send a longer name, so there is no need to read all of it. */

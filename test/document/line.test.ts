@@ -57,6 +57,19 @@ describe('a line reader', () => {
     ]);
   });
 
+  test.each([0, 1, 255, 256, 257, 65_535, 65_536, 65_537, 65_792, 131_072, 200_000])(
+    'reads past runs of %i colons and blanks',
+    length => {
+      const blanks = ' \t\r\v'.repeat(length).slice(0, length);
+      const line = `${':'.repeat(length)}${blanks}a ${blanks}:${':'.repeat(length)}${blanks}x y${blanks}:z`;
+      expect(linesOf(`${line}\n${blanks}:${blanks}\nbob:y`)).toEqual([
+        { content: line, name: 'a', hash: 'x y', hasFurtherField: true, colons: 2 * length + 1 },
+        { content: `${blanks}:${blanks}`, name: '', hash: '', ...usual },
+        { content: 'bob:y', name: 'bob', hash: 'y', ...usual },
+      ]);
+    },
+  );
+
   test('finds the end of the content of any line, in whatever order lines are read', () => {
     const bytes = fc.array(fc.constantFrom('\0', '\n', ':', 'a'), { maxLength: 30 });
     fc.assert(
