@@ -1,12 +1,14 @@
 /** What reads the file while it is replaced again and again: the broker, and a process that looks at each byte. */
 import { EventEmitter, once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { findBrokers, login, type RunningBroker, startBroker } from '../support/broker.js';
 import { startChild } from '../support/children.js';
 import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
+import { HASH } from '../support/password-file.js';
 import { broker, needs } from '../support/require.js';
 import { stamp } from '../support/stamps.js';
 
@@ -49,6 +51,33 @@ test(`a process that reads the file during ${COMMITS} commits never sees a torn 
   expect(report.versions).toBeGreaterThan(100);
   console.info(`${report.reads} reads saw ${report.versions} versions of the file`);
 });
+
+test('reads see all users of a large file while an edit of the same PasswordFile is being committed', async () => {
+  const users = 400_000;
+  writeFileSync(path, Array.from({ length: users }, (_, n) => `user${n}:${HASH}\n`).join(''));
+  const { size } = statSync(path);
+  for (let attempt = 0; attempt < 3; attempt++) {
+    const fresh = new PasswordFile(path);
+    let isCommitted = false;
+    const edit = fresh.setHash('edited', stamp(1, attempt)).then(() => {
+      isCommitted = true;
+    });
+    while (!isCommitted && sizeOfTempFile() < size) await nextTurn();
+    // Their index of the file is made while the edit, which needed one name of it, replaces the file.
+    const [has, names] = await Promise.all([fresh.hasUser('user7'), fresh.users(), edit]);
+    expect([has, names.length >= users]).toEqual([true, true]);
+  }
+});
+
+/** The size of the temp file in the lock directory; 0: there is none. */
+function sizeOfTempFile(): number {
+  try {
+    const lock = `${path}.writer`;
+    return Math.max(0, ...readdirSync(lock).map(name => statSync(join(lock, name)).size));
+  } catch {
+    return 0;
+  }
+}
 
 needs(broker()).test(
   `brokers that reload during ${COMMITS} commits keep running and let the users in`,
