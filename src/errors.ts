@@ -154,13 +154,13 @@ export interface PasswordFileErrorDetails {
   username?: string | undefined;
   /** With `ERR_RELOAD_REFUSED`: what the broker would refuse. */
   findings?: readonly Finding[] | undefined;
-  /** `true`: the file was replaced before this went wrong; the edit stands. */
+  /** `true`: the file was replaced before this went wrong, with the edit in it. */
   committed?: boolean | undefined;
 }
 
 /**
  * The one error class of this library: `code` says which error it is, `message` what is wrong and what to do.
- * Passwords and hashes never stand in a message.
+ * No message holds a password or a hash.
  *
  * @example
  * ```ts
@@ -184,14 +184,16 @@ export class PasswordFileError extends Error {
   readonly committed?: boolean;
 
   constructor(code: PasswordFileErrorCode, message: string, details: PasswordFileErrorDetails = {}) {
-    super(message, 'cause' in details ? { cause: details.cause } : undefined);
+    const { cause, path, line, username, findings, committed } = details;
+    super(message, cause === undefined ? undefined : { cause });
     this.code = code;
-    if (details.path !== undefined) this.path = details.path;
-    if (details.line !== undefined) this.line = details.line;
-    if (details.username !== undefined) this.username = details.username;
-    if (details.findings !== undefined) this.findings = details.findings;
-    if (details.committed !== undefined) this.committed = details.committed;
+    Object.assign(this, { path, line, username, findings, committed });
   }
+}
+
+/** An `ERR_INVALID_ARGUMENT`. */
+export function invalidArgument(message: string, path?: string | undefined): PasswordFileError {
+  return new PasswordFileError('ERR_INVALID_ARGUMENT', message, { path });
 }
 
 /** The `code` of a system error (`'ENOENT'`, …), or `undefined` for anything else. */
@@ -202,9 +204,6 @@ export function systemCode(error: unknown): string | undefined {
 
 /** What `missing: 'error'` says. */
 export function fileMissing(path: string): PasswordFileError {
-  return new PasswordFileError(
-    'ERR_FILE_MISSING',
-    `There is no file ${path}. Make it with create(), or check the path and the mounts.`,
-    { path },
-  );
+  const message = `There is no file ${path}. Make it with create(), or check the path and the mounts.`;
+  return new PasswordFileError('ERR_FILE_MISSING', message, { path });
 }

@@ -49,7 +49,7 @@ export async function checkFile(
   const target = resolveTarget(settings.path);
   const findings = [...placeFindings(settings, target, brokerUser), ...leftovers(target)];
   const isFile = !findings.some(({ code }) => code === 'NOT_A_FILE');
-  const bytes = isFile ? (await cache.snapshot(signal))?.bytes : undefined;
+  const bytes = isFile ? (await cache.snapshot(signal))?.index.bytes : undefined;
   const report = await inSlices(checkLines(bytes ?? Buffer.alloc(0), { broker: settings.broker }), signal);
   const loads = bytes !== undefined && report.loads && !findings.some(({ severity }) => severity === 'error');
   return { loads, users: loads ? report.users : [], findings: [...findings, ...report.findings] };

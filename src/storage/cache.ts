@@ -91,7 +91,7 @@ export class Cache {
     const timesClosed = this.#timesClosed;
     const place = openPlace(this.#path);
     try {
-      const snapshot = await takeSnapshot(place.file, { names, shownAs: place.path });
+      const snapshot = await takeSnapshot(place, names);
       if (timesClosed === this.#timesClosed) this.#snapshot = snapshot;
       else snapshot?.close();
       return snapshot;

@@ -1,6 +1,7 @@
 /** The system calls that a writer makes, each as a function. Tests model them, count them and make them fail. */
 import * as fs from 'node:fs';
 import { constants } from 'node:fs';
+import { attempt } from '../util/attempt.js';
 import { withPriority } from '../util/limiter.js';
 
 /** What a function answers at once or later. */
@@ -11,6 +12,10 @@ export interface Ownership {
   uid: number;
   gid: number;
   mode: number;
+}
+
+export function ownershipOf({ uid, gid, mode }: fs.BigIntStats): Ownership {
+  return { uid: Number(uid), gid: Number(gid), mode: Number(mode) };
 }
 
 /** Linux, include/uapi/asm-generic/fcntl.h: a descriptor that files can be reached with. Node has no name for it. */
@@ -28,7 +33,7 @@ export const systemDisk = {
    * Whether the rules of NTFS hold: no directory is renamed while a file in it is open, no file is renamed over one
    * that is open, and a removed file that is open stays in its directory until it is closed.
    */
-  windows: /* @__PURE__ */ isWindows(),
+  windows: /* @__PURE__ */ (() => process.platform === 'win32')(),
   mkdir: (path: string): Answer<void> => void fs.mkdirSync(path, 0o700),
   rmdir: (path: string): Answer<void> => fs.rmdirSync(path),
   rename: (from: string, to: string): Answer<void> => fs.renameSync(from, to),
@@ -51,59 +56,37 @@ export const systemDisk = {
   /** Returns how many bytes were written: a full disk may take a part of them. */
   write: (fd: number, bytes: Uint8Array, position: number): number =>
     fs.writeSync(fd, bytes, 0, bytes.length, position),
-  writeInPool,
+  writeInPool: (fd: number, bytes: Uint8Array, position: number): Promise<number> =>
+    withPriority(done => fs.write(fd, bytes, 0, bytes.length, position, done)),
   sync,
   syncDirectory,
 };
 
 /**
- * Creates a file in an empty directory that was made, and gives the directory its owner and mode.
+ * Creates a file in an empty directory that was made, and lets other writers clean up in the directory as far as they
+ * may in the one it lies in.
  *
  * Other users of the parent directory may have put a link or another directory in the place of the one that was made.
  * So nothing is done by its path, and it has to be an empty one of ours: nobody has trusted anything to it.
  */
 function create(directory: string, name: string, owner: Ownership): Answer<number> {
-  if (systemDisk.windows)
-    return fs.openSync(
-      `${directory}/${name}`,
-      constants.O_RDWR | constants.O_CREAT | constants.O_EXCL,
-      0o600,
-    );
-  const own = fs.openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
-  let fd: number | undefined;
+  const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DIRECTORY, O_NOFOLLOW } = constants;
+  const createIn = (opened: string) => fs.openSync(`${opened}/${name}`, O_RDWR | O_CREAT | O_EXCL, 0o600);
+  if (systemDisk.windows) return createIn(directory);
+  const own = fs.openSync(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   try {
     const opened = isOpened(directory) ? `/proc/self/fd/${own}` : directory;
     if (fs.fstatSync(own).uid !== process.geteuid?.() || firstNames(opened, 1).length > 0) {
       throw Object.assign(new Error(`${directory} is not the directory that was made`), { code: 'ENOENT' });
     }
-    fd = fs.openSync(
-      `${opened}/${name}`,
-      constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
-      0o600,
-    );
-    // Only now, because until then nobody else can reach into it.
-    share(own, owner);
+    const fd = createIn(opened);
+    // Only now, because until then nobody else can reach into it. Where it fails, other writers cannot clean up in it.
+    attempt(() => fs.fchownSync(own, process.geteuid?.() === 0 ? owner.uid : -1, owner.gid));
+    attempt(() => fs.fchmodSync(own, owner.mode & 0o1777));
     return fd;
-  } catch (error) {
-    if (fd !== undefined) fs.closeSync(fd);
-    throw error;
   } finally {
     fs.closeSync(own);
   }
-}
-
-function isWindows(): boolean {
-  return process.platform === 'win32';
-}
-
-/** Lets other writers clean up in a directory as far as they may in the one it stands in. */
-function share(fd: number, { uid, gid, mode }: Ownership): void {
-  try {
-    fs.fchownSync(fd, process.geteuid?.() === 0 ? uid : -1, gid);
-  } catch {
-    // Not a member of that group; the mode still counts for all others.
-  }
-  fs.fchmodSync(fd, mode & 0o1777);
 }
 
 /** Has system calls reach into a directory that no link leads to and that cannot be exchanged meanwhile. */
@@ -122,7 +105,7 @@ function isOpened(path: string): boolean {
   return path.startsWith('/proc/self/fd/');
 }
 
-/** At most so many of the names in a directory: anybody who may write there may have made any number. */
+/** Lists at most `most` names: anybody who may write in a directory may have made any number. */
 export function firstNames(directory: string, most: number): string[] {
   const names: string[] = [];
   const reader = fs.opendirSync(directory, { bufferSize: Math.min(most, 256) });
@@ -150,20 +133,8 @@ function touch(file: number | string): void {
   else fs.utimesSync(file, now, now);
 }
 
-function writeInPool(fd: number, bytes: Uint8Array, position: number): Promise<number> {
-  const write = () =>
-    new Promise<number>((resolve, reject) =>
-      fs.write(fd, bytes, 0, bytes.length, position, (error, written) =>
-        error ? reject(error) : resolve(written),
-      ),
-    );
-  return withPriority(write);
-}
-
 function sync(fd: number): Promise<void> {
-  const fsync = () =>
-    new Promise<void>((resolve, reject) => fs.fsync(fd, error => (error ? reject(error) : resolve())));
-  return withPriority(fsync);
+  return withPriority(done => fs.fsync(fd, error => done(error)));
 }
 
 async function syncDirectory(path: string): Promise<void> {

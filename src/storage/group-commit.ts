@@ -6,7 +6,7 @@ import { fileMissing, type PasswordFileError } from '../errors.js';
 import { onAbort } from '../util/abort.js';
 import { inSlices } from '../util/event-loop.js';
 import type { Cache } from './cache.js';
-import { systemDisk } from './disk.js';
+import { ownershipOf, systemDisk } from './disk.js';
 import type { StalenessDetector } from './lock-owner.js';
 import { notReplaceable, type Place, resolveTarget } from './path.js';
 import { type Snapshot, takeSnapshot } from './snapshot.js';
@@ -189,17 +189,17 @@ class Commit {
     const index = old?.index ?? new NameIndex(Buffer.alloc(0));
     const { changes, fileExists } = await this.#makeEdits(index, old !== undefined);
     if (changes.length === 0 && fileExists === (old !== undefined)) return false;
-    copyOwnership(systemDisk, temp, place, old?.stats, policy);
+    copyOwnership(systemDisk, temp, place, old && ownershipOf(old.stats), policy);
     await writeAndSync(systemDisk, temp, edited(index.bytes, changes));
     return true;
   }
 
-  async #read({ file, path }: Place): Promise<Snapshot | undefined> {
+  async #read(place: Place): Promise<Snapshot | undefined> {
     this.#old?.close();
     const names = this.#names();
-    const known = this.source.cache.current(file, names);
+    const known = this.source.cache.current(place.file, names);
     if (known !== undefined) return known;
-    this.#old = await takeSnapshot(file, { names, shownAs: path, keepOpen: !systemDisk.windows });
+    this.#old = await takeSnapshot(place, names);
     return this.#old;
   }
 

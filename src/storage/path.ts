@@ -1,18 +1,19 @@
 /** Where a password file lies: whose symbolic links lead there, what cannot be replaced, what system errors mean. */
 import * as fs from 'node:fs';
-import { basename, dirname, isAbsolute, join, parse, resolve, sep } from 'node:path';
-import { PasswordFileError, type PasswordFileErrorCode, systemCode } from '../errors.js';
-import { O_PATH } from './disk.js';
+import { constants } from 'node:os';
+import { basename, dirname, join, parse, resolve, sep } from 'node:path';
+import { PasswordFileError, systemCode } from '../errors.js';
+import { attempt } from '../util/attempt.js';
+import { O_PATH, type Ownership, ownershipOf } from './disk.js';
 import { candidateDirectory, newNonce } from './lock-owner.js';
 
 /** A file and the directory that holds it. The directory is open, so that nobody can put another in its place. */
 export interface Place {
   /** The file's path without symbolic links. */
   readonly path: string;
-  /** The path for system calls, `/proc/self/fd/N/name`. It leads to the opened directory, whatever became of `path`. */
+  /** The path for system calls, `/proc/self/fd/N/name`. It leads to the opened directory, whatever `path` leads to. */
   readonly file: string;
-  /** Owner and mode of the directory. */
-  readonly directory: fs.BigIntStats;
+  readonly directory: Ownership;
   /** Whether others could lead `file` elsewhere: without /proc, it is a path like any other. */
   readonly isRedirectable: boolean;
   close(): void;
@@ -36,7 +37,7 @@ export function resolveTarget(path: string): string {
 
 /** Opens the directory of the file that a path leads to. The caller closes it. */
 export function openPlace(path: string): Place {
-  for (let attempt = 0; attempt < MAX_LINKS; attempt++) {
+  for (let attempts = 0; attempts < MAX_LINKS; attempts++) {
     const place = explained(path, () => tryToOpen(path));
     if (place !== undefined) return place;
   }
@@ -46,37 +47,24 @@ export function openPlace(path: string): Place {
 /** `undefined`: the directory that was opened is not the one that the path was followed to. */
 function tryToOpen(path: string): Place | undefined {
   const { path: target, directories } = follow(path);
-  const directory = directories.at(-1) as fs.BigIntStats;
-  const byPath = { path: target, file: target, directory, isRedirectable: true, close: () => undefined };
-  if (!reachesOpenDirectories()) return byPath;
+  const directory = ownershipOf(directories.at(-1) as fs.BigIntStats);
+  if (process.platform !== 'linux' || !attempt(() => fs.existsSync('/proc/self/fd'))) {
+    return { path: target, file: target, directory, isRedirectable: true, close: () => undefined };
+  }
   const fd = fs.openSync(dirname(target), O_PATH | fs.constants.O_DIRECTORY);
+  // Should it fail: nothing was written to it.
+  const close = () => void attempt(() => fs.closeSync(fd));
   const opened = `/proc/self/fd/${fd}`;
-  let isKept = false;
   try {
-    isKept = isBelow(opened, directories);
-  } finally {
-    if (!isKept) close(fd);
+    if (isBelow(opened, directories)) {
+      return { path: target, file: `${opened}/${basename(target)}`, directory, isRedirectable: false, close };
+    }
+  } catch (error) {
+    close();
+    throw error;
   }
-  if (!isKept) return undefined;
-  const file = `${opened}/${basename(target)}`;
-  return { ...byPath, file, isRedirectable: false, close: () => close(fd) };
-}
-
-function reachesOpenDirectories(): boolean {
-  try {
-    return process.platform === 'linux' && fs.existsSync('/proc/self/fd');
-  } catch {
-    // Deno throws without --allow-all.
-    return false;
-  }
-}
-
-function close(fd: number): void {
-  try {
-    fs.closeSync(fd);
-  } catch {
-    // Nothing was written to it.
-  }
+  close();
+  return undefined;
 }
 
 /** Says which directory a system error is about. */
@@ -103,12 +91,21 @@ function isBelow(directory: string, seen: readonly fs.BigIntStats[]): boolean {
 
 /** Follows a path name by name, because each symbolic link has to be one of root or of ours. */
 function follow(path: string): { path: string; directories: fs.BigIntStats[] } {
-  let { root: at } = parse(resolve(path));
-  let names = resolve(path).slice(at.length).split(sep);
-  let directories = [fs.lstatSync(at, { bigint: true })];
+  let at = '';
+  let directories: fs.BigIntStats[] = [];
+  const names: string[] = [];
+  const goTo = (to: string): void => {
+    const { root } = parse(to);
+    if (root !== '') {
+      at = root;
+      directories = [fs.lstatSync(root, { bigint: true })];
+    }
+    const parts = to.slice(root.length).split(sep);
+    names.unshift(...parts.filter(name => name !== '' && name !== '.'));
+  };
+  goTo(resolve(path));
   let links = 0;
   for (let name = names.shift(); name !== undefined; name = names.shift()) {
-    if (name === '' || name === '.') continue;
     if (name === '..') {
       if (directories.length > 1) directories.pop();
       at = dirname(at);
@@ -120,11 +117,7 @@ function follow(path: string): { path: string; directories: fs.BigIntStats[] } {
       if (++links > MAX_LINKS) {
         throw notReplaceable(path, 'is a symbolic link that leads in a circle or changes all the time.');
       }
-      const to = readLink(next, stats, directories.at(-1) as fs.BigIntStats);
-      names = [...(to ?? name).split(sep), ...names];
-      if (to === undefined || !isAbsolute(to)) continue;
-      at = parse(to).root;
-      directories = [fs.lstatSync(at, { bigint: true })];
+      goTo(readLink(next, stats, directories.at(-1) as fs.BigIntStats) ?? name);
     } else if (names.length === 0) {
       return { path: next, directories };
     } else {
@@ -142,21 +135,17 @@ function readLink(link: string, stats: fs.BigIntStats, directory: fs.BigIntStats
     const problem = `is a symbolic link of user ${stats.uid}, who could lead this process (user ${user}) to any file`;
     throw notReplaceable(link, `${problem} with it. Pass the path of the file itself.`);
   }
-  try {
-    const to = fs.readlinkSync(link);
-    if (!isWritableByOthers(directory)) return to;
-    // Others could have put a link of theirs there in between, and this one back: that would show in its ctime.
-    const age = Date.now() - Number(stats.ctimeNs / 1_000_000n);
-    if (Math.abs(age) < CLOCK_TICK) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, CLOCK_TICK);
-    else if (fs.lstatSync(link, { bigint: true }).ctimeNs === stats.ctimeNs) return to;
-  } catch {
-    // It has been removed or replaced.
-  }
+  const to = attempt(() => fs.readlinkSync(link));
+  if (!isWritableByOthers(ownershipOf(directory))) return to;
+  // Others could have put a link of theirs there in between, and this one back: that would show in its ctime.
+  const age = Date.now() - Number(stats.ctimeNs / 1_000_000n);
+  if (Math.abs(age) < CLOCK_TICK) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, CLOCK_TICK);
+  else if (attempt(() => fs.lstatSync(link, { bigint: true }).ctimeNs) === stats.ctimeNs) return to;
   return undefined;
 }
 
-function isWritableByOthers({ uid, mode }: fs.BigIntStats): boolean {
-  return (uid !== 0n && Number(uid) !== process.geteuid?.()) || (mode & 0o022n) !== 0n;
+function isWritableByOthers({ uid, mode }: Ownership): boolean {
+  return (uid !== 0 && uid !== process.geteuid?.()) || (mode & 0o022) !== 0;
 }
 
 /** Refuses places in which no atomic replacement can do right, before anything is made there. */
@@ -171,74 +160,63 @@ export function assertUsable({ path, directory, isRedirectable }: Place): void {
       'lies in a directory that others may write, in which root needs /proc to be safe from them.';
     throw notReplaceable(path, `${problem} Mount /proc, or run as user ${directory.uid}.`);
   }
-  if ((directory.mode & 0o1000n) !== 0n && user !== 0 && Number(directory.uid) !== user) {
+  if ((directory.mode & 0o1000) !== 0 && user !== 0 && directory.uid !== user) {
     const problem = 'lies in a sticky directory of another user (as /tmp is).';
     throw notReplaceable(path, `${problem} Put it into a directory of the service's own.`);
   }
 }
 
 export function notReplaceable(path: string, problem: string, cause?: unknown): PasswordFileError {
-  return failure('ERR_NOT_REPLACEABLE', path, `${path} ${problem}`, cause);
+  return new PasswordFileError('ERR_NOT_REPLACEABLE', `${path} ${problem}`, { path, cause });
 }
 
-function failure(
-  code: PasswordFileErrorCode,
-  path: string,
-  message: string,
-  cause?: unknown,
-): PasswordFileError {
-  return new PasswordFileError(code, message, cause === undefined ? { path } : { path, cause });
-}
-
-function directoryError(cause: unknown, directory: string): PasswordFileError {
+function directoryError(cause: unknown, path: string): PasswordFileError {
   const code = systemCode(cause);
   if (code === 'ENOENT') {
-    const message = `The directory ${directory} does not exist. Make or mount it first.`;
-    return failure('ERR_DIRECTORY_MISSING', directory, message, cause);
+    const message = `The directory ${path} does not exist. Make or mount it first.`;
+    return new PasswordFileError('ERR_DIRECTORY_MISSING', message, { path, cause });
   }
   const message =
     code === 'ENAMETOOLONG'
-      ? `${directory} is longer than a path or a name in it can be (ENAMETOOLONG). Give a shorter one.`
-      : `The directory ${directory} cannot be reached (${code}).`;
-  return failure('ERR_READ_FAILED', directory, message, cause);
+      ? `${path} is longer than a path or a name in it can be (ENAMETOOLONG). Give a shorter one.`
+      : `The directory ${path} cannot be reached (${code}).`;
+  return new PasswordFileError('ERR_READ_FAILED', message, { path, cause });
 }
 
-/** Says what a system error before the commit means and what to do. */
-export function writeError(error: unknown, path: string): unknown {
-  const code = systemCode(error);
-  if (error instanceof PasswordFileError || code === undefined) return error;
-  const directory = dirname(path);
-  if (code === 'ENOENT' && !fs.existsSync(directory)) return directoryError(error, directory);
-  const { errno, message } = error as NodeJS.ErrnoException;
-  // errno.h: EDQUOT, for which Node has no name.
-  const quota = process.platform === 'linux' ? 122 : 69;
-  const reason = errno === -quota ? 'EDQUOT: the disk quota is exhausted' : message;
-  return REFUSALS.has(code)
-    ? failure('ERR_NOT_REPLACEABLE', path, refusal(code, path, directory), error)
-    : failure(
-        'ERR_WRITE_FAILED',
-        path,
-        `${path} was not changed: ${reason.replaceAll(OPENED, directory)}. Mend that, then repeat the call.`,
-        error,
-      );
-}
-
-const REFUSALS: ReadonlySet<string> = new Set(['EBUSY', 'EROFS', 'EACCES', 'EPERM']);
 /** A directory as system calls reach it. */
 export const OPENED = /\/proc\/self\/fd\/\d+/g;
 
-function refusal(code: string, path: string, directory: string): string {
-  if (code === 'EBUSY') {
-    const problem = 'is itself a mount point, a single-file bind mount for example, and cannot be replaced.';
-    return `${path} ${problem} Mount the directory that holds the file instead.`;
+/** Says what a system error before the commit means and what to do. */
+export function writeError(cause: unknown, path: string): unknown {
+  const code = systemCode(cause);
+  if (cause instanceof PasswordFileError || code === undefined) return cause;
+  const directory = dirname(path);
+  if (code === 'ENOENT' && !fs.existsSync(directory)) return directoryError(cause, directory);
+  const refusal = refusalOf(code, path);
+  if (refusal !== undefined) return notReplaceable(path, refusal, cause);
+  const { errno = 0, message } = cause as NodeJS.ErrnoException;
+  // Node has no name for it.
+  const reason = errno === -constants.errno.EDQUOT ? 'EDQUOT: the disk quota is exhausted' : message;
+  const problem = `${path} was not changed: ${reason.replaceAll(OPENED, directory)}.`;
+  return new PasswordFileError('ERR_WRITE_FAILED', `${problem} Mend that, then repeat the call.`, {
+    path,
+    cause,
+  });
+}
+
+/** What it means that the system refuses to make or rename files beside this one; `undefined`: another error. */
+function refusalOf(code: string, path: string): string | undefined {
+  switch (code) {
+    case 'EBUSY':
+      return 'is itself a mount point, as a single-file bind mount is. Mount the directory that holds it instead.';
+    case 'EACCES':
+    case 'EPERM':
+      return 'cannot be replaced, because this user may not make files in its directory. Give it write permission there.';
+    case 'EROFS':
+      return /\/\.\.[^/]+\/[^/]*$/.test(path)
+        ? 'comes from a Kubernetes Secret or ConfigMap, which is read-only. Change it by the Kubernetes API, or use a volume.'
+        : 'is mounted read-only. Mount its directory with write permission.';
+    default:
+      return undefined;
   }
-  if (code !== 'EROFS') {
-    const problem = `This user may not make files in ${directory}, which replacing ${path} needs.`;
-    return `${problem} Give the process write permission on that directory.`;
-  }
-  if (!/\/\.\.[^/]+\/[^/]*$/.test(path)) {
-    return `${directory} is mounted read-only. Mount the directory of the file with write permission.`;
-  }
-  const problem = 'comes from a Kubernetes Secret or ConfigMap, which is read-only in the pod.';
-  return `${path} ${problem} Change the Secret through the Kubernetes API, or keep the file on a volume that the pod may write.`;
 }

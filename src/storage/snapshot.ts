@@ -4,63 +4,46 @@ import { dirname } from 'node:path';
 import { MAX_FILE_BYTES } from '../document/line.js';
 import { NameIndex } from '../document/name-index.js';
 import { PasswordFileError, systemCode } from '../errors.js';
+import { attempt } from '../util/attempt.js';
 import { inSlices } from '../util/event-loop.js';
 import { withPriority } from '../util/limiter.js';
+import { type Answer, systemDisk } from './disk.js';
 import { OpenFile } from './open-files.js';
-import { OPENED } from './path.js';
+import { notReplaceable, OPENED, type Place } from './path.js';
 
 const CHUNK = 4_194_304;
 /** The clock that stamps files ticks this coarsely at worst, in milliseconds. */
 const CLOCK_TICK = 20;
 const ATTEMPTS = 10;
-
-/** How a snapshot is taken. */
-export interface SnapshotOptions {
-  /** The only names that will be looked up in its index; without them, any. */
-  names?: ReadonlySet<string> | undefined;
-  /** The path for messages. */
-  shownAs?: string | undefined;
-  /**
-   * Whether the file stays open, so that its inode number is not reused while the snapshot is compared with the file.
-   * Default: not on Windows, where an open file cannot be replaced.
-   */
-  keepOpen?: boolean | undefined;
-}
+const NOT_A_FILE = 'is not a regular file. Give the path of a file.';
 
 /** The bytes of a file with an index of their names. */
 export class Snapshot {
-  readonly bytes: Buffer;
-  readonly index: NameIndex;
-  readonly stats: fs.BigIntStats;
   readonly #readAt: number;
   readonly #file: OpenFile | undefined;
 
-  constructor(index: NameIndex, stats: fs.BigIntStats, readAt: number, fd: number | undefined) {
-    this.bytes = index.bytes;
-    this.index = index;
-    this.stats = stats;
+  /** @param fd stays open, so that the inode number is not reused while the snapshot is compared with the file */
+  constructor(
+    readonly index: NameIndex,
+    readonly stats: fs.BigIntStats,
+    readAt: number,
+    fd: number | undefined,
+  ) {
     this.#readAt = readAt;
     this.#file = fd === undefined ? undefined : new OpenFile(fd, this);
   }
 
   /** Whether the file at `path` is still this one, unchanged. */
   isCurrent(path: string): boolean {
-    const { dev, ino, size, mtimeNs, ctimeNs } = this.stats;
     // A change in the tick in which the file was read would not show.
-    if (this.#readAt - Number(ctimeNs / 1_000_000n) <= CLOCK_TICK) return false;
+    if (this.#readAt - Number(this.stats.ctimeNs / 1_000_000n) <= CLOCK_TICK) return false;
     if (this.#file?.use() === false) return false;
-    const now = statsOf(path);
-    return (
-      now !== undefined &&
-      now.ino === ino &&
-      now.dev === dev &&
-      now.size === size &&
-      now.mtimeNs === mtimeNs &&
-      now.ctimeNs === ctimeNs
-    );
+    const now = attempt(() => fs.statSync(path, { bigint: true }));
+    const fields = ['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'] as const;
+    return now !== undefined && fields.every(field => now[field] === this.stats[field]);
   }
 
-  /** Closes the file, not waiting for that; the bytes and the index stay. From then on it is never current. */
+  /** Closes the file, not waiting for that; the index stays. From then on it is never current. */
   close(): void {
     this.#file?.close();
   }
@@ -71,75 +54,44 @@ export class Snapshot {
   }
 }
 
-function statsOf(path: string): fs.BigIntStats | undefined {
-  try {
-    return fs.statSync(path, { bigint: true });
-  } catch {
-    return undefined;
-  }
-}
-
 /**
  * Reads a regular file, indexing the lines while the next bytes arrive; `undefined`: there is none.
  *
- * @param path not a symbolic link
+ * @param names the only names that will be looked up in the index; `undefined`: any
  */
 export async function takeSnapshot(
-  path: string,
-  { names, shownAs = path, keepOpen = process.platform !== 'win32' }: SnapshotOptions = {},
+  { file, path }: Place,
+  names: ReadonlySet<string> | undefined,
 ): Promise<Snapshot | undefined> {
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const fd = open(path, shownAs);
-    if (fd === undefined) return undefined;
-    let isKept = false;
+  // O_NONBLOCK: a FIFO does not wait for a writer. O_NOFOLLOW: nobody has looked at a link that appears only now.
+  const { O_RDONLY, O_NONBLOCK = 0, O_NOFOLLOW = 0 } = fs.constants;
+  for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
+    let fd: number | undefined;
     try {
+      fd = fs.openSync(file, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
       const readAt = Date.now();
       const stats = fs.fstatSync(fd, { bigint: true });
-      if (!stats.isFile()) throw notAFile(shownAs);
-      if (stats.size > MAX_FILE_BYTES) throw tooLarge(shownAs, stats.size);
+      if (!stats.isFile()) throw notReplaceable(path, NOT_A_FILE);
+      if (stats.size > MAX_FILE_BYTES) {
+        const problem = `has ${stats.size} bytes, and only files of up to ${MAX_FILE_BYTES} bytes are read.`;
+        throw unreadable(path, `${problem} Spread its users over the files of several brokers.`);
+      }
       const index = await readIndexed(fd, Number(stats.size), names);
-      isKept = keepOpen && index !== undefined;
-      if (index !== undefined) return new Snapshot(index, stats, readAt, isKept ? fd : undefined);
+      if (index === undefined) continue;
+      // On Windows an open file cannot be replaced.
+      const kept = systemDisk.windows ? undefined : fd;
+      if (kept !== undefined) fd = undefined;
+      return new Snapshot(index, stats, readAt, kept);
     } catch (error) {
-      throw readError(error, shownAs);
+      if (systemCode(error) === 'ENOENT') return undefined;
+      throw readError(error, path);
     } finally {
-      if (!isKept) fs.closeSync(fd);
+      if (fd !== undefined) fs.closeSync(fd);
     }
   }
-  throw new PasswordFileError(
-    'ERR_READ_FAILED',
-    `${shownAs} changes its size while it is read, again and again.`,
-    { path: shownAs },
-  );
-}
-
-function open(path: string, shownAs: string): number | undefined {
-  const { O_RDONLY, O_NONBLOCK = 0, O_NOFOLLOW = 0 } = fs.constants;
-  try {
-    // O_NONBLOCK: a FIFO does not wait for a writer. O_NOFOLLOW: nobody has looked at a link that appears only now.
-    return fs.openSync(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
-  } catch (error) {
-    const code = systemCode(error);
-    if (code === 'ENOENT') return undefined;
-    throw code === 'ENXIO' || code === 'ELOOP' ? notAFile(shownAs) : readError(error, shownAs);
-  }
-}
-
-/** A directory, a FIFO, a device; a socket cannot even be opened. */
-function notAFile(path: string): PasswordFileError {
-  return new PasswordFileError(
-    'ERR_NOT_REPLACEABLE',
-    `${path} is not a regular file. Give the path of a file.`,
-    { path },
-  );
-}
-
-function tooLarge(path: string, size: bigint): PasswordFileError {
-  return new PasswordFileError(
-    'ERR_READ_FAILED',
-    `${path} has ${size} bytes, and only files of up to ${MAX_FILE_BYTES} bytes are read. ` +
-      'Spread its users over the files of several brokers.',
-    { path },
+  throw unreadable(
+    path,
+    'changes its size while it is read, again and again. Find out who writes it in place.',
   );
 }
 
@@ -152,7 +104,6 @@ async function readIndexed(
   // One byte more than there should be shows a file that has grown.
   const buffer = Buffer.allocUnsafeSlow(size + 1);
   const index = new NameIndex(buffer.subarray(0, size), names);
-  const read = size < CHUNK ? readSync : readAsync;
   for (let length = 0; ; ) {
     // Lines are indexed while the next bytes arrive.
     const [count] = await Promise.all([read(fd, buffer, length), inSlices(index.scan(length))]);
@@ -162,26 +113,22 @@ async function readIndexed(
   }
 }
 
-function readSync(fd: number, buffer: Buffer, from: number): number {
-  return fs.readSync(fd, buffer, from, buffer.length - from, from);
-}
-
-function readAsync(fd: number, buffer: Buffer, from: number): Promise<number> {
-  const read = () =>
-    new Promise<number>((resolve, reject) =>
-      fs.read(fd, buffer, from, Math.min(CHUNK, buffer.length - from), from, (error, count) =>
-        error ? reject(error) : resolve(count),
-      ),
-    );
-  return withPriority(read);
+/** A small file is read at once: the thread pool may be busy with hashes. */
+function read(fd: number, buffer: Buffer, from: number): Answer<number> {
+  const most = Math.min(CHUNK, buffer.length - from);
+  if (buffer.length <= CHUNK) return fs.readSync(fd, buffer, from, most, from);
+  return withPriority<number>(done => fs.read(fd, buffer, from, most, from, done));
 }
 
 function readError(error: unknown, path: string): unknown {
   const code = systemCode(error);
   if (error instanceof PasswordFileError || code === undefined) return error;
-  return new PasswordFileError(
-    'ERR_READ_FAILED',
-    `${path} cannot be read: ${(error as Error).message.replace(OPENED, dirname(path))}. Mend that (${code}), then repeat the call.`,
-    { path, cause: error },
-  );
+  // ENXIO: a socket. ELOOP: a symbolic link that was not there before.
+  if (code === 'ENXIO' || code === 'ELOOP') return notReplaceable(path, NOT_A_FILE);
+  const reason = (error as Error).message.replace(OPENED, dirname(path));
+  return unreadable(path, `cannot be read: ${reason}. Mend that (${code}), then repeat the call.`, error);
+}
+
+function unreadable(path: string, problem: string, cause?: unknown): PasswordFileError {
+  return new PasswordFileError('ERR_READ_FAILED', `${path} ${problem}`, { path, cause });
 }

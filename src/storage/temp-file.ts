@@ -1,6 +1,6 @@
 /** The file that is renamed over the password file: owner and mode as they have to be, all bytes written and synced. */
-import type * as fs from 'node:fs';
 import { PasswordFileError, systemCode } from '../errors.js';
+import { attempt } from '../util/attempt.js';
 import type { Disk, Ownership } from './disk.js';
 import type { Place } from './path.js';
 
@@ -41,66 +41,41 @@ export function startHeartbeat(writer: { disk: Disk; temp: TempFile | undefined 
     const { disk, temp } = writer;
     // By path only on Windows, where the temp file is closed for a rename: elsewhere a link could lead it to another file.
     if (temp === undefined || (temp.fd === undefined && !disk.windows)) return;
-    try {
-      disk.touch(temp.fd ?? `${temp.directory}/${temp.name}`);
-    } catch {
-      // Without it this writer may be called dead, which costs it another attempt.
-    }
+    // Should it fail, this writer may be called dead, which costs it another attempt.
+    attempt(() => disk.touch(temp.fd ?? `${temp.directory}/${temp.name}`));
   };
   const timer = setInterval(beat, HEARTBEAT);
   return () => clearInterval(timer);
 }
 
-/** Gives the temp file the owner, group and mode that the new file is to have. `old`: the file that it replaces. */
+/** Gives the temp file the owner, group and mode that the new file is to have. `old`: those of the file it replaces. */
 export function copyOwnership(
   disk: Disk,
   temp: TempFile,
   { path, directory }: Place,
-  old: fs.BigIntStats | undefined,
+  old: Ownership | undefined,
   { create, allowOwnerChange }: ReplacePolicy,
 ): void {
   const fd = temp.fd as number;
-  const wanted = old === undefined ? ownerOfNew(ownerOf(directory), create) : ownerOf(old);
   const made = disk.ownership(fd);
-  const uid = wanted.uid ?? made.uid;
-  const gid = wanted.gid ?? made.gid;
+  // A broker runs as its own user: a file that only root can read would lock everybody out.
+  const like = process.geteuid?.() === 0 ? directory : made;
+  const { uid = like.uid, gid = like.gid, mode = 0o600 } = old ?? create;
   if (uid !== made.uid || gid !== made.gid) {
     try {
       disk.chown(fd, uid, gid);
-    } catch (error) {
-      if (systemCode(error) !== 'EPERM') throw error;
-      if (!allowOwnerChange) throw ownershipError(path, uid, gid, error);
-      keepGroup(disk, fd, made.uid, gid);
+    } catch (cause) {
+      if (systemCode(cause) !== 'EPERM') throw cause;
+      if (!allowOwnerChange) {
+        const problem = `This process may not give ${path} the owner ${uid}:${gid}, so replacing it could lock the broker out.`;
+        const remedy =
+          'Run as that user or as root, or set allowOwnerChange if the broker can read a file of this user.';
+        throw new PasswordFileError('ERR_OWNERSHIP', `${problem} ${remedy}`, { path, cause });
+      }
+      attempt(() => disk.chown(fd, made.uid, gid));
     }
   }
-  disk.chmod(fd, wanted.mode & 0o1777);
-}
-
-function ownerOf({ uid, gid, mode }: fs.BigIntStats): Ownership {
-  return { uid: Number(uid), gid: Number(gid), mode: Number(mode) };
-}
-
-/** A broker runs as its own user: a file that only root can read would lock everybody out. */
-function ownerOfNew(directory: Ownership, create: CreateOptions): CreateOptions & { mode: number } {
-  const like = process.geteuid?.() === 0 ? directory : undefined;
-  return { uid: create.uid ?? like?.uid, gid: create.gid ?? like?.gid, mode: create.mode ?? 0o600 };
-}
-
-function keepGroup(disk: Disk, fd: number, uid: number, gid: number): void {
-  try {
-    disk.chown(fd, uid, gid);
-  } catch {
-    // Neither can be kept, and the caller allows that.
-  }
-}
-
-function ownershipError(path: string, uid: number, gid: number, cause: unknown): PasswordFileError {
-  return new PasswordFileError(
-    'ERR_OWNERSHIP',
-    `This process may not give ${path} the owner ${uid}:${gid}, so replacing it could lock the broker out. ` +
-      'Run as that user or as root, or set allowOwnerChange if the broker can read a file of this user.',
-    { path, cause },
-  );
+  disk.chmod(fd, mode & 0o1777);
 }
 
 /** Pieces smaller than this are gathered before they are written. */
@@ -117,28 +92,26 @@ export async function writeAndSync(
   let used = 0;
   let position = 0;
   // A full disk may take a part of the bytes before it refuses the rest.
-  const writeInPool = async (bytes: Uint8Array): Promise<void> => {
-    for (let done = 0; done < bytes.length; ) {
-      const written = await disk.writeInPool(fd, bytes.subarray(done), position);
-      done += written;
+  const writeAll = async (bytes: Uint8Array, write: Disk['write' | 'writeInPool']): Promise<void> => {
+    for (let rest = bytes; rest.length > 0; ) {
+      const written = await write(fd, rest, position);
       position += written;
+      rest = rest.subarray(written);
     }
   };
   for (const piece of pieces) {
-    // A UTF-16 unit comes to three bytes of UTF-8 at most.
-    const most = typeof piece === 'string' ? piece.length * 3 : piece.length;
-    if (used + most > BLOCK) {
-      await writeInPool(block.subarray(0, used));
+    const bytes = typeof piece === 'string' ? Buffer.from(piece) : piece;
+    if (used + bytes.length > BLOCK) {
+      await writeAll(block.subarray(0, used), disk.writeInPool);
       used = 0;
     }
-    if (most > BLOCK) await writeInPool(typeof piece === 'string' ? Buffer.from(piece) : piece);
-    else if (typeof piece === 'string') used += block.write(piece, used);
+    if (bytes.length > BLOCK) await writeAll(bytes, disk.writeInPool);
     else {
-      block.set(piece, used);
-      used += piece.length;
+      block.set(bytes, used);
+      used += bytes.length;
     }
   }
   // What fits one block is written at once: the thread pool may be busy with hashes.
-  for (let done = 0; done < used; ) done += disk.write(fd, block.subarray(done, used), position + done);
+  await writeAll(block.subarray(0, used), disk.write);
   await disk.sync(fd);
 }

@@ -16,7 +16,7 @@ const ENOUGH = 16_000;
 
 let inFlight = 0;
 let cost = 0;
-let commits = 0;
+let calls = 0;
 let first: Job | undefined;
 let last: Job | undefined;
 let slowJobs: number | undefined;
@@ -35,7 +35,7 @@ export function limited<T>(begin: (done: Done<T>) => number): Promise<T> {
         cost -= ownCost;
         if (error) reject(error);
         else resolve(value);
-        if (commits === 0) startJobs();
+        if (calls === 0) startJobs();
       };
       try {
         ownCost = begin(done);
@@ -49,7 +49,7 @@ export function limited<T>(begin: (done: Done<T>) => number): Promise<T> {
     if (last === undefined) first = job;
     else last.next = job;
     last = job;
-    if (commits === 0) startJobs();
+    if (calls === 0) startJobs();
   });
 }
 
@@ -65,15 +65,17 @@ function startJobs(): void {
 }
 
 /**
- * Does what a commit waits for in the thread pool; no job starts meanwhile. Then jobs have a turn, even if another commit
- * waits: one commit after the other does not keep them waiting for ever.
+ * Makes a system call in the thread pool; no job starts meanwhile. Then jobs have a turn, even if another call waits: one
+ * call after the other does not keep them waiting for ever.
  */
-export async function withPriority<T>(work: () => Promise<T>): Promise<T> {
-  commits++;
+export async function withPriority<T>(call: (done: Done<T>) => void): Promise<T> {
+  calls++;
   try {
-    return await work();
+    return await new Promise<T>((resolve, reject) =>
+      call((error, value) => (error ? reject(error) : resolve(value))),
+    );
   } finally {
-    commits--;
+    calls--;
     startJobs();
   }
 }

@@ -1,12 +1,9 @@
 import { readFileSync } from 'node:fs';
+import { attempt } from './attempt.js';
 
 /** A file of /proc; `undefined`: it does not exist, or is hidden from us. */
 export function readProc(name: string): string | undefined {
-  try {
-    return readFileSync(`/proc/${name}`, 'utf8');
-  } catch {
-    return undefined;
-  }
+  return attempt(() => readFileSync(`/proc/${name}`, 'utf8'));
 }
 
 /** State and start time of a process, the latter in clock ticks since boot (proc_pid_stat(5), fields 3 and 22). */

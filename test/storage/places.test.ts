@@ -182,7 +182,7 @@ describe('as an ordinary user', () => {
   test('a read-only folder', async () => {
     await chmod(folder, 0o555);
     const message =
-      /This user may not make files in .*, which replacing .*passwd needs\. Give the process write permission on that directory\.$/;
+      /passwd cannot be replaced, because this user may not make files in its directory\. Give it write permission there\.$/;
     await expectRefusal(
       () => callAs(ORDINARY, path, {}, 'setHash', 'bob', HASH),
       'ERR_NOT_REPLACEABLE',
@@ -194,7 +194,7 @@ describe('as an ordinary user', () => {
   test('a read-only folder and no file', async () => {
     await rm(path);
     await chmod(folder, 0o555);
-    const message = /This user may not make files in /;
+    const message = /passwd cannot be replaced, because this user may not make files in its directory\./;
     await expectRefusal(() => callAs(ORDINARY, path, {}, 'create'), 'ERR_NOT_REPLACEABLE', message);
   });
 
@@ -307,7 +307,7 @@ needs(root, mounting).describe('on file systems of their own', () => {
     tmpfs();
     await writeFile(path, ALICE);
     makeReadOnly();
-    const message = /^\S+ is mounted read-only\. Mount the directory of the file with write permission\.$/;
+    const message = /passwd is mounted read-only\. Mount its directory with write permission\.$/;
     await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
     await expectRefusal(() => file.removeUser('alice'), 'ERR_NOT_REPLACEABLE', message);
     expect(await file.verify('alice', 'secret')).toBe(true);
@@ -354,7 +354,7 @@ needs(root, mounting).describe('on file systems of their own', () => {
     await writeFile(path, '');
     mount('--bind', join(folder, 'source'), path);
     const message =
-      /passwd is itself a mount point, a single-file bind mount for example, and cannot be replaced\. Mount the directory that holds the file instead\.$/;
+      /passwd is itself a mount point, as a single-file bind mount is\. Mount the directory that holds it instead\.$/;
     await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
     await expectRefusal(() => file.removeUser('alice'), 'ERR_NOT_REPLACEABLE', message);
     expect(await file.setHash('alice', HASH)).toBe('unchanged');
@@ -370,7 +370,7 @@ needs(root, mounting).describe('on file systems of their own', () => {
     await symlink('..data/passwd', path);
     makeReadOnly();
     const message =
-      /passwd comes from a Kubernetes Secret or ConfigMap, which is read-only in the pod\. Change the Secret through the Kubernetes API, or keep the file on a volume that the pod may write\.$/;
+      /passwd comes from a Kubernetes Secret or ConfigMap, which is read-only\. Change it by the Kubernetes API, or use a volume\.$/;
     await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
     expect(await file.users()).toEqual(['alice']);
   });

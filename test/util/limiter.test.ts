@@ -107,7 +107,7 @@ describe('withPriority', () => {
     const jobs = new Jobs();
     jobs.add(400, 101);
     const { opened, open } = gate();
-    const work = withPriority(() => opened);
+    const work = withPriority<void>(done => void opened.then(() => done(null)));
     jobs.end();
     jobs.add(10, 101);
     expect(jobs.inFlight.length).toBe(0);
@@ -119,10 +119,7 @@ describe('withPriority', () => {
 
   test('starts jobs again after work that fails', async () => {
     const jobs = new Jobs();
-    const failing = withPriority(async () => {
-      await turn();
-      throw new Error('disk');
-    });
+    const failing = withPriority(done => setImmediate(done, new Error('disk'), undefined));
     jobs.add(10, 101);
     expect(jobs.inFlight.length).toBe(0);
     await expect(failing).rejects.toThrow('disk');
@@ -132,13 +129,15 @@ describe('withPriority', () => {
 
   test('lets jobs have their turn between works of which one always waits', async () => {
     const jobs = new Jobs();
+    const call = ({ opened }: { opened: Promise<void> }) =>
+      withPriority<void>(done => void opened.then(() => done(null)));
     let previous = gate();
-    const works = [withPriority(() => previous.opened)];
+    const works = [call(previous)];
     jobs.add(1_000, 101);
     const started: number[] = [];
     for (let i = 0; i < 8; i++) {
       const next = gate();
-      works.push(withPriority(() => next.opened));
+      works.push(call(next));
       previous.open();
       await works.at(-2);
       started.push(jobs.started);
