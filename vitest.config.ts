@@ -16,6 +16,12 @@ export default defineConfig({
     ],
     globalSetup: ['test/support/build-program.ts'],
     reporters: ['default', './test/support/skipped.ts'],
+    // A worker loads the sources once for all of its files. No file may depend on those before it.
+    isolate: false,
+    maxWorkers: '100%',
+    sequence: { shuffle: true },
+    expect: { requireAssertions: true },
+    // Not limits of what tests take, but ends of what hangs.
     testTimeout: 60_000,
     hookTimeout: 60_000,
     coverage: { include: ['src/**'], reporter: ['text', 'json-summary'] },

@@ -222,9 +222,10 @@ describe('a user who is let in', () => {
     const login = confirmLogin({ ...ALICE, port });
     const [socket] = await once(connecting, 'socket');
     await closed(socket);
-    const { serve } = await broker(accept);
+    const { serve, hellos } = await broker(accept);
     await listen(createServer(serve), port);
     await login;
+    expect(hellos.length).toBe(1);
   });
 });
 

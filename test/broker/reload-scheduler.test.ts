@@ -5,8 +5,8 @@ import { type ReloadOptions, ReloadScheduler, readReloadOptions } from '../../sr
 import type { PasswordFileOptions } from '../../src/options.js';
 import { PasswordFile } from '../../src/password-file.js';
 import { testFolder } from '../support/folder.js';
-import { linux, needs, program, root } from '../support/require.js';
-import { standIn, uniqueName } from '../support/stand-in.js';
+import { linux, needs, root } from '../support/require.js';
+import { perl, standIn, uniqueName } from '../support/stand-in.js';
 
 /** Warnings that this process got since the test began. */
 let warnings: Error[];
@@ -94,7 +94,7 @@ async function reloadOften(pid: number, times: number): Promise<void> {
   }
 }
 
-needs(linux).describe('the number of signals', () => {
+needs(linux, perl).describe('the number of signals', () => {
   test.each([
     ['nobody waits', false],
     ['somebody waits', true],
@@ -185,7 +185,7 @@ needs(linux).describe('the number of signals', () => {
   });
 });
 
-needs(linux).describe('the time between signals', () => {
+needs(linux, perl).describe('the time between signals', () => {
   /** Milliseconds between two reloads, as the second one is asked for at once. */
   async function interval(options: ReloadOptions): Promise<number> {
     const times: number[] = [];
@@ -214,8 +214,8 @@ needs(linux).describe('the time between signals', () => {
   });
 });
 
-needs(root, program('setpriv')).describe('a broker by the name of its process', () => {
-  const member = '--reuid=54321 --regid=54321 --groups=54322';
+needs(linux, root, perl).describe('a broker by the name of its process', () => {
+  const member = { user: 54_321, groups: [54_322] };
 
   test.each([
     ['its owner', 54_321, 0, 0o400],

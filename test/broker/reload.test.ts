@@ -11,9 +11,9 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { reloadBroker } from '../../src/broker/reload.js';
 import type { ReloadTarget } from '../../src/broker/reload-target.js';
 import { PasswordFile } from '../../src/password-file.js';
-import { linux, namespaces, needs, program, root } from '../support/require.js';
+import { linux, namespaces, needs, root } from '../support/require.js';
 import { runScript } from '../support/script.js';
-import { standIn, uniqueName } from '../support/stand-in.js';
+import { perl, standIn, uniqueName } from '../support/stand-in.js';
 
 let folder: string;
 const started: ChildProcessByStdio<Writable | null, Readable | null, null>[] = [];
@@ -80,7 +80,7 @@ async function failure(target: ReloadTarget, options = { timeout: 0 }): Promise<
 
 const RECIPES = /pid: "service:mosquitto".*shareProcessNamespace.*process, mosquitto,.*docker kill/s;
 
-needs(linux).describe('a broker by its pid', () => {
+needs(linux, perl).describe('a broker by its pid', () => {
   test('gets SIGHUP', async () => {
     const broker = await standIn();
     await reloadBroker({ pid: broker.pid });
@@ -200,7 +200,7 @@ needs(linux).describe('a broker by its pid', () => {
   });
 });
 
-needs(linux).describe('a broker by its pid file', () => {
+needs(linux, perl).describe('a broker by its pid file', () => {
   test.each(['', '\n'])('gets SIGHUP, with %j after the pid', async ending => {
     const broker = await standIn();
     const path = await pidFile(`${broker.pid}${ending}`);
@@ -269,7 +269,7 @@ needs(linux).describe('a broker by its pid file', () => {
   });
 });
 
-needs(linux).describe('a broker by its name', () => {
+needs(linux, perl).describe('a broker by its name', () => {
   test('gets SIGHUP', async () => {
     const name = uniqueName();
     const broker = await standIn({ name });
@@ -324,8 +324,8 @@ needs(linux).describe('a broker by its name', () => {
   });
 });
 
-needs(linux, root, program('setpriv')).describe('a process of another user', () => {
-  const stranger = '--reuid=54321 --regid=54321 --clear-groups';
+needs(linux, root, perl).describe('a process of another user', () => {
+  const stranger = { user: 54_321 };
 
   test('does not keep the broker of root from being found by its name', async () => {
     const name = uniqueName();
@@ -349,7 +349,7 @@ needs(linux, root, program('setpriv')).describe('a process of another user', () 
 
   test('is not taken for a process of root where it runs a setuid program', async () => {
     const name = uniqueName();
-    const other = await standIn({ name, as: '--ruid=54321' });
+    const other = await standIn({ name, as: stranger, setuid: true });
     expect(await failure({ process: name })).toContain('belongs to user 54321');
     expect(await other.hangups()).toBe(0);
   });
@@ -364,7 +364,7 @@ needs(linux, root, program('setpriv')).describe('a process of another user', () 
   });
 });
 
-needs(linux).describe('the name of a process', () => {
+needs(linux, perl).describe('the name of a process', () => {
   test('is escaped in messages', async () => {
     const other = await standIn({ name: '\x1b[31mred\x07' });
     const message = await failure({ pid: other.pid });
@@ -374,7 +374,7 @@ needs(linux).describe('the name of a process', () => {
 });
 
 describe('pid namespaces', () => {
-  needs(linux, namespaces).test('with the /proc of another one: nothing is signalled', async () => {
+  needs(linux, namespaces, perl).test('with the /proc of another one: nothing is signalled', async () => {
     const name = uniqueName();
     const broker = await standIn({ name });
     const path = await pidFile(`${broker.pid}`);
@@ -397,7 +397,7 @@ describe('pid namespaces', () => {
     expect(await broker.hangups()).toBe(0);
   });
 
-  needs(linux, namespaces).test('of its own: only its processes are found', async () => {
+  needs(linux, namespaces, perl).test('of its own: only its processes are found', async () => {
     const name = uniqueName();
     const broker = await standIn({ name });
     const message = await runScript(
@@ -563,8 +563,7 @@ describe('a command', () => {
     const file = join(folder, 'background');
     await reloadBroker(shell('sleep 1000 & echo $! >"$1"', file), { timeout: 50_000 });
     const pid = Number(await readFile(file, 'utf8'));
-    process.kill(pid, 0);
-    process.kill(pid, 'SIGKILL');
+    expect(process.kill(pid, 'SIGKILL')).toBe(true);
   });
 });
 

@@ -1,15 +1,15 @@
-import { randomInt } from 'node:crypto';
+import crypto from 'node:crypto';
 import fc from 'fast-check';
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { generateCredentials, generatePassword, generateUsername } from '../../src/credentials/generate.js';
 import { assertPassword, assertUsername } from '../../src/credentials/rules.js';
+import { spyOnBuiltin } from '../support/builtins.js';
 
-// The real functions, and a record of their calls.
-vi.mock('node:crypto', { spy: true });
-const draw = vi.mocked<(max: number) => number>(randomInt);
-afterEach(() => {
-  vi.resetAllMocks();
-});
+/** Has these numbers drawn until the test has ended, and records the calls. */
+function draw(numbers: (max: number) => number) {
+  const drawing = spyOnBuiltin(crypto as { randomInt(max: number): number }, 'randomInt');
+  return drawing.mockImplementation(numbers);
+}
 
 describe('generateCredentials', () => {
   test('makes a login for a device', () => {
@@ -55,11 +55,11 @@ describe('randomness', () => {
   ])('of %s: each character is one draw from the whole alphabet', (_what, generate, alphabet) => {
     const characters = [...alphabet];
     let next = 0;
-    draw.mockImplementation(max => next++ % max);
+    const { mock } = draw(max => next++ % max);
     const drawn = [...generate()];
     expect(drawn).toEqual(drawn.map((_, n) => characters[n % characters.length]));
     expect(drawn.length).toBeGreaterThanOrEqual(characters.length);
-    expect(draw.mock.calls).toEqual(drawn.map(() => [characters.length]));
+    expect(mock.calls).toEqual(drawn.map(() => [characters.length]));
   });
 });
 
@@ -110,7 +110,7 @@ describe('generateUsername', () => {
     ['a control character', { alphabet: 'abc\u0085' }, /contains a control character/],
     ['half of a surrogate pair', { alphabet: 'ab\ud83d' }, /contains half of a surrogate pair/],
   ])('refuses an alphabet with %s, whatever is drawn', (_what, options, message) => {
-    draw.mockImplementation(() => 0);
+    draw(() => 0);
     const refusal = { code: 'ERR_INVALID_USERNAME', message: expect.stringMatching(message) };
     expect(() => generateUsername(options)).toThrow(expect.objectContaining(refusal));
   });
@@ -153,7 +153,7 @@ describe('generatePassword', () => {
       /contains half of a surrogate pair/,
     ],
   ])('refuses an alphabet with %s, whatever is drawn', (_what, options, message) => {
-    draw.mockImplementation(() => 0);
+    draw(() => 0);
     const refusal = { code: 'ERR_INVALID_PASSWORD', message: expect.stringMatching(message) };
     expect(() => generatePassword(options)).toThrow(expect.objectContaining(refusal));
   });

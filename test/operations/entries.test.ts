@@ -170,16 +170,16 @@ describe('entries', () => {
   });
 
   test('rejects at an abort while no line has an entry', async () => {
-    writeFileSync(path, 'no colon\n'.repeat(1_000_000));
+    writeFileSync(path, 'no colon\n'.repeat(200_000));
     const stop = new AbortController();
     await file.users();
     const gathering = gather(file.entries({ signal: stop.signal }));
-    setTimeout(() => stop.abort(new Error('enough')), 5);
+    setImmediate(() => stop.abort(new Error('enough')));
     await expect(gathering).rejects.toThrow('enough');
   });
 
   test('lets the event loop turn while it is read', async () => {
-    await file.setHashes(Array.from({ length: 50_000 }, (_, i): Entry => [`user${i}`, HASH]));
+    await file.setHashes(Array.from({ length: 15_000 }, (_, i): Entry => [`user${i}`, HASH]));
     await file.users();
     let turns = 0;
     let counting = setImmediate(function count() {
@@ -211,7 +211,7 @@ describe('entries', () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     const size = 32 << 20;
-    writeFileSync(path, Buffer.concat([Buffer.from(`a:${HASH}\n`), Buffer.alloc(size, 'x\n')]));
+    writeFileSync(path, Buffer.concat([Buffer.from(`a:${HASH}\n`), Buffer.alloc(size, 'x')]));
     const iterator = file.entries()[Symbol.asyncIterator]();
     expect((await iterator.next()).value).toEqual(['a', HASH]);
     // The instance itself holds the new version at most.

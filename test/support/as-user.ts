@@ -1,6 +1,5 @@
 /** `PasswordFile` as a user who may not do everything. */
 import { PasswordFile, type PasswordFileOptions } from '../../src/index.js';
-import { runScript } from './script.js';
 
 export interface User {
   uid: number;
@@ -21,8 +20,8 @@ type Arguments<M extends Method> = Parameters<PasswordFile[M]>;
 type Result<M extends Method> = Awaited<ReturnType<PasswordFile[M]>>;
 
 /**
- * Calls a method of `new PasswordFile(path, options)` as this user: in a process of its own, which becomes the user
- * after it has loaded its code; or right here, where the tests run as that user.
+ * Calls a method of `new PasswordFile(path, options)` with the rights of this user, whom root becomes for as long as the
+ * call takes.
  */
 export async function callAs<M extends Method>(
   user: User,
@@ -31,22 +30,17 @@ export async function callAs<M extends Method>(
   method: M,
   ...args: Arguments<M>
 ): Promise<Result<M>> {
-  if (process.geteuid?.() === user.uid) {
-    const call = PasswordFile.prototype[method] as (...args: Arguments<M>) => Promise<Result<M>>;
-    return call.apply(new PasswordFile(path, options), args);
+  const call = PasswordFile.prototype[method] as (...args: Arguments<M>) => Promise<Result<M>>;
+  if (process.geteuid?.() === user.uid) return call.apply(new PasswordFile(path, options), args);
+  const groups = process.getgroups?.() ?? [];
+  process.setgroups?.(user.groups ?? []);
+  process.setegid?.(user.gid);
+  process.seteuid?.(user.uid);
+  try {
+    return await call.apply(new PasswordFile(path, options), args);
+  } finally {
+    process.seteuid?.(0);
+    process.setegid?.(0);
+    process.setgroups?.(groups);
   }
-  const { value, error } = await runScript(
-    `const { PasswordFile } = await load('src/index.ts');
-    process.setgroups(args.user.groups ?? []);
-    process.setgid(args.user.gid);
-    process.setuid(args.user.uid);
-    try {
-      return { value: await new PasswordFile(args.path, args.options)[args.method](...args.args) };
-    } catch (error) {
-      return { error: { ...error, message: error.message, cause: error.cause } };
-    }`,
-    { args: { user, path, options, method, args } },
-  );
-  if (error !== undefined) throw Object.assign(new Error(), error);
-  return value;
 }

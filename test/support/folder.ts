@@ -15,9 +15,13 @@ function undoAfterTest(undo: () => void): void {
 export function testFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'passwd-'));
   undoAfterTest(() => {
-    // What a test has made read-only.
-    spawnSync('chmod', ['-R', 'u+rwX', folder]);
-    rmSync(folder, { recursive: true, force: true });
+    try {
+      rmSync(folder, { recursive: true, force: true });
+    } catch {
+      // What a test has made read-only.
+      run('chmod', '-R', 'u+rwX', folder);
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
   chmodSync(folder, 0o755);
   return folder;

@@ -4,32 +4,50 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { expect, onTestFinished } from 'vitest';
+import { type Need, program } from './require.js';
 
-/** Reports each SIGHUP and SIGUSR2. If it does not listen for SIGHUP yet, a line makes it. */
+/** Reports each SIGHUP and SIGUSR2. If it does not listen for SIGHUP yet, a line makes it. In Perl, which starts at once. */
 const STAND_IN = `
-  const work = Number(process.argv[3]);
-  const listen = () => process.on('SIGHUP', () => {
-    console.log('SIGHUP');
-    const start = process.cpuUsage();
-    for (let used; work > 0; ) if ((used = process.cpuUsage(start)).user + used.system > work * 1_000) break;
-  });
-  process.title = process.argv[1];
-  process.on('SIGUSR2', () => console.log('SIGUSR2'));
-  if (process.argv[2] === 'listening') listen();
-  // A broker too wakes now and then.
-  setInterval(() => {}, 20);
-  process.stdin.on('data', () => { listen(); console.log('listening'); });
-  console.log('ready');
+  my ($name, $state, $work, $user, $groups, $setuid) = @ARGV;
+  $| = 1;
+  sub used { my ($user, $system) = times; return 1000 * ($user + $system) }
+  sub hangup { print "SIGHUP\\n"; my $start = used(); 1 while used() - $start < $work; }
+  sub obey { $SIG{HUP} = \\&hangup; }
+  if ($user ne "") { $) = "$user $groups"; $( = $user; $< = $user; $> = $user if !$setuid; }
+  $0 = $name;
+  $SIG{USR2} = sub { print "SIGUSR2\\n" };
+  obey() if $state eq "listening";
+  print "ready\\n";
+  while (1) {
+    # A broker too wakes now and then.
+    vec(my $ready = "", 0, 1) = 1;
+    next if select($ready, undef, undef, 0.02) < 1;
+    last if !sysread STDIN, my $line, 100;
+    obey();
+    print "listening\\n";
+  }
 `;
 
-/**
- * @param as options of setpriv, to run it as another user
- * @param work milliseconds of CPU time that SIGHUP costs it
- */
-export async function standIn({ name = 'mosquitto', listening = true, as = '', work = 0 } = {}) {
-  const node = [process.execPath, '-e', STAND_IN, name, listening ? 'listening' : 'deaf', String(work)];
-  const [program = '', ...args] = as === '' ? node : ['setpriv', ...as.split(' '), ...node];
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+/** What the tests with stand-ins need. */
+export const perl: Need = program('perl');
+
+export interface StandInOptions {
+  name?: string;
+  listening?: boolean;
+  /** Whom it runs as: this user, in the group of the same number and in these ones. Default: whoever runs the tests. */
+  as?: { user: number; groups?: number[] };
+  /** Its real user alone is changed, as that of somebody who runs a setuid program. */
+  setuid?: boolean;
+  /** Milliseconds of CPU time that SIGHUP costs it. */
+  work?: number;
+}
+
+export async function standIn(options: StandInOptions = {}) {
+  const { name = 'mosquitto', listening = true, as, setuid = false, work = 0 } = options;
+  const groups = [as?.user, ...(as?.groups ?? [])].join(' ');
+  const state = listening ? 'listening' : 'deaf';
+  const args = [name, state, work, as?.user ?? '', groups, setuid ? '1' : ''].map(String);
+  const child = spawn('perl', ['-e', STAND_IN, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
   onTestFinished(async () => {
     child.kill('SIGKILL');
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');

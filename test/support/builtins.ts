@@ -1,0 +1,27 @@
+/** Functions of Node's own modules, watched or replaced for one test in all modules that import them. */
+import { syncBuiltinESMExports } from 'node:module';
+import { type Mock, onTestFinished, vi } from 'vitest';
+
+// biome-ignore lint/suspicious/noExplicitAny: any parameters.
+type Callable = (...args: any[]) => any;
+
+/**
+ * Records the calls of a function until the test has ended; each goes to the real one. `module` is the default export:
+ *
+ * ```ts
+ * import crypto from 'node:crypto';
+ * const pbkdf2 = spyOnBuiltin(crypto, 'pbkdf2');
+ * ```
+ */
+export function spyOnBuiltin<M extends object, N extends keyof M & string>(
+  module: M,
+  name: N,
+): Mock<M[N] extends Callable ? M[N] : never> {
+  const spy = vi.spyOn(module as Record<string, Callable>, name);
+  syncBuiltinESMExports();
+  onTestFinished(() => {
+    spy.mockRestore();
+    syncBuiltinESMExports();
+  });
+  return spy as never;
+}
