@@ -48,54 +48,32 @@ export async function setUsers(
   signal?.throwIfAborted();
   const names = new Set(passwords.keys());
   const before = await cache.view(signal, names);
-  const kept = new Map<string, string>();
   const hashes = new Map<string, string>();
-  let done = 0;
   const prepare = async ([name, password]: [string, string | Uint8Array]): Promise<void> => {
     const present = before.isDuplicate(name) ? undefined : before.get(name);
-    if (present !== undefined && (await isUpToDate(present, password, settings))) kept.set(name, present);
-    else hashes.set(name, await newHash(password, settings));
-    onProgress?.(++done, names.size);
+    const isKept = present !== undefined && (await isUpToDate(present, password, settings));
+    hashes.set(name, isKept ? present : await newHash(password, settings));
+    onProgress?.(hashes.size, names.size);
   };
   await orAborted(inParallel(passwords, prepare, signal), signal);
-
-  for (;;) {
-    const { outcomes, stale } = await submit({
-      source,
-      names,
-      signal,
-      apply: draft => makeEdits(draft, names, kept, hashes),
-    });
-    if (stale.size === 0) return outcomes;
-    // Another writer has changed these since they were found unchanged.
-    for (const [name, password] of passwords) {
-      if (!stale.has(name)) continue;
-      kept.delete(name);
-      hashes.set(name, await orAborted(newHash(password, settings), signal));
-    }
-  }
+  return submit({ source, names, signal, apply: draft => makeEdits(draft, names, hashes) });
 }
 
+/** A hash that was kept is set again where another writer has changed it since. */
 function* makeEdits(
   draft: Draft,
   names: ReadonlySet<string>,
-  kept: ReadonlyMap<string, string>,
   hashes: ReadonlyMap<string, string>,
-): Generator<void, { outcomes: Map<string, SetOutcome>; stale: Set<string> }> {
+): Generator<void, Map<string, SetOutcome>> {
   const outcomes = new Map<string, SetOutcome>();
-  const stale = new Set<string>();
-  for (const [name, hash] of kept) {
-    yield;
-    if (draft.isDuplicate(name) || draft.get(name) !== hash) stale.add(name);
-  }
-  if (stale.size > 0) return { outcomes, stale };
   for (const name of names) {
     yield;
-    const hash = hashes.get(name);
-    outcomes.set(name, hash === undefined ? 'unchanged' : draft.has(name) ? 'updated' : 'added');
-    if (hash !== undefined) draft.set(name, hash);
+    const hash = hashes.get(name) as string;
+    const isUnchanged = !draft.isDuplicate(name) && draft.get(name) === hash;
+    outcomes.set(name, isUnchanged ? 'unchanged' : draft.has(name) ? 'updated' : 'added');
+    if (!isUnchanged) draft.set(name, hash);
   }
-  return { outcomes, stale };
+  return outcomes;
 }
 
 async function isUpToDate(
