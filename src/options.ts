@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { type ReloadOptions, type ReloadSettings, readReloadOptions } from './broker/reload-scheduler.js';
 import { PasswordFileError } from './errors.js';
-import { FILE_HASH_CHECKS, type FileHashOptions, type HashSettings, hashSettings } from './hash/hash.js';
+import { type FileHashOptions, type HashSettings, readHashOptions } from './hash/hash.js';
 import type { WritePolicy } from './storage/group-commit.js';
 import type { CreateOptions } from './storage/temp-file.js';
 import type { LockOptions } from './storage/writer.js';
@@ -91,7 +91,7 @@ export function settingsOf(path: string | URL, options: PasswordFileOptions | un
     broker: given.broker ?? '2.1',
     brokerFollowsLinks: given.brokerFollowsLinks ?? false,
     fileMustExist: given.missing === 'error',
-    hash: hashSettings(readOptions<FileHashOptions>('hash', given.hash, FILE_HASH_CHECKS)),
+    hash: readHashOptions('hash', given.hash),
     policy: { create, allowOwnerChange: given.allowOwnerChange ?? false, lock: { timeout, stale } },
     reload: given.reload === undefined ? undefined : readReloadOptions(given.reload),
   };

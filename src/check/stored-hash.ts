@@ -1,4 +1,4 @@
-import { joinHash, KEY_BYTES, type Pbkdf2Hash, parseCanonical, type Sha512Hash } from '../hash/encoding.js';
+import { KEY_BYTES, type Pbkdf2Hash, type Sha512Hash, tryParseHash } from '../hash/encoding.js';
 
 /** The release lines of the broker whose rules differ: 2.0.x, and 2.1.x with its password-file plugin. */
 export type BrokerRelease = '2.0' | '2.1';
@@ -55,8 +55,13 @@ const FIELDS = /^\$*([^$]+)(?:\$+([^$]+))?(?:\$+([^$]+))?(?:\$+([^$]+))?/;
  */
 export function readBrokerHash(field: string, release: BrokerRelease): HashReading {
   if (field === '') return { fault: 'missing' };
-  const canonical = parseCanonical(field);
-  if (canonical !== undefined) return { hash: canonical, canonical: true };
+  const parsed = tryParseHash(field);
+  if (
+    parsed !== undefined &&
+    parsed.algorithm !== 'argon2id' &&
+    (release === '2.1' || parsed.salt.length === 12)
+  )
+    return { hash: parsed, canonical: true };
   const [, type, ...fields] = FIELDS.exec(field) ?? [];
   if ((type !== '7' && type !== '6') || (release === '2.1' && !/^\$[67]\$/.test(field))) {
     if (!looksLikeHash(field)) return { fault: 'plain' };
@@ -75,7 +80,7 @@ export function readBrokerHash(field: string, release: BrokerRelease): HashReadi
     iterations === undefined
       ? { algorithm: 'sha512', salt, key }
       : { algorithm: 'pbkdf2-sha512', iterations: atoi(iterations), salt, key };
-  return { hash, canonical: joinHash(hash, hash.key) === field };
+  return { hash, canonical: false };
 }
 
 /**

@@ -1,5 +1,5 @@
 import { MAX_BYTES } from '../credentials/rules.js';
-import { parseHash } from '../hash/encoding.js';
+import { tryParseHash } from '../hash/encoding.js';
 import { isBlank, LineReader } from './line.js';
 
 const NUL = 0;
@@ -31,11 +31,8 @@ export function* canBeEnded(bytes: Buffer, lastLine: number, isReplaced: boolean
 /** Whether every release reads the hash of a line, though 2.0 then drops a user with a salt of 64 bytes. */
 function isReadByAll(line: LineReader): boolean {
   const { hashStart, hashEnd } = line.fields();
-  try {
-    return hashEnd - hashStart <= MAX_BYTES && parseHash(line.hash()).algorithm !== 'argon2id';
-  } catch {
-    return false;
-  }
+  const hash = hashEnd - hashStart > MAX_BYTES ? undefined : tryParseHash(line.hash());
+  return hash !== undefined && hash.algorithm !== 'argon2id';
 }
 
 /** Whether an earlier line has the name of this one. An index of the file may know only some names. */

@@ -44,13 +44,20 @@ export type HashSettings = { [K in keyof FileHashOptions]-?: NonNullable<FileHas
   salt: Uint8Array | undefined;
 };
 
+const DEFAULT_MAX_ITERATIONS = 1_000_000;
 const isIterations = /* @__PURE__ */ whole(1, MAX_ITERATIONS);
-/** For {@link readOptions}. */
-export const FILE_HASH_CHECKS: { [K in keyof Required<FileHashOptions>]: OptionCheck } = {
+const FILE_HASH_CHECKS = {
   algorithm: checkAlgorithm,
   iterations: isIterations,
-  saltBytes: value => oneOf(12, 64)(value),
+  saltBytes: /* @__PURE__ */ oneOf(12, 64),
   maxIterations: isIterations,
+};
+const HASH_CHECKS: { [K in keyof Required<HashOptions>]: OptionCheck } = {
+  ...FILE_HASH_CHECKS,
+  salt: salt =>
+    isBytes(salt) && (salt.length === 12 || salt.length === 64)
+      ? undefined
+      : 'a Uint8Array of 12 or 64 bytes',
 };
 
 /**
@@ -73,7 +80,7 @@ export async function hashPassword(
 ): Promise<string> {
   const own = ownCopy(password);
   assertPassword(own);
-  return newHash(own, readHashOptions(options));
+  return newHash(own, readHashOptions('', options, HASH_CHECKS));
 }
 
 /** {@link hashPassword} with a password and settings that are checked and nobody else's. */
@@ -96,7 +103,7 @@ export function newHash(password: string | Uint8Array, settings: HashSettings): 
  */
 export function hashPasswordSync(password: string | Uint8Array | undefined, options?: HashOptions): string {
   assertPassword(password);
-  const params = newKeyParams(readHashOptions(options));
+  const params = newKeyParams(readHashOptions('', options, HASH_CHECKS));
   return joinHash(params, deriveKeySync(password, params));
 }
 
@@ -152,26 +159,24 @@ export function compareKey(password: string | Uint8Array, hash: ParsedHash, done
 }
 
 function parseAffordable(hash: string, options: VerifyOptions | undefined): ParsedHash {
-  const { maxIterations = 1_000_000 } = readOptions<VerifyOptions>('', options, {
-    maxIterations: isIterations,
-  });
+  const checks = { maxIterations: isIterations };
+  const { maxIterations = DEFAULT_MAX_ITERATIONS } = readOptions<VerifyOptions>('', options, checks);
   const parsed = parseHash(hash);
   assertCost(parsed, maxIterations);
   return parsed;
 }
 
-function readHashOptions(options: HashOptions | undefined): HashSettings {
-  const given = readOptions<HashOptions>('', options, { ...FILE_HASH_CHECKS, salt: checkSalt });
-  if (given.salt !== undefined && given.saltBytes !== undefined) {
+/** Checks and copies options, and fills in the defaults; `name` is what they stand in, for messages. */
+export function readHashOptions(
+  name: string,
+  options: HashOptions | undefined,
+  checks: { [option: string]: OptionCheck } = FILE_HASH_CHECKS,
+): HashSettings {
+  const given = readOptions<HashOptions>(name, options, checks as typeof HASH_CHECKS);
+  const { algorithm = 'pbkdf2-sha512', iterations = 101, saltBytes = 12, salt } = given;
+  const { maxIterations = DEFAULT_MAX_ITERATIONS } = given;
+  if (salt !== undefined && given.saltBytes !== undefined)
     throw new PasswordFileError('ERR_INVALID_ARGUMENT', 'Give either salt or saltBytes.');
-  }
-  return hashSettings(given);
-}
-
-/** Fills in the defaults of options that {@link readOptions} has read. */
-export function hashSettings(options: HashOptions): HashSettings {
-  const { algorithm = 'pbkdf2-sha512', iterations = 101, saltBytes = 12, salt } = options;
-  const { maxIterations = 1_000_000 } = options;
   assertCost({ algorithm, iterations } as KeyParams, maxIterations);
   return { algorithm, iterations, saltBytes, maxIterations, salt: salt && new Uint8Array(salt) };
 }
@@ -184,28 +189,9 @@ function checkAlgorithm(algorithm: unknown): string | undefined {
   );
 }
 
-function checkSalt(salt: unknown): string | undefined {
-  return isBytes(salt) && (salt.length === 12 || salt.length === 64)
-    ? undefined
-    : 'a Uint8Array of 12 or 64 bytes';
-}
-
 function newKeyParams(settings: HashSettings): KeyParams {
-  const { algorithm, iterations, saltBytes, salt = newSalt(saltBytes) } = settings;
+  const { algorithm, iterations, saltBytes, salt = crypto.randomBytes(saltBytes) } = settings;
   return algorithm === 'sha512' ? { algorithm, salt } : { algorithm, iterations, salt };
-}
-
-let randomness: Uint8Array | undefined;
-let drawn = 0;
-
-/** Draws random bytes for many salts at once: a call of the generator for each takes a tenth of the time of its hash. */
-function newSalt(bytes: number): Uint8Array {
-  if (randomness === undefined || drawn + bytes > randomness.length) {
-    randomness = crypto.randomBytes(4096);
-    drawn = 0;
-  }
-  drawn += bytes;
-  return randomness.subarray(drawn - bytes, drawn);
 }
 
 /** What a job costs besides its iterations. */
@@ -214,46 +200,45 @@ const JOB_COST = 20;
 /** A job for {@link limited}. */
 function deriveKey(password: string | Uint8Array, params: KeyParams, done: Done<Uint8Array>): number {
   switch (params.algorithm) {
-    case 'sha512':
-      // On this thread; many of them in pieces between which the event loop turns.
-      setImmediate(done, null, sha512(password, params.salt));
-      return 100;
-    case 'argon2id':
-      argon2().argon2('argon2id', argon2Options(password, params), done);
-      return params.memory * params.passes;
-    default:
+    case 'pbkdf2-sha512':
       crypto.pbkdf2(password, params.salt, params.iterations, KEY_BYTES, 'sha512', done);
       return JOB_COST + params.iterations;
+    case 'argon2id':
+      argon2('argon2', password, params, done);
+      return params.memory * params.passes;
+    default:
+      // On this thread; many of them in pieces between which the event loop turns.
+      setImmediate(done, null, deriveKeySync(password, params));
+      return 100;
   }
 }
 
 function deriveKeySync(password: string | Uint8Array, params: KeyParams): Uint8Array {
-  if (params.algorithm === 'sha512') return sha512(password, params.salt);
-  if (params.algorithm === 'argon2id')
-    return argon2().argon2Sync('argon2id', argon2Options(password, params));
-  return crypto.pbkdf2Sync(password, params.salt, params.iterations, KEY_BYTES, 'sha512');
+  switch (params.algorithm) {
+    case 'pbkdf2-sha512':
+      return crypto.pbkdf2Sync(password, params.salt, params.iterations, KEY_BYTES, 'sha512');
+    case 'argon2id':
+      return argon2('argon2Sync', password, params);
+    default:
+      return crypto.createHash('sha512').update(password).update(params.salt).digest();
+  }
 }
 
-function sha512(password: string | Uint8Array, salt: Uint8Array): Uint8Array {
-  return crypto.createHash('sha512').update(password).update(salt).digest();
-}
-
-/** `crypto.argon2`, which @types/node for Node 20 does not declare. */
-interface Argon2Crypto {
-  argon2(algorithm: 'argon2id', options: object, callback: Done<Uint8Array>): void;
-  argon2Sync(algorithm: 'argon2id', options: object): Uint8Array;
-}
-
-function argon2(): Argon2Crypto {
-  if ('argon2' in crypto && 'argon2Sync' in crypto) return crypto as unknown as Argon2Crypto;
+/** `crypto.argon2` or its Sync twin, which @types/node for Node 20 does not declare. */
+function argon2(
+  name: 'argon2' | 'argon2Sync',
+  message: string | Uint8Array,
+  { memory, passes, parallelism, salt: nonce }: Omit<Argon2idHash, 'key'>,
+  done?: Done<Uint8Array>,
+): Uint8Array {
+  const { [name]: derive } = crypto as { [name: string]: unknown };
+  if (typeof derive === 'function') {
+    const options = { message, nonce, memory, passes, parallelism, tagLength: KEY_BYTES };
+    return derive('argon2id', options, done);
+  }
   throw new PasswordFileError(
     'ERR_UNSUPPORTED_HASH',
     `Node ${process.versions.node} cannot compute argon2id; Node 24.7 and later can. ` +
       'Update Node, or give the user a new password (hashed with PBKDF2).',
   );
-}
-
-function argon2Options(message: string | Uint8Array, params: Omit<Argon2idHash, 'key'>): object {
-  const { memory, passes, parallelism, salt } = params;
-  return { message, nonce: salt, memory, passes, parallelism, tagLength: KEY_BYTES };
 }

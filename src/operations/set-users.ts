@@ -2,7 +2,7 @@
 
 import { assertPassword, assertUsername, ownCopy } from '../credentials/rules.js';
 import type { Draft } from '../document/draft.js';
-import { type ParsedHash, parseHash } from '../hash/encoding.js';
+import { tryParseHash } from '../hash/encoding.js';
 import { compareKey, type HashSettings, newHash } from '../hash/hash.js';
 import type { ProgressOptions, Settings } from '../options.js';
 import type { Cache } from '../storage/cache.js';
@@ -81,13 +81,9 @@ async function isUpToDate(
   password: string | Uint8Array,
   wanted: HashSettings,
 ): Promise<boolean> {
-  let parsed: ParsedHash;
-  try {
-    parsed = parseHash(hash);
-  } catch {
-    return false;
-  }
+  const parsed = tryParseHash(hash);
   return (
+    parsed !== undefined &&
     parsed.algorithm === wanted.algorithm &&
     parsed.salt.length === wanted.saltBytes &&
     // So it costs no more than new hashes may.
