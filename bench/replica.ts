@@ -1,15 +1,11 @@
-/**
- * A file as the replica of a database: `setHashes` and `entries` beside the plainest loops over the same rows and lines.
- * `npx tsx bench/replica.ts` after `npm run build`; `--small` runs it in seconds. The memory and the event loop of each
- * are measured in a process of its own.
- */
+/** A file as the replica of a database: `setHashes` and `entries` beside the plainest loops over the same rows and lines. */
 import * as fs from 'node:fs';
 import { join } from 'node:path';
-import { compare, small, timed } from './measure.js';
+import { compare, small, spread, timed } from './measure.js';
+import type { Row } from './report.js';
 import { expectEqual, folder, library, nameOf, PASSWORD, run } from './setting.js';
 
 const ROWS = small ? 2_000 : 1_000_000;
-const ROUNDS = small ? 1 : 5;
 
 const hashes = Array.from({ length: 100 }, (_, i) =>
   library.hashPasswordSync(PASSWORD, { salt: new Uint8Array(12).fill(i) }),
@@ -75,22 +71,80 @@ function plainReader(path: string, hasLines: boolean): void {
   if (!hasLines) expectEqual(length, 0, 'bytes');
 }
 
-type Work = (path: string) => unknown;
-type Figure = [what: string, call: keyof typeof CALLS, isOrdered: boolean, theirs: Work, atMost: number];
+type Figure = {
+  what: string;
+  call: keyof typeof CALLS;
+  isOrdered?: boolean;
+  rival: string;
+  theirs: (path: string) => unknown;
+  atMost: number;
+};
 
-const bytesAndRows: Work = path => plainReader(path, false);
-const linesAndRows: Work = path => plainReader(path, true);
+const WRITER = { rival: 'plainest writer of the rows', theirs: plainWriter, atMost: 2.5 };
+const BYTES_AND_ROWS = {
+  rival: 'reading the bytes of the file, and the rows',
+  theirs: (path: string) => plainReader(path, false),
+  atMost: 2.5,
+};
+const LINES_AND_ROWS = {
+  rival: 'reading the lines of the file, and the rows',
+  theirs: (path: string) => plainReader(path, true),
+  atMost: 2.5,
+};
 const FIGURES: Figure[] = [
-  ['setHashes into a new file / plainest writer', 'replace', true, plainWriter, 2.5],
-  ['the same, rows in another order', 'replace', false, plainWriter, 2.5],
-  ['setHashes, nothing changed / bytes of the file, and the rows', 'sync', true, bytesAndRows, 2.5],
-  ['setHashes, nothing changed / lines of the file, and the rows', 'sync', true, linesAndRows, 2.5],
-  ['the same, rows in another order', 'sync', false, linesAndRows, 2.5],
-  ['entries() / loop over the lines', 'readAll', true, plainLines, 2],
+  { what: 'setHashes into a new file', call: 'replace', ...WRITER },
+  { what: 'setHashes into a new file, rows in another order', call: 'replace', isOrdered: false, ...WRITER },
+  { what: 'setHashes, nothing changed', call: 'sync', ...BYTES_AND_ROWS },
+  { what: 'setHashes, nothing changed', call: 'sync', ...LINES_AND_ROWS },
+  {
+    what: 'setHashes, nothing changed, rows in another order',
+    call: 'sync',
+    isOrdered: false,
+    ...LINES_AND_ROWS,
+  },
+  { what: 'all entries()', call: 'readAll', rival: 'loop over the lines', theirs: plainLines, atMost: 2 },
 ];
 
+/** How long each takes; and in a process of its own, its longest stretch and its memory. */
+export async function replica(rounds: number): Promise<Row[]> {
+  const path = join(folder, 'replica');
+  const table: Row[] = [];
+  for (const { what, call, isOrdered = true, rival, theirs, atMost } of FIGURES) {
+    await ours('replace', path, true);
+    const compared = await compare(
+      rounds,
+      () => timed(() => ours(call, path, isOrdered)),
+      () => timed(() => theirs(path)),
+    );
+    table.push({ what: `${what}, ${ROWS} users`, rival, ...compared, goal: { ratio: 1 / atMost } });
+    if (theirs === LINES_AND_ROWS.theirs && isOrdered) continue;
+    await ours('replace', path, true);
+    const megabytes = fs.statSync(path).size / 1e6;
+    const { stretch, memory } = await once(call, path, isOrdered);
+    table.push(
+      {
+        what: `longest stretch without a turn of the event loop: ${what}, ${ROWS} users`,
+        ours: spread([stretch]),
+        goal: { atMost: 50 },
+      },
+      {
+        what: `memory of ${what}, ${ROWS} users`,
+        ours: spread([memory]),
+        unit: 'MB',
+        goal: { atMost: call === 'readAll' ? Math.round(megabytes + 100) : 450 },
+        note: `peak over a bare Node; the file has ${megabytes.toFixed(0)} MB`,
+      },
+    );
+  }
+  return table;
+}
+
 /** In a bare Node: the longest stretch without a turn of the event loop, and the peak of memory over its start. */
-async function once(call: keyof typeof CALLS, path: string, isOrdered: boolean): Promise<string> {
+async function once(
+  call: keyof typeof CALLS,
+  path: string,
+  isOrdered: boolean,
+): Promise<{ stretch: number; memory: number }> {
   if (call === 'replace') fs.rmSync(path, { force: true });
   const program = `
     import { readFileSync } from 'node:fs';
@@ -108,23 +162,6 @@ async function once(call: keyof typeof CALLS, path: string, isOrdered: boolean):
     await (${CALLS[call]})(new PasswordFile(${JSON.stringify(path)}), rows(${isOrdered}));
     await new Promise(resolve => setTimeout(resolve, 5));
     delay.disable();
-    console.log((delay.max / 1e6).toFixed(0) + ' ms | ' + (peak() - bare).toFixed(0) + ' MB');`;
-  return (await run(process.execPath, ['--input-type=module', '-e', program])).stdout.trim();
-}
-
-const path = join(folder, 'replica');
-console.log(`${ROWS} rows, ${ROUNDS} rounds\n`);
-console.log('| what | ours | theirs | times as long | at most | longest stretch | peak of memory |');
-console.log('|---|---|---|---|---|---|---|');
-for (const [what, call, isOrdered, theirs, atMost] of FIGURES) {
-  await ours('replace', path, true);
-  const { ours: own, theirs: other } = await compare(
-    ROUNDS,
-    () => timed(() => ours(call, path, isOrdered)),
-    () => timed(() => theirs(path)),
-  );
-  await ours('replace', path, true);
-  const times = (own.median / other.median).toFixed(1);
-  const [a, b] = [own, other].map(({ median }) => `${median.toFixed(0)} ms`);
-  console.log(`| ${what} | ${a} | ${b} | ${times} | ${atMost} | ${await once(call, path, isOrdered)} |`);
+    console.log(JSON.stringify({ stretch: delay.max / 1e6, memory: peak() - bare }));`;
+  return JSON.parse((await run(process.execPath, ['--input-type=module', '-e', program])).stdout);
 }

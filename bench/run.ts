@@ -5,6 +5,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { startingWithClients } from './dynamic-security.js';
 import { atOnce, growth, growthOfCalls, oneUser, upgrading } from './editing.js';
 import { replicating } from './fleet.js';
 import { hashing } from './hashing.js';
@@ -12,6 +13,7 @@ import { aborts, hostileStretches } from './hostile.js';
 import { checking, manyEdits, memory, stretches, verifying } from './large.js';
 import { small } from './measure.js';
 import { losingSignals, registering, registeringMany, reloadingWithClients } from './reload.js';
+import { replica } from './replica.js';
 import { chart, isMet, type Row, table } from './report.js';
 import { machine, run } from './setting.js';
 import { importing } from './start.js';
@@ -39,6 +41,8 @@ const figures: Record<string, () => Promise<Row | Row[]>> = {
   'reloads with clients': () => reloadingWithClients(small ? 20 : 2_000, small ? 0.5 : 20),
   'lost signals': () => losingSignals(small ? 3 : 1_000),
   fleet: () => replicating(1_000, small ? 3 : 100, small ? 20 : 1_000),
+  replica: () => replica(small ? 1 : 5),
+  'dynamic security': () => startingWithClients(small ? 1 : 3),
   'event loop': () => stretches(MILLION),
   'hostile files': () => hostileStretches(small ? 10_000 : 10_000_000),
   aborts: () => aborts(MILLION),
