@@ -15,10 +15,10 @@ import { hashPasswordSync } from 'mosquitto-passwd-ts';
 import { type Competitor, competitors } from './competitors.js';
 
 const small = process.argv.includes('--small');
-const PROCESSES = 8;
+const PROCESSES = small ? 3 : 8;
 const ADDS = small ? 10 : 50;
 const LARGE = small ? 20_000 : 100_000;
-const KILLS = small ? 10 : 60;
+const KILLS = small ? 3 : 60;
 /** A writer that waits for longer, after another was killed, is stuck; in milliseconds. */
 const STUCK = 1_000;
 /** How long one of many writers may take. */
