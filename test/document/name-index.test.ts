@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { LineReader } from '../../src/document/line.js';
 import { NameIndex } from '../../src/document/name-index.js';
+import { halfSipHash } from '../../src/util/half-sip-hash.js';
 import { indexed } from '../support/indexed.js';
 
 const names = Array.from({ length: 30_000 }, (_, i) => `device-${i}`);
@@ -82,5 +83,32 @@ describe('an index of names', () => {
       return index.isDuplicate(line);
     });
     expect(said).toEqual([true, false, true]);
+  });
+
+  test('has a seed of its own, so that nobody can choose names whose hashes are equal', () => {
+    const noSeed = new Uint32Array(2);
+    const byHash = new Map<number, string>();
+    let pair: string[] = [];
+    for (let n = 0; pair.length === 0; n++) {
+      const name = `user${n}`;
+      const hash = halfSipHash(noSeed, Buffer.from(name));
+      const other = byHash.get(hash);
+      if (other !== undefined) pair = [other, name];
+      byHash.set(hash, name);
+    }
+    const bytes = Buffer.from(pair.map(name => `${name}:x\n`).join(''));
+    // Names are compared only where their hashes are equal.
+    let compared = 0;
+    bytes.compare = () => {
+      compared++;
+      return 1;
+    };
+    const comparisons = (index: NameIndex) => {
+      compared = 0;
+      for (const _ of index.scan(bytes.length));
+      return compared;
+    };
+    expect(comparisons(new NameIndex(bytes, undefined, noSeed))).toBe(1);
+    expect(comparisons(new NameIndex(bytes))).toBe(0);
   });
 });
