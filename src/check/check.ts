@@ -2,8 +2,9 @@ import { canBeSent, MAX_BYTES } from '../credentials/rules.js';
 import { type LineFields, LineReader, MAX_FILE_BYTES, skipBlanks } from '../document/line.js';
 import { NameIndex } from '../document/name-index.js';
 import { type Finding, PasswordFileError } from '../errors.js';
+import { DEFAULT_MAX_ITERATIONS, isCanonicalHash } from '../hash/encoding.js';
 import { isAnything, readOptions } from '../util/read-options.js';
-import { type FindingKind, FindingList, isRefused, shownName } from './findings.js';
+import { type FindingKind, FindingList, shownName } from './findings.js';
 import { type BrokerRelease, type HashFault, type LoadedHash, readBrokerHash } from './stored-hash.js';
 import { fateOf, type LineFate } from './users.js';
 
@@ -11,26 +12,17 @@ const NUL = 0;
 const LF = 10;
 const CR = 13;
 const HASH_SIGN = 35;
+const DOLLAR = 36;
 const COLON = 58;
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
-
-/** The default of `maxIterations`: the broker computes about a million iterations a second, and serves nobody else meanwhile. */
-const MAX_ITERATIONS = 1_000_000;
 
 /** A step of the generator takes in so many lines or bytes. */
 const STEP_LINES = 64;
 const STEP_BYTES = 65_536;
 
-/**
- * A line of which there is nothing to report: a name of printable ASCII without `+` and `#`, and after it, up to the end
- * of the line, a `$7$` hash in the form of mosquitto_passwd with less than a million iterations. In base64 of 64 bytes
- * the last character has four bits that are not used.
- */
-const CANONICAL_LINE =
-  /^(?! )[ -"$-*,-9;-~]+(?<! ):\$7\$[1-9][0-9]{0,5}\$(?:[A-Za-z0-9+/]{16}|[A-Za-z0-9+/]{85}[AQgw]==)\$[A-Za-z0-9+/]{85}[AQgw]==$/;
-/** More than the bytes after the name of such a line, with CR. */
-const LONGEST_HASH = 256;
-/** The position of a `$`, counted from the end of such a line, if its salt has 12 bytes. */
+/** Printable ASCII without `:`, and without `+` and `#`, of which there is something to report. */
+const CANONICAL_NAME = /^[ -"$-*,-9;-~]+$/;
+/** The position of the `$` before the salt, from the end of a canonical hash, if the salt has 12 bytes. */
 const SHORT_SALT_AT = -106;
 
 /** What a broker will make of a password file. */
@@ -90,79 +82,89 @@ export function* checkLines(
   if (broker !== '2.0' && broker !== '2.1')
     throw new PasswordFileError('ERR_INVALID_ARGUMENT', "The option broker must be '2.0' or '2.1'.");
   const check = new Check(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), broker);
-  while (check.step()) yield;
+  for (let lines = 1, stepEnd = STEP_BYTES; check.next < bytes.length; lines++) {
+    check.readLine();
+    if (lines % STEP_LINES !== 0 && check.next < stepEnd) continue;
+    stepEnd = check.next + STEP_BYTES;
+    yield;
+  }
   return check.report();
 }
 
 class Check {
+  /** Where the next line starts. */
+  next = 0;
   readonly #release: BrokerRelease;
   readonly #line: LineReader;
   readonly #names: NameIndex;
   readonly #nul: number;
   readonly #users: string[] = [];
-  /** Names whose lines so far let nobody in; a further line of theirs may. */
-  readonly #lockedOut = new Set<string>();
-  /** Names of lines that the broker may read or not. */
-  readonly #unsure = new Set<string | undefined>();
+  /** 1 for each name of {@link #users}, by its number; a line with a name has three bytes, but for the last one. */
+  readonly #isUser: Uint8Array;
+  /** Users with a further line that the broker may read or not. */
+  readonly #unsure = new Set<string>();
   readonly #findings: FindingList;
-  #next = 0;
   #number = 0;
   #hasLongSalt = false;
   #hasCrLf = false;
-  #loads = true;
 
   constructor(bytes: Buffer, release: BrokerRelease) {
     this.#release = release;
     this.#findings = new FindingList(release);
     this.#line = new LineReader(bytes);
     this.#names = new NameIndex(bytes);
+    this.#isUser = new Uint8Array(Math.ceil(bytes.length / 3));
     this.#nul = bytes.indexOf(NUL);
-  }
-
-  /** Checks some lines; `false`: there are none left. */
-  step(): boolean {
-    const { length } = this.#line.bytes;
-    const end = Math.min(length, this.#next + STEP_BYTES);
-    for (let lines = 0; lines < STEP_LINES && this.#next < end; lines++) this.#readLine();
-    return this.#next < length;
   }
 
   report(): CheckReport {
     const { bytes } = this.#line;
     if (bytes.length > 0 && bytes.at(-1) !== LF) this.#report('NO_FINAL_NEWLINE');
+    const loads = !this.#findings.isRefused;
     const unsure = this.#unsure;
     const users = unsure.size === 0 ? this.#users : this.#users.filter(name => !unsure.has(name));
-    return { loads: this.#loads, users: this.#loads ? users : [], findings: this.#findings.all() };
+    return { loads, users: loads ? users : [], findings: this.#findings.all() };
   }
 
   #report(kind: FindingKind, username?: string): void {
-    if (isRefused(kind, this.#release)) this.#loads = false;
     this.#findings.add(kind, this.#number, username);
   }
 
-  #readLine(): void {
+  /** Checks the line that starts at {@link next}. */
+  readLine(): void {
     const line = this.#line;
-    line.read(this.#next);
-    this.#next = line.next;
+    line.read(this.next);
+    this.next = line.next;
     this.#number++;
     const fate = fateOf(line, this.#release, this.#nul);
-    const isCanonical = fate === 'read' && this.#isCanonical();
-    if (isCanonical && this.#names.add(line))
-      this.#users.push(line.bytes.toString('latin1', line.nameStart, line.nameEnd));
-    else this.#checkLine(fate, isCanonical);
+    const name = fate === 'read' ? this.#canonicalName() : undefined;
+    if (name !== undefined && this.#names.add(line)) this.#addUser(name, this.#names.count - 1);
+    else this.#checkLine(fate, name !== undefined);
   }
 
-  #isCanonical(): boolean {
+  /** The name of a line of which there is nothing to report, unless an earlier line has the same name. */
+  #canonicalName(): string | undefined {
     const { bytes, start, end, nameStart, nameEnd } = this.#line;
-    if (nameStart !== start || nameEnd - nameStart > MAX_BYTES || end - nameEnd > LONGEST_HASH) return false;
-    const text = bytes.toString('latin1', start, this.#hasCrLf && bytes[end - 1] === CR ? end - 1 : end);
-    return CANONICAL_LINE.test(text) && (this.#hasLongSalt || text.at(SHORT_SALT_AT) === '$');
+    const hashEnd = this.#hasCrLf && bytes[end - 1] === CR ? end - 1 : end;
+    if (nameStart !== start || nameEnd - nameStart > MAX_BYTES) return undefined;
+    if (!isCanonicalHash(bytes, nameEnd + 1, hashEnd, DEFAULT_MAX_ITERATIONS)) return undefined;
+    if (!this.#hasLongSalt && bytes[hashEnd + SHORT_SALT_AT] !== DOLLAR) return undefined;
+    const name = bytes.toString('latin1', nameStart, nameEnd);
+    return CANONICAL_NAME.test(name) ? name : undefined;
+  }
+
+  /** Adds a name once, by its number. */
+  #addUser(name: string, number: number): void {
+    if (this.#isUser[number] === 1) return;
+    this.#isUser[number] = 1;
+    this.#users.push(name);
   }
 
   /** @param isDuplicate the line is canonical but for its name, which an earlier line has */
   #checkLine(fate: LineFate, isDuplicate: boolean): void {
     const { bytes, start, end, contentEnd, nameStart, nameEnd } = this.#line;
-    if (fate === 'unsure') this.#unsure.add(this.#line.name());
+    if (fate === 'unsure' && this.#isUser[this.#names.numberOf(this.#line)] === 1)
+      this.#unsure.add(this.#line.name() as string);
     if (this.#release === '2.0' && this.#nul >= 0 && start > this.#nul) return;
     if (BYTE_ORDER_MARK.every((byte, i) => bytes[start + i] === byte)) this.#report('BYTE_ORDER_MARK');
     if (contentEnd < end) {
@@ -174,14 +176,15 @@ class Check {
       this.#report('CR_LF');
     }
     if (nameStart < 0) this.#checkOther();
-    else if (nameStart === nameEnd) this.#report(this.#isNothingButColons() ? 'COLONS_AT_END' : 'EMPTY_NAME');
+    else if (nameStart === nameEnd)
+      this.#report(this.#isNothingButColons() ? 'EMPTY_NAME.colons' : 'EMPTY_NAME');
     else if (nameEnd - nameStart > MAX_BYTES) this.#report('LONG_NAME');
-    else this.#checkEntry(isDuplicate);
+    else this.#checkEntry(fate, isDuplicate);
   }
 
   #reportNul(fate: LineFate): void {
-    if (this.#release === '2.1' && fate === 'unsure') this.#report('NUL_IN_LONG_LINE');
-    else this.#report(this.#line.bytes[this.#line.start] === HASH_SIGN ? 'NUL_IN_COMMENT' : 'NUL_BYTE');
+    if (this.#release === '2.1' && fate === 'unsure') this.#report('NUL_BYTE.long');
+    else this.#report(this.#line.bytes[this.#line.start] === HASH_SIGN ? 'NUL_BYTE.comment' : 'NUL_BYTE');
   }
 
   /** Such a line has no name for `strtok` to find, where not even a line feed follows the colons. */
@@ -200,32 +203,24 @@ class Check {
     if (skipBlanks(bytes, start, end) < end) this.#report('NO_COLON');
   }
 
-  #checkEntry(isDuplicate: boolean): void {
+  #checkEntry(fate: LineFate, isDuplicate: boolean): void {
     const line = this.#line;
     const fields = line.fields();
     const shown = shownName(line);
-    const isFirst = !isDuplicate && this.#names.add(line);
-    if (!isFirst) this.#report('DUPLICATE_NAME', shown);
+    if (isDuplicate || !this.#names.add(line)) this.#report('DUPLICATE_NAME', shown);
     this.#checkSeparators(fields, shown);
     const name = line.name();
     const isSendable = this.#checkName(name, shown);
     const isReadable = this.#checkHash(fields, shown);
-    if (name === undefined) return;
-    if (!isSendable || !isReadable) {
-      if (isFirst) this.#lockedOut.add(name);
-    } else if (isFirst || this.#lockedOut.delete(name)) {
-      this.#users.push(name);
-    }
+    if (name !== undefined && isSendable && isReadable && fate === 'read')
+      this.#addUser(name, this.#names.numberOf(line));
   }
 
-  #checkSeparators(fields: LineFields, shown: string | undefined): void {
-    const { bytes, contentEnd, end, nameStart, nameEnd, start } = this.#line;
-    const { hashStart, hashEnd, colons, hasFurtherField } = fields;
-    const lineEnd = bytes[end - 1] === CR ? end - 1 : end;
-    const blanksBefore = nameStart > start && bytes[nameStart - 1] !== COLON;
-    const blanksInside = bytes[nameEnd] !== COLON || bytes[hashStart - 1] !== COLON;
-    const blanksAfter = !hasFurtherField && hashEnd < Math.min(lineEnd, contentEnd);
-    if (hashEnd > hashStart && (blanksBefore || blanksInside || blanksAfter)) this.#report('BLANKS', shown);
+  #checkSeparators({ hashStart, hashEnd, colons, hasFurtherField }: LineFields, shown?: string): void {
+    const { bytes, contentEnd, nameStart, nameEnd, start } = this.#line;
+    const around = [textAt(bytes, start, nameStart), textAt(bytes, nameEnd, hashStart)];
+    if (!hasFurtherField) around.push(textAt(bytes, hashEnd, contentEnd).replace(/\r$/, ''));
+    if (hashEnd > hashStart && /[\t-\r ]/.test(around.join(''))) this.#report('BLANKS', shown);
     if (colons > 1) this.#report('EXTRA_COLON', shown);
     if (hasFurtherField) this.#report('FURTHER_FIELD', shown);
   }
@@ -242,13 +237,13 @@ class Check {
   /** Reports what there is to report of a hash; `true`: the broker can read it. */
   #checkHash({ hashStart, hashEnd }: LineFields, shown: string | undefined): boolean {
     if (hashEnd - hashStart > MAX_BYTES) {
-      this.#report('long', shown);
+      this.#report('LONG_HASH', shown);
       return false;
     }
     const field = this.#line.bytes.toString('latin1', hashStart, hashEnd);
     const reading = readBrokerHash(field, this.#release);
     if (reading.hash === undefined)
-      this.#report(this.#isColonInName(reading.fault, hashEnd) ? 'colon-in-name' : reading.fault, shown);
+      this.#report(this.#isColonInName(reading.fault, hashEnd) ? 'COLON_IN_NAME' : reading.fault, shown);
     else this.#checkReadable(field, reading.hash, reading.canonical, shown);
     return reading.hash !== undefined;
   }
@@ -256,21 +251,21 @@ class Check {
   /** `service:alice:$7$…` */
   #isColonInName(fault: HashFault, hashEnd: number): boolean {
     const { bytes, end } = this.#line;
-    return fault === 'plain' && /:\s*\$[67]\$/.test(textAt(bytes, hashEnd, end));
+    return fault === 'PLAIN_TEXT' && /:\s*\$[67]\$/.test(textAt(bytes, hashEnd, end));
   }
 
   #checkReadable(field: string, hash: LoadedHash, canonical: boolean, shown: string | undefined): void {
-    if (!/^\$[67]\$/.test(field)) this.#report('only-2.0', shown);
+    if (!/^\$[67]\$/.test(field)) this.#report('ONLY_2_0_HASH', shown);
     else if (!canonical) {
       const iterations = /^\$7\$+([^$]*)/.exec(field)?.[1];
       const isOdd = hash.algorithm === 'pbkdf2-sha512' && iterations !== String(hash.iterations);
-      this.#report(isOdd ? 'odd-iterations' : 'odd', shown);
+      this.#report(isOdd ? 'ODD_HASH.iterations' : 'ODD_HASH', shown);
     }
-    if (hash.algorithm === 'sha512') this.#report('weak', shown);
-    else if (hash.iterations > MAX_ITERATIONS) this.#report('slow', shown);
+    if (hash.algorithm === 'sha512') this.#report('WEAK_HASH', shown);
+    else if (hash.iterations > DEFAULT_MAX_ITERATIONS) this.#report('SLOW_HASH', shown);
     if (hash.salt.length === 64 && !this.#hasLongSalt) {
       this.#hasLongSalt = true;
-      this.#report('only-2.1');
+      this.#report('LONG_SALT');
     }
   }
 }

@@ -6,30 +6,13 @@ export type BrokerRelease = '2.0' | '2.1';
 /** What a broker compares a user's password with. */
 export type LoadedHash = Pbkdf2Hash | Sha512Hash;
 
-/**
- * Why a broker cannot read a hash:
- *
- * | reason | what is in place of the hash |
- * |---|---|
- * | `'missing'` | nothing |
- * | `'plain'` | something that does not begin like a hash, most often a password in plain text |
- * | `'argon2id'` | `$argon2id$`, which stock builds of Mosquitto cannot read |
- * | `'type'` | another type than `$7$` and `$6$`, or no `$` before it (2.1) |
- * | `'fields'` | fewer fields than the type has |
- * | `'iterations'` | a number of iterations that is not positive |
- * | `'salt'`, `'key'` | a salt that is not base64 of 12 or 64 bytes, a key that is not base64 of 64 |
- * | `'salt-64'` | a salt of 64 bytes, and Mosquitto 2.0 reads only 12 |
- */
+/** Why a broker cannot read a hash, as findings have it. */
 export type HashFault =
-  | 'missing'
-  | 'plain'
-  | 'argon2id'
-  | 'type'
-  | 'fields'
-  | 'iterations'
-  | 'salt'
-  | 'salt-64'
-  | 'key';
+  | 'MISSING_HASH'
+  | 'PLAIN_TEXT'
+  | `UNSUPPORTED_HASH.${'argon2id' | 'type'}`
+  | `MALFORMED_HASH.${'fields' | 'iterations' | 'salt' | 'key'}`
+  | 'LONG_SALT.refused';
 
 /** The outcome of {@link readBrokerHash}: either the hash or the reason why there is none. */
 export type HashReading =
@@ -54,7 +37,7 @@ const FIELDS = /^\$*([^$]+)(?:\$+([^$]+))?(?:\$+([^$]+))?(?:\$+([^$]+))?/;
  * ```
  */
 export function readBrokerHash(field: string, release: BrokerRelease): HashReading {
-  if (field === '') return { fault: 'missing' };
+  if (field === '') return { fault: 'MISSING_HASH' };
   const parsed = tryParseHash(field);
   if (
     parsed !== undefined &&
@@ -64,18 +47,19 @@ export function readBrokerHash(field: string, release: BrokerRelease): HashReadi
     return { hash: parsed, canonical: true };
   const [, type, ...fields] = FIELDS.exec(field) ?? [];
   if ((type !== '7' && type !== '6') || (release === '2.1' && !/^\$[67]\$/.test(field))) {
-    if (!looksLikeHash(field)) return { fault: 'plain' };
-    return { fault: type === 'argon2id' ? 'argon2id' : 'type' };
+    if (!looksLikeHash(field)) return { fault: 'PLAIN_TEXT' };
+    return { fault: type === 'argon2id' ? 'UNSUPPORTED_HASH.argon2id' : 'UNSUPPORTED_HASH.type' };
   }
   const iterations = type === '7' ? fields.shift() : undefined;
   const [saltText, keyText] = fields;
-  if (type === '7' && iterations !== undefined && atoi(iterations) < 1) return { fault: 'iterations' };
-  if (saltText === undefined || keyText === undefined) return { fault: 'fields' };
+  if (type === '7' && iterations !== undefined && atoi(iterations) < 1)
+    return { fault: 'MALFORMED_HASH.iterations' };
+  if (saltText === undefined || keyText === undefined) return { fault: 'MALFORMED_HASH.fields' };
   const salt = decodeBase64(saltText, [12, 64]);
-  if (salt === undefined) return { fault: 'salt' };
-  if (release === '2.0' && salt.length === 64) return { fault: 'salt-64' };
+  if (salt === undefined) return { fault: 'MALFORMED_HASH.salt' };
+  if (release === '2.0' && salt.length === 64) return { fault: 'LONG_SALT.refused' };
   const key = decodeBase64(keyText, [KEY_BYTES]);
-  if (key === undefined) return { fault: 'key' };
+  if (key === undefined) return { fault: 'MALFORMED_HASH.key' };
   const hash: LoadedHash =
     iterations === undefined
       ? { algorithm: 'sha512', salt, key }

@@ -46,6 +46,8 @@ export type KeyParams = Omit<Pbkdf2Hash, 'key'> | Omit<Sha512Hash, 'key'> | Omit
 export const KEY_BYTES = 64;
 /** `$7$` iterations: what fits a C `int`. */
 export const MAX_ITERATIONS = 0x7fff_ffff;
+/** About a second of a thread. */
+export const DEFAULT_MAX_ITERATIONS = 1_000_000;
 /** In KiB. */
 const MAX_MEMORY = 1_048_576;
 const MAX_PASSES = 16;

@@ -6,6 +6,7 @@ import { type OptionCheck, oneOf, readOptions, whole } from '../util/read-option
 import {
   type Argon2idHash,
   assertCost,
+  DEFAULT_MAX_ITERATIONS,
   joinHash,
   KEY_BYTES,
   type KeyParams,
@@ -44,7 +45,6 @@ export type HashSettings = { [K in keyof FileHashOptions]-?: NonNullable<FileHas
   salt: Uint8Array | undefined;
 };
 
-const DEFAULT_MAX_ITERATIONS = 1_000_000;
 const isIterations = /* @__PURE__ */ whole(1, MAX_ITERATIONS);
 const FILE_HASH_CHECKS = {
   algorithm: checkAlgorithm,

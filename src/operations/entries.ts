@@ -80,12 +80,14 @@ function hashObstacle(
   maxIterations: number,
 ): FindingKind | undefined {
   const { hashStart, hashEnd } = line.fields();
-  if (hashEnd - hashStart > MAX_BYTES) return 'long';
+  if (hashEnd - hashStart > MAX_BYTES) return 'LONG_HASH';
   const hash = line.hash();
   try {
     assertHash(hash, maxIterations);
     return undefined;
   } catch (error) {
-    return systemCode(error) === 'ERR_COST_LIMIT' ? 'slow' : (readBrokerHash(hash, broker).fault ?? 'odd');
+    return systemCode(error) === 'ERR_COST_LIMIT'
+      ? 'SLOW_HASH'
+      : (readBrokerHash(hash, broker).fault ?? 'ODD_HASH');
   }
 }

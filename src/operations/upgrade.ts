@@ -139,10 +139,10 @@ function obstacleTo(
   if (name === undefined) return 'UNSENDABLE_NAME';
   if (name === '' || rest === undefined) return 'EMPTY_NAME';
   const password = trimmed(rest);
-  if (password.length === 0) return 'missing';
-  if (password.length > MAX_BYTES) return 'long';
+  if (password.length === 0) return 'MISSING_HASH';
+  if (password.length > MAX_BYTES) return 'LONG_HASH';
   if (hash !== undefined && (looksLikeHash(hash) || looksLikeHash(password.toString('latin1'))))
-    return readBrokerHash(hash, broker).fault ?? 'fields';
+    return readBrokerHash(hash, broker).fault ?? 'MALFORMED_HASH.fields';
   if (view.index.isDuplicate(line)) return 'DUPLICATE_NAME';
   return password.includes(NUL) ? 'NUL_BYTE' : undefined;
 }
