@@ -1,0 +1,107 @@
+/** What `npm run mutate` makes of a source. */
+import ts from 'typescript';
+import { describe, expect, test } from 'vitest';
+import { mutantsOf, withMutants } from '../../scripts/mutants.js';
+
+/** What a function returns with each of its mutants active in turn, and last without any. */
+function results(body: string, ...args: unknown[]): unknown[] {
+  const compilerOptions = { target: ts.ScriptTarget.ESNext };
+  const source = `function run(a, b) { ${body} }`;
+  const { outputText } = ts.transpileModule(withMutants(source, 7), { compilerOptions });
+  const load = new Function('__mutant', `${outputText}\nreturn run;`);
+  return [...mutantsOf(source), undefined].map((_, index) =>
+    load((number: number) => number === 7 + index)(...args),
+  );
+}
+
+function mutationsOf(source: string): string[] {
+  return mutantsOf(source).map(({ text }) => text.replace(/^.* → /, ''));
+}
+
+describe('each mutant', () => {
+  test.each([
+    ['an operator and numbers', 'return 2 + 8 / 4;', [], [0, 5, 34, 4.25, 3.6, 4]],
+    ['a condition', 'if (a === b) return "yes"; return "no";', [1, 2], ['yes', 'no', 'yes', 'no']],
+    ['a dropped statement', 'a.push(1); return a.length', [[]], [0, 2, 3]],
+    ['a part of an optional chain', 'return a?.b?.c.d', [{ b: { c: { d: 1 } } }], [1, 1, 1]],
+    ['a regular expression', 'return /^b+$/.test(a);', ['ab'], [true, false, false, false, false]],
+  ])('is active alone: %s', (_what, body, args, expected) => {
+    expect(results(body, ...args)).toEqual(expected);
+  });
+});
+
+test.each([
+  ['a + b', ['a - b']],
+  ['a < b', ['a <= b', 'a >= b']],
+  ['a === b', ['a !== b']],
+  ['a && b', ['a || b']],
+  ['a ?? b', ['a && b']],
+  ['a += b', ['a -= b']],
+  ['a ??= b', ['a &&= b']],
+  ['a++', ['a--']],
+  ['--a', ['++a']],
+  ['-a', ['+a']],
+  ['!a', ['a']],
+  ['a?.b.c', ['a.b.c']],
+  ['a?.[b]', ['a[b]']],
+  ['a?.(b)', ['a(b)']],
+  ['65_535', ['65536']],
+  ['0x1fn', ['32n']],
+  ['true', ['false']],
+  ['a ? b : c', ['true ? b : c', 'false ? b : c']],
+  ['/^a/', ['/a/']],
+  ['/a$/', ['/a/']],
+  ['/a+?b*/', ['/a*?b*/', '/ab*/', '/a+?b+/', '/a+?b/']],
+  ['/a?\\?/', ['/a\\?/']],
+  ['/a{1,2}b{3}c{4,}/', ['/a{1,3}b{3}c{4,}/', '/a{2,2}b{3}c{4,}/', '/a{1,2}b{4}c{4,}/', '/a{1,2}b{3}c{5,}/']],
+  ['/[^a-z$]\\d/u', ['/[a-z$]\\d/u', '/[^a-z$]\\D/u']],
+  ['/(?=a)(?<!b)/', ['/(?!a)(?<!b)/', '/(?=a)(?<=b)/']],
+])('%s becomes %j', (expression, expected) => {
+  expect(mutationsOf(`const value = ${expression};`)).toEqual(expected.map(each => `const value = ${each};`));
+});
+
+test('statements are dropped, but not declarations and what returns a value', () => {
+  const source = `function run(a) {
+    const b = f(a);
+    for (const c of b) {
+      if (c) continue;
+      g(c);
+      break;
+    }
+    switch (a) {
+      case b:
+        break;
+    }
+    if (b) return;
+    throw h(a);
+  }`;
+  const dropped = mutantsOf(source).filter(({ kind }) => kind === 'statement');
+  expect(dropped.map(({ line }) => line)).toEqual([4, 5, 6, 12]);
+});
+
+test.each([
+  [`throw new RangeError(\`a \${b ? 'c' : 'd'}\`);`, []],
+  ["throw new RangeError('a' + b);", []],
+  ["throw new PasswordFileError('CODE', `a`, { committed: true });", ['false']],
+  ["const text = 'a' + b + c;", []],
+  ['type A = 1 | true;', []],
+  ['let a: 1 | 2;', []],
+  ["import a from 'a';", []],
+])('types, and texts that somebody reads, have none: %s', (source, expected) => {
+  expect(mutationsOf(source)).toHaveLength(expected.length);
+});
+
+test('a mutant is told apart by its function, its line and what becomes of it, wherever that is', () => {
+  const source = `class A {
+    get b() {
+      return this.c + 1;
+    }
+  }
+  const d = () => e
+    .f(2);`;
+  expect(mutantsOf(source)).toEqual([
+    { kind: 'operator', line: 3, text: 'b: return this.c + 1; → return this.c - 1;' },
+    { kind: 'number', line: 3, text: 'b: return this.c + 1; → return this.c + 2;' },
+    { kind: 'number', line: 7, text: 'd: .f(2); → .f(3);' },
+  ]);
+});
