@@ -46,6 +46,8 @@ export class UnitTests {
     const options = {
       ...{ ...shared, ...(unit as { test?: object }).test },
       ...{ config: false as const, watch: false, bail: 1, maxWorkers: 1, reporters: [{}] },
+      // A mutant may break a process for all that follows.
+      ...{ isolate: true, sequence: { shuffle: false } },
       setupFiles: ['scripts/mutate-worker.ts'],
       // A mutant that never stops to allocate ends soon.
       execArgv: ['--max-old-space-size=1024'],

@@ -92,6 +92,44 @@ describe('a thousand calls of verify at once', () => {
   });
 });
 
+describe('a hash that a broker reads though no tool writes it', () => {
+  const hash = hashPasswordSync('secret');
+  const [, , , salt, key] = hash.split('$');
+  const sha512 = hashPasswordSync('secret', { algorithm: 'sha512' });
+
+  describe.each(['2.0', '2.1'] as const)('is compared by verify as by the check, broker %s:', broker => {
+    test.each<[form: string, hash: string, readBy: Array<'2.0' | '2.1'>]>([
+      ['several $', `$7$$101$$$${salt}$$${key}`, ['2.0', '2.1']],
+      ['several $ before the algorithm', `$$7$101$${salt}$${key}`, ['2.0']],
+      ['no $ before the algorithm', hash.slice(1), ['2.0']],
+      ['no $ before the algorithm $6$', sha512.slice(1), ['2.0']],
+      ['several $ in $6$', sha512.replace('$6$', '$6$$'), ['2.0', '2.1']],
+      ['a field more', `${hash}$more`, ['2.0', '2.1']],
+      ['a field more in $6$', `${sha512}$more`, ['2.0', '2.1']],
+      ['text behind the iterations', `$7$101x$${salt}$${key}`, ['2.0', '2.1']],
+      ['a sign and a blank before the iterations', `$7$ +101$${salt}$${key}`, ['2.0', '2.1']],
+      ['a leading zero', `$7$0101$${salt}$${key}`, ['2.0', '2.1']],
+      ['iterations that are cut to 32 bits', `$7$${2 ** 32 + 101}$${salt}$${key}`, ['2.0', '2.1']],
+      ['spare bits in the key', hash.replace(/.==$/, other => `${successor(other)}==`), ['2.0', '2.1']],
+      ['text behind the padding', `${hash}x`, []],
+      ['a negative number of iterations', `$7$-101$${salt}$${key}`, []],
+      ['half the padding', hash.slice(0, -1), []],
+    ])('%s', async (_form, stored, readBy) => {
+      await writeFile(path, `alice:${stored}\n`);
+      const reading = new PasswordFile(path, { broker });
+      const isRead = readBy.includes(broker);
+      expect((await reading.check()).users).toEqual(isRead ? ['alice'] : []);
+      expect(await reading.verify('alice', 'secret')).toBe(isRead);
+      expect(await reading.verify('alice', 'Secret')).toBe(false);
+    });
+  });
+
+  /** The next character of base64 after the first of a text: another one only in the spare bits. */
+  function successor(text: string): string {
+    return String.fromCharCode(text.charCodeAt(0) + 1);
+  }
+});
+
 test('a call that comes while the file is being read goes by what has taken its place', async () => {
   const other = `${path}.other`;
   // Long enough to be read in pieces.

@@ -265,6 +265,13 @@ describe('findings', () => {
     expect(check(`alice:${GOOD}\n${last}`, '2.1').loads).toBe(loads);
   });
 
+  test.each(['\n', '\r\n'])('a byte behind a hash counts after lines that end with %j', ending => {
+    for (const byte of ['x', '=', ' ', '\r']) {
+      const { users } = check(`first:${GOOD}${ending}alice:${GOOD}${byte}\nlast:${GOOD}\n`, '2.0');
+      expect(users).toEqual(byte.trim() === '' ? ['first', 'alice', 'last'] : ['first', 'last']);
+    }
+  });
+
   test('names whose hashes collide are not taken for one', () => {
     // Both are 0x5e4daa9d in FNV-1a.
     const { findings, users } = check(`costarring:${GOOD}\nliquid:${GOOD}\nliquor:${GOOD}\n`, '2.1');

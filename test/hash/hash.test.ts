@@ -233,6 +233,16 @@ describe('verifying', () => {
     expect(verifyPasswordSync(password, hash)).toBe(verifies);
   });
 
+  test.each(['x'.repeat(65_535), Buffer.alloc(65_535, 'x')])(
+    'a password of 65,535 bytes, all that MQTT carries',
+    async longest => {
+      const stored = hashPasswordSync(longest, { iterations: 1 });
+      expect(await verifyPassword(longest, stored)).toBe(true);
+      expect(verifyPasswordSync(longest, stored)).toBe(true);
+      expect(verifyPasswordSync(longest.slice(1), stored)).toBe(false);
+    },
+  );
+
   test.each([undefined, null, 5])('rejects the password %s, which no client sent', async password => {
     const refusal = { code: 'ERR_INVALID_PASSWORD' };
     await expect(verifyPassword(password as unknown as string, hash)).rejects.toMatchObject(refusal);
@@ -254,6 +264,18 @@ describe('verifying', () => {
     verifyPasswordSync('wrong', hashPasswordSync('secret', { algorithm: 'sha512' }));
     expect(compare).toHaveBeenCalledTimes(3);
   });
+});
+
+test('an error of the thread pool rejects', async () => {
+  const hash = hashPasswordSync('secret');
+  const failing: typeof crypto.pbkdf2 = (_password, _salt, _iterations, _length, _digest, done) =>
+    done(new Error('no memory'), Buffer.alloc(64));
+  const pbkdf2 = spyOnBuiltin(crypto, 'pbkdf2');
+  pbkdf2.mockImplementationOnce(failing);
+  await expect(hashPassword('secret')).rejects.toThrow('no memory');
+  pbkdf2.mockImplementationOnce(failing);
+  await expect(verifyPassword('secret', hash)).rejects.toThrow('no memory');
+  expect(await verifyPassword('secret', hash)).toBe(true);
 });
 
 describe('threads', () => {
@@ -367,6 +389,11 @@ describe('parseHash', () => {
     ['another version of argon2', argon2id.replace('v=19', 'v=16'), phc],
     ['costs in another order', argon2id.replace('m=47104,t=1', 't=1,m=47104'), phc],
     ['a cost more', argon2id.replace('t=1,', 't=1,keyid=x,'), phc],
+    ['a cost more at the end', argon2id.replace('p=1', 'p=1,keyid=x'), phc],
+    ['a cost more at the beginning', argon2id.replace('m=4', 'keyid=x,m=4'), phc],
+    ['text behind the memory', argon2id.replace('47104', '47104k'), phc],
+    ['text behind the passes', argon2id.replace('t=1', 't=1.'), phc],
+    ['text behind the lanes', argon2id.replace('p=1', 'p=1x'), phc],
     ['no memory', argon2id.replace('m=47104', 'm=0'), phc],
     ['memory with a leading zero', argon2id.replace('m=4', 'm=04'), phc],
     ['too little memory', argon2id.replace('47104', '7'), phc],

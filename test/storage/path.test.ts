@@ -238,6 +238,18 @@ describe('owner and mode', () => {
     expect(await stat(path)).toMatchObject({ uid: 1234, gid: 2345 });
   });
 
+  for (const [what, uid, gid] of [
+    ['a group', 0, 1883],
+    ['an owner', 1883, 0],
+  ] as const) {
+    needs(root).test(`${what} that alone differs from that of this process is kept`, async () => {
+      await writeFile(path, `alice:${HASH}\n`);
+      await chown(path, uid, gid);
+      await file.setHash('bob', HASH);
+      expect(await stat(path)).toMatchObject({ uid, gid });
+    });
+  }
+
   needs(root).test('a new file is the folder’s owner’s, or whose create says', async () => {
     await chown(folder, 1234, 2345);
     await file.create();

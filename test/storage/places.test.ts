@@ -1,6 +1,8 @@
 /** Files and places that make an edit go wrong: the right result or the right code, the old file whole, nothing beside it. */
+import { once } from 'node:events';
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { chmod, chown, link, mkdir, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { hashPasswordSync } from '../../src/hash/hash.js';
@@ -8,7 +10,7 @@ import type { PasswordFileOptions } from '../../src/options.js';
 import { PasswordFile } from '../../src/password-file.js';
 import { callAs, NOBODY, ORDINARY } from '../support/as-user.js';
 import { expectOnly, mount, run, testFolder } from '../support/folder.js';
-import { mounting, needs, program, root } from '../support/require.js';
+import { linux, mounting, needs, program, root } from '../support/require.js';
 
 const HASH = hashPasswordSync('secret', { iterations: 1 });
 const ALICE = `alice:${HASH}\n`;
@@ -108,6 +110,25 @@ describe('what stands in its place', () => {
     const message = /passwd is not a regular file\. Give the path of a file\.$/;
     await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
     await expectRefusal(() => file.users(), 'ERR_NOT_REPLACEABLE', message);
+  });
+
+  test('a socket', async () => {
+    const server = createServer().listen(path);
+    await once(server, 'listening');
+    const message = /passwd is not a regular file\. Give the path of a file\.$/;
+    try {
+      await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
+      await expectRefusal(() => file.users(), 'ERR_NOT_REPLACEABLE', message);
+    } finally {
+      server.close();
+    }
+  });
+
+  needs(linux).test('a file whose size is not what is read of it, however often', async () => {
+    // Of 0 bytes, as all files of /proc, and something is in it.
+    await symlink('/proc/version', path);
+    const message = /version changes its size while it is read, again and again\.$/;
+    await expectRefusal(() => file.users(), 'ERR_READ_FAILED', message);
   });
 
   test('a file of two gibibytes', async () => {

@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -182,6 +183,87 @@ describe.each([false, true])('a call that fails again and again, with the rules 
     mkdirSync(`${path}.writer`);
     writeFileSync(join(`${path}.writer`, deadName(7)), '');
   }
+});
+
+describe('a lock that is broken meanwhile', () => {
+  /** Removes the temp file of the present owner of the lock, as who breaks a lock does. */
+  function fence(): void {
+    for (const name of readdirSync(`${path}.writer`)) rmSync(join(`${path}.writer`, name));
+  }
+
+  test('again and again: the edit gives up after 16 attempts, and changes nothing', async () => {
+    await file.setHash('alice', HASH);
+    let attempts = 0;
+    diskCalls.before = name => {
+      if (name !== 'sync') return;
+      attempts++;
+      fence();
+    };
+    await expect(file.setHash('bob', HASH)).rejects.toMatchObject({
+      code: 'ERR_LOCK_TIMEOUT',
+      message: expect.stringMatching(
+        /and nothing was changed: other writers broke its lock again and again\.$/,
+      ),
+    });
+    expect(attempts).toBe(16);
+    expect(readFileSync(path, 'utf8')).toBe(`alice:${HASH}\n`);
+    expectOnly(folder, 'passwd');
+  });
+
+  test('once: the edit is made of what is in the file by then', async () => {
+    await file.setHash('alice', HASH);
+    diskCalls.before = name => {
+      if (name !== 'sync') return;
+      diskCalls.before = undefined;
+      fence();
+      writeFileSync(path, `carol:${HASH}\n`);
+    };
+    expect(await file.setHash('bob', HASH)).toBe('added');
+    expect(readFileSync(path, 'utf8')).toBe(`carol:${HASH}\nbob:${HASH}\n`);
+  });
+
+  test('of a dead writer, by another just before: the edit is made', async () => {
+    mkdirSync(`${path}.writer`);
+    writeFileSync(join(`${path}.writer`, deadName(7)), '');
+    diskCalls.before = name => {
+      if (name === 'unlink' && readdirSync(`${path}.writer`).includes(deadName(7))) fence();
+    };
+    expect(await file.setHash('alice', HASH)).toBe('added');
+    expectOnly(folder, 'passwd');
+  });
+});
+
+test('a rename that says ENOENT although it happened, as over NFS, is a commit', async () => {
+  let renames = 0;
+  diskCalls.fail = (name, [from, to]) => {
+    if (name !== 'rename' || String(to).endsWith('.writer')) return undefined;
+    renames++;
+    renameSync(String(from), String(to));
+    return 'ENOENT';
+  };
+  expect(await file.setHash('alice', HASH)).toBe('added');
+  expect(renames).toBe(1);
+  expect(readFileSync(path, 'utf8')).toBe(`alice:${HASH}\n`);
+  expectOnly(folder, 'passwd');
+});
+
+test.each(['EINVAL', 'ENOTSUP'])(
+  'a file system that says %s to the sync of a directory is no obstacle to an edit',
+  async code => {
+    diskCalls.fail = name => (name === 'syncDirectory' ? code : undefined);
+    expect(await file.setHash('alice', HASH)).toBe('added');
+    expect(await file.setHash('alice', HASH)).toBe('unchanged');
+  },
+);
+
+test('an edit that changes nothing rejects where the directory cannot be synced, and is no commit', async () => {
+  await file.setHash('alice', HASH);
+  diskCalls.fail = name => (name === 'syncDirectory' ? 'EIO' : undefined);
+  await expect(file.setHash('alice', HASH)).rejects.toMatchObject({
+    code: 'ERR_NOT_DURABLE',
+    committed: false,
+    message: expect.stringMatching(/^Nothing was to change, but the directory /),
+  });
 });
 
 test('a commit that could not be synced is reported to the broker', async () => {

@@ -73,6 +73,8 @@ export interface Exploration {
   lost: string[] | undefined;
   /** Ends in which a living writer had not committed. */
   stuck: number;
+  /** Ways of a writer, without a pause, back to where it was: it would go round for ever, and nobody else need move. */
+  spins: number;
 }
 
 /** How an exploration goes about. */
@@ -94,7 +96,7 @@ export interface Exploring {
 /** Explores until a lost update or to the end. */
 export async function explore(exploring: Exploring): Promise<Exploration> {
   const model = new Model(exploring);
-  const found: Exploration = { states: 0, ends: 0, lost: undefined, stuck: 0 };
+  const found: Exploration = { states: 0, ends: 0, lost: undefined, stuck: 0, spins: 0 };
   const seen = new Set<string>();
   const stack: Array<{ state: State; path: Path | undefined }> = [
     { state: await model.start(), path: undefined },
@@ -114,6 +116,7 @@ export async function explore(exploring: Exploring): Promise<Exploration> {
     found.ends++;
     if (at.state.writers.some((_, id) => model.isWaiting(at.state, id))) found.stuck++;
   }
+  found.spins = model.spins();
   return found;
 }
 
@@ -163,6 +166,8 @@ class Model {
   /** Of all ways to the same future, the first that was found. */
   readonly #progress = new Map<string, Progress>();
   readonly #steps = new Map<string, Progress>();
+  /** Where a writer may be after its next call; after a pause is left out. */
+  readonly #next = new Map<Progress, Progress[]>();
 
   constructor(readonly exploring: Exploring) {}
 
@@ -220,7 +225,23 @@ class Model {
       ...rememberedAfter(before, call, answer),
     });
     this.#steps.set(step, progress);
+    if (call.name !== 'pause') this.#next.set(before, [...(this.#next.get(before) ?? []), progress]);
     return progress;
+  }
+
+  spins(): number {
+    let spins = 0;
+    const isOnTheWay = new Map<Progress, boolean>();
+    const visit = (progress: Progress): void => {
+      isOnTheWay.set(progress, true);
+      for (const next of this.#next.get(progress) ?? []) {
+        if (isOnTheWay.get(next)) spins++;
+        else if (!isOnTheWay.has(next)) visit(next);
+      }
+      isOnTheWay.set(progress, false);
+    };
+    for (const progress of this.#next.keys()) if (!isOnTheWay.has(progress)) visit(progress);
+    return spins;
   }
 
   /** Runs a writer to where its answers lead it. */
