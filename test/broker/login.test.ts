@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { spawn, spawnSync } from 'node:child_process';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { EventEmitter, getEventListeners, once } from 'node:events';
@@ -8,7 +9,7 @@ import { join } from 'node:path';
 import { type ConnectionOptions, createServer as createTlsServer } from 'node:tls';
 import { inspect } from 'node:util';
 import { type IConnectPacket, parser } from 'mqtt-packet';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { confirmLogin, type LoginOptions } from '../../src/broker/login.js';
 import { readConnack } from '../../src/broker/mqtt.js';
 import { needs, program } from '../support/require.js';
@@ -20,22 +21,24 @@ const ALICE = { host, username: 'alice', password: 'correct horse' };
 const CONNACK = { accepted: Uint8Array.of(0x20, 2, 0, 0), silence: new Uint8Array() };
 const refused = (code: number) => Uint8Array.of(0x20, 2, 0, code);
 
-/** The sockets that confirmLogin has made since the test began. */
+/** The sockets that confirmLogin has made since the test began, but for those of {@link failure}. */
 let sockets: Socket[];
+/** Those of a call of {@link failure}. */
+const ownSockets = new AsyncLocalStorage<Socket[]>();
 const connecting = new EventEmitter();
 function remember(message: unknown): void {
   const { socket } = message as { socket: Socket };
-  sockets.push(socket);
+  (ownSockets.getStore() ?? sockets).push(socket);
   connecting.emit('socket', socket);
 }
 const servers: Server[] = [];
+beforeAll(() => subscribe('net.client.socket', remember));
 beforeEach(() => {
   sockets = [];
-  subscribe('net.client.socket', remember);
 });
-afterEach(async () => {
+afterAll(async () => {
   unsubscribe('net.client.socket', remember);
-  for (const server of servers.splice(0)) await close(server);
+  for (const server of servers) await close(server);
 });
 
 async function listen(server: Server, port = 0): Promise<number> {
@@ -89,11 +92,16 @@ const say = (bytes: Uint8Array | string) => (socket: Socket) => void socket.writ
 const accept = say(CONNACK.accepted);
 const stayAway = () => {};
 
-async function failure(options: LoginOptions): Promise<Error & { code: string; cause?: { code?: string } }> {
-  const error = await confirmLogin(options).then(
-    () => expect.unreachable('it was let in'),
-    error => error,
-  );
+async function failure(
+  options: LoginOptions,
+  sockets: Socket[] = [],
+): Promise<Error & { code: string; cause?: { code?: string } }> {
+  const error = await ownSockets
+    .run(sockets, () => confirmLogin(options))
+    .then(
+      () => expect.unreachable('it was let in'),
+      error => error,
+    );
   expect(error).toMatchObject({ name: 'PasswordFileError', username: options.username });
   expect(inspect(error)).not.toContain(options.password);
   expect(sockets.every(socket => socket.destroyed)).toBe(true);
@@ -229,12 +237,13 @@ describe('a user who is let in', () => {
   });
 });
 
-describe('a user who is not let in', () => {
-  test.each([
+// Most of them wait, so they do at the same time.
+describe.concurrent('a user who is not let in', () => {
+  test.for<[number, string]>([
     [3, 'server unavailable'],
     [4, 'bad user name or password'],
     [5, 'not authorized'],
-  ])('is refused with CONNACK %i until the timeout', async (code, meaning) => {
+  ])('is refused with CONNACK %i until the timeout', async ([code, meaning], { expect }) => {
     const { port, hellos } = await broker(say(refused(code)));
     const error = await failure({ ...ALICE, port, timeout: SHORT });
     expect(error.code).toBe('ERR_LOGIN_REFUSED');
@@ -244,40 +253,41 @@ describe('a user who is not let in', () => {
     expect(hellos.length).toBeGreaterThan(1);
   });
 
-  test('says what to look at', async () => {
+  test('says what to look at', async ({ expect }) => {
     const { port } = await broker(say(refused(5)));
     expect((await failure({ ...ALICE, port, timeout: SHORT })).message).toMatch(
       /Has it reloaded, does password_file .* name the file .* may the user .* read it\?/,
     );
   });
 
-  test.each([
+  test.for<[number, string]>([
     [1, 'unacceptable protocol version'],
     [2, 'identifier rejected'],
     [6, 'which MQTT 3.1.1 does not know'],
     [255, 'which MQTT 3.1.1 does not know'],
-  ])('is refused with CONNACK %i at once', async (code, meaning) => {
+  ])('is refused with CONNACK %i at once', async ([code, meaning], { expect }) => {
     const { port } = await broker(say(refused(code)), accept);
     const error = await failure({ ...ALICE, port });
     expect(error.code).toBe('ERR_LOGIN_REFUSED');
     expect(error.message).toContain(`CONNACK ${code}, ${meaning}`);
   });
 
-  test('has a broker that is dead', async () => {
+  test('has a broker that is dead', async ({ expect }) => {
     const port = await deadPort();
-    const error = await failure({ ...ALICE, port, timeout: SHORT });
+    const sockets: Socket[] = [];
+    const error = await failure({ ...ALICE, port, timeout: SHORT }, sockets);
     expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNREFUSED' } });
     expect(error.message).toContain(`failed: connect ECONNREFUSED ${host}:${port}. Does the broker run`);
     expect(sockets.length).toBeGreaterThan(1);
   });
 
-  test('has a broker that is dead at all addresses of its name', async () => {
-    const error = await failure({ ...ALICE, host: 'localhost', port: await deadPort(), timeout: 50 });
+  test('has a broker that is dead at all addresses of its name', async ({ expect }) => {
+    const error = await failure({ ...ALICE, host: 'localhost', port: await deadPort(), timeout: SHORT });
     expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNREFUSED' } });
     expect(error.message).toContain('ECONNREFUSED');
   });
 
-  test('has a broker whose name is not known yet, then leads nowhere', async () => {
+  test('has a broker whose name is not known yet, then leads nowhere', async ({ expect }) => {
     const unknown = Object.assign(new Error('no such name'), { code: 'ENOTFOUND', syscall: 'getaddrinfo' });
     const lookup = vi.fn((_host, _options, callback) => {
       if (lookup.mock.calls.length < 3) callback(unknown);
@@ -288,7 +298,7 @@ describe('a user who is not let in', () => {
     expect(lookup).toHaveBeenCalledTimes(3);
   });
 
-  test('has a broker that drops the connection', async () => {
+  test('has a broker that drops the connection', async ({ expect }) => {
     const { port, hellos } = await broker(socket => socket.end());
     const error = await failure({ ...ALICE, port, timeout: SHORT });
     expect(error.code).toBe('ERR_LOGIN_FAILED');
@@ -298,16 +308,16 @@ describe('a user who is not let in', () => {
     expect(hellos.length).toBeGreaterThan(1);
   });
 
-  test('has a broker that resets the connection', async () => {
+  test('has a broker that resets the connection', async ({ expect }) => {
     const { port } = await broker(socket => socket.resetAndDestroy());
     const error = await failure({ ...ALICE, port, timeout: SHORT });
     expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNRESET' } });
   });
 
-  test.each([
+  test.for<[string, string | Uint8Array]>([
     ['nothing', CONNACK.silence],
     ['half a CONNACK', CONNACK.accepted.subarray(0, 3)],
-  ])('has a broker that says %s', async (_, answer) => {
+  ])('has a broker that says %s', async ([_, answer], { expect }) => {
     const { port, hellos } = await broker(say(answer));
     const error = await failure({ ...ALICE, port, timeout: SHORT });
     expect(error.code).toBe('ERR_LOGIN_TIMEOUT');
@@ -316,28 +326,30 @@ describe('a user who is not let in', () => {
     expect(hellos.length).toBe(1);
   });
 
-  test('has a broker that refuses first and then says nothing', async () => {
+  test('has a broker that refuses first and then says nothing', async ({ expect }) => {
     const { port, hellos } = await broker(say(refused(5)), stayAway);
     const error = await failure({ ...ALICE, port, timeout: SHORT });
     expect(error.code).toBe('ERR_LOGIN_REFUSED');
     expect(hellos.length).toBe(2);
   });
 
-  test('has a broker that drops the connection first and then says nothing', async () => {
+  test('has a broker that drops the connection first and then says nothing', async ({ expect }) => {
     const { port, hellos } = await broker(socket => socket.destroy(), stayAway);
     const error = await failure({ ...ALICE, port, timeout: 2 * SHORT });
     expect(error.code).toBe('ERR_LOGIN_TIMEOUT');
     expect(hellos.length).toBe(2);
   });
 
-  test('has a broker that drops the connection first and then has no time to say anything', async () => {
+  test('has a broker that drops the connection first and then has no time to say anything', async ({
+    expect,
+  }) => {
     const { port, hellos } = await broker(socket => socket.resetAndDestroy(), stayAway);
     const error = await failure({ ...ALICE, port, timeout: 400 });
     expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNRESET' } });
     expect(hellos.length).toBe(2);
   });
 
-  test('has a broker that refuses first and then is gone', async () => {
+  test('has a broker that refuses first and then is gone', async ({ expect }) => {
     const { port, serve } = await broker();
     const server = createServer(serve).on('connection', socket => {
       server.close();
@@ -350,7 +362,7 @@ describe('a user who is not let in', () => {
   });
 
   // Linux lets connections wait until the queue of the listener is full, and says nothing to further ones.
-  test.runIf(process.platform === 'linux')('has a broker that cannot be reached', async () => {
+  test.runIf(process.platform === 'linux')('has a broker that cannot be reached', async ({ expect }) => {
     const script = `
       const server = require('node:net').createServer().listen({ port: 0, host: '${host}', backlog: 1 }, () => {
         console.log(server.address().port);
@@ -362,7 +374,6 @@ describe('a user who is not let in', () => {
     const others = Array.from({ length: 8 }, () => connect(port, host));
     await once(others[0] as Socket, 'connect');
     try {
-      sockets = [];
       const error = await failure({ ...ALICE, port, timeout: SHORT });
       expect(error.code).toBe('ERR_LOGIN_FAILED');
       expect(error.message).toContain(`failed: no connection within ${SHORT} ms.`);
@@ -373,12 +384,12 @@ describe('a user who is not let in', () => {
     }
   });
 
-  test.each([
+  test.for<[string, string | Uint8Array]>([
     ['HTTP', 'HTTP/1.1 400 Bad Request\r\n\r\n'],
     ['another packet of MQTT', Uint8Array.of(0xd0, 0)],
     ['CONNACK of MQTT 5', Uint8Array.of(0x20, 3, 0, 0, 0)],
     ['CONNACK with reserved flags', Uint8Array.of(0x20, 2, 2, 0)],
-  ])('has something else there, at once: %s', async (_, answer) => {
+  ])('has something else there, at once: %s', async ([_, answer], { expect }) => {
     const { port } = await broker(say(answer), accept);
     const error = await failure({ ...ALICE, port });
     expect(error.code).toBe('ERR_LOGIN_FAILED');

