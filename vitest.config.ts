@@ -3,7 +3,12 @@ import { defineConfig } from 'vitest/config';
 
 const project = (name: string, include: string[], exclude: string[] = []) => ({
   extends: true as const,
-  test: { name, include: include.map(path => `test/${path}/*.test.ts`), exclude },
+  test: {
+    name,
+    include: include.map(path => `test/${path}/*.test.ts`),
+    exclude,
+    globalSetup: 'test/support/build-program.ts',
+  },
 });
 
 export default defineConfig({
@@ -14,7 +19,6 @@ export default defineConfig({
       project('system', ['live', 'faults', 'package', 'program']),
       project('campaigns', ['campaigns']),
     ],
-    globalSetup: ['test/support/build-program.ts'],
     reporters: ['default', './test/support/skipped.ts'],
     // A worker loads the sources once for all of its files. No file may depend on those before it.
     isolate: false,

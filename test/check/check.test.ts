@@ -371,17 +371,14 @@ describe('properties', () => {
       fc.property(fc.oneof(file, fc.uint8Array({ maxLength: 500 })), release, (bytes, broker) => {
         const { loads, users, findings } = check(bytes, broker);
         const lines = Buffer.from(bytes).toString('latin1').split('\n').length;
-        for (const finding of findings) {
-          expect(finding.line).toBeGreaterThanOrEqual(1);
-          expect(finding.line).toBeLessThanOrEqual(lines);
-        }
-        expect(findings.map(({ line }) => line)).toEqual(
-          findings.map(({ line }) => line).sort((a, b) => a - b),
-        );
-        expect(users).toEqual([...new Set(users)]);
+        const numbers = findings.map(({ line }) => line);
+        expect({ numbers, users }).toEqual({
+          numbers: numbers.filter(line => line >= 1 && line <= lines).sort((a, b) => a - b),
+          users: [...new Set(users)],
+        });
         if (!loads) expect(findings.some(({ severity }) => severity === 'error')).toBe(true);
       }),
-      { numRuns: 2000 },
+      { numRuns: 700 },
     );
   });
 
@@ -391,11 +388,10 @@ describe('properties', () => {
         const { loads, users } = check(bytes, broker);
         if (!loads) return;
         const byVerify = brokerUsers(bytes, broker);
-        for (const name of users) expect(byVerify.hashOf(name)).toBeDefined();
-        for (const name of ['alice', 'bob', 'a', 'é', '', '\ufffd', '\ud800'])
-          if (!users.includes(name)) expect(byVerify.hashOf(name)).toBeUndefined();
+        const names = [...new Set([...users, 'alice', 'bob', 'a', 'é', '', '\ufffd', '\ud800'])];
+        expect(names.filter(name => byVerify.hashOf(name) !== undefined)).toEqual(users);
       }),
-      { numRuns: 2000 },
+      { numRuns: 1000 },
     );
   });
 

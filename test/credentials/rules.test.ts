@@ -164,7 +164,7 @@ describe('assertUsername', () => {
         }
         expect(taken).toBe(canLogIn(each));
       }),
-      { numRuns: 500 },
+      { numRuns: 300 },
     );
   });
 });

@@ -222,7 +222,7 @@ describe('entries', () => {
       collect();
       return process.memoryUsage().arrayBuffers;
     };
-    for (let tries = 0; tries < 5; tries++) await collected();
+    for (let tries = 0; tries < 2; tries++) await collected();
     const held = await collected();
     await iterator.return?.();
     let after = held;

@@ -363,7 +363,7 @@ describe('setHashes', () => {
         expect(Object.fromEntries(hashLines(content()))).toEqual(Object.fromEntries(entries));
         expect(otherLines(content())).toEqual(otherLines(before));
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
   });
 });

@@ -1,4 +1,7 @@
-/** Builds once for all tests what they run in processes of their own: the program as the package has it, and the sources. */
+/**
+ * Builds once for all tests of a project what they run in processes of their own: the sources and, but for unit tests, the
+ * program as the package has it.
+ */
 import { chmod, copyFile, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -21,9 +24,12 @@ export default async function setup(project: TestProject): Promise<() => Promise
   await chmod(directory, 0o755);
   const outDir = join(directory, 'dist');
   const variant: Options = { outDir, config: false, silent: true, sourcemap: false };
+  const ofPackage: Options[] = [
+    { ...library, ...variant, format: 'cjs' },
+    { ...program, ...variant },
+  ];
   await Promise.all([
-    build({ ...library, ...variant, format: 'cjs' }),
-    build({ ...program, ...variant }),
+    ...(project.name === 'unit' ? [] : ofPackage).map(build),
     build({
       ...variant,
       entry: ['src/**/*.ts', 'test/support/*.ts'],
