@@ -204,6 +204,6 @@ export function systemCode(error: unknown): string | undefined {
 
 /** What `missing: 'error'` says. */
 export function fileMissing(path: string): PasswordFileError {
-  const message = `There is no file ${path}. Make it with create(), or check the path and the mounts.`;
+  const message = `There is no file ${path}. Make it with create() (on the command line -c), or check the path and the mounts.`;
   return new PasswordFileError('ERR_FILE_MISSING', message, { path });
 }

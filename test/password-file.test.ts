@@ -130,7 +130,7 @@ describe('a missing file', () => {
       await expect(call(strict)).rejects.toMatchObject({
         code: 'ERR_FILE_MISSING',
         path,
-        message: `There is no file ${path}. Make it with create(), or check the path and the mounts.`,
+        message: `There is no file ${path}. Make it with create() (on the command line -c), or check the path and the mounts.`,
       });
       expectOnly(folder);
     },

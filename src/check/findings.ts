@@ -8,7 +8,8 @@ import { type BrokerRelease, looksLikeHash } from './stored-hash.js';
  */
 const REFUSED = {
   MISSING_HASH: 'No hash follows the user name. Set a password for this user, or remove the line.',
-  PLAIN_TEXT: 'The hash looks like a password in plain text. Hash it with upgrade(), or set a new password.',
+  PLAIN_TEXT:
+    'The hash looks like a password in plain text. Hash it with upgrade() (on the command line -U), or set a new password.',
   COLON_IN_NAME:
     "The user name seems to contain a ':', but the broker ends it there. Set the user again, with '/' or '.'.",
   'UNSUPPORTED_HASH.argon2id':

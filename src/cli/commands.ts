@@ -104,7 +104,7 @@ async function upgrade(command: Command): Promise<number> {
     onProgress: output.progressLine(command.given.has('--quiet')),
     onSkipped: finding => {
       if (finding.severity === 'error') isComplete = false;
-      complain(findingLine(command.path, output.inOptions(finding)));
+      complain(findingLine(command.path, finding));
     },
   });
   return (await reload(command, file, hashed.length > 0)) || (isComplete ? STATUS.DONE : STATUS.FAILED);
@@ -208,7 +208,7 @@ async function exportHashes(command: Command): Promise<number> {
     signal: interruption(),
     onSkipped: finding => {
       if (finding.severity === 'error') isComplete = false;
-      complain(findingLine(command.path, output.inOptions(finding)));
+      complain(findingLine(command.path, finding));
     },
   });
   let text = '';
@@ -225,11 +225,11 @@ async function exportHashes(command: Command): Promise<number> {
 /** Prints what a broker will make of the file. */
 async function check({ path, given }: Command): Promise<number> {
   const report = await new PasswordFile(path, { broker: release(given) }).check();
-  const findings = report.findings.map(output.inOptions);
+  const { findings } = report;
   const isFaulty = findings.some(({ severity }) => severity === 'error');
   const reported = findings.filter(({ severity }) => !given.has('--quiet') || severity === 'error');
   const lines = reported.map(finding => findingLine(path, finding)).join('');
-  print(given.has('--json') ? `${JSON.stringify({ ...report, findings })}\n` : lines);
+  print(given.has('--json') ? `${JSON.stringify(report)}\n` : lines);
   return isFaulty ? STATUS.FAILED : STATUS.DONE;
 }
 
@@ -317,7 +317,7 @@ async function reload(
     const { loads, findings } = await file.check({ signal });
     if (!loads) {
       const errors = findings.filter(({ severity }) => severity === 'error');
-      for (const finding of errors) complain(findingLine(path, output.inOptions(finding)));
+      for (const finding of errors) complain(findingLine(path, finding));
       complain('Error: The broker would not load this file, and was not told of the change.\n');
       return STATUS.CHANGED_BUT;
     }

@@ -2,7 +2,7 @@
 import { type DynamicSecurityClient, exportDynamicSecurity, type PasswordFile } from '../index.js';
 import type { Command } from './arguments.js';
 import { interruption } from './input.js';
-import { CliError, complain, findingLine, inform, inOptions, STATUS } from './output.js';
+import { CliError, complain, findingLine, inform, STATUS } from './output.js';
 import { openReplaceable } from './replaceable-file.js';
 
 type Json = { [key: string]: unknown };
@@ -30,7 +30,7 @@ export async function exportClients(command: Command, file: PasswordFile): Promi
     const entries = file.entries({
       signal: interruption(),
       onSkipped: finding => {
-        if (finding.severity === 'error') leftOut.push(findingLine(path, inOptions(finding)));
+        if (finding.severity === 'error') leftOut.push(findingLine(path, finding));
         else complain(findingLine(path, finding));
       },
     });

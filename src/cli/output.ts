@@ -69,35 +69,10 @@ export function findingLine(path: string, { line, severity, message }: Finding):
   return `${path}:${line > 0 ? `${line}:` : ''} ${severity}: ${message}\n`;
 }
 
-/** Findings of the library whose remedy is an option of this program. */
-const FINDINGS: { [code: string]: string } = {
-  PLAIN_TEXT:
-    'The text after the user name is not a hash; it looks like a password in plain text. Mosquitto 2.0 drops this ' +
-    'user, 2.1 refuses the whole file. Hash it with -U, or set a new password.',
-  MISSING_FILE: 'There is no such file, and a broker does not start without it. Create it with -c.',
-};
-
-/** A finding with the remedy that this program has. */
-export function inOptions(finding: Finding): Finding {
-  return { ...finding, message: FINDINGS[finding.code] ?? finding.message };
-}
-
-/** Errors of the library whose remedy is another one here. */
-const ERRORS: { [code in PasswordFileError['code']]?: (path: string, message: string) => string } = {
-  ERR_FILE_MISSING: path => `There is no file ${path}. Create it with -c, or check the path and the mounts.`,
-  ERR_OWNERSHIP: path =>
-    `The new file would not keep the owner and group of ${path}, which could lock the broker out. ` +
-    'Run as its owner or as root.',
-  ERR_LOCK_TIMEOUT: (_path, message) =>
-    message.replace(/(\.|, or) allow more time with lock\.timeout\.$/i, '. Then repeat the command.'),
-};
-
 /** The line that reports an error; `''`: it has been reported. */
 export function errorLine(error: unknown): string {
   if (error instanceof CliError) return error.message === '' ? '' : `${error.message}\n`;
-  if (error instanceof PasswordFileError) {
-    return `Error: ${ERRORS[error.code]?.(error.path ?? '', error.message) ?? error.message}\n`;
-  }
+  if (error instanceof PasswordFileError) return `Error: ${error.message}\n`;
   return `Error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`;
 }
 

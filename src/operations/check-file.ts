@@ -73,7 +73,7 @@ function* placeFindings(
   if (stats === undefined) {
     yield error(
       'MISSING_FILE',
-      'There is no such file, and a broker does not start without it. Make it with create().',
+      'There is no such file, and a broker does not start without it. Make it with create() (on the command line -c).',
     );
     return;
   }

@@ -69,7 +69,7 @@ export function copyOwnership(
       if (!allowOwnerChange) {
         const problem = `This process may not give ${path} the owner ${uid}:${gid}, so replacing it could lock the broker out.`;
         const remedy =
-          'Run as that user or as root, or set allowOwnerChange if the broker can read a file of this user.';
+          'Run as that user or as root, or set allowOwnerChange (in the library) if the broker can read a file of this user.';
         throw new PasswordFileError('ERR_OWNERSHIP', `${problem} ${remedy}`, { path, cause });
       }
       attempt(() => disk.chown(fd, made.uid, gid));

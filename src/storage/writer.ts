@@ -130,14 +130,16 @@ function describe(path: string, obstacle: Obstacle): string {
     case 'in use':
       return 'another process has it open all the time, or it is read-only.';
   }
-  if (name === undefined) return 'other writers were quicker each time. Allow more time with lock.timeout.';
+  if (name === undefined)
+    return 'other writers were quicker each time. Try again, or allow more time (in the library with lock.timeout).';
   const owner = parseTempFileName(name);
   if (owner === undefined) {
     const problem = `${lock}, which ${ownerOf(lock)}, holds ${JSON.stringify(name)}, which no writer of this library`;
     return `${problem} made. Remove it if nobody needs it.`;
   }
   const claim = `process ${owner.pid} in pid namespace ${owner.realm.split('-').at(-1) || 'unknown'}`;
-  const remedy = 'Find out what that process waits for, or allow more time with lock.timeout.';
+  const remedy =
+    'Find out what that process waits for, or allow more time (in the library with lock.timeout).';
   return `${lock} holds the file of another writer. Its name says ${claim}. ${remedy}`;
 }
 

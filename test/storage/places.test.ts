@@ -259,7 +259,7 @@ describe('as an ordinary user', () => {
     await rm(path);
     const create = { uid: uid + 1 };
     const message =
-      /This process may not give .*passwd the owner \d+:\d+, so replacing it could lock the broker out\. Run as that user or as root, or set allowOwnerChange/;
+      /This process may not give .*passwd the owner \d+:\d+, so replacing it could lock the broker out\. Run as that user or as root, or set allowOwnerChange \(in the library\)/;
     await expectRefusal(() => callAs(ORDINARY, path, { create }, 'create'), 'ERR_OWNERSHIP', message);
     expect(await callAs(ORDINARY, path, { create, allowOwnerChange: true }, 'create')).toBe(true);
     expect(await stat(path)).toMatchObject({ uid });
