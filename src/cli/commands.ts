@@ -25,7 +25,7 @@ import {
   readPasswords,
 } from './input.js';
 import * as output from './output.js';
-import { CliError, complain, findingLine, inform, print, STATUS, shown } from './output.js';
+import { CliError, complain, findingLine, inform, print, Skipped, STATUS, shown } from './output.js';
 
 export const COMMANDS: Record<Mode, (command: Command) => Promise<number>> = {
   set,
@@ -98,16 +98,13 @@ async function upgrade(command: Command): Promise<number> {
   assertPlace(command);
   hashOnAllCores();
   const file = open(command);
-  let isComplete = true;
+  const skipped = new Skipped(command.path);
   const hashed = await file.upgrade({
     signal: interruption(),
     onProgress: output.progressLine(command.given.has('--quiet')),
-    onSkipped: finding => {
-      if (finding.severity === 'error') isComplete = false;
-      complain(findingLine(command.path, finding));
-    },
+    onSkipped: skipped.report,
   });
-  return (await reload(command, file, hashed.length > 0)) || (isComplete ? STATUS.DONE : STATUS.FAILED);
+  return (await reload(command, file, hashed.length > 0)) || skipped.status;
 }
 
 /** Sets the users of a list. */
@@ -203,14 +200,8 @@ async function list(command: Command): Promise<number> {
 
 /** Prints the users that can log in, with their hashes. */
 async function exportHashes(command: Command): Promise<number> {
-  let isComplete = true;
-  const entries = open(command).entries({
-    signal: interruption(),
-    onSkipped: finding => {
-      if (finding.severity === 'error') isComplete = false;
-      complain(findingLine(command.path, finding));
-    },
-  });
+  const skipped = new Skipped(command.path);
+  const entries = open(command).entries({ signal: interruption(), onSkipped: skipped.report });
   let text = '';
   for await (const [name, hash] of entries) {
     text += `${name}:${hash}\n`;
@@ -219,7 +210,7 @@ async function exportHashes(command: Command): Promise<number> {
     text = '';
   }
   print(text);
-  return isComplete ? STATUS.DONE : STATUS.FAILED;
+  return skipped.status;
 }
 
 /** Prints what a broker will make of the file. */

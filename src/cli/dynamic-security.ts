@@ -2,7 +2,7 @@
 import { type DynamicSecurityClient, exportDynamicSecurity, type PasswordFile } from '../index.js';
 import type { Command } from './arguments.js';
 import { interruption } from './input.js';
-import { CliError, complain, findingLine, inform, STATUS } from './output.js';
+import { CliError, complain, inform, Skipped } from './output.js';
 import { openReplaceable } from './replaceable-file.js';
 
 type Json = { [key: string]: unknown };
@@ -16,48 +16,37 @@ interface Config extends Json {
 /** With more clients of one role, starts get slow. */
 const MANY = 10_000;
 
-export async function exportClients(command: Command, file: PasswordFile): Promise<number> {
-  const { path, given } = command;
+export async function exportClients({ path, given }: Command, file: PasswordFile): Promise<number> {
   const configPath = given.get('--dynsec') ?? '';
   const role = given.get('--role');
   const configFile = openReplaceable(configPath);
-  try {
-    const text = decode(configPath, configFile.bytes);
-    const config = parse(configPath, text);
-    assertRole(configPath, config, role);
+  const config = parse(configPath, configFile.bytes);
+  assertRole(configPath, config, role);
 
-    const leftOut: string[] = [];
-    const entries = file.entries({
-      signal: interruption(),
-      onSkipped: finding => {
-        if (finding.severity === 'error') leftOut.push(findingLine(path, finding));
-        else complain(findingLine(path, finding));
-      },
-    });
-    const { clients, skipped } = await exportDynamicSecurity(entries, {
-      broker: given.get('--broker') === '2.1' ? '2.1' : '2.0',
-      roles: role === undefined ? [] : [role],
-    });
-    for (const { username, reason } of skipped) leftOut.push(`${path}: error: User ${username}: ${reason}\n`);
-
-    const merged = merge(configPath, config, clients, given.has('--force'));
-    for (const name of merged.admins) {
-      leftOut.push(
-        `${path}: error: User ${name}: In ${configPath} this client has the role admin, and stays.\n`,
-      );
-    }
-    complain(leftOut.join(''));
-    const { added, replaced } = merged;
-    if (added + replaced > 0) configFile.replace(encode(configPath, merged.config, text));
-    if (!given.has('--quiet')) {
-      inform(`Clients in ${configPath}: ${added} added, ${replaced} replaced.\n`);
-      if (added + replaced > 0) inform(NOTES);
-      warnOfMany(merged.config, role);
-    }
-    return leftOut.length > 0 ? STATUS.FAILED : STATUS.DONE;
-  } finally {
-    configFile.close();
+  const leftOut = new Skipped(path);
+  const leaveOut = (username: string, reason: string) =>
+    leftOut.report({ line: 0, severity: 'error', message: `User ${username}: ${reason}` });
+  const { clients, skipped } = await exportDynamicSecurity(
+    file.entries({ signal: interruption(), onSkipped: leftOut.report }),
+    { broker: given.get('--broker') === '2.1' ? '2.1' : '2.0', roles: role === undefined ? [] : [role] },
+  );
+  const merged = merge(configPath, config, clients, given.has('--force'));
+  for (const { username, reason } of skipped) leaveOut(username, reason);
+  for (const name of merged.admins) {
+    leaveOut(name, `In ${configPath} this client has the role admin, and stays.`);
   }
+  const isChanged = merged.added + merged.replaced > 0;
+  if (isChanged) {
+    // In the form of the release that has written it.
+    const indent = configFile.bytes.includes('\n\t') ? '\t' : undefined;
+    configFile.replace(Buffer.from(`${JSON.stringify(merged.config, undefined, indent)}\n`));
+  }
+  if (!given.has('--quiet')) {
+    inform(`Clients in ${configPath}: ${merged.added} added, ${merged.replaced} replaced.\n`);
+    if (isChanged) inform(NOTES);
+    warnOfMany(merged.config, role);
+  }
+  return leftOut.status;
 }
 
 const NOTES = `\
@@ -76,21 +65,13 @@ function warnOfMany({ clients }: Config, role: string | undefined): void {
   );
 }
 
-function decode(path: string, bytes: Uint8Array): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    throw notAConfig(path, 'it is not UTF-8');
-  }
-}
-
-export function parse(path: string, text: string): Config {
+export function parse(path: string, bytes: Uint8Array): Config {
   let config: unknown;
   try {
-    config = JSON.parse(text);
+    config = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch {
     // Node's message quotes the file.
-    throw notAConfig(path, 'it is not JSON');
+    throw notAConfig(path, 'it is not JSON in UTF-8');
   }
   for (const list of ['clients', 'roles']) {
     if (!isObject(config) || !Array.isArray(config[list])) throw notAConfig(path, `it has no list "${list}"`);
@@ -100,15 +81,6 @@ export function parse(path: string, text: string): Config {
 
 function notAConfig(path: string, problem: string): CliError {
   return new CliError(`Error: ${path} is not a file of mosquitto_ctrl dynsec init: ${problem}.`);
-}
-
-/** In the form of the release that has written it. */
-function encode(path: string, config: Config, old: string): Uint8Array {
-  try {
-    return Buffer.from(`${JSON.stringify(config, undefined, old.includes('\n\t') ? '\t' : undefined)}\n`);
-  } catch {
-    throw new CliError(`Error: ${path} would be too large. Nothing was changed.`);
-  }
 }
 
 function assertRole(path: string, { roles }: Config, role: string | undefined): void {

@@ -105,6 +105,7 @@ const DESCRIPTIONS: { [code: string]: string } = {
   EACCES: 'Permission denied',
   EISDIR: 'Is a directory',
   ENOTDIR: 'Not a directory',
+  ELOOP: 'Too many levels of symbolic links',
 };
 
 /** A password; bytes where it need not be UTF-8. */

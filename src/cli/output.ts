@@ -64,9 +64,24 @@ export function warnOfReaders(): void {
   );
 }
 
+type Reported = Pick<Finding, 'line' | 'severity' | 'message'>;
+
 /** A finding on one line, as compilers print theirs. */
-export function findingLine(path: string, { line, severity, message }: Finding): string {
+export function findingLine(path: string, { line, severity, message }: Reported): string {
   return `${path}:${line > 0 ? `${line}:` : ''} ${severity}: ${message}\n`;
+}
+
+/** Reports the lines of a file with which a command did nothing. */
+export class Skipped {
+  /** The exit status, as far as these lines decide it. */
+  status: number = STATUS.DONE;
+
+  constructor(private readonly path: string) {}
+
+  readonly report = (finding: Reported): void => {
+    if (finding.severity === 'error') this.status = STATUS.FAILED;
+    complain(findingLine(this.path, finding));
+  };
 }
 
 /** The line that reports an error; `''`: it has been reported. */

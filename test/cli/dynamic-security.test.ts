@@ -70,14 +70,14 @@ test('what is no client stays', () => {
 });
 
 test.each([
-  ['alice:$7$101$c2FsdA==$a2V5', 'it is not JSON'],
-  ['{"clients": [], "roles": [', 'it is not JSON'],
+  ['alice:$7$101$c2FsdA==$a2V5', 'it is not JSON in UTF-8'],
+  ['{"clients": [], "roles": [', 'it is not JSON in UTF-8'],
   ['null', 'it has no list "clients"'],
   ['[]', 'it has no list "clients"'],
   ['{"clients": {}, "roles": []}', 'it has no list "clients"'],
   ['{"clients": []}', 'it has no list "roles"'],
 ])('%s is not a file of the plugin', (text, problem) => {
-  expect(() => parse('c', text)).toThrow(
+  expect(() => parse('c', Buffer.from(text))).toThrow(
     expect.objectContaining({ message: `Error: c is not a file of mosquitto_ctrl dynsec init: ${problem}.` }),
   );
 });

@@ -3,7 +3,6 @@ import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
-  lchownSync,
   linkSync,
   mkdirSync,
   readFileSync,
@@ -146,9 +145,9 @@ describe('--dynsec', () => {
   test('does not quote a file that is not one of the plugin', async () => {
     const problem = 'Error: config.json is not a file of mosquitto_ctrl dynsec init';
     writeFileSync(config, 'root:secret');
-    expect(await refused()).toBe(`${problem}: it is not JSON.\n`);
+    expect(await refused()).toBe(`${problem}: it is not JSON in UTF-8.\n`);
     writeFileSync(config, Buffer.from(TEXT.replace('admin', 'é'), 'latin1'));
-    expect(await refused()).toBe(`${problem}: it is not UTF-8.\n`);
+    expect(await refused()).toBe(`${problem}: it is not JSON in UTF-8.\n`);
   });
 
   test('warns of more than 10,000 clients with one role', async () => {
@@ -176,27 +175,29 @@ describe('the replacement', () => {
     writeFileSync(join(folder, 'new'), TEXT);
     renameSync(join(folder, 'new'), config);
     expect(() => opened.replace(Buffer.from('x'))).toThrow(/ has changed meanwhile\. Stop the broker/);
-    opened.close();
     expect(readFileSync(config, 'utf8')).toBe(TEXT);
     expectOnly(folder, 'config.json', 'passwd');
   });
 
-  test('follows a symbolic link that nobody else can have made', async () => {
-    mkdirSync(join(folder, 'inner'));
-    renameSync(config, join(folder, 'inner/real.json'));
-    symlinkSync('inner/../inner/real.json', config);
-    expect(await run()).toMatchObject({ status: 0, stderr: '' });
-    expect(readFileSync(join(folder, 'inner/real.json'), 'utf8')).toContain('bob');
+  needs(linux).describe('refuses a symbolic link', () => {
+    test.each([
+      ['the file', 'config.json', 'Too many levels of symbolic links'],
+      ['a directory above', 'linked/config.json', 'Not a directory'],
+    ])('in place of %s', async (_title, path, problem) => {
+      mkdirSync(join(folder, 'inner'));
+      renameSync(config, join(folder, 'inner/config.json'));
+      symlinkSync('inner/config.json', config);
+      symlinkSync('inner', join(folder, 'linked'));
+      const { status, stderr } = await call(['--dynsec', path, 'passwd'], { cwd: folder });
+      const remedy = 'Pass the path without symbolic links.';
+      expect([status, stderr]).toEqual([1, `Error: Unable to open file ${path}. ${problem}. ${remedy}\n`]);
+      expect(readFileSync(join(folder, 'inner/config.json'), 'utf8')).toBe(TEXT);
+    });
   });
 
   test.each([
     ['a missing file', () => undefined, 'Unable to open file config.json. No such file or directory.'],
     ['a directory', () => mkdirSync(config), 'config.json is not a file.'],
-    [
-      'a circle of links',
-      () => symlinkSync('config.json', config),
-      'config.json is a symbolic link in a circle.',
-    ],
   ])('refuses %s', async (_title, prepare, message) => {
     renameSync(config, `${config}.old`);
     prepare();
@@ -210,8 +211,6 @@ describe('the replacement', () => {
   });
 });
 
-const LED = 'can be led elsewhere by another user. Pass the path of the file itself.';
-
 needs(linux, root).describe('the replacement by root, where another user could interfere', () => {
   const others = (path: string) => chownSync(path, NOBODY.uid, NOBODY.gid);
 
@@ -221,36 +220,6 @@ needs(linux, root).describe('the replacement by root, where another user could i
     expect(await run()).toMatchObject({ status: 0 });
     const { uid, gid, mode } = statSync(config);
     expect([uid, gid, mode & 0o7777]).toEqual([NOBODY.uid, NOBODY.gid, 0o640]);
-  });
-
-  test('refuses a link of another user', async () => {
-    renameSync(config, `${config}.old`);
-    symlinkSync('config.json.old', config);
-    lchownSync(config, NOBODY.uid, NOBODY.gid);
-    expect(await refused()).toBe(`Error: A symbolic link in config.json ${LED}\n`);
-    expect(readFileSync(`${config}.old`, 'utf8')).toBe(TEXT);
-  });
-
-  test('refuses a link of root that another user can exchange', async () => {
-    renameSync(config, `${config}.old`);
-    symlinkSync('config.json.old', config);
-    others(folder);
-    expect(await refused()).toContain(LED);
-    chownSync(folder, 0, 0);
-    chmodSync(folder, 0o777);
-    expect(await refused()).toContain(LED);
-    chmodSync(folder, 0o1777);
-    expect(await run()).toMatchObject({ status: 0 });
-  });
-
-  test('refuses a link of another user in place of a directory above', async () => {
-    const real = join(folder, 'real');
-    mkdirSync(real);
-    renameSync(config, join(real, 'config.json'));
-    symlinkSync('real', join(folder, 'linked'));
-    lchownSync(join(folder, 'linked'), NOBODY.uid, NOBODY.gid);
-    const { status, stderr } = await call(['--dynsec', 'linked/config.json', 'passwd'], { cwd: folder });
-    expect([status, stderr]).toEqual([1, `Error: A symbolic link in linked/config.json ${LED}\n`]);
   });
 
   test('stays in its directory, whatever is put in place of that', () => {
@@ -264,7 +233,6 @@ needs(linux, root).describe('the replacement by root, where another user could i
     renameSync(home, `${home}.old`);
     symlinkSync('victim', home);
     opened.replace(Buffer.from('new'));
-    opened.close();
     expectOnly(victim, 'config.json');
     expect(readFileSync(join(victim, 'config.json'), 'utf8')).toBe(TEXT);
     expect(readFileSync(join(`${home}.old`, 'config.json'), 'utf8')).toBe('new');
