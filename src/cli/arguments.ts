@@ -6,19 +6,12 @@
 
 import { CliError } from './output.js';
 
+const HASHING = ['set', 'delete', 'upgrade', 'import', 'provision'] as const;
+const WRITING = [...HASHING, 'import-hashes'] as const;
+const ALL = [...WRITING, 'verify', 'list', 'export', 'dynsec', 'check'] as const;
+
 /** What to do; `set` is what mosquitto_passwd does without -D and -U. */
-export type Mode =
-  | 'set'
-  | 'delete'
-  | 'upgrade'
-  | 'import'
-  | 'import-hashes'
-  | 'provision'
-  | 'verify'
-  | 'list'
-  | 'export'
-  | 'dynsec'
-  | 'check';
+export type Mode = (typeof ALL)[number] | 'help' | 'version';
 
 interface Option {
   flag: string;
@@ -28,11 +21,9 @@ interface Option {
   selects?: Mode;
   /** The modes in which it may stand. */
   modes: readonly Mode[];
+  /** Options of which one must stand beside it. */
+  needs?: readonly string[];
 }
-
-const HASHING: Mode[] = ['set', 'delete', 'upgrade', 'import', 'provision'];
-const WRITING: Mode[] = [...HASHING, 'import-hashes'];
-const ALL: Mode[] = [...WRITING, 'verify', 'list', 'export', 'dynsec', 'check'];
 
 /**
  * The options in the order of mosquitto_passwd's usage text, then our own. Two that exclude each other are named in this
@@ -63,88 +54,69 @@ export const OPTIONS = [
   { flag: '--broker', value: 'RELEASE', modes: ALL },
   { flag: '--json', modes: ['provision', 'list', 'check'] },
   { flag: '--reload', value: 'BROKER', modes: WRITING },
-  { flag: '--confirm', value: 'HOST[:PORT]', modes: ['set', 'provision'] },
-  { flag: '--cafile', value: 'FILE', modes: ['set', 'provision'] },
-  { flag: '--force', modes: ['set', 'dynsec'] },
+  { flag: '--confirm', value: 'HOST[:PORT]', modes: ['set', 'provision'], needs: ['--reload'] },
+  { flag: '--cafile', value: 'FILE', modes: ['set', 'provision'], needs: ['--confirm'] },
+  { flag: '--force', modes: ['set', 'dynsec'], needs: ['-c', '--dynsec'] },
   { flag: '--quiet', modes: ALL },
-  { flag: '--help', modes: ALL },
-  { flag: '--version', modes: ALL },
+  { flag: '--help', selects: 'help', modes: ALL },
+  { flag: '--version', selects: 'version', modes: ALL },
 ] as const satisfies readonly Option[];
 
 export type Flag = (typeof OPTIONS)[number]['flag'];
-type Given = ReadonlyMap<Flag, string>;
+type KnownOption = Option & { flag: Flag };
+/** The options that were given with their values, `''` where they take none. */
+export type Given = Map<Flag, string>;
 
 /** What to do, checked as far as the arguments alone allow. */
 export interface Command {
-  mode: Mode | 'help' | 'version';
+  mode: Mode;
   /** The password file; `-` with -c: standard output. */
   path: string;
   usernames: string[];
   /** The password on the command line. */
   password: string | undefined;
-  /** The options with their values, `''` where they take none. */
   given: Given;
 }
 
-const BY_FLAG = new Map<string, Option & { flag: Flag }>(OPTIONS.map(option => [option.flag, option]));
-const BY_MODE = new Map<Mode, Flag>(
-  OPTIONS.flatMap(option => ('selects' in option ? [[option.selects, option.flag]] : [])),
-);
-/** Options that have an effect only with one of the others. */
-const DEPENDENT: Array<[Flag, ...Flag[]]> = [
-  ['--force', '-c', '--dynsec'],
-  ['--confirm', '--reload'],
-  ['--cafile', '--confirm'],
-];
-const SOURCES = ['-b', '--password-stdin', '--password-file', '--generate'] as const;
+const KNOWN: readonly KnownOption[] = OPTIONS;
+const SOURCES: readonly Flag[] = ['-b', '--password-stdin', '--password-file', '--generate'];
 
-export function parseArguments(argv: readonly string[]): Command {
+/** @param given the options as they are read, also where an error follows */
+export function parseArguments(argv: readonly string[], given: Given = new Map()): Command {
   if (argv.length === 0) throw new CliError('', { showsUsage: true });
-  const { given, operands } = split(argv);
-  const mode = modeOf(given);
+  const operands = readOptions(argv, given);
+  for (const [flag, value] of given) {
+    const problem = VALUES[flag]?.(value);
+    if (problem !== undefined) throw new CliError(`Error: ${problem}`);
+  }
+  // The last one, so that --help comes first.
+  const selecting = KNOWN.findLast(({ flag, selects }) => selects !== undefined && given.has(flag));
+  const mode = selecting?.selects ?? 'set';
   if (mode !== 'help' && mode !== 'version') {
-    assertTogether(mode, given);
-    assertCount(mode, given, operands);
+    assertTogether(mode, selecting?.flag, given);
+    assertOperands(mode, selecting?.flag, given, operands);
   }
   const [path = '', ...usernames] = operands;
   const password = given.has('-b') ? usernames.pop() : undefined;
   return { mode, path, usernames, password, given };
 }
 
-/** Whether it only asks something, so that exit status 1 is an answer. */
-export function isQuestion(argv: readonly string[]): boolean {
-  for (let i = 0; i < argv.length; i++) {
-    const { option, attached } = optionIn(argv[i] as string);
-    if (option === undefined) return false;
-    if (option.flag === '--verify' || option.flag === '--check') return true;
-    if (option.value !== undefined && attached === undefined) i++;
-  }
-  return false;
-}
-
-/** Takes `--option=value` apart. */
-function optionIn(argument: string) {
-  const [, flag = argument, attached] = /^(--[^=]+)=(.*)$/s.exec(argument) ?? [];
-  return { flag, option: BY_FLAG.get(flag === '-h' ? '--help' : flag), attached };
-}
-
-function split(argv: readonly string[]): { given: Given; operands: string[] } {
-  const given = new Map<Flag, string>();
-  for (let i = 0; i < argv.length; i++) {
-    const argument = argv[i] as string;
-    if (argument === '--') return { given, operands: argv.slice(i + 1) };
-    if (!argument.startsWith('-') || argument === '-') return { given, operands: argv.slice(i) };
-    const { flag, option, attached } = optionIn(argument);
+/** Takes the options, and returns what follows them. */
+function readOptions(argv: readonly string[], given: Given): string[] {
+  const rest = [...argv];
+  for (let argument = rest.shift(); argument !== undefined; argument = rest.shift()) {
+    if (argument === '--') return rest;
+    if (!argument.startsWith('-') || argument === '-') return [argument, ...rest];
+    const [, flag = argument, attached] = /^(--[^=]+)=(.*)$/s.exec(argument) ?? [];
+    const option = KNOWN.find(known => known.flag === (flag === '-h' ? '--help' : flag));
     if (option === undefined || (attached !== undefined && option.value === undefined)) throw unknown(flag);
-    const value = option.value === undefined ? '' : (attached ?? argv[++i]);
+    const value = option.value === undefined ? '' : (attached ?? rest.shift());
     if (value === undefined) {
       throw new CliError(`Error: ${flag} argument given but not enough other arguments.`);
     }
-    const problem = VALUES[option.flag]?.(value);
-    if (problem !== undefined) throw new CliError(`Error: ${problem}`);
     given.set(option.flag, value);
   }
-  return { given, operands: [] };
+  return [];
 }
 
 function unknown(flag: string): CliError {
@@ -186,64 +158,60 @@ function isWhole(value: string, max: number): boolean {
   return /^[0-9]+$/.test(value) && Number(value) >= 1 && Number(value) <= max;
 }
 
-function modeOf(given: Given): Command['mode'] {
-  if (given.has('--help')) return 'help';
-  if (given.has('--version')) return 'version';
-  const [mode = 'set'] = [...BY_MODE].flatMap(([each, flag]) => (given.has(flag) ? [each] : []));
-  return mode;
-}
-
-function assertTogether(mode: Mode, given: Given): void {
-  const selecting = BY_MODE.get(mode);
-  const excluded = OPTIONS.find(
-    ({ flag, modes }) => given.has(flag) && !(modes as readonly Mode[]).includes(mode),
-  );
+function assertTogether(mode: Mode, selecting: Flag | undefined, given: Given): void {
+  const options = KNOWN.filter(({ flag }) => given.has(flag));
+  const excluded = options.find(({ modes }) => !modes.includes(mode));
   if (excluded !== undefined && selecting === undefined) {
-    const takers = (excluded.modes as readonly Mode[]).flatMap(each => BY_MODE.get(each) ?? []);
-    throw new CliError(`Error: ${excluded.flag} is for ${takers.join(', ')}.`);
+    const takers = KNOWN.filter(({ selects }) => selects !== undefined && excluded.modes.includes(selects));
+    throw isFor(
+      excluded.flag,
+      takers.map(({ flag }) => flag),
+    );
   }
-  const [first, second] =
-    excluded === undefined
-      ? SOURCES.filter(flag => given.has(flag))
-      : OPTIONS.flatMap(({ flag }) => (flag === excluded.flag || flag === selecting ? [flag] : []));
-  if (second !== undefined) throw new CliError(`Error: ${first} and ${second} cannot be used together.`);
-  for (const [dependent, ...needed] of DEPENDENT) {
-    if (!given.has(dependent) || needed.some(flag => given.has(flag))) continue;
-    throw new CliError(`Error: ${dependent} is for ${needed.join(', ')}.`);
+  const exclusive = excluded === undefined ? SOURCES : [selecting, excluded.flag];
+  const [first, second] = options.filter(({ flag }) => exclusive.includes(flag));
+  if (second !== undefined) {
+    throw new CliError(`Error: ${first?.flag} and ${second.flag} cannot be used together.`);
+  }
+  for (const { flag, needs } of options) {
+    if (needs?.every(needed => !given.has(needed as Flag))) throw isFor(flag, needs);
   }
   if (given.has('--confirm') && Number(given.get('--count') ?? 1) > 1) {
     throw new CliError('Error: --confirm is for one user.');
   }
 }
 
+function isFor(flag: Flag, others: readonly string[]): CliError {
+  return new CliError(`Error: ${flag} is for ${others.join(', ')}.`);
+}
+
 /** Refuses too few and too many operands. */
-function assertCount(mode: Mode, given: Given, operands: readonly string[]): void {
-  const takesName = ['set', 'delete', 'verify'].includes(mode);
+function assertOperands(
+  mode: Mode,
+  selecting: Flag | undefined,
+  given: Given,
+  operands: readonly string[],
+): void {
   const wanted = ['password file'];
-  if (takesName) wanted.push('username');
-  if (takesName && given.has('-b')) wanted.push('password');
-  const extra = mode === 'delete' ? 0 : operands.length - wanted.length;
-  if (extra > 0) {
+  if (['set', 'delete', 'verify'].includes(mode)) wanted.push('username');
+  if (wanted.length > 1 && given.has('-b')) wanted.push('password');
+  if (operands.length < wanted.length) {
+    const asking = selecting ?? ['-c' as const, ...SOURCES].find(flag => given.has(flag));
+    const missing = new Intl.ListFormat('en', { type: 'disjunction' }).format(wanted);
+    throw new CliError(
+      `Error: ${asking === undefined ? 'Password file or username' : `${asking} argument given but ${missing}`} missing.`,
+      { showsUsage: mode === 'set' && !given.has('-c') },
+    );
+  }
+  if (operands.length > wanted.length && mode !== 'delete') {
     const hint =
       mode === 'set' && !given.has('-b') ? 'A password on the command line takes -b; options' : 'Options';
     throw new CliError(`Error: Too many arguments. ${hint} go before the password file.`, {
       showsUsage: true,
     });
   }
-  if (operands.length < wanted.length) throw missing(mode, given, wanted);
-
   // `-` is for the one line of a user that is given.
   if (operands[0] !== '-' || !given.has('-c')) return;
-  const other =
-    mode === 'set' ? (['--reload', '--generate'] as const).find(flag => given.has(flag)) : BY_MODE.get(mode);
+  const other = selecting ?? (['--reload', '--generate'] as const).find(flag => given.has(flag));
   if (other !== undefined) throw new CliError(`Error: ${other} needs a password file, not standard output.`);
-}
-
-function missing(mode: Mode, given: Given, wanted: readonly string[]): CliError {
-  const selecting = BY_MODE.get(mode);
-  const asking = selecting ?? (['-c', ...SOURCES] as const).find(each => given.has(each));
-  const showsUsage = selecting === undefined && asking !== '-c';
-  if (asking === undefined) return new CliError('Error: Password file or username missing.', { showsUsage });
-  const words = new Intl.ListFormat('en', { type: 'disjunction' }).format(wanted);
-  return new CliError(`Error: ${asking} argument given but ${words} missing.`, { showsUsage });
 }

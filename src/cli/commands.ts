@@ -14,20 +14,12 @@ import {
 } from '../index.js';
 import { type Command, HOST_AND_PORT, type Mode } from './arguments.js';
 import { exportClients } from './dynamic-security.js';
-import {
-  assertReadable,
-  describe,
-  interruption,
-  type Password,
-  passwordOf,
-  readHashes,
-  readInput,
-  readPasswords,
-} from './input.js';
+import { help, version } from './help.js';
+import * as input from './input.js';
 import * as output from './output.js';
-import { CliError, complain, findingLine, inform, print, Skipped, STATUS, shown } from './output.js';
+import { CliError, STATUS } from './output.js';
 
-export const COMMANDS: Record<Mode, (command: Command) => Promise<number>> = {
+export const COMMANDS: Record<Mode, (command: Command) => number | Promise<number>> = {
   set,
   delete: remove,
   upgrade,
@@ -39,6 +31,8 @@ export const COMMANDS: Record<Mode, (command: Command) => Promise<number>> = {
   export: exportHashes,
   dynsec: command => exportClients(command, open(command)),
   check,
+  help: () => output.print(help()),
+  version: () => output.print(version()),
 };
 
 /** Gives one user a password. */
@@ -47,60 +41,44 @@ async function set(command: Command): Promise<number> {
   const [username = ''] = usernames;
   assertNewName(username);
   if (given.has('-c') && path === '-') {
-    print(`${username}:${await hashPassword(await passwordOf(command), hashOptions(command))}\n`);
-    return STATUS.DONE;
+    return output.print(
+      `${username}:${await hashPassword(await input.readPassword(command), hashOptions(command))}\n`,
+    );
   }
-  assertPlace(command);
-  const password = await passwordOf(command);
-  const signal = interruption();
   const file = open(command);
-  const outcome = given.has('--force')
-    ? await replaceAll(file, username, await hashPassword(password, hashOptions(command)))
-    : await file.setUser(username, password, { signal });
-  if (given.has('--generate')) printSecret(command, `${password}\n`);
-  else if (!given.has('--quiet'))
-    inform(`${outcome === 'added' ? 'Adding' : 'Updating'} password for user ${username}\n`);
+  const password = await input.readPassword(command);
+  const signal = input.interruption();
+  let outcome: 'added' | 'updated' | 'unchanged';
+  if (given.has('--force')) {
+    const hash = await hashPassword(password, hashOptions(command));
+    const { added } = await file.setHashes([[username, hash]], { removeOthers: true, signal });
+    outcome = added > 0 ? 'added' : 'updated';
+  } else outcome = await file.setUser(username, password, { signal });
+  const isQuiet = given.has('--quiet');
+  if (given.has('--generate')) output.printSecret(`${password}\n`, isQuiet);
+  else
+    output.inform(`${outcome === 'added' ? 'Adding' : 'Updating'} password for user ${username}\n`, isQuiet);
   return reload(command, file, outcome !== 'unchanged', { username, password });
-}
-
-/** Leaves this user alone in the file, and the lines of no user. */
-function replaceAll(file: PasswordFile, username: string, hash: string): Promise<'added' | 'updated'> {
-  return file.update(
-    draft => {
-      const outcome = draft.has(username) ? 'updated' : 'added';
-      // A line without a name is no user either, but brokers refuse the file over it.
-      for (const name of ['', ...draft.keys()]) draft.delete(name);
-      draft.set(username, hash);
-      return outcome;
-    },
-    { signal: interruption() },
-  );
 }
 
 /** Deletes users. */
 async function remove(command: Command): Promise<number> {
   const { usernames } = command;
-  assertPlace(command);
-  // Names that are refused otherwise can still be in the file.
-  for (const username of usernames) {
-    assertReadable('user name', username);
-    if (username.includes(':')) throw new CliError("Error: Username must not contain the ':' character.");
-  }
   const file = open(command);
-  const removed = new Set(await file.removeUsers(usernames, { signal: interruption() }));
+  // Names that are refused otherwise can still be in the file.
+  for (const username of usernames) input.assertReadable('user name', username);
+  const removed = new Set(await file.removeUsers(usernames, { signal: input.interruption() }));
   const missing = new Set(usernames.filter(username => !removed.has(username)));
-  for (const username of missing) complain(`Warning: User ${username} not found in password file.\n`);
+  for (const username of missing) output.complain(`Warning: User ${username} not found in password file.\n`);
   return (await reload(command, file, removed.size > 0)) || (missing.size > 0 ? STATUS.FAILED : STATUS.DONE);
 }
 
 /** Hashes the plain-text passwords in the file. */
 async function upgrade(command: Command): Promise<number> {
-  assertPlace(command);
-  hashOnAllCores();
   const file = open(command);
-  const skipped = new Skipped(command.path);
+  const skipped = new output.Skipped(command.path);
   const hashed = await file.upgrade({
-    signal: interruption(),
+    signal: input.interruption(),
     onProgress: output.progressLine(command.given.has('--quiet')),
     onSkipped: skipped.report,
   });
@@ -109,44 +87,40 @@ async function upgrade(command: Command): Promise<number> {
 
 /** Sets the users of a list. */
 async function importUsers(command: Command): Promise<number> {
-  const isQuiet = command.given.has('--quiet');
-  assertPlace(command);
-  hashOnAllCores();
-  const entries = await readPasswords(command.given.get('--import') ?? '');
+  const { given } = command;
+  const isQuiet = given.has('--quiet');
   const file = open(command);
-  const { added, updated, unchanged } = await file.setUsers(entries, {
-    signal: interruption(),
-    onProgress: output.progressLine(isQuiet),
-  });
-  if (!isQuiet)
-    inform(`Imported ${entries.length} users: ${added} added, ${updated} updated, ${unchanged} unchanged.\n`);
+  const { added, updated, unchanged } = await file.setUsers(
+    input.readPasswords(given.get('--import') ?? ''),
+    {
+      signal: input.interruption(),
+      onProgress: output.progressLine(isQuiet),
+    },
+  );
+  const users = `${added + updated + unchanged} users`;
+  output.inform(`Imported ${users}: ${added} added, ${updated} updated, ${unchanged} unchanged.\n`, isQuiet);
   return reload(command, file, added + updated > 0);
 }
 
 /** Sets the hashes of the users of a list. */
 async function importHashes(command: Command): Promise<number> {
   const { given } = command;
-  assertPlace(command);
   const file = open(command);
   const { added, updated, unchanged, removed } = await file.setHashes(
-    readHashes(given.get('--import-hashes') ?? ''),
-    { removeOthers: given.has('--remove-others'), signal: interruption() },
+    input.readHashes(given.get('--import-hashes') ?? ''),
+    { removeOthers: given.has('--remove-others'), signal: input.interruption() },
   );
-  if (!given.has('--quiet')) {
-    inform(
-      `Imported hashes: ${added} added, ${updated} updated, ${unchanged} unchanged, ${removed} removed.\n`,
-    );
-  }
+  const counts = `${added} added, ${updated} updated, ${unchanged} unchanged, ${removed} removed`;
+  output.inform(`Imported hashes: ${counts}.\n`, given.has('--quiet'));
   return reload(command, file, added + updated + removed > 0);
 }
 
 /** Adds users with generated names and passwords. */
 async function provision(command: Command): Promise<number> {
   const { given } = command;
-  assertPlace(command);
   const count = Number(given.get('--count') ?? 1);
   const username = { prefix: given.get('--prefix') };
-  const signal = interruption();
+  const signal = input.interruption();
   const file = open(command);
   // All pending edits join the next commit.
   const calls = Array.from({ length: count }, () => file.provision({ username, signal }));
@@ -155,38 +129,27 @@ async function provision(command: Command): Promise<number> {
   const failure = outcomes.find(outcome => outcome.status === 'rejected');
   if (failure !== undefined && made.length === 0) throw failure.reason;
   const lines = ({ username, password }: Credentials) => `${username}:${password}\n`;
-  printSecret(command, given.has('--json') ? `${JSON.stringify(made)}\n` : made.map(lines).join(''));
+  const text = given.has('--json') ? `${JSON.stringify(made)}\n` : made.map(lines).join('');
+  output.printSecret(text, given.has('--quiet'));
   const status = await reload(command, file, true, made[0]);
   if (failure === undefined) return status;
-  complain(`${output.errorLine(failure.reason)}Only ${made.length} of ${count} users were added.\n`);
+  output.complain(`${output.errorLine(failure.reason)}Only ${made.length} of ${count} users were added.\n`);
   return STATUS.CHANGED_BUT;
-}
-
-/** Prints a password that was just set, and that nobody else knows. */
-function printSecret({ given }: Command, text: string): void {
-  try {
-    if (!given.has('--quiet')) output.warnOfReaders();
-    print(text);
-  } catch {
-    throw new CliError('Error: The password was set, but could not be printed. Set another one.', {
-      status: STATUS.CHANGED_BUT,
-    });
-  }
 }
 
 /** Whether a broker lets this user in. */
 async function verify(command: Command): Promise<number> {
   const { path, usernames, given } = command;
   const [username = ''] = usernames;
-  assertReadable('user name', username);
+  input.assertReadable('user name', username);
   const file = open(command);
-  const isRight = await file.verify(username, await passwordOf(command));
+  const isRight = await file.verify(username, await input.readPassword(command));
   if (given.has('--quiet')) return isRight ? STATUS.DONE : STATUS.FAILED;
   // The answer is about the lines of this user; the broker may refuse the file over others.
   const { loads } = await file.check();
-  if (!loads) complain(`Warning: The broker does not load ${path}. --check says why.\n`);
-  if (isRight) print(`User ${shown(username)} and this password match.\n`);
-  else complain(`User ${shown(username)} and this password do not match.\n`);
+  if (!loads) output.complain(`Warning: The broker does not load ${path}. --check says why.\n`);
+  if (isRight) output.print(`User ${output.shown(username)} and this password match.\n`);
+  else output.complain(`User ${output.shown(username)} and this password do not match.\n`);
   return isRight ? STATUS.DONE : STATUS.FAILED;
 }
 
@@ -194,22 +157,23 @@ async function verify(command: Command): Promise<number> {
 async function list(command: Command): Promise<number> {
   const names = await open(command).users();
   const isJson = command.given.has('--json');
-  print(isJson ? `${JSON.stringify(names)}\n` : names.map(name => `${shown(name)}\n`).join(''));
-  return STATUS.DONE;
+  return output.print(
+    isJson ? `${JSON.stringify(names)}\n` : names.map(name => `${output.shown(name)}\n`).join(''),
+  );
 }
 
 /** Prints the users that can log in, with their hashes. */
 async function exportHashes(command: Command): Promise<number> {
-  const skipped = new Skipped(command.path);
-  const entries = open(command).entries({ signal: interruption(), onSkipped: skipped.report });
+  const skipped = new output.Skipped(command.path);
+  const entries = open(command).entries({ signal: input.interruption(), onSkipped: skipped.report });
   let text = '';
   for await (const [name, hash] of entries) {
     text += `${name}:${hash}\n`;
     if (text.length < 65_536) continue;
-    print(text);
+    output.print(text);
     text = '';
   }
-  print(text);
+  output.print(text);
   return skipped.status;
 }
 
@@ -219,18 +183,17 @@ async function check({ path, given }: Command): Promise<number> {
   const { findings } = report;
   const isFaulty = findings.some(({ severity }) => severity === 'error');
   const reported = findings.filter(({ severity }) => !given.has('--quiet') || severity === 'error');
-  const lines = reported.map(finding => findingLine(path, finding)).join('');
-  print(given.has('--json') ? `${JSON.stringify(report)}\n` : lines);
+  const lines = reported.map(finding => output.findingLine(path, finding)).join('');
+  output.print(given.has('--json') ? `${JSON.stringify(report)}\n` : lines);
   return isFaulty ? STATUS.FAILED : STATUS.DONE;
 }
 
-/** Node's thread pool, which hashes, has four threads unless this is set when it starts. */
-function hashOnAllCores(): void {
-  process.env.UV_THREADPOOL_SIZE ??= String(Math.max(4, availableParallelism()));
-}
-
+/** The password file. -c is for a new one, without it the file must exist. */
 function open(command: Command): PasswordFile {
   const { path, given } = command;
+  assertPlace(path, given.has('-c'), given.has('--force'));
+  // Node's thread pool, which hashes, has four threads unless this is set before its first use.
+  process.env.UV_THREADPOOL_SIZE ??= String(Math.max(4, availableParallelism()));
   const broker = given.get('--reload');
   return new PasswordFile(path, {
     hash: hashOptions(command),
@@ -238,6 +201,17 @@ function open(command: Command): PasswordFile {
     missing: given.has('-c') ? 'empty' : 'error',
     reload: broker === undefined ? undefined : reloadTarget(broker),
   });
+}
+
+function assertPlace(path: string, isNew: boolean, force: boolean): void {
+  try {
+    statSync(path);
+  } catch (error) {
+    if (isNew && (error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw new CliError(`Error: Unable to open password file ${path}. ${input.describe(error)}.`);
+  }
+  if (!isNew || force) return;
+  throw new CliError(`Error: Unable to open file ${realpathSync(path)} for writing. File exists.`);
 }
 
 function hashOptions({ given }: Command): FileHashOptions {
@@ -253,40 +227,16 @@ function release(given: Command['given']): PasswordFileOptions['broker'] {
   return given.get('--broker') === '2.0' ? '2.0' : '2.1';
 }
 
-/** What mosquitto_passwd refuses in a user name, in its order and words (2.1.2, `is_username_valid`). */
-const THEIR_RULES: ReadonlyArray<[isBroken: (name: string) => boolean, rule: string]> = [
-  [name => Buffer.byteLength(name) > 65_535, 'be less than 65536 characters long'],
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
-  [name => /[\u0000-\u001f\u007f]/.test(name), 'not contain control characters'],
-  [name => name.includes(':'), "not contain the ':' character"],
-];
-
+/** Refuses first what mosquitto_passwd refuses, in its order and words (2.1.2, `is_username_valid`). */
 function assertNewName(username: string): void {
-  assertReadable('user name', username);
-  const broken = THEIR_RULES.find(([isBroken]) => isBroken(username));
-  if (broken !== undefined) throw new CliError(`Error: Username must ${broken[1]}.`);
+  input.assertReadable('user name', username);
+  let rule: string | undefined;
+  if (Buffer.byteLength(username) > 65_535) rule = 'be less than 65536 characters long';
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+  else if (/[\u0000-\u001f\u007f]/.test(username)) rule = 'not contain control characters';
+  else if (username.includes(':')) rule = "not contain the ':' character";
+  if (rule !== undefined) throw new CliError(`Error: Username must ${rule}.`);
   assertUsername(username);
-}
-
-/** Before it asks for a password: -c is for a new file, without it the file must exist. */
-function assertPlace({ path, given }: Command): void {
-  const isThere = exists(path);
-  if (given.has('-c') && isThere && !given.has('--force')) {
-    throw new CliError(`Error: Unable to open file ${realpathSync(path)} for writing. File exists.`);
-  }
-  if (!given.has('-c') && !isThere) {
-    throw new CliError(`Error: Unable to open password file ${path}. No such file or directory.`);
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    statSync(path);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw new CliError(`Error reading password file: ${describe(error)}`);
-  }
 }
 
 /**
@@ -297,45 +247,44 @@ async function reload(
   command: Command,
   file: PasswordFile,
   isChanged: boolean,
-  login?: { username: string; password: Password },
+  login?: { username: string; password: input.Password },
 ): Promise<number> {
   const { path, given } = command;
   const broker = given.get('--reload');
   if (broker === undefined) return STATUS.DONE;
-  const signal = interruption();
-  let isRead = false;
+  const signal = input.interruption();
+  let problem = 'the broker has not read it';
   try {
     const { loads, findings } = await file.check({ signal });
     if (!loads) {
       const errors = findings.filter(({ severity }) => severity === 'error');
-      for (const finding of errors) complain(findingLine(path, finding));
-      complain('Error: The broker would not load this file, and was not told of the change.\n');
-      return STATUS.CHANGED_BUT;
+      for (const finding of errors) output.complain(output.findingLine(path, finding));
+      throw new CliError('Error: The broker would not load this file, and was not made to reload it.');
     }
     if (isChanged) await file.reloaded({ signal });
     else await reloadBroker(reloadTarget(broker, statSync(path).uid), { signal });
-    isRead = true;
+    problem = 'the login is not confirmed';
     if (given.has('--confirm') && login !== undefined) await confirm(command, login);
     return STATUS.DONE;
   } catch (error) {
-    complain(output.errorLine(error));
-    complain(
-      `The password file is as it should be, but the ${isRead ? 'login is not confirmed' : 'broker was not told of it'}.\n`,
-    );
+    output.complain(`${output.errorLine(error)}The password file holds the change, but ${problem}.\n`);
     return STATUS.CHANGED_BUT;
   }
 }
 
 /** Waits until the broker lets the user in. */
-async function confirm({ given }: Command, login: { username: string; password: Password }): Promise<void> {
+async function confirm(
+  { given }: Command,
+  login: { username: string; password: input.Password },
+): Promise<void> {
   const [, address, name, port] = HOST_AND_PORT.exec(given.get('--confirm') ?? '') ?? [];
   const cafile = given.get('--cafile');
   await confirmLogin({
     ...login,
     host: address ?? name ?? '',
     port: Number(port ?? (cafile === undefined ? 1883 : 8883)),
-    tls: cafile === undefined ? false : { ca: await readInput(cafile) },
-    signal: interruption(),
+    tls: cafile === undefined ? false : { ca: await input.readInput(cafile) },
+    signal: input.interruption(),
   });
 }
 

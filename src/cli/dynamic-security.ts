@@ -5,12 +5,18 @@ import { interruption } from './input.js';
 import { CliError, complain, inform, Skipped } from './output.js';
 import { openReplaceable } from './replaceable-file.js';
 
-type Json = { [key: string]: unknown };
+/** What can have roles, and stand in a list of the file, which may hold anything. */
+interface Holder {
+  username?: unknown;
+  rolename?: unknown;
+  roles?: unknown;
+  clients?: unknown;
+}
 
 /** The plugin's file, as far as it matters here. */
-interface Config extends Json {
+interface Config extends Holder {
   clients: unknown[];
-  roles: unknown[];
+  groups?: unknown;
 }
 
 /** With more clients of one role, starts get slow. */
@@ -21,7 +27,11 @@ export async function exportClients({ path, given }: Command, file: PasswordFile
   const role = given.get('--role');
   const configFile = openReplaceable(configPath);
   const config = parse(configPath, configFile.bytes);
-  assertRole(configPath, config, role);
+  if (role !== undefined && !hasRole(config, role)) {
+    throw new CliError(
+      `Error: ${configPath} has no role ${role}. Make it with mosquitto_ctrl dynsec createRole, or name another one.`,
+    );
+  }
 
   const leftOut = new Skipped(path);
   const leaveOut = (username: string, reason: string) =>
@@ -41,11 +51,10 @@ export async function exportClients({ path, given }: Command, file: PasswordFile
     const indent = configFile.bytes.includes('\n\t') ? '\t' : undefined;
     configFile.replace(Buffer.from(`${JSON.stringify(merged.config, undefined, indent)}\n`));
   }
-  if (!given.has('--quiet')) {
-    inform(`Clients in ${configPath}: ${merged.added} added, ${merged.replaced} replaced.\n`);
-    if (isChanged) inform(NOTES);
-    warnOfMany(merged.config, role);
-  }
+  const isQuiet = given.has('--quiet');
+  inform(`Clients in ${configPath}: ${merged.added} added, ${merged.replaced} replaced.\n`, isQuiet);
+  if (isChanged) inform(NOTES, isQuiet);
+  if (!isQuiet) warnOfMany(merged.config, role);
   return leftOut.status;
 }
 
@@ -55,8 +64,7 @@ Keep a copy for Mosquitto 2.0: it cannot read the file once 2.1 has saved it.
 `;
 
 function warnOfMany({ clients }: Config, role: string | undefined): void {
-  if (role === undefined) return;
-  const count = clients.filter(client => isObject(client) && hasRole(client, role)).length;
+  const count = role === undefined ? 0 : objects(clients).filter(client => hasRole(client, role)).length;
   if (count <= MANY) return;
   complain(
     `Warning: ${count} clients have the role ${role}. With 100,000 of one role a broker starts in 2 to 4 s, but ` +
@@ -66,28 +74,15 @@ function warnOfMany({ clients }: Config, role: string | undefined): void {
 }
 
 export function parse(path: string, bytes: Uint8Array): Config {
-  let config: unknown;
+  let config: Partial<Config> | null | undefined;
   try {
     config = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch {
     // Node's message quotes the file.
-    throw notAConfig(path, 'it is not JSON in UTF-8');
   }
-  for (const list of ['clients', 'roles']) {
-    if (!isObject(config) || !Array.isArray(config[list])) throw notAConfig(path, `it has no list "${list}"`);
-  }
-  return config as Config;
-}
-
-function notAConfig(path: string, problem: string): CliError {
-  return new CliError(`Error: ${path} is not a file of mosquitto_ctrl dynsec init: ${problem}.`);
-}
-
-function assertRole(path: string, { roles }: Config, role: string | undefined): void {
-  if (role === undefined || roles.some(each => isObject(each) && each.rolename === role)) return;
-  throw new CliError(
-    `Error: ${path} has no role ${role}. Make it with mosquitto_ctrl dynsec createRole, or name another one.`,
-  );
+  if (Array.isArray(config?.clients) && Array.isArray(config.roles)) return config as Config;
+  const wanted = 'JSON in UTF-8 with lists of clients and roles';
+  throw new CliError(`Error: ${path} is not a file of mosquitto_ctrl dynsec init: it is not ${wanted}.`);
 }
 
 /** A config with these clients too, all in descending order of their names: see {@link exportDynamicSecurity}. */
@@ -108,27 +103,27 @@ export function merge(
   }
   const admins = adminsOf(config);
   const set = clients.filter(({ username }) => !admins.has(username));
-  const names = new Set<unknown>(set.map(({ username }) => username));
+  const names = new Set(set.map(nameOf));
   const kept = config.clients.filter(client => !names.has(nameOf(client)));
   const replaced = taken.filter(({ username }) => names.has(username)).length;
   return {
     config: { ...config, clients: [...kept, ...set].sort(descending) },
     added: set.length - replaced,
     replaced,
-    admins: clients.flatMap(({ username }) => (admins.has(username) ? [username] : [])),
+    admins: clients.map(({ username }) => username).filter(name => admins.has(name)),
   };
 }
 
 /** The names of the clients with the role `admin`, by themselves or by a group. */
 function adminsOf({ clients, groups }: Config): Set<unknown> {
-  const isAdmin = (holder: Json) => hasRole(holder, 'admin');
+  const isAdmin = (holder: Holder) => hasRole(holder, 'admin');
   const members = objects(groups)
     .filter(isAdmin)
     .flatMap(group => objects(group.clients));
   return new Set([...objects(clients).filter(isAdmin), ...members].map(nameOf));
 }
 
-function hasRole({ roles }: Json, role: string): boolean {
+function hasRole({ roles }: Holder, role: string): boolean {
   return objects(roles).some(({ rolename }) => rolename === role);
 }
 
@@ -138,13 +133,9 @@ function descending(a: unknown, b: unknown): number {
 }
 
 function nameOf(client: unknown): unknown {
-  return isObject(client) ? client.username : undefined;
+  return (client as Holder | null)?.username;
 }
 
-function objects(list: unknown): Json[] {
-  return Array.isArray(list) ? list.filter(isObject) : [];
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null;
+function objects(list: unknown): Holder[] {
+  return Array.isArray(list) ? list.filter(each => typeof each === 'object' && each !== null) : [];
 }

@@ -84,44 +84,29 @@ export function help(): string {
     entry(` ${option.flag}${'value' in option ? ` ${option.value}` : ''}`, MEANINGS[option.flag]),
   );
   const statuses = STATUSES.map(([status, meaning]) => entry(` ${status}`, meaning));
-  return [
-    `${synopsis()}\n\n${wrapped('', 'Options come before the password file.', 0)}\n`,
-    ...options,
-    '\nExit status:',
-    ...statuses,
-    '',
-  ].join('\n');
+  const order = fitted('Options come before the password file.', 0);
+  return `${synopsis()}\n\n${order}\n\n${options.join('\n')}\n\nExit status:\n${statuses.join('\n')}\n`;
 }
 
 /** Begins as the usage of mosquitto_passwd does. */
 function synopsis(): string {
-  const lines = SYNOPSIS.map((line, i) => wrapped(`${i === 0 ? 'Usage:' : '      '} ${NAME} `, line, 10));
-  return `${wrapped('', `${NAME} is a tool for managing password files for mosquitto.`, 0)}\n\n${lines.join('\n')}`;
+  const lines = SYNOPSIS.map((line, i) => fitted(`${i === 0 ? 'Usage:' : '      '} ${NAME} ${line}`, 10));
+  return `${fitted(`${NAME} is a tool for managing password files for mosquitto.`, 0)}\n\n${lines.join('\n')}`;
 }
 
 /** A term and, beside it, its meaning. */
 function entry(term: string, meaning: string): string {
   const indent = width() < 60 ? 8 : 24;
-  return wrapped(
-    term.length < indent ? term.padEnd(indent) : `${term}\n${' '.repeat(indent)}`,
-    meaning,
-    indent,
-  );
+  if (term.length < indent) return fitted(term.padEnd(indent) + meaning, indent);
+  return `${term}\n${fitted(' '.repeat(indent) + meaning, indent)}`;
 }
 
-/** Breaks a text into lines of the terminal's width; the second and further ones are indented. */
-function wrapped(start: string, text: string, indent: number): string {
-  const lines = [start];
-  let used = start.length - start.lastIndexOf('\n') - 1;
-  for (const word of text.split(' ')) {
-    if (used > indent && used + word.length > width()) {
-      lines.push(' '.repeat(indent));
-      used = indent;
-    }
-    lines.push(`${lines.pop()}${word} `);
-    used += word.length + 1;
-  }
-  return lines.map(line => line.trimEnd()).join('\n');
+/** Breaks a line at blanks, so that it fits the terminal. Further lines are indented. */
+function fitted(line: string, indent: number): string {
+  const space = line.lastIndexOf(' ', width());
+  const end = line.length <= width() || space <= indent ? line.length : space;
+  const rest = line.slice(end + 1);
+  return line.slice(0, end) + (rest && `\n${fitted(' '.repeat(indent) + rest, indent)}`);
 }
 
 function width(): number {

@@ -30,15 +30,16 @@ export class CliError extends Error {
   }
 }
 
-/** Prints to standard output. */
-export function print(text: string): void {
+/** Prints to standard output; returns the exit status of a command that is done with that. */
+export function print(text: string): number {
   write(STDOUT, text);
+  return STATUS.DONE;
 }
 
 /** Prints to standard output what need not be read: the work is done. */
-export function inform(text: string): void {
+export function inform(text: string, isQuiet: boolean): void {
   try {
-    write(STDOUT, text);
+    if (!isQuiet) write(STDOUT, text);
   } catch {
     // mosquitto_passwd does not mind either.
   }
@@ -53,15 +54,23 @@ export function complain(text: string): void {
   }
 }
 
-/** Warns before passwords are printed into a file that others may read. */
-export function warnOfReaders(): void {
+/** Prints passwords that were just set, and that nobody else knows. */
+export function printSecret(text: string, isQuiet: boolean): void {
   const stats = fstatSync(STDOUT);
-  if (!stats.isFile() || (stats.mode & 0o044) === 0) return;
-  const mode = `0${(stats.mode & 0o777).toString(8)}`;
-  const remedy = 'Use umask 077 before, or chmod 600 now.';
-  complain(
-    `Warning: Passwords are printed into a file of mode ${mode}, which other users may read. ${remedy}\n`,
-  );
+  if (!isQuiet && stats.isFile() && (stats.mode & 0o044) !== 0) {
+    const mode = `0${(stats.mode & 0o777).toString(8)}`;
+    complain(
+      `Warning: Passwords are printed into a file of mode ${mode}, which other users may read. ` +
+        'Use umask 077 before, or chmod 600 now.\n',
+    );
+  }
+  try {
+    print(text);
+  } catch {
+    throw new CliError('Error: The password was set, but could not be printed. Set another one.', {
+      status: STATUS.CHANGED_BUT,
+    });
+  }
 }
 
 type Reported = Pick<Finding, 'line' | 'severity' | 'message'>;
@@ -97,18 +106,13 @@ export function shown(name: string): string {
   return isatty(STDOUT) ? name.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?') : name;
 }
 
-const MANY = 1_000;
-const REDRAW_MS = 100;
-
 /** Shows the progress of hashing many users on a terminal. */
-export function progressLine(quiet: boolean): ((done: number, total: number) => void) | undefined {
-  if (quiet || !isatty(STDERR)) return undefined;
-  let drawn = Number.NEGATIVE_INFINITY;
+export function progressLine(isQuiet: boolean): ((done: number, total: number) => void) | undefined {
+  if (isQuiet || !isatty(STDERR)) return undefined;
   return (done, total) => {
-    const now = performance.now();
-    if (total < MANY || (done < total && now - drawn < REDRAW_MS)) return;
-    drawn = now;
-    complain(done < total ? `\rHashed ${done} of ${total} passwords` : '\r\u001b[K');
+    if (total < 1_000) return;
+    if (done === total) complain('\r\u001b[K');
+    else if (done % Math.ceil(total / 100) === 0) complain(`\rHashed ${done} of ${total} passwords`);
   };
 }
 

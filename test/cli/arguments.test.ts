@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { isQuestion, OPTIONS, parseArguments } from '../../src/cli/arguments.js';
+import { type Given, OPTIONS, parseArguments } from '../../src/cli/arguments.js';
 import { CliError } from '../../src/cli/output.js';
 
 function errorOf(argv: string[]): CliError {
@@ -91,14 +91,20 @@ test('a value follows its option or an equals sign', () => {
   }
 });
 
-test('--verify and --check are questions, wherever they stand among the options', () => {
-  expect(isQuestion(['--verify', 'passwd', 'alice'])).toBe(true);
-  expect(isQuestion(['--broker', '2.0', '--check', 'passwd'])).toBe(true);
-  expect(isQuestion(['--broker=2.0', '--check', 'passwd'])).toBe(true);
-  expect(isQuestion(['passwd', '--check'])).toBe(false);
-  expect(isQuestion(['--password-file', '--check', 'passwd', 'alice'])).toBe(false);
+test('the options that were read are known also where an error follows', () => {
+  const read = (...argv: string[]) => {
+    const given: Given = new Map();
+    expect(() => parseArguments(argv, given)).toThrow(CliError);
+    return [...given.keys()];
+  };
+  expect(read('--broker', '1.6', '--check', 'passwd')).toEqual(['--broker', '--check']);
+  expect(read('--check', '--none', 'passwd')).toEqual(['--check']);
+  expect(read('-b', '--check', '--password-file')).toEqual(['-b', '--check']);
+  expect(read('-b', 'passwd', '--check')).toEqual(['-b']);
+  expect(read('--password-file', '--check', 'passwd')).toEqual(['--password-file']);
 });
 
 test('each option that selects a mode may stand in that mode', () => {
-  for (const option of OPTIONS) if ('selects' in option) expect(option.modes).toContain(option.selects);
+  for (const option of OPTIONS)
+    if ('selects' in option) expect([...option.modes, 'help', 'version']).toContain(option.selects);
 });

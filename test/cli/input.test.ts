@@ -12,10 +12,15 @@ beforeEach(() => {
   list = join(testFolder(), 'list');
 });
 
+async function passwords(): Promise<string[][]> {
+  const entries: string[][] = [];
+  for await (const [name, password] of readPasswords(list)) entries.push([name, String(password)]);
+  return entries;
+}
+
 test('a list of passwords may have comments, empty lines, CR LF and a byte order mark', async () => {
   writeFileSync(list, '\ufeff# users\n\nalice:one\r\nbob:two:2 \n  \ncarol: three');
-  const entries = await readPasswords(list);
-  expect(entries.map(([name, password]) => [name, String(password)])).toEqual([
+  expect(await passwords()).toEqual([
     ['alice', 'one'],
     ['bob', 'two:2 '],
     ['carol', ' three'],
@@ -34,13 +39,20 @@ test.each([
   [Buffer.from('bob:two\n\xe9:x', 'latin1'), 2, 'The user name is not UTF-8. '],
 ])('the list %j is refused at its line %i', async (text, line, problem) => {
   writeFileSync(list, text);
-  const { message } = await readPasswords(list).catch(error => error);
+  const { message } = await passwords().catch(error => error);
   expect(message.startsWith(`Error: ${list}:${line}: ${problem}`), message).toBe(true);
   expect(message).toMatch(/ Nothing was changed\.$/);
 });
 
+test.each(['', '\n# users\n'])('the list %j without users is refused', async text => {
+  writeFileSync(list, text);
+  await expect(passwords()).rejects.toMatchObject({
+    message: 'Error: The list holds no users. Nothing was changed.',
+  });
+});
+
 test('a list that cannot be read is reported with its path', async () => {
-  await expect(readPasswords(list)).rejects.toMatchObject({
+  await expect(passwords()).rejects.toMatchObject({
     message: `Error: Unable to open file ${list}. No such file or directory.`,
   });
 });

@@ -71,7 +71,7 @@ describeBrokers('a broker', broker => {
     expect({ status, stderr }).toEqual({
       status: 3,
       stderr: expect.stringMatching(
-        /^Error: .*127\.0\.0\.1.*\nThe password file is as it should be, but the login is not confirmed\.\n$/,
+        /^Error: .*127\.0\.0\.1.*\nThe password file holds the change, but the login is not confirmed\.\n$/,
       ),
     });
     expect(await login(running.port, 'bob', 'two')).toBe(0);
@@ -91,9 +91,7 @@ describeBrokers('a broker', broker => {
     writeFileSync(join(folder, 'other'), '');
     const other = await call([...confirm, '--cafile', join(folder, 'other'), '-b', path, 'bob', 'two']);
     expect(other.status).toBe(3);
-    expect(other.stderr).toMatch(
-      /\nThe password file is as it should be, but the login is not confirmed\.\n$/,
-    );
+    expect(other.stderr).toMatch(/\nThe password file holds the change, but the login is not confirmed\.\n$/);
   });
 
   test('lets users in whose hashes are made for it', async () => {

@@ -206,7 +206,6 @@ describe('-D', () => {
         'Error: Unable to open password file none. No such file or directory.\n',
       );
     }
-    expect(await refused(['-D', 'passwd', 'bad:name'])).toMatch(/^Error: Username must not contain/);
   });
 
   test('deletes names that cannot be added', async () => {
@@ -257,9 +256,11 @@ describe('--verify', () => {
   });
 
   test('failing is not an answer', async () => {
-    expect(await refused(['--verify', '-b', 'none', 'alice', 'one'], undefined, 2)).toMatch(
-      /^Error: There is no file none\./,
+    expect(await refused(['--verify', '-b', 'none', 'alice', 'one'], undefined, 2)).toBe(
+      'Error: Unable to open password file none. No such file or directory.\n',
     );
+    await refused(['--broker', '1.6', '--check', 'passwd'], undefined, 2);
+    await refused(['--broker', '1.6', '-b', 'passwd', 'alice', '--check']);
     await refused(['--broker=2.0', '--verify', '-b', 'none', 'alice', 'one'], undefined, 2);
   });
 });
@@ -269,8 +270,8 @@ describe('--list and --check', () => {
     writeFileSync(path, `# staff\n${ALICE}bob:plain\nälice:${HASH}\n`);
     expect(await done(['--list', 'passwd'])).toBe('alice\nbob\nälice\n');
     expect(JSON.parse(await done(['--list', '--json', 'passwd']))).toEqual(['alice', 'bob', 'älice']);
-    expect(await refused(['--list', 'none'])).toMatch(
-      /^Error: There is no file none\. Make it with create\(\) \(on the command line -c\), /,
+    expect(await refused(['--list', 'none'])).toBe(
+      'Error: Unable to open password file none. No such file or directory.\n',
     );
   });
 
@@ -394,20 +395,18 @@ describe('--reload', () => {
     expect(ended.stderr).toMatch(
       /^Error: None of the \d+ processes here is called nobody-here\. .* name its process, mosquitto, /,
     );
-    expect(ended.stderr).toMatch(
-      /\nThe password file is as it should be, but the broker was not told of it\.\n$/,
-    );
+    expect(ended.stderr).toMatch(/\nThe password file holds the change, but the broker has not read it\.\n$/);
     expect(await file.verify('bob', 'two')).toBe(true);
     // And again, although nothing is to be changed any more.
     expect((await run(['--reload', 'nobody-here', '-b', 'passwd', 'bob', 'two'])).status).toBe(3);
   });
 
-  test('a broker is not told of a file that it would not load', async () => {
+  test('a broker does not reload a file that it would not load', async () => {
     writeFileSync(path, `${ALICE}bob:plain\n`);
     const { status, stderr } = await run(['--reload', 'nobody-here', '-D', 'passwd', 'alice']);
     expect(status).toBe(3);
     expect(stderr).toMatch(
-      /^passwd:1: error: .*\nError: The broker would not load this file, and was not told of the change\.\n$/,
+      /^passwd:1: error: .*\nError: The broker would not load this file, .*\.\n.* the broker has not read it\.\n$/,
     );
   });
 
@@ -462,7 +461,9 @@ test('arguments that are not UTF-8 are refused', async () => {
 });
 
 test('a path below a file is reported', async () => {
-  expect(await refused(['-b', 'passwd/x', 'a', 'b'])).toBe('Error reading password file: Not a directory\n');
+  expect(await refused(['-b', 'passwd/x', 'a', 'b'])).toBe(
+    'Error: Unable to open password file passwd/x. Not a directory.\n',
+  );
 });
 
 test('--version is that of the package', async () => {
