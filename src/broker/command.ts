@@ -1,6 +1,7 @@
 import type { ChildProcess, spawn as Spawn } from 'node:child_process';
-import { PasswordFileError } from '../errors.js';
+import type { PasswordFileError } from '../errors.js';
 import { orAborted } from '../util/abort.js';
+import { reloadFailed } from './process.js';
 
 /** How much a message quotes of what the program wrote. */
 const MAX_QUOTED = 1_000;
@@ -17,7 +18,7 @@ export async function runCommand(
   const child = start(spawn, program, args);
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    const error = failed(`${program} did not end within ${timeout} ms, so it was ended.`);
+    const error = reloadFailed(`${program} did not end within ${timeout} ms, so it was ended.`);
     timer = setTimeout(() => reject(error), timeout);
   });
   try {
@@ -51,7 +52,7 @@ function ended(child: ChildProcess, program: string): Promise<void> {
     child.on('close', (status, killedBy) => {
       const end = killedBy === null ? `ended with status ${status}` : `was ended by ${killedBy}`;
       const said = stderr.replace(/[\s\p{Cc}]+/gu, ' ').trim();
-      reject(failed(`${program} ${end}${said && `: ${said}`}`));
+      reject(reloadFailed(`${program} ${end}${said && `: ${said}`}`));
     });
   });
 }
@@ -59,9 +60,7 @@ function ended(child: ChildProcess, program: string): Promise<void> {
 /** The system's error holds the arguments, which may be secrets. The cause here holds none. */
 function notStarted(program: string, { code, errno }: NodeJS.ErrnoException): PasswordFileError {
   const cause = Object.assign(new Error(`spawn ${program} ${code}`), { code, errno, syscall: 'spawn' });
-  return failed(`${program} could not be started (${code}). Is it installed here, and on the PATH?`, cause);
-}
-
-function failed(message: string, cause?: Error): PasswordFileError {
-  return new PasswordFileError('ERR_RELOAD_FAILED', message, cause === undefined ? {} : { cause });
+  return reloadFailed(`${program} could not be started (${code}). Is it installed here, and on the PATH?`, {
+    cause,
+  });
 }

@@ -1,7 +1,7 @@
 /** Sends SIGHUP to a broker and finds out from the kernel when it has reloaded. */
-import { PasswordFileError, systemCode } from '../errors.js';
+import { systemCode } from '../errors.js';
 import { pause } from '../util/abort.js';
-import type { BrokerProcess } from './process.js';
+import { type BrokerProcess, reloadFailed } from './process.js';
 import { type ProcessState, ProcessView } from './process-view.js';
 
 /** A signal that was sent. */
@@ -29,42 +29,37 @@ export async function hangUp(
   timeout: number,
   signal: AbortSignal | undefined,
 ): Promise<Sent | undefined> {
-  const view = ProcessView.open(broker.pid);
-  if (view === undefined) return kill(broker) ? { at: performance.now(), cost: undefined } : undefined;
+  const { pid, label, name } = broker;
+  const view = new ProcessView(pid);
   try {
-    return await hangUpAndWatch(broker, view, timeout, signal);
+    let cpuTime = view.cpuTime();
+    const scheduled = view.timesScheduled();
+    const before = view.state();
+    const lookedAt = performance.now();
+    const sleptOn = before?.isAsleep === true && view.timesScheduled() === scheduled;
+    const at = performance.now();
+    if (!kill(broker)) return undefined;
+    if (before === undefined || !(cpuTime > 0)) return { at, cost: undefined };
+    const reload = new Reload(before, sleptOn && at - lookedAt < WAKING_TIME);
+
+    for (;;) {
+      const now = view.state();
+      if (now === undefined) return undefined;
+      if (now.isPending) cpuTime = view.cpuTime();
+      if (reload.isOver(now)) return { at, cost: view.cpuTime() - cpuTime };
+      const elapsed = performance.now() - at;
+      if (elapsed >= timeout) {
+        if (!now.isPending) return { at, cost: undefined };
+        throw reloadFailed(
+          `${label} is ${name}, but has not taken the signal within ${timeout} ms. Is it stopped? It reloads when it ` +
+            'goes on.',
+        );
+      }
+      const wait = Math.min(Math.max(elapsed / 8, SHORTEST_PAUSE), LONGEST_PAUSE);
+      await pause(Math.min(wait, timeout - elapsed), signal);
+    }
   } finally {
     view.close();
-  }
-}
-
-async function hangUpAndWatch(
-  broker: BrokerProcess,
-  view: ProcessView,
-  timeout: number,
-  signal: AbortSignal | undefined,
-): Promise<Sent | undefined> {
-  let cpuTime = view.cpuTime();
-  const scheduled = view.timesScheduled();
-  const before = view.state();
-  const lookedAt = performance.now();
-  const sleptOn = before?.isAsleep === true && view.timesScheduled() === scheduled;
-  const at = performance.now();
-  if (!kill(broker)) return undefined;
-  const reload = new Reload(before, sleptOn && at - lookedAt < WAKING_TIME);
-
-  for (;;) {
-    const now = view.state();
-    if (now === undefined) return undefined;
-    if (now.isPending) cpuTime = view.cpuTime();
-    if (reload.isOver(now)) return { at, cost: view.cpuTime() - cpuTime };
-    const elapsed = performance.now() - at;
-    if (elapsed >= timeout) {
-      if (now.isPending) throw notTaken(broker, timeout);
-      return { at, cost: undefined };
-    }
-    const wait = Math.min(Math.max(elapsed / 8, SHORTEST_PAUSE), LONGEST_PAUSE);
-    await pause(Math.min(wait, timeout - elapsed), signal);
   }
 }
 
@@ -80,10 +75,10 @@ export class Reload {
   #sleeps: number | undefined;
 
   /** @param wasAsleep the broker was asleep from `before` until the signal */
-  constructor(before: ProcessState | undefined, wasAsleep: boolean) {
-    this.#blocksInWait = before?.isAsleep === true && before.isBlocked;
+  constructor(before: ProcessState, wasAsleep: boolean) {
+    this.#blocksInWait = before.isAsleep && before.isBlocked;
     // The signal ended the wait.
-    if (before !== undefined && wasAsleep && !before.isBlocked) this.#sleeps = before.sleeps + 1;
+    if (wasAsleep && !before.isBlocked) this.#sleeps = before.sleeps + 1;
   }
 
   isOver(now: ProcessState): boolean {
@@ -105,20 +100,10 @@ function kill({ pid, label, name, owner }: BrokerProcess): boolean {
     return process.kill(pid, 'SIGHUP');
   } catch (cause) {
     if (systemCode(cause) === 'ESRCH') return false;
-    throw failed(
+    throw reloadFailed(
       `${label} is ${name}, but this process (uid ${process.geteuid?.()}) may not signal it. Run as the broker's user ` +
         `(uid ${owner.uid}) or as root (with CAP_KILL), or use a command that may.`,
-      cause,
+      { cause },
     );
   }
-}
-
-function notTaken({ label, name }: BrokerProcess, timeout: number): PasswordFileError {
-  return failed(
-    `${label} is ${name}, but has not taken the signal within ${timeout} ms. Is it stopped? It reloads when it goes on.`,
-  );
-}
-
-function failed(message: string, cause?: unknown): PasswordFileError {
-  return new PasswordFileError('ERR_RELOAD_FAILED', message, cause === undefined ? {} : { cause });
 }

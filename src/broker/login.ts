@@ -47,16 +47,14 @@ const CLOSE_TIMEOUT = 1_000;
 /** Seconds. With `max_keepalive` Mosquitto refuses 0 and what is above. */
 const KEEP_ALIVE = 10;
 
-/** What came of one attempt. */
-type Outcome =
-  | { kind: 'accepted' }
-  | { kind: 'refused'; code: number }
-  | { kind: 'failed'; cause: NodeJS.ErrnoException }
-  | { kind: 'dropped' }
-  | { kind: 'not MQTT' }
-  // The timeout came first.
-  | { kind: 'no connection' }
-  | { kind: 'no answer'; waited: number };
+/** Why an attempt failed. */
+interface Failure {
+  error: PasswordFileError;
+  /** Another attempt may end in another way. */
+  isPassing?: boolean;
+  /** The timeout came so soon that an earlier failure says more. */
+  isCutShort?: boolean;
+}
 
 /**
  * Resolves when a live broker has let this user in: connects with MQTT 3.1.1, user name and password until the broker
@@ -92,13 +90,15 @@ export async function confirmLogin(options: LoginOptions): Promise<void> {
 
   const connect = await connector(login);
   signal?.throwIfAborted();
-  let last: Outcome | undefined;
+  let last: PasswordFileError | undefined;
   for (let wait = FIRST_PAUSE; ; wait = Math.min(2 * wait, LONGEST_PAUSE)) {
-    const outcome = await attempt(connect, login, hello, left());
-    if (outcome.kind === 'accepted') return;
+    const failure = await attempt(connect, login, hello, left());
+    if (failure === undefined) return;
     signal?.throwIfAborted();
-    if (last === undefined || saysMore(outcome, last)) last = outcome;
-    if (isFinal(outcome) || left() < FIRST_PAUSE) throw loginError(last, login);
+    const { error, isPassing, isCutShort } = failure;
+    const wasRefused = last?.code === 'ERR_LOGIN_REFUSED' && error.code === 'ERR_LOGIN_TIMEOUT';
+    if (last === undefined || !(isCutShort || wasRefused)) last = error;
+    if (!isPassing || left() < FIRST_PAUSE) throw last;
     // Less towards the end, so that the last attempt comes close to it.
     await pause(Math.min(wait, left() / 2), signal);
   }
@@ -109,22 +109,18 @@ type Login = LoginOptions & { timeout: number; clientId: string };
 
 function readLogin(options: LoginOptions): Login {
   const login = readOptions('', options ?? {}, LOGIN_CHECKS);
-  const { host, port, username, password } = login;
-  if (host === undefined) throw invalidOption('host', HOST);
-  if (port === undefined) throw invalidOption('port', PORT);
-  assertUsername(username);
-  assertPassword(password);
   const { timeout = DEFAULT_TIMEOUT, clientId = randomBytes(11).toString('hex') } = login;
+  if (login.host === undefined || login.port === undefined) throw invalidOption('host and port', 'given');
+  assertUsername(login.username);
+  assertPassword(login.password);
   return { ...login, timeout, clientId };
 }
 
-const HOST = 'a host name or an IP address';
-const PORT = 'a whole number from 1 to 65535';
 const isClientId = (id: unknown) => typeof id === 'string' && id !== '' && Buffer.byteLength(id) <= 65_535;
 
 const LOGIN_CHECKS: { [K in keyof LoginOptions]-?: OptionCheck } = {
-  host: host => (typeof host === 'string' && host !== '' ? undefined : HOST),
-  port: port => (whole(1, 65_535)(port) === undefined ? undefined : PORT),
+  host: host => (typeof host === 'string' && host !== '' ? undefined : 'a host name or an IP address'),
+  port: /* @__PURE__ */ whole(1, 65_535),
   tls: tls =>
     tls !== null && ['boolean', 'object'].includes(typeof tls)
       ? undefined
@@ -136,39 +132,22 @@ const LOGIN_CHECKS: { [K in keyof LoginOptions]-?: OptionCheck } = {
   clientId: id => (isClientId(id) ? undefined : 'a string of 1 to 65535 bytes'),
 };
 
-/** Whether an outcome should be reported in place of the last one. Where the timeout cut it short, it may say less. */
-function saysMore(outcome: Outcome, last: Outcome): boolean {
-  if (outcome.kind === 'no connection') return false;
-  return outcome.kind !== 'no answer' || (last.kind !== 'refused' && outcome.waited >= FAIR_WAIT);
-}
-
-/** Whether another attempt would end in the same way, or there is no time for one. */
-function isFinal(outcome: Outcome): boolean {
-  if (outcome.kind === 'refused') return ![3, 4, 5].includes(outcome.code);
-  if (outcome.kind === 'failed') return !isNetworkError(outcome.cause);
-  return outcome.kind !== 'dropped';
-}
-
-/** An error of the system, not one of TLS or a certificate. EPROTO is how some errors of OpenSSL come. */
-function isNetworkError({ code = '', syscall }: NodeJS.ErrnoException): boolean {
-  return syscall === 'getaddrinfo' || (/^E[A-Z0-9]+$/.test(code) && code !== 'EPROTO');
-}
-
 /** One connection, from its begin to its end: resolves when it is closed, whatever happens. */
 function attempt(
   connect: () => Socket,
-  { signal, tls }: Login,
+  login: Login,
   hello: Uint8Array,
   ms: number,
-): Promise<Outcome> {
+): Promise<Failure | undefined> {
+  const { signal, tls } = login;
   return new Promise(resolve => {
     const socket = connect();
-    let outcome: Outcome | undefined;
+    let outcome: Failure | 'accepted' | undefined;
     let isConnected = false;
     let answer = Buffer.alloc(0);
     const destroy = () => socket.destroy();
     let timer = setTimeout(() => {
-      outcome = isConnected ? { kind: 'no answer', waited: ms } : { kind: 'no connection' };
+      outcome = timedOut(login, isConnected, ms);
       destroy();
     }, ms);
     const stopListening = signal === undefined ? () => {} : onAbort(signal, destroy);
@@ -181,20 +160,22 @@ function attempt(
       .on('data', (chunk: Buffer) => {
         if (outcome !== undefined) return;
         answer = Buffer.concat([answer, chunk]);
-        outcome = outcomeOf(answer);
-        if (outcome?.kind === 'accepted') {
+        outcome = outcomeOf(answer, login);
+        if (outcome === 'accepted') {
           clearTimeout(timer);
           timer = setTimeout(destroy, CLOSE_TIMEOUT);
           socket.end(DISCONNECT);
         } else if (outcome !== undefined) destroy();
       })
       .on('error', cause => {
-        outcome ??= { kind: 'failed', cause };
+        outcome ??= connectionFailed(login, cause);
       })
       .on('close', () => {
         clearTimeout(timer);
         stopListening();
-        resolve(outcome ?? { kind: 'dropped' });
+        const dropped = `failed: the connection was dropped without an answer. ${otherKind(login)}`;
+        outcome ??= failure(login, 'ERR_LOGIN_FAILED', dropped, { isPassing: true });
+        resolve(outcome === 'accepted' ? undefined : outcome);
       });
   });
 }
@@ -217,57 +198,64 @@ async function connector({ host, port, tls: tlsOptions }: Login): Promise<() => 
 }
 
 /** `undefined`: more bytes are to come. */
-function outcomeOf(answer: Uint8Array): Outcome | undefined {
+function outcomeOf(answer: Uint8Array, login: Login): Failure | 'accepted' | undefined {
   const code = readConnack(answer);
+  if (code === 0) return 'accepted';
   if (code === 'incomplete') return undefined;
-  if (code === 'not MQTT') return { kind: 'not MQTT' };
-  return code === 0 ? { kind: 'accepted' } : { kind: 'refused', code };
+  if (code === 'not MQTT') {
+    const problem = `failed: what answers there is no listener for MQTT over TCP. ${otherKind(login)}`;
+    return failure(login, 'ERR_LOGIN_FAILED', problem);
+  }
+  const problem = `was refused with CONNACK ${code}, ${refusals()[code] ?? 'which MQTT 3.1.1 does not know.'}`;
+  return failure(login, 'ERR_LOGIN_REFUSED', problem, { isPassing: [3, 4, 5].includes(code) });
 }
 
-const UNKNOWN_LOGIN =
-  'The file that the broker read last does not hold this user with this password. Has it reloaded, does ' +
-  'password_file in mosquitto.conf name the file that was edited, and may the user that the broker runs as read it?';
-
 /** CONNACK return codes (MQTT 3.1.1 section 3.2.2.3), with what to do. */
-const refusals = (): Readonly<Record<number, string>> => ({
-  1: 'unacceptable protocol version. The listener must accept MQTT 3.1.1 (accept_protocol_versions in mosquitto.conf).',
-  2: 'identifier rejected. Set clientId to an identifier that the broker accepts.',
-  3: 'server unavailable. The log of the broker may say why.',
-  4: `bad user name or password. ${UNKNOWN_LOGIN}`,
-  5: `not authorized. ${UNKNOWN_LOGIN} With clientid_prefixes there, set clientId.`,
-});
+function refusals(): Readonly<Record<number, string>> {
+  const unknown =
+    'The file that the broker read last does not hold this user with this password. Has it reloaded, does ' +
+    'password_file in mosquitto.conf name the file that was edited, and may the user that the broker runs as read it?';
+  return {
+    1: 'unacceptable protocol version. The listener must accept MQTT 3.1.1 (accept_protocol_versions in mosquitto.conf).',
+    2: 'identifier rejected. Set clientId to an identifier that the broker accepts.',
+    3: 'server unavailable. The log of the broker may say why.',
+    4: `bad user name or password. ${unknown}`,
+    5: `not authorized. ${unknown} With clientid_prefixes there, set clientId.`,
+  };
+}
 
-function loginError(outcome: Outcome, { host, port, username, tls, timeout }: Login): PasswordFileError {
-  const error = (code: PasswordFileErrorCode, message: string, cause?: { cause: unknown }) =>
-    new PasswordFileError(code, `The login at ${host}:${port} ${message}`, { username, ...cause });
-  const within = `within ${timeout} ms`;
-  const otherKind = tls ? 'If it has no TLS, leave out tls.' : 'If it speaks TLS, set tls.';
-
-  switch (outcome.kind) {
-    case 'refused': {
-      const meaning = refusals()[outcome.code] ?? 'which MQTT 3.1.1 does not know.';
-      return error('ERR_LOGIN_REFUSED', `was refused with CONNACK ${outcome.code}, ${meaning}`);
-    }
-    case 'failed': {
-      const { cause } = outcome;
-      const remedy = isNetworkError(cause)
-        ? `Does the broker run, and listen there? ${otherKind}`
-        : 'Set tls: ca to trust its certificate, servername if that is for another name, cert and key if it asks for them.';
-      return error('ERR_LOGIN_FAILED', `failed: ${cause.message.trim() || cause.code}. ${remedy}`, { cause });
-    }
-    case 'dropped':
-      return error('ERR_LOGIN_FAILED', `failed: the connection was dropped without an answer. ${otherKind}`);
-    case 'not MQTT':
-      return error(
-        'ERR_LOGIN_FAILED',
-        `failed: what answers there is no listener for MQTT over TCP. ${otherKind}`,
-      );
-    case 'no connection':
-      return error('ERR_LOGIN_FAILED', `failed: no connection ${within}. Does a firewall stand between?`);
-    default:
-      return error(
-        'ERR_LOGIN_TIMEOUT',
-        `was not answered ${within}. Is the broker busy, or stopped? ${otherKind}`,
-      );
+function timedOut(login: Login, isConnected: boolean, ms: number): Failure {
+  const within = `within ${login.timeout} ms`;
+  if (!isConnected) {
+    const problem = `failed: no connection ${within}. Does a firewall stand between?`;
+    return failure(login, 'ERR_LOGIN_FAILED', problem, { isCutShort: true });
   }
+  const problem = `was not answered ${within}. Is the broker busy, or stopped? ${otherKind(login)}`;
+  return failure(login, 'ERR_LOGIN_TIMEOUT', problem, { isCutShort: ms < FAIR_WAIT });
+}
+
+function connectionFailed(login: Login, cause: NodeJS.ErrnoException): Failure {
+  const { code = '', syscall, message } = cause;
+  // An error of the system, not one of TLS or a certificate. EPROTO is how some errors of OpenSSL come.
+  const isPassing = syscall === 'getaddrinfo' || (/^E[A-Z0-9]+$/.test(code) && code !== 'EPROTO');
+  const remedy = isPassing
+    ? `Does the broker run, and listen there? ${otherKind(login)}`
+    : 'Set tls: ca to trust its certificate, servername if that is for another name, cert and key if it asks for them.';
+  const problem = `failed: ${message.trim() || code}. ${remedy}`;
+  return failure(login, 'ERR_LOGIN_FAILED', problem, { isPassing }, { cause });
+}
+
+function otherKind({ tls }: Login): string {
+  return tls ? 'If it has no TLS, leave out tls.' : 'If it speaks TLS, set tls.';
+}
+
+function failure(
+  { host, port, username }: Login,
+  code: PasswordFileErrorCode,
+  problem: string,
+  traits?: Omit<Failure, 'error'>,
+  cause?: { cause: unknown },
+): Failure {
+  const message = `The login at ${host}:${port} ${problem}`;
+  return { error: new PasswordFileError(code, message, { username, ...cause }), ...traits };
 }

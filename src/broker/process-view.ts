@@ -16,76 +16,64 @@ export interface ProcessState {
  * become another's.
  */
 export class ProcessView {
-  readonly #status: number;
-  readonly #schedstat: number;
+  /** `status` and `schedstat`. */
+  readonly #files: number[] = [];
+  readonly #buffer = Buffer.alloc(4096);
 
-  private constructor(status: number, schedstat: number) {
-    this.#status = status;
-    this.#schedstat = schedstat;
-  }
-
-  /** `undefined`: the kernel does not show enough of it. */
-  static open(pid: number): ProcessView | undefined {
-    const files: number[] = [];
+  constructor(pid: number) {
     try {
-      const open = (name: string): number => {
-        const file = openSync(`/proc/${pid}/${name}`, 'r');
-        files.push(file);
-        return file;
-      };
-      const view = new ProcessView(open('status'), open('schedstat'));
-      if (view.state() !== undefined && view.cpuTime() > 0) return view;
+      for (const name of ['status', 'schedstat']) this.#files.push(openSync(`/proc/${pid}/${name}`, 'r'));
     } catch {
       // It has ended, or is hidden, or the kernel was built without these files.
     }
-    for (const file of files) closeSync(file);
-    return undefined;
   }
 
-  /** `undefined`: it has ended. */
+  /** `undefined`: it has ended, or the kernel does not show it. */
   state(): ProcessState | undefined {
-    const status = read(this.#status);
-    const field = (name: string) => new RegExp(`^${name}:\\s*(\\S+)`, 'm').exec(status)?.[1];
-    const state = field('State');
-    const pending = field('ShdPnd');
-    const sleeps = field('voluntary_ctxt_switches');
-    if (pending === undefined || sleeps === undefined || state === 'Z' || state === 'X') return undefined;
+    const status = this.#read(0);
+    const state = statusField(status, 'State') ?? 'X';
+    const pending = statusField(status, 'ShdPnd');
+    const sleeps = statusField(status, 'voluntary_ctxt_switches');
+    if (pending === undefined || sleeps === undefined || /^[ZX]/.test(state)) return undefined;
     return {
       isPending: hasHangup(pending),
-      isBlocked: hasHangup(field('SigBlk') ?? ''),
-      isAsleep: state === 'S',
+      isBlocked: hasHangup(statusField(status, 'SigBlk') ?? ''),
+      isAsleep: state.startsWith('S'),
       sleeps: Number(sleeps),
     };
   }
 
-  /** Milliseconds of CPU time that it has used. Of one that is asleep the kernel knows it exactly. */
+  /** Milliseconds of CPU time that it has used; 0: not shown. Of one that is asleep the kernel knows it exactly. */
   cpuTime(): number {
-    return Number(read(this.#schedstat).split(' ')[0]) / 1e6;
+    return Number(this.#read(1).split(' ')[0]) / 1e6;
   }
 
   /** How often it has been given a CPU so far. */
   timesScheduled(): number {
-    return Number(read(this.#schedstat).split(' ')[2]);
+    return Number(this.#read(1).split(' ')[2]);
   }
 
   close(): void {
-    closeSync(this.#status);
-    closeSync(this.#schedstat);
+    for (const file of this.#files) closeSync(file);
   }
+
+  /** `''`: its process has ended. */
+  #read(which: 0 | 1): string {
+    try {
+      const length = readSync(this.#files[which] as number, this.#buffer, 0, this.#buffer.length, 0);
+      return this.#buffer.toString('latin1', 0, length);
+    } catch {
+      return '';
+    }
+  }
+}
+
+/** A field of /proc/PID/status. */
+export function statusField(status: string, name: string): string | undefined {
+  return new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1];
 }
 
 /** SIGHUP is signal 1, the lowest bit of a set of signals. */
 export function hasHangup(signals: string): boolean {
   return Number.parseInt(signals.slice(-1), 16) % 2 === 1;
-}
-
-const buffer = /* @__PURE__ */ Buffer.alloc(4096);
-
-/** `''`: its process has ended. */
-function read(file: number): string {
-  try {
-    return buffer.toString('latin1', 0, readSync(file, buffer, 0, buffer.length, 0));
-  } catch {
-    return '';
-  }
 }

@@ -1,7 +1,7 @@
 import { closeSync, constants, openSync, readdirSync, readSync } from 'node:fs';
 import { PasswordFileError, type PasswordFileErrorDetails, systemCode } from '../errors.js';
 import { processStat, readProc } from '../util/proc.js';
-import { hasHangup } from './process-view.js';
+import { hasHangup, statusField } from './process-view.js';
 
 /** Whose process it is: real ids, which a setuid program does not change. */
 export interface ProcessOwner {
@@ -46,38 +46,45 @@ const OTHER_CONTAINER =
 // that its pid cannot become another process's in between.
 
 /** The broker with this pid. Throws `ERR_RELOAD_FAILED` where that is another process, or none. */
-export function brokerWithPid(pid: number): BrokerProcess {
-  return broker(pid, `pid ${pid}`);
+export function brokerWithPid(pid: number, label = `pid ${pid}`, path?: string): BrokerProcess {
+  assertOwnProc();
+  const found = readProcess(pid, label);
+  const problem = found === undefined ? whyUnseen(pid) : whyNot(found);
+  if (found === undefined || problem !== undefined) throw reloadFailed(`${label} ${problem}`, { path });
+  return found;
 }
 
 /** The broker whose pid is in this file; throws as {@link brokerWithPid} does. */
 export function brokerWithPidFile(path: string): BrokerProcess {
-  const pid = readPidFile(path);
-  return broker(pid, `pid ${pid} (in ${path})`, path);
-}
-
-function broker(pid: number, label: string, path?: string): BrokerProcess {
-  assertOwnProc();
-  const found = readProcess(pid, label);
-  const problem = found === undefined ? whyUnseen(pid) : whyNot(found);
-  if (found === undefined || problem !== undefined) throw failed(`${label} ${problem}`, { path });
-  return found;
+  const text = readStart(path).trim();
+  const pid = /^\d+$/.test(text) ? Number(text) : 0;
+  if (isPid(pid)) return brokerWithPid(pid, `pid ${pid} (in ${path})`, path);
+  // Not what it holds: it may be the password file, given by mistake.
+  const found = text === '' ? 'is empty' : 'holds no pid';
+  throw reloadFailed(`The pid file ${path} ${found}. Is it the pid_file of mosquitto.conf?`, { path });
 }
 
 /** Why a process must not be signalled; `undefined`: it is the broker. */
 function whyNot({ pid, name, isDead }: Process): string | undefined {
-  const kinship = kinshipOf(pid);
+  const kinship = pid === process.pid ? 'this very process' : 'an ancestor of this process';
+  const isKin = ancestors().has(pid);
   if (name !== MOSQUITTO) {
     // What Node 24 calls its own process.
-    return `is ${name === 'MainThread' ? 'node' : name}, not ${MOSQUITTO}: ${kinship && `it is ${kinship}. `}${OTHER_CONTAINER}`;
+    const found = name === 'MainThread' ? 'node' : name;
+    return `is ${found}, not ${MOSQUITTO}: ${isKin ? `it is ${kinship}. ` : ''}${OTHER_CONTAINER}`;
   }
-  if (kinship !== '') return `is called ${name}, but is ${kinship}. ${OTHER_CONTAINER}`;
-  if (isDead) return `is a ${name} that has ended (a zombie). Start the broker; it reads the file then.`;
-  return undefined;
+  if (isKin) return `is called ${name}, but is ${kinship}. ${OTHER_CONTAINER}`;
+  return isDead
+    ? `is a ${name} that has ended (a zombie). Start the broker; it reads the file then.`
+    : undefined;
 }
 
 function whyUnseen(pid: number): string {
-  if (!exists(pid)) return `is not running: the broker has ended. ${OTHER_CONTAINER}`;
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if (systemCode(error) !== 'EPERM') return `is not running: the broker has ended. ${OTHER_CONTAINER}`;
+  }
   return `is hidden by /proc (mounted with hidepid). Run as root, or use a command such as ${PKILL}.`;
 }
 
@@ -93,33 +100,33 @@ export function brokerCalled(name: string, eligible: Eligible): BrokerProcess {
   assertOwnProc();
   const all = readdirSync('/proc').filter(entry => /^\d+$/.test(entry));
   const called = all.filter(pid => readProc(`${pid}/comm`) === `${name}\n`);
-  const own = ancestors();
+  const kin = ancestors();
   const running = called
     .map(pid => readProcess(Number(pid)))
     .filter(found => found !== undefined)
-    .filter(({ pid, isDead }) => !isDead && !own.has(pid));
+    .filter(({ pid, isDead }) => !isDead && !kin.has(pid));
   const found = running.filter(({ owner }) => eligible.includes(owner));
   if (found.length === 1) return found[0] as BrokerProcess;
 
   const shown = printable(name);
-  const [stranger] = running;
   if (found.length > 1) {
     const pids = listed(found.map(({ pid }) => pid));
-    throw failed(
+    throw reloadFailed(
       `${found.length} processes are called ${shown} (${pids}), so it is not clear which one to reload. ` +
         'Name it by { pidFile } or { pid }.',
     );
   }
+  const [stranger] = running;
   if (stranger !== undefined) {
-    const { pid, owner } = stranger;
-    throw failed(
-      `No process called ${shown} belongs to ${eligible.whom}, but pid ${pid} belongs to user ${owner.uid}. If that ` +
-        `user runs the broker, use { process: '${shown}', uid: ${owner.uid} }.`,
+    const { uid } = stranger.owner;
+    throw reloadFailed(
+      `No process called ${shown} belongs to ${eligible.whom}, but pid ${stranger.pid} belongs to user ${uid}. If ` +
+        `that user runs the broker, use { process: '${shown}', uid: ${uid} }.`,
     );
   }
   const others =
     called.length === 0 ? '' : `, but for zombies and ancestors of this process (pids ${listed(called)})`;
-  throw failed(
+  throw reloadFailed(
     `None of the ${all.length} processes here is called ${shown}${others}. Is the broker running? ${OTHER_CONTAINER}`,
   );
 }
@@ -141,12 +148,7 @@ function assertOwnProc(): void {
     readProc('version') === undefined
       ? 'There is no /proc here (as on Linux) to say what a pid stands for. Mount it'
       : "/proc shows another pid namespace than this process's own, whose pids mean nothing here. Mount one of its own";
-  throw failed(`${problem}, or use a command, for example ${PKILL}. Nothing was signalled.`);
-}
-
-function kinshipOf(pid: number): string {
-  if (pid === process.pid) return 'this very process';
-  return ancestors().has(pid) ? 'an ancestor of this process' : '';
+  throw reloadFailed(`${problem}, or use a command, for example ${PKILL}. Nothing was signalled.`);
 }
 
 /** This process, its parent, and so on. */
@@ -159,7 +161,7 @@ function ancestors(): Set<number> {
 function readProcess(pid: number, label = `pid ${pid}`): Process | undefined {
   const status = readProc(`${pid}/status`);
   if (status === undefined) return undefined;
-  const field = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '';
+  const field = (name: string) => statusField(status, name) ?? '';
   const ids = (name: string) => field(name).split(/\s+/).filter(Boolean).map(Number);
   const caught = field('SigCgt');
   return {
@@ -185,23 +187,6 @@ function listed(pids: readonly unknown[]): string {
   return `${pids.slice(0, MAX_LISTED).join(', ')}${pids.length > MAX_LISTED ? ', …' : ''}`;
 }
 
-function exists(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return systemCode(error) === 'EPERM';
-  }
-}
-
-function readPidFile(path: string): number {
-  const text = readStart(path).trim();
-  const pid = /^\d+$/.test(text) ? Number(text) : 0;
-  if (isPid(pid)) return pid;
-  // Not what it holds: it may be the password file, given by mistake.
-  const found = text === '' ? 'is empty' : 'holds no pid';
-  throw failed(`The pid file ${path} ${found}. Is it the pid_file of mosquitto.conf?`, { path });
-}
-
 /** Whether a value can be the id of a process (pid_t). */
 export function isPid(value: unknown): value is number {
   return Number.isInteger(value) && (value as number) > 0 && (value as number) <= MAX_PID;
@@ -223,10 +208,10 @@ function readStart(path: string): string {
       code === 'ENOENT'
         ? 'does not exist. Is the broker running, and is this the pid_file of its mosquitto.conf?'
         : `cannot be read (${code}).`;
-    throw failed(`The pid file ${path} ${problem}`, { cause, path });
+    throw reloadFailed(`The pid file ${path} ${problem}`, { cause, path });
   }
 }
 
-function failed(message: string, details?: PasswordFileErrorDetails): PasswordFileError {
+export function reloadFailed(message: string, details?: PasswordFileErrorDetails): PasswordFileError {
   return new PasswordFileError('ERR_RELOAD_FAILED', message, details);
 }

@@ -8,46 +8,26 @@ import {
   brokerWithPidFile,
   type Eligible,
   isPid,
+  reloadFailed,
 } from './process.js';
 
-/** The broker to reload, named in exactly one of four ways. */
+/**
+ * The broker to reload, named in exactly one of four ways:
+ *
+ * - `pid`: its process id, as this process's own pid namespace counts. The process must be called `mosquitto`.
+ * - `pidFile`: the file that holds its process id, `pid_file` in mosquitto.conf. It must be called `mosquitto`, too.
+ * - `process`: the name of its process, `'mosquitto'`. Exactly one process of an eligible user must have it. `uid` is
+ *   the user that the broker runs as; by default, for a `PasswordFile`, any user who may read the file, and for
+ *   `reloadBroker` root and the user of this process.
+ * - `command`: a program and its arguments, run without a shell, that makes it reload. It must end with status 0.
+ */
 export type ReloadTarget =
-  | {
-      /** Its process id, as this process's own pid namespace counts. It must be called `mosquitto`. */
-      pid: number;
-      pidFile?: undefined;
-      process?: undefined;
-      uid?: undefined;
-      command?: undefined;
-    }
-  | {
-      /** The file that holds its process id: `pid_file` in mosquitto.conf. It must be called `mosquitto`. */
-      pidFile: string | URL;
-      pid?: undefined;
-      process?: undefined;
-      uid?: undefined;
-      command?: undefined;
-    }
-  | {
-      /** The name of its process, `'mosquitto'`. Exactly one process of an eligible user must have it; see `uid`. */
-      process: string;
-      /**
-       * The user that the broker runs as: processes of others are left out. Default, of a `PasswordFile`: any user who
-       * may read the file; of `reloadBroker`: root and the user of this process.
-       */
-      uid?: number | undefined;
-      pid?: undefined;
-      pidFile?: undefined;
-      command?: undefined;
-    }
-  | {
-      /** A program and its arguments, run without a shell, that makes it reload. It must end with status 0. */
-      command: readonly string[];
-      pid?: undefined;
-      pidFile?: undefined;
-      process?: undefined;
-      uid?: undefined;
-    };
+  | ({ pid: number } & Partial<Record<'pidFile' | 'process' | 'uid' | 'command', undefined>>)
+  | ({ pidFile: string | URL } & Partial<Record<'pid' | 'process' | 'uid' | 'command', undefined>>)
+  | ({ process: string; uid?: number | undefined } & Partial<
+      Record<'pid' | 'pidFile' | 'command', undefined>
+    >)
+  | ({ command: readonly string[] } & Partial<Record<'pid' | 'pidFile' | 'process' | 'uid', undefined>>);
 
 /** The kernel keeps that much of a process's name (TASK_COMM_LEN in linux/sched.h, less the NUL). */
 const MAX_NAME_BYTES = 15;
@@ -64,13 +44,10 @@ export const TARGET_CHECKS: { [K in keyof ReloadTarget]-?: OptionCheck } = {
   command: value => (isCommand(value) ? undefined : 'an array of strings: a program and its arguments'),
 };
 
-/** A target that has been checked and copied. */
-export type Target = { command: readonly string[]; find?: undefined } | FindableTarget;
+/** A target that has been checked and copied: a command, or how to find the broker. */
+export type Target = readonly string[] | FindBroker;
 
-export interface FindableTarget {
-  find(eligible: Eligible): BrokerProcess;
-  command?: undefined;
-}
+export type FindBroker = (eligible: Eligible) => BrokerProcess;
 
 /** Throws `ERR_INVALID_ARGUMENT` unless the options name the broker in exactly one way. */
 export function targetOf({ pid, pidFile, process: name, uid, command }: ReloadTarget): Target {
@@ -78,30 +55,26 @@ export function targetOf({ pid, pidFile, process: name, uid, command }: ReloadTa
     throw argument('Name the broker to reload by exactly one of pid, pidFile, process and command.');
   }
   if (uid !== undefined && name === undefined) throw argument('The option uid needs the option process.');
-  if (command !== undefined) return { command: [...command] };
-  if (pid !== undefined) return theProcess(pid);
+  if (command !== undefined) return [...command];
+  if (pid !== undefined) return sameProcess(pid);
   if (name === undefined) {
     const path = pathOf(pidFile) as string;
-    return { find: () => brokerWithPidFile(path) };
+    return () => brokerWithPidFile(path);
   }
-  if (uid === undefined) return { find: eligible => brokerCalled(name, eligible) };
-  const owner: Eligible = { whom: `user ${uid}`, includes: other => other.uid === uid };
-  return { find: () => brokerCalled(name, owner) };
+  if (uid === undefined) return eligible => brokerCalled(name, eligible);
+  return () => brokerCalled(name, { whom: `user ${uid}`, includes: owner => owner.uid === uid });
 }
 
-/** The process that has this pid when it is looked up for the first time, and no later one. */
-function theProcess(pid: number): FindableTarget {
+/** Finds the process that has this pid when it is looked up for the first time, and no later one. */
+function sameProcess(pid: number): FindBroker {
   let start: string | undefined;
-  return {
-    find() {
-      const broker = brokerWithPid(pid);
-      start ??= broker.start;
-      if (broker.start === start) return broker;
-      throw new PasswordFileError(
-        'ERR_RELOAD_FAILED',
-        `pid ${pid} is another process than before: the broker has ended. Use { pidFile } for one that is started again.`,
-      );
-    },
+  return () => {
+    const broker = brokerWithPid(pid);
+    start ??= broker.start;
+    if (broker.start === start) return broker;
+    throw reloadFailed(
+      `pid ${pid} is another process than before: the broker has ended. Use { pidFile } for one that is started again.`,
+    );
   };
 }
 

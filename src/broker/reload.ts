@@ -1,16 +1,10 @@
-import { PasswordFileError, systemCode } from '../errors.js';
+import { systemCode } from '../errors.js';
 import { pause } from '../util/abort.js';
 import { isSignal, readOptions, whole } from '../util/read-options.js';
 import { runCommand } from './command.js';
 import { hangUp, type Sent } from './hang-up.js';
-import { ageOf, type BrokerProcess, type Eligible } from './process.js';
-import {
-  type FindableTarget,
-  type ReloadTarget,
-  TARGET_CHECKS,
-  type Target,
-  targetOf,
-} from './reload-target.js';
+import { ageOf, type BrokerProcess, type Eligible, reloadFailed } from './process.js';
+import { type FindBroker, type ReloadTarget, TARGET_CHECKS, type Target, targetOf } from './reload-target.js';
 
 /** How long {@link reloadBroker} waits. */
 export interface ReloadBrokerOptions {
@@ -81,8 +75,8 @@ interface SendOptions extends ReloadBrokerOptions {
 export async function sendReload(target: Target, options: SendOptions): Promise<Sent> {
   const { timeout = DEFAULT_TIMEOUT, patience = timeout, signal } = options;
   signal?.throwIfAborted();
-  if (target.command !== undefined) {
-    await runCommand(target.command, timeout, signal);
+  if (typeof target !== 'function') {
+    await runCommand(target, timeout, signal);
     return { at: performance.now(), cost: undefined };
   }
   const broker = await listening(target, timeout, options);
@@ -94,16 +88,21 @@ export async function sendReload(target: Target, options: SendOptions): Promise<
  * before that (src/mosquitto.c, seen under strace in 2.0.11, 2.0.21 and 2.1.2).
  */
 async function listening(
-  target: FindableTarget,
+  find: FindBroker,
   timeout: number,
   { eligible, signal }: SendOptions,
 ): Promise<BrokerProcess> {
   const deadline = performance.now() + timeout;
-  let broker = target.find(eligible);
+  let broker = find(eligible);
   while (!broker.catchesHangup) {
-    if (performance.now() >= deadline) throw neverListened(broker, timeout);
+    if (performance.now() >= deadline) {
+      throw reloadFailed(
+        `${broker.label} is ${broker.name}, but does not listen for SIGHUP, which would end it. If it is a broker that ` +
+          `takes longer than ${timeout} ms to start, raise the timeout; if not, name the broker's own process.`,
+      );
+    }
     await pause(STARTING_PAUSE, signal);
-    broker = target.find(eligible);
+    broker = find(eligible);
   }
   return broker;
 }
@@ -111,32 +110,21 @@ async function listening(
 /** What has taken the place of a broker that ended before it had read the file, if it has read it at its start. */
 async function successor(
   ended: BrokerProcess,
-  target: FindableTarget,
+  find: FindBroker,
   timeout: number,
   options: SendOptions,
 ): Promise<Sent> {
   const problem = `${ended.label} ended before it had read the file, and its log may say why.`;
   try {
-    const broker = await listening(target, timeout, options);
+    const broker = await listening(find, timeout, options);
     const age = ageOf(broker);
     const at = performance.now();
     if (age !== undefined && age + CLOCK_RESOLUTION < at - options.since) return { at, cost: 0 };
   } catch (error) {
     if (systemCode(error) !== 'ERR_RELOAD_FAILED') throw error;
-    throw failed(`${problem} Start it again; it reads the file then.`, error);
+    throw reloadFailed(`${problem} Start it again; it reads the file then.`, { cause: error });
   }
-  throw failed(
+  throw reloadFailed(
     `${problem} What runs in its place may have read the file before it was changed. Reload it again.`,
   );
-}
-
-function neverListened({ label, name }: BrokerProcess, timeout: number): PasswordFileError {
-  return failed(
-    `${label} is ${name}, but does not listen for SIGHUP, which would end it. If it is a broker that takes longer ` +
-      `than ${timeout} ms to start, raise the timeout; if not, name the broker's own process.`,
-  );
-}
-
-function failed(message: string, cause?: unknown): PasswordFileError {
-  return new PasswordFileError('ERR_RELOAD_FAILED', message, cause === undefined ? {} : { cause });
 }

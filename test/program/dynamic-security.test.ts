@@ -182,7 +182,7 @@ describe('the replacement', () => {
 
   needs(linux).describe('refuses a symbolic link', () => {
     test.each([
-      ['the file', 'config.json', 'Too many levels of symbolic links'],
+      ['the file', 'config.json', 'Too many symbolic links encountered'],
       ['a directory above', 'linked/config.json', 'Not a directory'],
     ])('in place of %s', async (_title, path, problem) => {
       mkdirSync(join(folder, 'inner'));
