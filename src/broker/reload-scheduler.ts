@@ -73,8 +73,8 @@ const FIRST_PATIENCE = 10_000;
 
 interface Waiting {
   commits: number;
-  resolve(): void;
-  reject(error: unknown): void;
+  /** `undefined`: the broker has read these commits. */
+  settle(error: unknown): void;
 }
 
 /** Makes one broker reload after the commits of one file. */
@@ -107,7 +107,8 @@ export class ReloadScheduler {
   reloaded(): Promise<void> {
     if (this.#reported === this.#commits) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ commits: this.#commits, resolve, reject });
+      const settle = (error: unknown) => (error === undefined ? resolve() : reject(error));
+      this.#waiting.push({ commits: this.#commits, settle });
       this.#schedule();
     });
   }
@@ -121,19 +122,26 @@ export class ReloadScheduler {
   /** Never rejects. */
   async #reload(): Promise<void> {
     const commits = this.#commits;
-    let failure: { error: unknown } | undefined;
+    let error: unknown;
     try {
       const { at, cost } = await this.#report();
       this.#reported = commits;
       this.#notBefore = at + this.#interval(cost);
-    } catch (error) {
-      failure = { error };
+    } catch (thrown) {
+      error = thrown;
       this.#notBefore = performance.now() + this.#interval(undefined);
     }
     this.#busy = false;
-    this.#settle(commits, failure);
+    const waiting = this.#waiting;
+    this.#waiting = waiting.filter(each => each.commits > commits);
+    for (const { settle } of waiting.filter(each => each.commits <= commits)) settle(error);
     if (this.#commits > commits) this.#schedule();
-    if (failure !== undefined) await this.#handle(failure.error);
+    try {
+      if (error !== undefined) await this.#settings.onError?.(error);
+    } catch (thrown) {
+      const shown = inspect(thrown, { customInspect: false });
+      process.emitWarning(`The function onError of the option reload failed: ${shown}`);
+    }
   }
 
   async #report(): Promise<Sent> {
@@ -160,25 +168,6 @@ export class ReloadScheduler {
   /** Milliseconds after which a reload should be over. */
   #guess(least = DEFAULT_INTERVAL): number {
     return Math.max(least, sizeOf(this.#file.path) * MS_PER_BYTE);
-  }
-
-  #settle(commits: number, failure: { error: unknown } | undefined): void {
-    const settled = this.#waiting.filter(waiting => waiting.commits <= commits);
-    this.#waiting = this.#waiting.filter(waiting => waiting.commits > commits);
-    for (const { resolve, reject } of settled) {
-      if (failure === undefined) resolve();
-      else reject(failure.error);
-    }
-  }
-
-  async #handle(error: unknown): Promise<void> {
-    try {
-      await this.#settings.onError?.(error);
-    } catch (thrown) {
-      process.emitWarning(
-        `The function onError of the option reload failed: ${inspect(thrown, { customInspect: false })}`,
-      );
-    }
   }
 }
 

@@ -47,7 +47,7 @@ export const TARGET_CHECKS: { [K in keyof ReloadTarget]-?: OptionCheck } = {
 /** A target that has been checked and copied: a command, or how to find the broker. */
 export type Target = readonly string[] | FindBroker;
 
-export type FindBroker = (eligible: Eligible) => BrokerProcess;
+type FindBroker = (eligible: Eligible) => BrokerProcess;
 
 /** Throws `ERR_INVALID_ARGUMENT` unless the options name the broker in exactly one way. */
 export function targetOf({ pid, pidFile, process: name, uid, command }: ReloadTarget): Target {

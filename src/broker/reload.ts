@@ -4,7 +4,7 @@ import { isSignal, readOptions, whole } from '../util/read-options.js';
 import { runCommand } from './command.js';
 import { hangUp, type Sent } from './hang-up.js';
 import { ageOf, type BrokerProcess, type Eligible, reloadFailed } from './process.js';
-import { type FindBroker, type ReloadTarget, TARGET_CHECKS, type Target, targetOf } from './reload-target.js';
+import { type ReloadTarget, TARGET_CHECKS, type Target, targetOf } from './reload-target.js';
 
 /** How long {@link reloadBroker} waits. */
 export interface ReloadBrokerOptions {
@@ -73,14 +73,15 @@ interface SendOptions extends ReloadBrokerOptions {
 
 /** {@link reloadBroker}, with what has been checked. */
 export async function sendReload(target: Target, options: SendOptions): Promise<Sent> {
-  const { timeout = DEFAULT_TIMEOUT, patience = timeout, signal } = options;
+  const { timeout = DEFAULT_TIMEOUT, patience = timeout, signal, eligible, since } = options;
   signal?.throwIfAborted();
   if (typeof target !== 'function') {
     await runCommand(target, timeout, signal);
     return { at: performance.now(), cost: undefined };
   }
-  const broker = await listening(target, timeout, options);
-  return (await hangUp(broker, patience, signal)) ?? successor(broker, target, timeout, options);
+  const find = () => listening(() => target(eligible), timeout, signal);
+  const broker = await find();
+  return (await hangUp(broker, patience, signal)) ?? successor(broker, find, since);
 }
 
 /**
@@ -88,13 +89,14 @@ export async function sendReload(target: Target, options: SendOptions): Promise<
  * before that (src/mosquitto.c, seen under strace in 2.0.11, 2.0.21 and 2.1.2).
  */
 async function listening(
-  find: FindBroker,
+  find: () => BrokerProcess,
   timeout: number,
-  { eligible, signal }: SendOptions,
+  signal: AbortSignal | undefined,
 ): Promise<BrokerProcess> {
   const deadline = performance.now() + timeout;
-  let broker = find(eligible);
-  while (!broker.catchesHangup) {
+  for (;;) {
+    const broker = find();
+    if (broker.catchesHangup) return broker;
     if (performance.now() >= deadline) {
       throw reloadFailed(
         `${broker.label} is ${broker.name}, but does not listen for SIGHUP, which would end it. If it is a broker that ` +
@@ -102,27 +104,23 @@ async function listening(
       );
     }
     await pause(STARTING_PAUSE, signal);
-    broker = find(eligible);
   }
-  return broker;
 }
 
 /** What has taken the place of a broker that ended before it had read the file, if it has read it at its start. */
 async function successor(
-  ended: BrokerProcess,
-  find: FindBroker,
-  timeout: number,
-  options: SendOptions,
+  { label }: BrokerProcess,
+  find: () => Promise<BrokerProcess>,
+  since: number,
 ): Promise<Sent> {
-  const problem = `${ended.label} ended before it had read the file, and its log may say why.`;
+  const problem = `${label} ended before it had read the file, and its log may say why.`;
   try {
-    const broker = await listening(find, timeout, options);
-    const age = ageOf(broker);
+    const age = ageOf(await find());
     const at = performance.now();
-    if (age !== undefined && age + CLOCK_RESOLUTION < at - options.since) return { at, cost: 0 };
-  } catch (error) {
-    if (systemCode(error) !== 'ERR_RELOAD_FAILED') throw error;
-    throw reloadFailed(`${problem} Start it again; it reads the file then.`, { cause: error });
+    if (age !== undefined && age + CLOCK_RESOLUTION < at - since) return { at, cost: 0 };
+  } catch (cause) {
+    if (systemCode(cause) !== 'ERR_RELOAD_FAILED') throw cause;
+    throw reloadFailed(`${problem} Start it again; it reads the file then.`, { cause });
   }
   throw reloadFailed(
     `${problem} What runs in its place may have read the file before it was changed. Reload it again.`,

@@ -1,8 +1,7 @@
 import { canBeSent } from '../credentials/rules.js';
-import { PasswordFileError } from '../errors.js';
 import { type ParsedHash, parseHash } from '../hash/encoding.js';
 import { type Entries, forEachEntry } from '../util/entries.js';
-import { type OptionCheck, oneOf, readOptions } from '../util/read-options.js';
+import { invalidOption, type OptionCheck, oneOf, readOptions } from '../util/read-options.js';
 
 /** A client as it stands in the list `clients` of the plugin's JSON file, in one of the two forms. */
 export interface DynamicSecurityClient {
@@ -58,31 +57,26 @@ export async function exportDynamicSecurity(
   entries: Entries<string>,
   options: DynamicSecurityOptions = {},
 ): Promise<{ clients: DynamicSecurityClient[]; skipped: SkippedUser[] }> {
-  const { broker = '2.0', roles } = readOptions('', options, {
+  const { broker = '2.0', roles: names = [] } = readOptions('', options, {
     broker: oneOf('2.0', '2.1'),
-    roles: isIterable,
+    roles: isList,
   });
-  const rolesOfEach = rolesOf(roles);
-  const clients = new Map<string, DynamicSecurityClient>();
-  const skipped = new Map<string, string>();
+  const roles = [...new Set(names)].map(rolename => ({ rolename }));
+  if (!roles.every(({ rolename }) => typeof rolename === 'string' && canBeSent(rolename))) {
+    throw invalidOption('roles', ROLES);
+  }
+  const converted = new Map<string, DynamicSecurityClient | string>();
   await forEachEntry(entries, (username, hash, number) => {
-    if (typeof username !== 'string') {
-      throw new PasswordFileError(
-        'ERR_INVALID_ARGUMENT',
-        `The user name of entry ${number} is not a string.`,
-      );
-    }
-    clients.delete(username);
-    skipped.delete(username);
-    const converted = convert(username, hash, broker);
-    if (typeof converted === 'string') skipped.set(username, converted);
-    else
-      clients.set(username, rolesOfEach.length === 0 ? converted : { ...converted, roles: [...rolesOfEach] });
+    if (typeof username !== 'string') throw invalidOption(`The user name of entry ${number}`, 'a string');
+    converted.set(username, convert(username, hash, broker));
   });
-  return {
-    clients: [...clients.values()].sort((a, b) => (a.username < b.username ? 1 : -1)),
-    skipped: Array.from(skipped, ([username, reason]) => ({ username, reason })),
-  };
+  const clients: DynamicSecurityClient[] = [];
+  const skipped: SkippedUser[] = [];
+  for (const [username, client] of converted) {
+    if (typeof client === 'string') skipped.push({ username, reason: client });
+    else clients.push(roles.length === 0 ? client : { ...client, roles: [...roles] });
+  }
+  return { clients: clients.sort((a, b) => (a.username < b.username ? 1 : -1)), skipped };
 }
 
 /** The client without its roles, or why there is none. */
@@ -103,22 +97,10 @@ function convert(username: string, hash: unknown, release: '2.0' | '2.1'): Dynam
   const { salt, iterations, key } = parsed;
   if (salt.length !== 12)
     return `The plugin of Mosquitto 2.0 reads no salt of ${salt.length} bytes, only 12.`;
+  const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64');
   return { username, password: base64(key), salt: base64(salt), iterations };
 }
 
-function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
-}
-
-function rolesOf(roles: Iterable<string> = []): Array<{ rolename: string }> {
-  const names = typeof roles === 'string' ? [''] : [...new Set(roles)];
-  if (names.every(name => typeof name === 'string' && canBeSent(name))) {
-    return names.map(rolename => ({ rolename }));
-  }
-  throw new PasswordFileError('ERR_INVALID_ARGUMENT', 'roles must be a list of names that roles can have.');
-}
-
-const isIterable: OptionCheck = value =>
-  typeof (value as Partial<Iterable<unknown>> | null)?.[Symbol.iterator] === 'function'
-    ? undefined
-    : 'a list';
+const ROLES = 'a list of names that roles can have';
+const isList: OptionCheck = value =>
+  typeof value === 'object' && value !== null && Symbol.iterator in value ? undefined : ROLES;
