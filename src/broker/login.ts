@@ -227,7 +227,7 @@ function refusals(): Readonly<Record<number, string>> {
 function timedOut(login: Login, isConnected: boolean, ms: number): Failure {
   const within = `within ${login.timeout} ms`;
   if (!isConnected) {
-    const problem = `failed: no connection ${within}. Does a firewall stand between?`;
+    const problem = `failed: no connection ${within}. Does a firewall block it?`;
     return failure(login, 'ERR_LOGIN_FAILED', problem, { isCutShort: true });
   }
   const problem = `was not answered ${within}. Is the broker busy, or stopped? ${otherKind(login)}`;

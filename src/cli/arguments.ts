@@ -1,6 +1,6 @@
 /**
  * Reads the arguments as mosquitto_passwd does (2.1.2, apps/mosquitto_passwd/mosquitto_passwd.c, `main`): options come
- * before the password file, whatever follows it is taken as it stands, even where it starts with a hyphen. Node's
+ * before the password file, whatever follows it is taken as it is, even where it starts with a hyphen. Node's
  * `parseArgs` looks for options everywhere, and would take some passwords for one.
  */
 
@@ -19,9 +19,9 @@ interface Option {
   value?: string;
   /** The mode that it selects. */
   selects?: Mode;
-  /** The modes in which it may stand. */
+  /** The modes in which it may be given. */
   modes: readonly Mode[];
-  /** Options of which one must stand beside it. */
+  /** Options of which one must be given too. */
   needs?: readonly string[];
 }
 
@@ -87,14 +87,13 @@ export function parseArguments(argv: readonly string[], given: Given = new Map()
   const operands = readOptions(argv, given);
   for (const [flag, value] of given) {
     const problem = VALUES[flag]?.(value);
-    if (problem !== undefined) throw new CliError(`Error: ${problem}`);
+    if (problem !== undefined) throw new CliError(`${problem}`);
   }
   // The last one, so that --help comes first.
-  const selecting = KNOWN.findLast(({ flag, selects }) => selects !== undefined && given.has(flag));
-  const mode = selecting?.selects ?? 'set';
+  const mode = KNOWN.findLast(({ flag, selects }) => selects && given.has(flag))?.selects ?? 'set';
   if (mode !== 'help' && mode !== 'version') {
-    assertTogether(mode, selecting?.flag, given);
-    assertOperands(mode, selecting?.flag, given, operands);
+    assertTogether(mode, given);
+    assertOperands(mode, given, operands);
   }
   const [path = '', ...usernames] = operands;
   const password = given.has('-b') ? usernames.pop() : undefined;
@@ -112,7 +111,7 @@ function readOptions(argv: readonly string[], given: Given): string[] {
     if (option === undefined || (attached !== undefined && option.value === undefined)) throw unknown(flag);
     const value = option.value === undefined ? '' : (attached ?? rest.shift());
     if (value === undefined) {
-      throw new CliError(`Error: ${flag} argument given but not enough other arguments.`);
+      throw new CliError(`${flag} argument given but not enough other arguments.`);
     }
     given.set(option.flag, value);
   }
@@ -121,10 +120,10 @@ function readOptions(argv: readonly string[], given: Given): string[] {
 
 function unknown(flag: string): CliError {
   if (flag === '-n')
-    return new CliError('Error: There is no -n. To print the line instead, use -c with - for the file.');
+    return new CliError('There is no -n. To print the line instead, use -c with - for the file.');
   // What follows a letter may be a password: -psecret.
   const name = flag.startsWith('--') ? flag : flag.slice(0, 2);
-  return new CliError(`Error: Unknown option '${name}'.`, { showsUsage: true });
+  return new CliError(`Unknown option '${name}'.`, { showsUsage: true });
 }
 
 const MAX_COUNT = 100_000;
@@ -158,40 +157,41 @@ function isWhole(value: string, max: number): boolean {
   return /^[0-9]+$/.test(value) && Number(value) >= 1 && Number(value) <= max;
 }
 
-function assertTogether(mode: Mode, selecting: Flag | undefined, given: Given): void {
+/** The option that selects a mode. */
+function flagOf(mode: Mode): Flag | undefined {
+  return KNOWN.find(({ selects }) => selects === mode)?.flag;
+}
+
+function assertTogether(mode: Mode, given: Given): void {
+  const selecting = flagOf(mode);
   const options = KNOWN.filter(({ flag }) => given.has(flag));
   const excluded = options.find(({ modes }) => !modes.includes(mode));
   if (excluded !== undefined && selecting === undefined) {
-    const takers = KNOWN.filter(({ selects }) => selects !== undefined && excluded.modes.includes(selects));
     throw isFor(
       excluded.flag,
-      takers.map(({ flag }) => flag),
+      excluded.modes.flatMap(each => flagOf(each) ?? []),
     );
   }
   const exclusive = excluded === undefined ? SOURCES : [selecting, excluded.flag];
   const [first, second] = options.filter(({ flag }) => exclusive.includes(flag));
   if (second !== undefined) {
-    throw new CliError(`Error: ${first?.flag} and ${second.flag} cannot be used together.`);
+    throw new CliError(`${first?.flag} and ${second.flag} cannot be used together.`);
   }
   for (const { flag, needs } of options) {
     if (needs?.every(needed => !given.has(needed as Flag))) throw isFor(flag, needs);
   }
   if (given.has('--confirm') && Number(given.get('--count') ?? 1) > 1) {
-    throw new CliError('Error: --confirm is for one user.');
+    throw new CliError('--confirm is for one user.');
   }
 }
 
 function isFor(flag: Flag, others: readonly string[]): CliError {
-  return new CliError(`Error: ${flag} is for ${others.join(', ')}.`);
+  return new CliError(`${flag} is for ${others.join(', ')}.`);
 }
 
 /** Refuses too few and too many operands. */
-function assertOperands(
-  mode: Mode,
-  selecting: Flag | undefined,
-  given: Given,
-  operands: readonly string[],
-): void {
+function assertOperands(mode: Mode, given: Given, operands: readonly string[]): void {
+  const selecting = flagOf(mode);
   const wanted = ['password file'];
   if (['set', 'delete', 'verify'].includes(mode)) wanted.push('username');
   if (wanted.length > 1 && given.has('-b')) wanted.push('password');
@@ -199,19 +199,19 @@ function assertOperands(
     const asking = selecting ?? ['-c' as const, ...SOURCES].find(flag => given.has(flag));
     const missing = new Intl.ListFormat('en', { type: 'disjunction' }).format(wanted);
     throw new CliError(
-      `Error: ${asking === undefined ? 'Password file or username' : `${asking} argument given but ${missing}`} missing.`,
+      `${asking === undefined ? 'Password file or username' : `${asking} argument given but ${missing}`} missing.`,
       { showsUsage: mode === 'set' && !given.has('-c') },
     );
   }
   if (operands.length > wanted.length && mode !== 'delete') {
     const hint =
       mode === 'set' && !given.has('-b') ? 'A password on the command line takes -b; options' : 'Options';
-    throw new CliError(`Error: Too many arguments. ${hint} go before the password file.`, {
+    throw new CliError(`Too many arguments. ${hint} go before the password file.`, {
       showsUsage: true,
     });
   }
   // `-` is for the one line of a user that is given.
   if (operands[0] !== '-' || !given.has('-c')) return;
   const other = selecting ?? (['--reload', '--generate'] as const).find(flag => given.has(flag));
-  if (other !== undefined) throw new CliError(`Error: ${other} needs a password file, not standard output.`);
+  if (other !== undefined) throw new CliError(`${other} needs a password file, not standard output.`);
 }

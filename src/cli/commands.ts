@@ -23,8 +23,8 @@ export const COMMANDS: Record<Mode, (command: Command) => number | Promise<numbe
   set,
   delete: remove,
   upgrade,
-  import: importUsers,
-  'import-hashes': importHashes,
+  import: importList,
+  'import-hashes': importList,
   provision,
   verify,
   list,
@@ -85,33 +85,26 @@ async function upgrade(command: Command): Promise<number> {
   return (await reload(command, file, hashed.length > 0)) || skipped.status;
 }
 
-/** Sets the users of a list. */
-async function importUsers(command: Command): Promise<number> {
+/** Sets the users of a list of passwords or hashes. */
+async function importList(command: Command): Promise<number> {
   const { given } = command;
   const isQuiet = given.has('--quiet');
   const file = open(command);
-  const { added, updated, unchanged } = await file.setUsers(
-    input.readPasswords(given.get('--import') ?? ''),
-    {
-      signal: input.interruption(),
-      onProgress: output.progressLine(isQuiet),
-    },
-  );
-  const users = `${added + updated + unchanged} users`;
-  output.inform(`Imported ${users}: ${added} added, ${updated} updated, ${unchanged} unchanged.\n`, isQuiet);
-  return reload(command, file, added + updated > 0);
-}
-
-/** Sets the hashes of the users of a list. */
-async function importHashes(command: Command): Promise<number> {
-  const { given } = command;
-  const file = open(command);
-  const { added, updated, unchanged, removed } = await file.setHashes(
-    input.readHashes(given.get('--import-hashes') ?? ''),
-    { removeOthers: given.has('--remove-others'), signal: input.interruption() },
-  );
+  const signal = input.interruption();
+  const hashes = given.get('--import-hashes');
+  const passwords = input.readPasswords(given.get('--import') ?? '');
+  const { added, updated, unchanged, removed } =
+    hashes === undefined
+      ? {
+          removed: 0,
+          ...(await file.setUsers(passwords, { signal, onProgress: output.progressLine(isQuiet) })),
+        }
+      : await file.setHashes(input.readHashes(hashes), {
+          signal,
+          removeOthers: given.has('--remove-others'),
+        });
   const counts = `${added} added, ${updated} updated, ${unchanged} unchanged, ${removed} removed`;
-  output.inform(`Imported hashes: ${counts}.\n`, given.has('--quiet'));
+  output.inform(`Imported ${added + updated + unchanged} users: ${counts}.\n`, isQuiet);
   return reload(command, file, added + updated + removed > 0);
 }
 
@@ -208,10 +201,10 @@ function assertPlace(path: string, isNew: boolean, force: boolean): void {
     statSync(path);
   } catch (error) {
     if (isNew && (error as NodeJS.ErrnoException).code === 'ENOENT') return;
-    throw new CliError(`Error: Unable to open password file ${path}. ${input.describe(error)}.`);
+    throw new CliError(`Unable to open password file ${path}. ${input.describe(error)}.`);
   }
   if (!isNew || force) return;
-  throw new CliError(`Error: Unable to open file ${realpathSync(path)} for writing. File exists.`);
+  throw new CliError(`Unable to open file ${realpathSync(path)} for writing. File exists.`);
 }
 
 function hashOptions({ given }: Command): FileHashOptions {
@@ -235,7 +228,7 @@ function assertNewName(username: string): void {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
   else if (/[\u0000-\u001f\u007f]/.test(username)) rule = 'not contain control characters';
   else if (username.includes(':')) rule = "not contain the ':' character";
-  if (rule !== undefined) throw new CliError(`Error: Username must ${rule}.`);
+  if (rule !== undefined) throw new CliError(`Username must ${rule}.`);
   assertUsername(username);
 }
 
@@ -259,7 +252,7 @@ async function reload(
     if (!loads) {
       const errors = findings.filter(({ severity }) => severity === 'error');
       for (const finding of errors) output.complain(output.findingLine(path, finding));
-      throw new CliError('Error: The broker would not load this file, and was not made to reload it.');
+      throw new CliError('The broker would not load this file, and was not made to reload it.');
     }
     if (isChanged) await file.reloaded({ signal });
     else await reloadBroker(reloadTarget(broker, statSync(path).uid), { signal });

@@ -5,7 +5,7 @@ import { interruption } from './input.js';
 import { CliError, complain, inform, Skipped } from './output.js';
 import { openReplaceable } from './replaceable-file.js';
 
-/** What can have roles, and stand in a list of the file, which may hold anything. */
+/** What a list of the file holds. It may hold anything. */
 interface Holder {
   username?: unknown;
   rolename?: unknown;
@@ -29,7 +29,7 @@ export async function exportClients({ path, given }: Command, file: PasswordFile
   const config = parse(configPath, configFile.bytes);
   if (role !== undefined && !hasRole(config, role)) {
     throw new CliError(
-      `Error: ${configPath} has no role ${role}. Make it with mosquitto_ctrl dynsec createRole, or name another one.`,
+      `${configPath} has no role ${role}. Make it with mosquitto_ctrl dynsec createRole, or name another one.`,
     );
   }
 
@@ -82,7 +82,7 @@ export function parse(path: string, bytes: Uint8Array): Config {
   }
   if (Array.isArray(config?.clients) && Array.isArray(config.roles)) return config as Config;
   const wanted = 'JSON in UTF-8 with lists of clients and roles';
-  throw new CliError(`Error: ${path} is not a file of mosquitto_ctrl dynsec init: it is not ${wanted}.`);
+  throw new CliError(`${path} is not a file of mosquitto_ctrl dynsec init: it is not ${wanted}.`);
 }
 
 /** A config with these clients too, all in descending order of their names: see {@link exportDynamicSecurity}. */
@@ -97,7 +97,7 @@ export function merge(
   if (taken.length > 0 && !replaces) {
     const others = taken.length === 1 ? '' : ` and ${taken.length - 1} more of the users`;
     throw new CliError(
-      `Error: ${path} has the client ${taken[0]?.username}${others} already. --force replaces ` +
+      `${path} has the client ${taken[0]?.username}${others} already. --force replaces ` +
         'clients, but none with the role admin. Nothing was changed.',
     );
   }

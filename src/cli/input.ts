@@ -34,7 +34,7 @@ export async function readInput(path: string): Promise<Buffer> {
   try {
     if (path !== '-') return readFileSync(path);
   } catch (error) {
-    throw new CliError(`Error: Unable to open file ${path}. ${describe(error)}.`);
+    throw new CliError(`Unable to open file ${path}. ${describe(error)}.`);
   }
   const chunks: Buffer[] = [];
   for await (const chunk of process.stdin) chunks.push(chunk);
@@ -54,7 +54,7 @@ function* linesOf(bytes: Buffer): Generator<string> {
 /** Refuses what arguments or a keyboard gave in another encoding than UTF-8: Node has replaced it. */
 export function assertReadable(what: string, text: string): void {
   if (!text.includes('\ufffd')) return;
-  throw new CliError(`Error: The ${what} is not valid UTF-8. Use a shell or terminal that speaks UTF-8.`);
+  throw new CliError(`The ${what} is not valid UTF-8. Use a shell or terminal that speaks UTF-8.`);
 }
 
 /** What the system says of an error. */
@@ -68,7 +68,7 @@ export function describe(error: unknown): string {
 export type Password = string | Uint8Array;
 
 const IN_THE_OPEN =
-  'Warning: With -b the password stands in the process list and in the history of the shell. ' +
+  'Warning: With -b the password is in the process list and in the history of the shell. ' +
   'Safer are --password-stdin, --password-file, --generate and the prompt.\n';
 
 /** The password of a command, from where its options say. */
@@ -83,14 +83,14 @@ export async function readPassword({ mode, path, password, given }: Command): Pr
   if (given.has('--generate')) return generatePassword();
   if (!given.has('--password-stdin')) return promptForPassword(mode === 'set', path === '-');
   if (!isatty(STDIN)) return onlyLine(await readInput('-'), 'Standard input');
-  throw new CliError('Error: --password-stdin is for a pipe or file. Leave it out to be asked.');
+  throw new CliError('--password-stdin is for a pipe or file. Leave it out to be asked.');
 }
 
 /** Takes off the line end that editors and `echo` write. */
 function onlyLine(bytes: Buffer, where: string): Buffer {
   const [line = '', ...others] = linesOf(bytes);
   if (others.length === 0) return Buffer.from(line, 'latin1');
-  throw new CliError(`Error: ${where} holds more than one line. A password is one line.`);
+  throw new CliError(`${where} holds more than one line. A password is one line.`);
 }
 
 /**
@@ -117,7 +117,7 @@ async function promptForPassword(isNew: boolean, isOutputTaken: boolean): Promis
     say(prompt);
     const { value } = await lines.next().finally(() => onTerminal && say('\n'));
     signal.throwIfAborted();
-    if (!value) throw new CliError('Error: Empty password.');
+    if (!value) throw new CliError('Empty password.');
     if (onTerminal) assertReadable('password', value);
     else say('\n');
     return value;
@@ -125,7 +125,7 @@ async function promptForPassword(isNew: boolean, isOutputTaken: boolean): Promis
   try {
     const password = await ask('Password: ');
     if (!isNew || password === (await ask('Reenter password: '))) return Buffer.from(password, encoding);
-    throw new CliError('Error: Passwords do not match.', { status: STATUS.NO_ANSWER });
+    throw new CliError('Passwords do not match.', { status: STATUS.NO_ANSWER });
   } finally {
     editor.close();
   }
@@ -177,12 +177,12 @@ async function* readList<T>(
     } catch (error) {
       if (!(error instanceof CliError || error instanceof PasswordFileError)) throw error;
       const where = from === '-' ? 'Standard input' : from;
-      throw new CliError(`Error: ${where}:${number}: ${error.message} Nothing was changed.`);
+      throw new CliError(`${where}:${number}: ${error.message} Nothing was changed.`);
     }
     isEmpty = false;
     yield entry;
   }
-  if (isEmpty) throw new CliError('Error: The list holds no users. Nothing was changed.');
+  if (isEmpty) throw new CliError('The list holds no users. Nothing was changed.');
 }
 
 /** The user name, and all that follows the first `:`. */

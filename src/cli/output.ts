@@ -67,7 +67,7 @@ export function printSecret(text: string, isQuiet: boolean): void {
   try {
     print(text);
   } catch {
-    throw new CliError('Error: The password was set, but could not be printed. Set another one.', {
+    throw new CliError('The password was set, but could not be printed. Set another one.', {
       status: STATUS.CHANGED_BUT,
     });
   }
@@ -95,9 +95,9 @@ export class Skipped {
 
 /** The line that reports an error; `''`: it has been reported. */
 export function errorLine(error: unknown): string {
-  if (error instanceof CliError) return error.message === '' ? '' : `${error.message}\n`;
-  if (error instanceof PasswordFileError) return `Error: ${error.message}\n`;
-  return `Error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`;
+  const isExpected = error instanceof CliError || error instanceof PasswordFileError;
+  const text = isExpected ? error.message : error instanceof Error ? error.stack : String(error);
+  return text === '' ? '' : `Error: ${text}\n`;
 }
 
 /** Replaces control characters in a name, which must not reach a terminal. */
@@ -128,7 +128,7 @@ function write(descriptor: number, text: string): void {
       if (code === 'EAGAIN') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
       // The reader has seen enough: `--list | head -1`.
       else if (code === 'EPIPE') throw new CliError('', { status: STATUS.FAILED });
-      else throw new CliError(`Error: Cannot write the output: ${code}.`);
+      else throw new CliError(`Cannot write the output: ${code}.`);
     }
   }
 }

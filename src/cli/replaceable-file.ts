@@ -29,7 +29,7 @@ export function openReplaceable(path: string): ReplaceableFile {
     if (error instanceof CliError) throw error;
     const { code } = error as NodeJS.ErrnoException;
     const remedy = code === 'ELOOP' || code === 'ENOTDIR' ? ' Pass the path without symbolic links.' : '';
-    throw new CliError(`Error: Unable to open file ${path}. ${describe(error)}.${remedy}`);
+    throw new CliError(`Unable to open file ${path}. ${describe(error)}.${remedy}`);
   }
 }
 
@@ -44,9 +44,7 @@ function openDirectory(path: string): string {
     return directory;
   }
   if (process.geteuid?.() !== 0) return dirname(fs.realpathSync(path));
-  throw new CliError(
-    `Error: Without /proc, root cannot replace ${path} safely. Run as the owner of the file.`,
-  );
+  throw new CliError(`Without /proc, root cannot replace ${path} safely. Run as the owner of the file.`);
 }
 
 function read(path: string, file: string): { bytes: Buffer; stats: fs.BigIntStats } {
@@ -54,8 +52,8 @@ function read(path: string, file: string): { bytes: Buffer; stats: fs.BigIntStat
   const fd = fs.openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   try {
     const stats = fs.fstatSync(fd, { bigint: true });
-    if (!stats.isFile()) throw new CliError(`Error: ${path} is not a file.`);
-    if (stats.size > MAX_BYTES) throw new CliError(`Error: ${path} has more than ${MAX_BYTES} bytes.`);
+    if (!stats.isFile()) throw new CliError(`${path} is not a file.`);
+    if (stats.size > MAX_BYTES) throw new CliError(`${path} has more than ${MAX_BYTES} bytes.`);
     return { bytes: fs.readFileSync(fd), stats };
   } finally {
     fs.closeSync(fd);
@@ -81,7 +79,7 @@ function replace(
     const now = fs.lstatSync(file, { bigint: true });
     if (now.dev !== old.dev || now.ino !== old.ino || now.ctimeNs !== old.ctimeNs) {
       throw new CliError(
-        `Error: ${path} has changed meanwhile. Stop the broker, then repeat this. Nothing was changed.`,
+        `${path} has changed meanwhile. Stop the broker, then repeat this. Nothing was changed.`,
       );
     }
     fs.renameSync(temp, file);
@@ -93,6 +91,6 @@ function replace(
     const outcome = status === STATUS.FAILED ? 'was not changed' : 'was changed, but may not be on disk yet';
     const { code } = error as NodeJS.ErrnoException;
     const remedy = code === 'EPERM' || code === 'EACCES' ? ' Run as the owner of the file or as root.' : '';
-    throw new CliError(`Error: ${path} ${outcome}: ${describe(error)}.${remedy}`, { status });
+    throw new CliError(`${path} ${outcome}: ${describe(error)}.${remedy}`, { status });
   }
 }

@@ -3,7 +3,7 @@ import { type ParsedHash, parseHash } from '../hash/encoding.js';
 import { type Entries, forEachEntry } from '../util/entries.js';
 import { invalidOption, type OptionCheck, oneOf, readOptions } from '../util/read-options.js';
 
-/** A client as it stands in the list `clients` of the plugin's JSON file, in one of the two forms. */
+/** A client as it is in the list `clients` of the plugin's JSON file, in one of the two forms. */
 export interface DynamicSecurityClient {
   username: string;
   /** Base64 of the key; together with `salt` and `iterations` the form that Mosquitto 2.0 and 2.1 both read. */
@@ -22,7 +22,7 @@ export interface DynamicSecurityClient {
 export interface DynamicSecurityOptions {
   /** The oldest release that is to read the clients. Default `'2.0'`, whose form 2.1 reads too. */
   broker?: '2.0' | '2.1' | undefined;
-  /** The roles of each client, which must stand in the plugin's file: a broker ignores the others. Default: none. */
+  /** The roles of each client, which must be in the plugin's file: a broker ignores the others. Default: none. */
   roles?: Iterable<string> | undefined;
 }
 

@@ -13,42 +13,36 @@ function errorOf(argv: string[]): CliError {
 }
 
 test.each([
-  [['--force', '-b', 'passwd', 'a', 'b'], 'Error: --force is for -c, --dynsec.'],
-  [['--role', 'x', '-b', 'passwd', 'a', 'b'], 'Error: --role is for --dynsec.'],
-  [['--dynsec', 'x', '-c', 'passwd'], 'Error: -c and --dynsec cannot be used together.'],
-  [['--dynsec', 'x'], 'Error: --dynsec argument given but password file missing.'],
+  [['--force', '-b', 'passwd', 'a', 'b'], '--force is for -c, --dynsec.'],
+  [['--role', 'x', '-b', 'passwd', 'a', 'b'], '--role is for --dynsec.'],
+  [['--dynsec', 'x', '-c', 'passwd'], '-c and --dynsec cannot be used together.'],
+  [['--dynsec', 'x'], '--dynsec argument given but password file missing.'],
   [
     ['-I', '1000001', '-b', 'passwd', 'a', 'b'],
-    'Error: Number of iterations must be a whole number up to 1000000: a login stops the broker for so long.',
+    'Number of iterations must be a whole number up to 1000000: a login stops the broker for so long.',
   ],
-  [['--json', '-b', 'passwd', 'a', 'b'], 'Error: --json is for --provision, --list, --check.'],
-  [['--generate', '-b', 'passwd', 'a'], 'Error: -b and --generate cannot be used together.'],
-  [['-U', '--generate', 'passwd'], 'Error: -U and --generate cannot be used together.'],
-  [['--import', 'x', '-D', 'passwd'], 'Error: -D and --import cannot be used together.'],
-  [['--list', '--check', 'passwd'], 'Error: --list and --check cannot be used together.'],
-  [['--broker', '1.6', '-b', 'passwd', 'a', 'b'], "Error: --broker takes 2.0 or 2.1, not '1.6'."],
+  [['--json', '-b', 'passwd', 'a', 'b'], '--json is for --provision, --list, --check.'],
+  [['--generate', '-b', 'passwd', 'a'], '-b and --generate cannot be used together.'],
+  [['-U', '--generate', 'passwd'], '-U and --generate cannot be used together.'],
+  [['--import', 'x', '-D', 'passwd'], '-D and --import cannot be used together.'],
+  [['--list', '--check', 'passwd'], '--list and --check cannot be used together.'],
+  [['--broker', '1.6', '-b', 'passwd', 'a', 'b'], "--broker takes 2.0 or 2.1, not '1.6'."],
   [
     ['-I', '12abc', '-b', 'passwd', 'a', 'b'],
-    'Error: Number of iterations must be a whole number up to 1000000: a login stops the broker for so long.',
+    'Number of iterations must be a whole number up to 1000000: a login stops the broker for so long.',
   ],
-  [['-I', 'abc', '-b', 'passwd', 'a', 'b'], 'Error: Number of iterations must be > 0.'],
-  [['--count'], 'Error: --count argument given but not enough other arguments.'],
-  [['--count', '0'], 'Error: --count takes a whole number from 1 to 100000.'],
-  [['-c', '--generate', '-', 'a'], 'Error: --generate needs a password file, not standard output.'],
-  [['-c', '--provision', '-'], 'Error: --provision needs a password file, not standard output.'],
-  [
-    ['-c', '--reload', 'x', '-b', '-', 'a', 'b'],
-    'Error: --reload needs a password file, not standard output.',
-  ],
-  [['--list'], 'Error: --list argument given but password file missing.'],
+  [['-I', 'abc', '-b', 'passwd', 'a', 'b'], 'Number of iterations must be > 0.'],
+  [['--count'], '--count argument given but not enough other arguments.'],
+  [['--count', '0'], '--count takes a whole number from 1 to 100000.'],
+  [['-c', '--generate', '-', 'a'], '--generate needs a password file, not standard output.'],
+  [['-c', '--provision', '-'], '--provision needs a password file, not standard output.'],
+  [['-c', '--reload', 'x', '-b', '-', 'a', 'b'], '--reload needs a password file, not standard output.'],
+  [['--list'], '--list argument given but password file missing.'],
   [
     ['--verify', '-b', 'passwd', 'alice'],
-    'Error: --verify argument given but password file, username, or password missing.',
+    '--verify argument given but password file, username, or password missing.',
   ],
-  [
-    ['-n', '-b', 'alice', 'one'],
-    'Error: There is no -n. To print the line instead, use -c with - for the file.',
-  ],
+  [['-n', '-b', 'alice', 'one'], 'There is no -n. To print the line instead, use -c with - for the file.'],
 ])('%j is refused', (argv, message) => {
   const error = errorOf(argv);
   expect([error.message, error.options.showsUsage ?? false]).toEqual([message, false]);
@@ -56,14 +50,14 @@ test.each([
 
 test.each([
   [[], ''],
-  [['--password-stdni', 'passwd', 'a'], "Error: Unknown option '--password-stdni'."],
-  [['-psecret', 'passwd', 'a'], "Error: Unknown option '-p'."],
-  [['--quiet=yes', 'passwd', 'a'], "Error: Unknown option '--quiet'."],
-  [['--generate', 'passwd'], 'Error: --generate argument given but password file or username missing.'],
-  [['-U', 'passwd', 'alice'], 'Error: Too many arguments. Options go before the password file.'],
+  [['--password-stdni', 'passwd', 'a'], "Unknown option '--password-stdni'."],
+  [['-psecret', 'passwd', 'a'], "Unknown option '-p'."],
+  [['--quiet=yes', 'passwd', 'a'], "Unknown option '--quiet'."],
+  [['--generate', 'passwd'], '--generate argument given but password file or username missing.'],
+  [['-U', 'passwd', 'alice'], 'Too many arguments. Options go before the password file.'],
   [
     ['-c', '-b', 'new', 'alice', 'correct', 'horse'],
-    'Error: Too many arguments. Options go before the password file.',
+    'Too many arguments. Options go before the password file.',
   ],
 ])('%j is refused with the usage', (argv, message) => {
   const error = errorOf(argv);

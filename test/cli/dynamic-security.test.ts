@@ -27,8 +27,7 @@ test('new clients come beside all that is there, in descending order of their na
 });
 
 test('a name that is there is an error', () => {
-  const message =
-    'Error: c has the client alice already. --force replaces clients, but none with the role admin.';
+  const message = 'c has the client alice already. --force replaces clients, but none with the role admin.';
   expect(() => merge('c', CONFIG, [client('bob'), client('alice')], false)).toThrow(
     expect.objectContaining({ message: `${message} Nothing was changed.` }),
   );
@@ -80,6 +79,6 @@ test.each([
 ])('%s is not a file of the plugin', text => {
   const problem = 'it is not JSON in UTF-8 with lists of clients and roles';
   expect(() => parse('c', Buffer.from(text))).toThrow(
-    expect.objectContaining({ message: `Error: c is not a file of mosquitto_ctrl dynsec init: ${problem}.` }),
+    expect.objectContaining({ message: `c is not a file of mosquitto_ctrl dynsec init: ${problem}.` }),
   );
 });

@@ -40,19 +40,19 @@ test.each([
 ])('the list %j is refused at its line %i', async (text, line, problem) => {
   writeFileSync(list, text);
   const { message } = await passwords().catch(error => error);
-  expect(message.startsWith(`Error: ${list}:${line}: ${problem}`), message).toBe(true);
+  expect(message.startsWith(`${list}:${line}: ${problem}`), message).toBe(true);
   expect(message).toMatch(/ Nothing was changed\.$/);
 });
 
 test.each(['', '\n# users\n'])('the list %j without users is refused', async text => {
   writeFileSync(list, text);
   await expect(passwords()).rejects.toMatchObject({
-    message: 'Error: The list holds no users. Nothing was changed.',
+    message: 'The list holds no users. Nothing was changed.',
   });
 });
 
 test('a list that cannot be read is reported with its path', async () => {
   await expect(passwords()).rejects.toMatchObject({
-    message: `Error: Unable to open file ${list}. No such file or directory.`,
+    message: `Unable to open file ${list}. No such file or directory.`,
   });
 });

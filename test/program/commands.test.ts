@@ -132,7 +132,7 @@ describe('--import', () => {
   test('sets the users of a list: what follows the first colon is the password', async () => {
     writeFileSync(join(folder, 'list'), LIST);
     expect(await done(['--import', 'list', 'passwd'])).toBe(
-      'Imported 3 users: 2 added, 0 updated, 1 unchanged.\n',
+      'Imported 3 users: 2 added, 0 updated, 1 unchanged, 0 removed.\n',
     );
     expect(readFileSync(path, 'utf8').startsWith(ALICE)).toBe(true);
     expect(await file.verify('bob', 'two:2 ')).toBe(true);
@@ -155,7 +155,7 @@ describe('--export and --import-hashes', () => {
     expect(lines).toBe(`${ALICE}bob:${HASH}\n`);
     writeFileSync(join(folder, 'replica'), `# staff\nold:${HASH}\n${ALICE}`, { mode: 0o600 });
     expect(await done(['--import-hashes', '-', '--remove-others', 'replica'], lines)).toBe(
-      'Imported hashes: 1 added, 0 updated, 1 unchanged, 1 removed.\n',
+      'Imported 2 users: 1 added, 0 updated, 1 unchanged, 1 removed.\n',
     );
     expect(readFileSync(join(folder, 'replica'), 'utf8')).toBe(`# staff\n${lines}`);
     await done(['-c', '--quiet', '--import-hashes', 'replica', 'new']);
