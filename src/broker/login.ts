@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
-import { assertPassword, assertUsername } from '../credentials/rules.js';
+import { assertPassword, assertUsername, ownCopy } from '../credentials/rules.js';
 import { PasswordFileError, type PasswordFileErrorCode, systemCode } from '../errors.js';
 import { onAbort, pause } from '../util/abort.js';
 import {
@@ -44,8 +44,6 @@ const LONGEST_PAUSE = 500;
 const FAIR_WAIT = 500;
 /** Milliseconds that the broker has to close the connection after DISCONNECT. */
 const CLOSE_TIMEOUT = 1_000;
-/** Seconds. With `max_keepalive` Mosquitto refuses 0 and what is above. */
-const KEEP_ALIVE = 10;
 
 /** Why an attempt failed. */
 interface Failure {
@@ -84,7 +82,6 @@ export async function confirmLogin(options: LoginOptions): Promise<void> {
   const login = readLogin(options);
   const { timeout, signal } = login;
   signal?.throwIfAborted();
-  const hello = connectPacket({ ...login, keepAlive: KEEP_ALIVE });
   const deadline = performance.now() + timeout;
   const left = () => deadline - performance.now();
 
@@ -92,7 +89,7 @@ export async function confirmLogin(options: LoginOptions): Promise<void> {
   signal?.throwIfAborted();
   let last: PasswordFileError | undefined;
   for (let wait = FIRST_PAUSE; ; wait = Math.min(2 * wait, LONGEST_PAUSE)) {
-    const failure = await attempt(connect, login, hello, left());
+    const failure = await attempt(connect, login, left());
     if (failure === undefined) return;
     signal?.throwIfAborted();
     const { error, isPassing, isCutShort } = failure;
@@ -111,9 +108,10 @@ function readLogin(options: LoginOptions): Login {
   const login = readOptions('', options ?? {}, LOGIN_CHECKS);
   const { timeout = DEFAULT_TIMEOUT, clientId = randomBytes(11).toString('hex') } = login;
   if (login.host === undefined || login.port === undefined) throw invalidOption('host and port', 'given');
+  const password = ownCopy(login.password);
   assertUsername(login.username);
-  assertPassword(login.password);
-  return { ...login, timeout, clientId };
+  assertPassword(password);
+  return { ...login, password, timeout, clientId };
 }
 
 const isClientId = (id: unknown) => typeof id === 'string' && id !== '' && Buffer.byteLength(id) <= 65_535;
@@ -133,30 +131,21 @@ const LOGIN_CHECKS: { [K in keyof LoginOptions]-?: OptionCheck } = {
 };
 
 /** One connection, from its begin to its end: resolves when it is closed, whatever happens. */
-function attempt(
-  connect: () => Socket,
-  login: Login,
-  hello: Uint8Array,
-  ms: number,
-): Promise<Failure | undefined> {
+function attempt(connect: () => Socket, login: Login, ms: number): Promise<Failure | undefined> {
   const { signal, tls } = login;
   return new Promise(resolve => {
     const socket = connect();
     let outcome: Failure | 'accepted' | undefined;
-    let isConnected = false;
     let answer = Buffer.alloc(0);
     const destroy = () => socket.destroy();
     let timer = setTimeout(() => {
-      outcome = timedOut(login, isConnected, ms);
+      outcome = timedOut(login, !socket.connecting, ms);
       destroy();
     }, ms);
     const stopListening = signal === undefined ? () => {} : onAbort(signal, destroy);
     socket
-      .on('connect', () => {
-        isConnected = true;
-      })
       // Not on 'connect': the certificate is checked before the password is even handed over.
-      .on(tls ? 'secureConnect' : 'connect', () => socket.write(hello))
+      .on(tls ? 'secureConnect' : 'connect', () => socket.write(connectPacket(login)))
       .on('data', (chunk: Buffer) => {
         if (outcome !== undefined) return;
         answer = Buffer.concat([answer, chunk]);
@@ -254,8 +243,8 @@ function failure(
   code: PasswordFileErrorCode,
   problem: string,
   traits?: Omit<Failure, 'error'>,
-  cause?: { cause: unknown },
+  details?: { cause: unknown },
 ): Failure {
   const message = `The login at ${host}:${port} ${problem}`;
-  return { error: new PasswordFileError(code, message, { username, ...cause }), ...traits };
+  return { error: new PasswordFileError(code, message, { username, ...details }), ...traits };
 }

@@ -6,17 +6,18 @@ export const DISCONNECT: Uint8Array = /* @__PURE__ */ Uint8Array.of(0xe0, 0);
 /** Section 3.1.2.3: clean session, a password and a user name. */
 const CONNECT_FLAGS = 0xc2;
 const PROTOCOL_LEVEL = 4;
+/** Seconds. With `max_keepalive` Mosquitto refuses 0 and what is above. */
+const KEEP_ALIVE = 10;
 
-/** What a client says first (section 3.1). The keep alive is in seconds. */
+/** What a client says first (section 3.1). */
 export function connectPacket(login: {
   clientId: string;
   username: string;
   password: string | Uint8Array;
-  keepAlive: number;
 }): Uint8Array {
   const variableHeader = Buffer.concat([
     field('MQTT'),
-    Uint8Array.of(PROTOCOL_LEVEL, CONNECT_FLAGS, login.keepAlive >> 8, login.keepAlive & 0xff),
+    Uint8Array.of(PROTOCOL_LEVEL, CONNECT_FLAGS, 0, KEEP_ALIVE),
   ]);
   const payload = Buffer.concat([field(login.clientId), field(login.username), field(login.password)]);
   const length = remainingLength(variableHeader.length + payload.length);

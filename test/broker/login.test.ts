@@ -179,6 +179,16 @@ describe('a user who is let in', () => {
     expect(hellos[0]?.password).toEqual(Buffer.from(password));
   });
 
+  test('keeps the password of the call, whatever becomes of its bytes', async () => {
+    const password = new Uint8Array([1, 2, 3]);
+    const { port, hellos } = await broker(socket => {
+      password.fill(9);
+      socket.write(refused(5));
+    }, accept);
+    await confirmLogin({ ...ALICE, port, password });
+    expect(hellos.map(hello => hello.password)).toEqual(Array(2).fill(Buffer.from([1, 2, 3])));
+  });
+
   test('is told so byte by byte', async () => {
     const { port } = await broker(async socket => {
       for (const byte of CONNACK.accepted) {

@@ -314,7 +314,7 @@ describe('--list and --check', () => {
     expect(report.findings[0]).toMatchObject({
       code: 'PLAIN_TEXT',
       message: expect.stringMatching(
-        / Hash it with upgrade\(\) \(on the command line -U\), or set a new password\.$/,
+        / Hash it with upgrade\(\) \(on the command line -U\), or set a new password\. /,
       ),
     });
     expect(JSON.parse((await run(['--check', '--json', 'none'])).stdout).findings).toEqual([
