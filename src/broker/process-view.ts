@@ -68,9 +68,9 @@ export class ProcessView {
   }
 }
 
-/** A field of /proc/PID/status. */
+/** A field of /proc/PID/status; `''` where it is empty, as the groups of a process can be. */
 export function statusField(status: string, name: string): string | undefined {
-  return new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1];
+  return new RegExp(`^${name}:[ \\t]*(.*)$`, 'm').exec(status)?.[1];
 }
 
 /** SIGHUP is signal 1, the lowest bit of a set of signals. */

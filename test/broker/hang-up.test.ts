@@ -1,7 +1,7 @@
 /** By which states of the broker a reload is over. What the kernel shows in truth, test/live/hang-up.test.ts tests. */
 import { expect, test } from 'vitest';
 import { Reload } from '../../src/broker/hang-up.js';
-import type { ProcessState } from '../../src/broker/process-view.js';
+import { type ProcessState, statusField } from '../../src/broker/process-view.js';
 
 const state = (sleeps: number, ...what: Array<'asleep' | 'blocked' | 'pending'>): ProcessState => ({
   sleeps,
@@ -51,4 +51,14 @@ test('Mosquitto 2.1 that woke of its own accord before the signal may look for i
 
 test('a broker that works all the time has not reloaded for sure', () => {
   expect(overAt(state(7), false, [state(7, 'pending'), state(7), state(7), state(8), state(9)])).toBe(-1);
+});
+
+test('an empty field of /proc/PID/status is empty, and not the field below', () => {
+  const status = 'Gid:\t54321\t54321\t54321\t54321\nGroups:\t \nNStgid:\t7\n';
+  expect(['Gid', 'Groups', 'NStgid', 'Pid'].map(name => statusField(status, name))).toEqual([
+    '54321\t54321\t54321\t54321',
+    '',
+    '7',
+    undefined,
+  ]);
 });
