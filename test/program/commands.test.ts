@@ -287,7 +287,7 @@ describe('--list and --check', () => {
     expect(lines).toHaveLength(3);
     expect(lines[0]).toMatch(/^passwd:2: error: .*Hash it with upgrade\(\) \(on the command line -U\), or /);
     expect(lines[1]).toMatch(/^passwd:3: error: An earlier line has the same user name\./);
-    expect(lines[2]).toMatch(/^passwd:4: warning: The file does not end with a line feed/);
+    expect(lines[2]).toMatch(/^passwd:4: warning: No line feed ends the file/);
     const missing = await run(['--check', 'none']);
     expect(missing).toMatchObject({
       status: 1,
