@@ -1,7 +1,7 @@
 /** The program as users get it: from the packed package, by npx. */
 import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync, realpathSync } from 'node:fs';
-import { copyFile, cp, mkdir, symlink } from 'node:fs/promises';
+import { copyFile, cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -34,6 +34,8 @@ beforeAll(async () => {
     cwd: sources,
   });
   const [tarball = ''] = readdirSync(user);
+  // Without it npm installs into a directory above that has one.
+  await writeFile(join(user, 'package.json'), '{}');
   await execute('npm', ['install', ...NPM_FLAGS, `./${tarball}`], { cwd: user });
 }, 120_000);
 

@@ -54,6 +54,8 @@ for (const [title, isTime] of MOMENTS) {
       const next = await call([...UPGRADE, path]);
       expect(next).toEqual({ status: 0, signal: null, stdout: '', stderr: '' });
       expectNew(readFileSync(path, 'utf8'));
+      // Only a write removes what the killed one left.
+      expect((await call(['--quiet', '-b', path, 'late', 'a password'])).status).toBe(0);
       expect(readdirSync(folder.path)).toEqual(['passwd']);
     },
   );

@@ -154,7 +154,7 @@ needs(root).describe('symbolic links of other users', () => {
   });
 });
 
-describe('a directory that the user may search but not list', () => {
+needs(root).describe('a directory that the user may search but not list', () => {
   test('is read', async () => {
     const inner = join(folder, 'inner');
     await mkdir(inner);
