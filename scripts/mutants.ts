@@ -16,18 +16,17 @@ export interface Mutant {
   text: string;
 }
 
+/** A part of a source and what takes its place. */
 interface Change {
   kind: Mutant['kind'];
-  /** What is there once as it is and once changed. */
+  /** The expression or statement that is there twice, as it is and changed. */
   node: ts.Node;
-  /** The changed part of it, and what takes its place. */
   start: number;
   end: number;
   code: string;
 }
 
-/** The changed part, and what takes its place. */
-type Part = [kind: Mutant['kind'], part: ts.Node | { start: number; end: number }, code: string];
+type Part = [kind: Mutant['kind'], part: { getStart(): number; getEnd(): number }, code: string];
 
 /** Each operator, and what becomes of it. */
 const OPERATORS = tableOf(
@@ -113,8 +112,7 @@ function changesOf(file: ts.SourceFile): Change[] {
   const visit = (node: ts.Node): void => {
     if (isLeftOut(node)) return;
     for (const [kind, part, code] of partsOf(node)) {
-      const range = 'kind' in part ? { start: part.getStart(), end: part.getEnd() } : part;
-      changes.push({ kind, node: kind === 'optional chaining' ? wholeChain(node) : node, ...range, code });
+      changes.push({ kind, node: wholeChain(node), start: part.getStart(), end: part.getEnd(), code });
     }
     ts.forEachChild(node, visit);
   };
@@ -170,9 +168,8 @@ function* partsOf(node: ts.Node): Generator<Part> {
 function* unaryOperator(node: ts.PrefixUnaryExpression | ts.PostfixUnaryExpression): Generator<Part> {
   const operator = ts.tokenToString(node.operator) ?? '';
   const start = ts.isPrefixUnaryExpression(node) ? node.getStart() : node.operand.getEnd();
-  for (const other of UNARY_OPERATORS.get(operator) ?? []) {
-    yield ['operator', { start, end: start + operator.length }, other];
-  }
+  const token = { getStart: () => start, getEnd: () => start + operator.length };
+  for (const other of UNARY_OPERATORS.get(operator) ?? []) yield ['operator', token, other];
 }
 
 /** A test whose value is not in the source already. */
@@ -230,9 +227,7 @@ function tokensNear(token: string): string[] {
     return [`{${Number(least)},${Number(most) + 1}}`, ...(more <= Number(most) ? [`{${more},${most}}`] : [])];
   }
   if (/^\\[dDwWsSbBpP]/.test(token)) {
-    const letter = token.charAt(1);
-    const swapped = letter === letter.toLowerCase() ? letter.toUpperCase() : letter.toLowerCase();
-    return [`\\${swapped}${token.slice(2)}`];
+    return [`\\${String.fromCharCode(token.charCodeAt(1) ^ 0x20)}${token.slice(2)}`];
   }
   if (token.startsWith('[^')) return [`[${token.slice(2)}`];
   if (token.startsWith('[')) return [`[^${token.slice(1)}`];

@@ -1,6 +1,6 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type ReloadOptions, ReloadScheduler, readReloadOptions } from '../../src/broker/reload-scheduler.js';
 import type { PasswordFileOptions } from '../../src/options.js';
 import { PasswordFile } from '../../src/password-file.js';
@@ -205,6 +205,16 @@ needs(linux, perl).describe('the time between signals', () => {
 
   test('is a second at least after a command, which does not show when the broker has reloaded', async () => {
     expect(await interval({ command: ['true'] })).toBeGreaterThanOrEqual(999);
+  });
+
+  test('is no second where the kernel shows when the broker has reloaded', async () => {
+    const timers = vi.spyOn(globalThis, 'setTimeout');
+    onTestFinished(() => timers.mockRestore());
+    const { pid } = await standIn();
+    await interval({ pid });
+    const delays = timers.mock.calls.map(([, delay]) => delay ?? 0);
+    expect(delays.length).toBeGreaterThanOrEqual(2);
+    expect(Math.max(...delays)).toBeLessThan(900);
   });
 
   test('is as long as keeps reloads within maxLoad', async () => {

@@ -448,6 +448,57 @@ describe('pid namespaces', () => {
   });
 });
 
+needs(linux, perl).describe('a broker that ends before it has read the file', () => {
+  /** A broker that is busy with SIGHUP until it is killed. Resolves when it has got it. */
+  async function interrupted() {
+    const broker = await standIn({ work: 1e9 });
+    const path = await pidFile(`${broker.pid}`);
+    const reloaded = reloadBroker({ pidFile: path });
+    const settled = reloaded.then(
+      () => 'reloaded',
+      error => error,
+    );
+    await broker.hangup();
+    return { broker, settled };
+  }
+
+  test('is no failure where one was started in its place since', async () => {
+    const { broker, settled } = await interrupted();
+    // The kernel counts starts of processes in ticks of 10 ms.
+    await pause(50);
+    const next = await standIn();
+    await pidFile(`${next.pid}`);
+    await broker.kill();
+    expect(await settled).toBe('reloaded');
+    expect(await next.hangups()).toBe(0);
+  });
+
+  test('is a failure where the one in its place was started before', async () => {
+    const older = await standIn();
+    await pause(50);
+    const { broker, settled } = await interrupted();
+    await pidFile(`${older.pid}`);
+    await broker.kill();
+    expect(await settled).toMatchObject({
+      code: 'ERR_RELOAD_FAILED',
+      message: expect.stringMatching(
+        /ended before it had read the file.*may have read the file before it was/,
+      ),
+    });
+    expect(await older.hangups()).toBe(0);
+  });
+
+  test('is a failure where there is none in its place', async () => {
+    const { broker, settled } = await interrupted();
+    await broker.kill();
+    expect(await settled).toMatchObject({
+      code: 'ERR_RELOAD_FAILED',
+      message: expect.stringMatching(/ended before it had read the file.*Start it again/),
+      cause: { code: 'ERR_RELOAD_FAILED' },
+    });
+  });
+});
+
 describe('a command', () => {
   const shell = (script: string, ...args: string[]) => ({ command: ['sh', '-c', script, 'sh', ...args] });
 

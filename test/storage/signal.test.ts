@@ -150,6 +150,24 @@ describe('a signal', () => {
     expect(await file.users()).toEqual(['alice', 'carol']);
   });
 
+  test('takes an edit out as often as others can wait for that: nine times', async () => {
+    const controllers = Array.from({ length: 12 }, () => new AbortController());
+    let next = 0;
+    const outcomes = await Promise.allSettled([
+      // While this is written, the others gather for the next commit.
+      file.setHash('alice', HASH),
+      ...controllers.map(({ signal }, i) => file.setHash(`user${i}`, HASH, { signal })),
+      // Is made again each time.
+      file.update(() => controllers[next++]?.abort(reason)),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual([
+      'fulfilled',
+      ...Array(9).fill('rejected'),
+      ...Array(4).fill('fulfilled'),
+    ]);
+    expect(await file.users()).toEqual(['alice', 'user9', 'user10', 'user11']);
+  });
+
   test.each<[string, (file: PasswordFile, signal?: AbortSignal) => Promise<unknown>]>([
     ...READS.map(([name, , call]): [string, typeof call] => [name, call]),
     ['check', (file, signal) => file.check({ signal })],
