@@ -1,9 +1,9 @@
-/** What is written into a temp file, byte for byte. */
+/** What is written into a temp file, byte for byte, and its heartbeat. */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Disk, systemDisk } from '../../src/storage/disk.js';
-import { writeAndSync } from '../../src/storage/temp-file.js';
+import { startHeartbeat, writeAndSync } from '../../src/storage/temp-file.js';
 import { testFolder } from '../support/folder.js';
 
 const MIB = 1_048_576;
@@ -50,5 +50,55 @@ describe.each([
   ])('are written as they are, on a disk %s', async (_disk, disk) => {
     // Buffers of that length take long to print.
     expect((await written(disk, pieces)).equals(expected)).toBe(true);
+  });
+});
+
+describe('a heartbeat', () => {
+  const touched: unknown[] = [];
+  beforeEach(() => {
+    touched.length = 0;
+    vi.useFakeTimers();
+  });
+  afterEach(() => void vi.useRealTimers());
+
+  const touching = (windows: boolean): Disk => ({
+    ...systemDisk,
+    windows,
+    touch: file => void touched.push(file),
+  });
+  const temp = { directory: '/directory/passwd.writer', name: 'temp' };
+
+  test('comes every 250 ms until it is stopped', () => {
+    const stop = startHeartbeat({ disk: touching(false), temp: { ...temp, fd: 7 } });
+    vi.advanceTimersByTime(249);
+    expect(touched).toEqual([]);
+    vi.advanceTimersByTime(751);
+    expect(touched).toEqual([7, 7, 7, 7]);
+    stop();
+    vi.advanceTimersByTime(1_000);
+    expect(touched).toHaveLength(4);
+  });
+
+  test.each([
+    ['without a temp file', false, undefined, []],
+    ['of a closed temp file, where a link could be in its place', false, { ...temp, fd: undefined }, []],
+    ['without a temp file on Windows', true, undefined, []],
+    ['of a closed temp file on Windows', true, { ...temp, fd: undefined }, ['/directory/passwd.writer/temp']],
+  ])('%s', (_what, windows, file, expected) => {
+    const stop = startHeartbeat({ disk: touching(windows), temp: file });
+    vi.advanceTimersByTime(250);
+    stop();
+    expect(touched).toEqual(expected);
+  });
+
+  test('that fails is followed by the next', () => {
+    const disk = touching(false);
+    const touch = vi.fn(disk.touch).mockImplementationOnce(() => {
+      throw Object.assign(new Error('EIO'), { code: 'EIO' });
+    });
+    const stop = startHeartbeat({ disk: { ...disk, touch }, temp: { ...temp, fd: 7 } });
+    vi.advanceTimersByTime(500);
+    stop();
+    expect(touched).toEqual([7]);
   });
 });
