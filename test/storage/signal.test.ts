@@ -121,6 +121,24 @@ describe('a signal', () => {
     expect(await file.users()).toEqual(['alice', 'carol']);
   });
 
+  test('spares the attempt of a commit whose only edit it took out', async () => {
+    const controller = new AbortController();
+    let waiting: Promise<unknown> | undefined;
+    let attempts = 0;
+    diskCalls.before = name => {
+      if (name === 'mkdir') attempts++;
+      if (name !== 'sync' || waiting !== undefined) return;
+      waiting = expect(file.setHash('bob', HASH, { signal: controller.signal })).rejects.toBe(reason);
+      controller.abort(reason);
+    };
+    expect(await file.setHash('alice', HASH)).toBe('added');
+    await waiting;
+    // Waits for all before it, and shares no commit with them.
+    const other = new PasswordFile(path, { ...quick, allowOwnerChange: true });
+    expect(await other.setHash('alice', HASH)).toBe('unchanged');
+    expect(attempts).toBe(2);
+  });
+
   test('takes an edit out whose turn in a commit has not come', async () => {
     const controller = new AbortController();
     const called = vi.fn();
