@@ -16,25 +16,25 @@ import { type Outcome, UnitTests } from './mutate-tests.js';
 const SOURCES = ['src/{hash,credentials,document,check,storage,operations}/*.ts', 'src/broker/reload*.ts'];
 const REPORT = 'test/mutants/report.json';
 const ACCEPTED = 'test/mutants/accepted.json';
-/** The least share of all mutants that the tests detect. */
+/** The least share of all mutants that the tests are to detect. */
 const LEAST = 0.9;
 
-/** What is known of the mutants of a source. */
 interface FileReport {
-  /** Of its text and its mutants. */
+  /** Of the text and its mutants: with another one, the outcomes are of other mutants. */
   hash: string;
-  /** One letter for each mutant, in their order: detected, over time, survived, not covered; `-`: not run yet. */
+  /** A letter for each mutant, in their order; `-`: not run yet. */
   outcomes: string;
-  /** Those that were not detected. */
+  /** Kind and text of those that were not detected. */
   undetected: string[];
 }
 
-interface Source {
+interface Source extends Omit<FileReport, 'outcomes' | 'undetected'> {
   path: string;
   text: string;
   mutants: Mutant[];
   outcomes: (Outcome | '-')[];
-  hash: string;
+  /** The number of its first mutant among those of all sources. */
+  first: number;
 }
 
 const { values: options } = parseArgs({
@@ -45,52 +45,54 @@ const { values: options } = parseArgs({
     all: { type: 'boolean', default: false },
   },
 });
-
 const accepted: { file: string; mutant: string; reason: string }[] = JSON.parse(
   readFileSync(ACCEPTED, 'utf8'),
 );
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
+const isUndetected = (outcome: string | undefined) => outcome === 's' || outcome === 'n';
 const isAccepted = ({ path }: Source, { text }: Mutant) =>
   accepted.some(({ file, mutant }) => file === path && mutant === text);
-const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
 
 function readReport(): Record<string, FileReport> {
   return existsSync(REPORT) ? JSON.parse(readFileSync(REPORT, 'utf8')) : {};
 }
 
-function readSources(globs: string[]): Source[] {
-  const isSource = createFilter(globs, undefined, { resolve: process.cwd() });
+function readSources(): Source[] {
+  const isChosen = createFilter(options.files, undefined, { resolve: process.cwd() });
   const report = readReport();
+  let first = 0;
+  const read = (path: string): Source => {
+    const text = readFileSync(path, 'utf8');
+    const mutants = mutantsOf(text);
+    const hash = sha256(JSON.stringify([text, mutants])).slice(0, 12);
+    const known = report[path]?.hash === hash ? report[path].outcomes : '';
+    const outcomes = mutants.map((_, index) => (known[index] ?? '-') as Outcome | '-');
+    first += mutants.length;
+    return { path, text, mutants, hash, outcomes, first: first - mutants.length };
+  };
   const paths = readdirSync('src', { recursive: true, encoding: 'utf8' }).map(name => `src/${name}`);
   return paths
-    .filter(path => path.endsWith('.ts') && isSource(`${process.cwd()}/${path}`))
+    .filter(path => path.endsWith('.ts') && isChosen(`${process.cwd()}/${path}`))
     .sort()
-    .map(path => {
-      const text = readFileSync(path, 'utf8');
-      const mutants = mutantsOf(text);
-      const hash = sha256(JSON.stringify([text, mutants])).slice(0, 12);
-      const known = report[path]?.hash === hash ? report[path].outcomes : '';
-      const outcomes = mutants.map((_, index) => (known[index] ?? '-') as Outcome | '-');
-      return { path, text, mutants, outcomes, hash };
-    });
+    .map(read);
 }
 
-/** The mutants to run of a source, by their index in it. */
+/** The mutants of a source that are to run, by their index in it. */
 function chosen(source: Source): number[] {
-  const dice = ({ text, line }: Mutant) => sha256(`${options.seed} ${source.path} ${line} ${text}`);
-  return source.mutants
-    .map((mutant, index) => ({ mutant, index, dice: dice(mutant) }))
-    .sort((a, b) => (a.dice < b.dice ? -1 : 1))
+  const { path, mutants, outcomes } = source;
+  const dice = mutants.map(({ text }, index) => sha256(`${options.seed} ${path} ${index} ${text}`));
+  const isOpen = (mutant: Mutant, outcome: string | undefined) =>
+    outcome === '-' || (isUndetected(outcome) && !isAccepted(source, mutant));
+  return [...mutants.entries()]
+    .sort(([a], [b]) => ((dice[a] ?? '') < (dice[b] ?? '') ? -1 : 1))
     .slice(0, Number(options.sample))
-    .filter(({ mutant, index }) => {
-      const isOpen = !'dt'.includes(source.outcomes[index] ?? '-') && !isAccepted(source, mutant);
-      return options.all || source.outcomes[index] === '-' || isOpen;
-    })
-    .map(({ index }) => index)
+    .filter(([index, mutant]) => options.all || isOpen(mutant, outcomes[index]))
+    .map(([index]) => index)
     .sort((a, b) => a - b);
 }
 
 function undetected({ mutants, outcomes }: Source): Mutant[] {
-  return mutants.filter((_, index) => 'sn'.includes(outcomes[index] ?? '-'));
+  return mutants.filter((_, index) => isUndetected(outcomes[index]));
 }
 
 function write(source: Source): void {
@@ -101,42 +103,32 @@ function write(source: Source): void {
   writeFileSync(REPORT, `${JSON.stringify(sorted, undefined, 2)}\n`);
 }
 
-async function runAll(sources: Source[]): Promise<void> {
+async function run(sources: Source[]): Promise<void> {
   const work = sources.flatMap(source => chosen(source).map(index => ({ source, index })));
-  console.log(
-    `${work.length} of ${sources.reduce((sum, { mutants }) => sum + mutants.length, 0)} mutants to run`,
-  );
+  const count = sources.reduce((sum, { mutants }) => sum + mutants.length, 0);
+  console.log(`${work.length} of ${count} mutants to run`);
   if (work.length === 0) return;
-  const first = new Map<string, number>();
-  let count = 0;
-  for (const { path, mutants } of sources) {
-    first.set(path, count);
-    count += mutants.length;
-  }
-  const texts = new Map(sources.map(({ path, text }) => [path, withMutants(text, first.get(path))]));
+  const texts = new Map(sources.map(({ path, text, first }) => [path, withMutants(text, first)]));
   const tests = await UnitTests.start(count, id => texts.get(relative(process.cwd(), id)));
+  const start = performance.now();
   try {
     for (const { source, index } of work) {
-      const outcome = await tests.run((first.get(source.path) ?? 0) + index);
+      const outcome = await tests.run(source.first + index);
       source.outcomes[index] = outcome;
       write(source);
       const mutant = source.mutants[index];
-      if (mutant === undefined || 'dt'.includes(outcome) || isAccepted(source, mutant)) continue;
+      if (mutant === undefined || !isUndetected(outcome) || isAccepted(source, mutant)) continue;
       const problem = outcome === 's' ? 'survived' : 'not covered';
       console.log(`${source.path}:${mutant.line} ${problem}, ${mutant.kind}: ${mutant.text}`);
     }
   } finally {
     await tests.close();
   }
+  console.log(`${((performance.now() - start) / 1000 / work.length).toFixed(1)} s for each mutant`);
 }
 
-/** Prints the score. Returns what is wrong. */
+/** Prints the scores. Returns what is wrong. */
 function judge(sources: Source[]): string[] {
-  const problems = accepted
-    .filter(({ file, mutant }) =>
-      sources.some(({ path, mutants }) => path === file && !mutants.some(({ text }) => text === mutant)),
-    )
-    .map(({ file, mutant }) => `${ACCEPTED}: there is no such mutant in ${file}: ${mutant}`);
   const rows = sources.map(source => {
     const known = source.outcomes.filter(outcome => outcome !== '-').length;
     const missed = undetected(source);
@@ -151,28 +143,23 @@ function judge(sources: Source[]): string[] {
   });
   const sum = (key: 'mutants' | 'known' | 'detected' | 'open') =>
     rows.reduce((total, row) => total + row[key], 0);
-  console.table([
-    ...rows,
-    {
-      file: 'all',
-      mutants: sum('mutants'),
-      known: sum('known'),
-      detected: sum('detected'),
-      open: sum('open'),
-    },
-  ]);
-  const share = (part: number) => `${((100 * part) / sum('known')).toFixed(1)} %`;
-  console.log(
-    `Detected: ${share(sum('detected'))}; with the accepted ones ${share(sum('known') - sum('open'))}.`,
-  );
-  if (sum('detected') < LEAST * sum('known')) problems.push(`Less than ${100 * LEAST} % are detected.`);
-  if (sum('open') > 0)
-    problems.push(`${sum('open')} are neither detected nor accepted; ${REPORT} lists them.`);
+  const [known, detected, open] = [sum('known'), sum('detected'), sum('open')];
+  console.table([...rows, { file: 'all', mutants: sum('mutants'), known, detected, open }]);
+  const percent = (part: number) => `${((100 * part) / known).toFixed(1)} %`;
+  console.log(`Detected: ${percent(detected)}; with the accepted ones ${percent(known - open)}.`);
+  const problems = accepted
+    .filter(({ file }) => sources.some(({ path }) => path === file))
+    .filter(
+      ({ file, mutant }) => !sources.some(s => s.path === file && s.mutants.some(m => m.text === mutant)),
+    )
+    .map(({ file, mutant }) => `${ACCEPTED}: ${file} has no such mutant: ${mutant}`);
+  if (detected < LEAST * known) problems.push(`Less than ${100 * LEAST} % are detected.`);
+  if (open > 0) problems.push(`${open} are neither detected nor accepted; ${REPORT} lists them.`);
   return problems;
 }
 
-const sources = readSources(options.files);
-await runAll(sources);
+const sources = readSources();
+await run(sources);
 for (const problem of judge(sources)) {
   console.error(problem);
   process.exitCode = 1;
