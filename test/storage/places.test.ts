@@ -124,12 +124,19 @@ describe('what stands in its place', () => {
     }
   });
 
-  needs(linux).test('a file whose size is not what is read of it, however often', async () => {
-    // Of 0 bytes, as all files of /proc, and something is in it.
-    await symlink('/proc/version', path);
-    const message = /^\/proc\/version changes its size while it is read, again and again\. /;
-    await expectRefusal(() => file.users(), 'ERR_READ_FAILED', message);
-  });
+  for (const [what, kernelFile] of [
+    ['more', '/proc/version'],
+    ['less', '/sys/devices/system/cpu/online'],
+  ] as const) {
+    needs(linux).test(
+      `a file that has ${what} bytes than its size says, however often it is read`,
+      async () => {
+        await symlink(kernelFile, path);
+        const message = /^\/(proc|sys)\/.* changes its size while it is read, again and again\. /;
+        await expectRefusal(() => file.users(), 'ERR_READ_FAILED', message);
+      },
+    );
+  }
 
   test('a file of two gibibytes', async () => {
     await writeFile(path, ALICE);
