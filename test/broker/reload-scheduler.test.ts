@@ -68,6 +68,36 @@ describe('a reload that goes wrong', () => {
   });
 });
 
+describe('the option', () => {
+  const read = (options: object) => readReloadOptions({ command: ['true'], ...options });
+
+  test.each([
+    ['maxLoad', Number.MIN_VALUE],
+    ['maxLoad', 1],
+    ['minInterval', 0],
+    ['minInterval', 2 ** 31 - 1],
+  ])('%s may be %d', (name, value) => {
+    expect(read({ [name]: value })).toMatchObject({ [name]: value });
+  });
+
+  test.each([
+    ['maxLoad', 0],
+    ['maxLoad', 1.1],
+    ['maxLoad', Number.NaN],
+    ['maxLoad', '1'],
+    ['minInterval', -1],
+    ['minInterval', 2 ** 31],
+    ['onError', 'throw'],
+  ])('%s is refused as %j', (name, value) => {
+    expect(() => read({ [name]: value })).toThrow(
+      expect.objectContaining({
+        code: 'ERR_INVALID_ARGUMENT',
+        message: expect.stringContaining(`reload.${name} must be`),
+      }),
+    );
+  });
+});
+
 /** A scheduler for a file that a broker always loads. `check` is called before each reload. */
 function scheduler(options: ReloadOptions, check: () => void | Promise<void> = () => {}) {
   const path = join(testFolder(), 'passwd');
