@@ -1,6 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { PasswordFileError } from '../errors.js';
-import { type OptionCheck, whole } from '../util/read-options.js';
+import { invalidOption, type OptionCheck, whole } from '../util/read-options.js';
 import {
   type BrokerProcess,
   brokerCalled,
@@ -52,9 +51,10 @@ type FindBroker = (eligible: Eligible) => BrokerProcess;
 /** Throws `ERR_INVALID_ARGUMENT` unless the options name the broker in exactly one way. */
 export function targetOf({ pid, pidFile, process: name, uid, command }: ReloadTarget): Target {
   if ([pid, pidFile, name, command].filter(way => way !== undefined).length !== 1) {
-    throw argument('Name the broker to reload by exactly one of pid, pidFile, process and command.');
+    throw invalidOption('The broker', 'named by exactly one of pid, pidFile, process and command');
   }
-  if (uid !== undefined && name === undefined) throw argument('The option uid needs the option process.');
+  if (uid !== undefined && name === undefined)
+    throw invalidOption('uid', 'given with process, or not at all');
   if (command !== undefined) return [...command];
   if (pid !== undefined) return sameProcess(pid);
   if (name === undefined) {
@@ -95,8 +95,4 @@ function pathOf(pidFile: unknown): string | undefined {
     // A URL with another scheme than file:.
     return undefined;
   }
-}
-
-function argument(message: string): PasswordFileError {
-  return new PasswordFileError('ERR_INVALID_ARGUMENT', message);
 }
