@@ -23,7 +23,13 @@ export function openReplaceable(path: string): ReplaceableFile {
     const absolute = resolve(path);
     const directory = openDirectory(absolute);
     const file = `${directory}/${basename(absolute)}`;
-    const { bytes, stats } = read(path, file);
+    // A FIFO would keep it waiting.
+    const fd = fs.openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    const stats = fs.fstatSync(fd, { bigint: true });
+    if (!stats.isFile()) throw new CliError(`${path} is not a file.`);
+    if (stats.size > MAX_BYTES) throw new CliError(`${path} has more than ${MAX_BYTES} bytes.`);
+    const bytes = fs.readFileSync(fd);
+    fs.closeSync(fd);
     return { bytes, replace: text => replace(path, directory, file, stats, text) };
   } catch (error) {
     if (error instanceof CliError) throw error;
@@ -43,21 +49,8 @@ function openDirectory(path: string): string {
     }
     return directory;
   }
-  if (process.geteuid?.() !== 0) return dirname(fs.realpathSync(path));
+  if (process.geteuid?.() !== 0) return dirname(path);
   throw new CliError(`Without /proc, root cannot replace ${path} safely. Run as the owner of the file.`);
-}
-
-function read(path: string, file: string): { bytes: Buffer; stats: fs.BigIntStats } {
-  // A FIFO would keep it waiting.
-  const fd = fs.openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  try {
-    const stats = fs.fstatSync(fd, { bigint: true });
-    if (!stats.isFile()) throw new CliError(`${path} is not a file.`);
-    if (stats.size > MAX_BYTES) throw new CliError(`${path} has more than ${MAX_BYTES} bytes.`);
-    return { bytes: fs.readFileSync(fd), stats };
-  } finally {
-    fs.closeSync(fd);
-  }
 }
 
 function replace(
@@ -72,8 +65,7 @@ function replace(
   try {
     const fd = fs.openSync(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
     fs.writeFileSync(fd, bytes);
-    const { uid, gid } = fs.fstatSync(fd, { bigint: true });
-    if (uid !== old.uid || gid !== old.gid) fs.fchownSync(fd, Number(old.uid), Number(old.gid));
+    fs.fchownSync(fd, Number(old.uid), Number(old.gid));
     fs.fchmodSync(fd, Number(old.mode & 0o777n));
     fs.fsyncSync(fd);
     const now = fs.lstatSync(file, { bigint: true });
@@ -84,7 +76,8 @@ function replace(
     }
     fs.renameSync(temp, file);
     status = STATUS.CHANGED_BUT;
-    fs.fsyncSync(fs.openSync(directory, O_RDONLY | O_DIRECTORY));
+    // Windows syncs no directories.
+    if (process.platform !== 'win32') fs.fsyncSync(fs.openSync(directory, O_RDONLY | O_DIRECTORY));
   } catch (error) {
     fs.rmSync(temp, { force: true });
     if (error instanceof CliError) throw error;
