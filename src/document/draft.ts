@@ -36,13 +36,8 @@ export class Draft {
   }
 
   /** All that follows the `:` of a name that was not edited. */
-  rest(name: string): Uint8Array | undefined {
+  rest(name: string): Buffer | undefined {
     return this.#edits.has(name) ? undefined : this.#lastLine(name)?.rest();
-  }
-
-  /** Whether it is these bytes, without an edit. */
-  is(bytes: Buffer): boolean {
-    return this.#edits.size === 0 && bytes.equals(this.index.bytes);
   }
 
   /** Whether several lines have the name; a set leaves one of them. */

@@ -16,7 +16,6 @@ import { inParallel } from '../util/limiter.js';
 import { isFunction, isSignal, readOptions } from '../util/read-options.js';
 
 const NUL = 0;
-const DOLLAR = 36;
 
 /** What `upgrade` can be given. */
 export interface UpgradeOptions extends ProgressOptions {
@@ -75,23 +74,19 @@ async function commitHashes(
     names: undefined,
     signal,
     *apply(draft) {
-      const isAsSeen = draft.is(line.bytes);
       const names: string[] = [];
       for (const [i, start] of plain.entries()) {
         yield;
         line.read(start);
         const name = line.name() as string;
-        if (!isAsSeen && !areEqual(draft.rest(name), line.rest())) continue;
+        // Not where somebody has changed or removed the user since.
+        if (!draft.rest(name)?.equals(line.rest() as Buffer)) continue;
         draft.set(name, hashes[i] as string);
         names.push(name);
       }
       return names;
     },
   });
-}
-
-function areEqual(one: Uint8Array | undefined, other: Uint8Array | undefined): boolean {
-  return one !== undefined && other !== undefined && Buffer.compare(one, other) === 0;
 }
 
 /** Finds the lines to hash, and those that are neither hashes nor passwords that can be hashed. */
@@ -103,21 +98,14 @@ function* sortLines(view: Draft, broker: BrokerRelease): Generator<void, Sorted>
     yield;
     number++;
     if (line.nameStart < 0) continue;
-    const hash = possibleHash(line);
-    if (hash !== undefined && isReadable(hash)) continue;
+    const { hashStart, hashEnd } = line.fields();
+    const hash = hashEnd - hashStart > MAX_BYTES ? '' : line.bytes.toString('latin1', hashStart, hashEnd);
+    if (isReadable(hash)) continue;
     const obstacle = obstacleTo(view, line, hash, broker);
     if (obstacle === undefined) plain.push(line.start);
     else skipped.add(obstacle, number, shownName(line));
   }
   return { plain, skipped: skipped.all() };
-}
-
-/** What stands where the hash should be; `undefined`: it has no `$`, or is longer than what brokers and clients take. */
-function possibleHash(line: LineReader): string | undefined {
-  const { hashStart, hashEnd } = line.fields();
-  if (hashEnd - hashStart > MAX_BYTES || !line.bytes.subarray(hashStart, line.end).includes(DOLLAR))
-    return undefined;
-  return line.bytes.toString('latin1', hashStart, hashEnd);
 }
 
 /** Whether any broker can read it as a hash. */
@@ -130,7 +118,7 @@ function isReadable(hash: string): boolean {
 function obstacleTo(
   view: Draft,
   line: LineReader,
-  hash: string | undefined,
+  hash: string,
   broker: BrokerRelease,
 ): FindingKind | undefined {
   if (line.nameEnd - line.nameStart > MAX_BYTES) return 'LONG_NAME';
@@ -141,7 +129,7 @@ function obstacleTo(
   const password = trimmed(rest);
   if (password.length === 0) return 'MISSING_HASH';
   if (password.length > MAX_BYTES) return 'LONG_HASH';
-  if (hash !== undefined && (looksLikeHash(hash) || looksLikeHash(password.toString('latin1'))))
+  if (looksLikeHash(hash) || looksLikeHash(password.toString('latin1')))
     return readBrokerHash(hash, broker).fault ?? 'MALFORMED_HASH.fields';
   if (view.index.isDuplicate(line)) return 'DUPLICATE_NAME';
   return password.includes(NUL) ? 'NUL_BYTE' : undefined;
