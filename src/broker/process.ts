@@ -66,14 +66,14 @@ export function brokerWithPidFile(path: string): BrokerProcess {
 
 /** Why a process must not be signalled; `undefined`: it is the broker. */
 function whyNot({ pid, name, isDead }: Process): string | undefined {
-  const kinship = pid === process.pid ? 'this very process' : 'an ancestor of this process';
-  const isKin = ancestors().has(pid);
+  const relation = pid === process.pid ? 'this very process' : 'an ancestor of this process';
+  const isRelated = ancestors().has(pid);
   if (name !== MOSQUITTO) {
     // What Node 24 calls its own process.
     const found = name === 'MainThread' ? 'node' : name;
-    return `is ${found}, not ${MOSQUITTO}: ${isKin ? `it is ${kinship}. ` : ''}${OTHER_CONTAINER}`;
+    return `is ${found}, not ${MOSQUITTO}: ${isRelated ? `it is ${relation}. ` : ''}${OTHER_CONTAINER}`;
   }
-  if (isKin) return `is called ${name}, but is ${kinship}. ${OTHER_CONTAINER}`;
+  if (isRelated) return `is called ${name}, but is ${relation}. ${OTHER_CONTAINER}`;
   return isDead
     ? `is a ${name} that has ended (a zombie). Start the broker; it reads the file then.`
     : undefined;
@@ -100,11 +100,11 @@ export function brokerCalled(name: string, eligible: Eligible): BrokerProcess {
   assertOwnProc();
   const all = readdirSync('/proc').filter(entry => /^\d+$/.test(entry));
   const called = all.filter(pid => readProc(`${pid}/comm`) === `${name}\n`);
-  const kin = ancestors();
+  const related = ancestors();
   const running = called
     .map(pid => readProcess(Number(pid)))
     .filter(found => found !== undefined)
-    .filter(({ pid, isDead }) => !isDead && !kin.has(pid));
+    .filter(({ pid, isDead }) => !isDead && !related.has(pid));
   const found = running.filter(({ owner }) => eligible.includes(owner));
   if (found.length === 1) return found[0] as BrokerProcess;
 

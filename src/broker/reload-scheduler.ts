@@ -69,7 +69,7 @@ export interface ReportedFile {
 const DEFAULT_INTERVAL = 1_000;
 const MS_PER_BYTE = 4e-5;
 /** Milliseconds to wait for a broker that is busy all the time, as long as no reload has been measured. */
-const FIRST_PATIENCE = 10_000;
+const FIRST_BUSY_TIMEOUT = 10_000;
 
 interface Waiting {
   commits: number;
@@ -152,7 +152,7 @@ export class ReloadScheduler {
     const sent = await sendReload(this.#settings.target, {
       eligible: { whom: `a user who may read ${path}`, includes: isReadableBy },
       since,
-      patience: Math.max(this.#guess(), this.#cost === undefined ? FIRST_PATIENCE : 4 * this.#cost),
+      busyTimeout: Math.max(this.#guess(), this.#cost === undefined ? FIRST_BUSY_TIMEOUT : 4 * this.#cost),
     });
     this.#cost = sent.cost ?? this.#cost;
     return sent;

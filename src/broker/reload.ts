@@ -68,12 +68,12 @@ interface SendOptions extends ReloadBrokerOptions {
   /** When the file was changed, by the monotonic clock: a broker that was started later has read it at its start. */
   since: number;
   /** Milliseconds to wait for a broker that is busy all the time. Default: `timeout`. */
-  patience?: number | undefined;
+  busyTimeout?: number | undefined;
 }
 
 /** {@link reloadBroker}, with what has been checked. */
 export async function sendReload(target: Target, options: SendOptions): Promise<Sent> {
-  const { timeout = DEFAULT_TIMEOUT, patience = timeout, signal, eligible, since } = options;
+  const { timeout = DEFAULT_TIMEOUT, busyTimeout = timeout, signal, eligible, since } = options;
   signal?.throwIfAborted();
   if (typeof target !== 'function') {
     await runCommand(target, timeout, signal);
@@ -81,7 +81,7 @@ export async function sendReload(target: Target, options: SendOptions): Promise<
   }
   const find = () => listening(() => target(eligible), timeout, signal);
   const broker = await find();
-  return (await hangUp(broker, patience, signal)) ?? successor(broker, find, since);
+  return (await hangUp(broker, busyTimeout, signal)) ?? successor(broker, find, since);
 }
 
 /**

@@ -67,7 +67,7 @@ export function describe(error: unknown): string {
 /** A password; bytes where it need not be UTF-8. */
 export type Password = string | Uint8Array;
 
-const IN_THE_OPEN =
+const BATCH_WARNING =
   'Warning: With -b the password is in the process list and in the history of the shell. ' +
   'Safer are --password-stdin, --password-file, --generate and the prompt.\n';
 
@@ -75,7 +75,7 @@ const IN_THE_OPEN =
 export async function readPassword({ mode, path, password, given }: Command): Promise<Password> {
   const file = given.get('--password-file');
   if (password !== undefined) {
-    if (!given.has('--quiet') && isatty(STDERR)) complain(IN_THE_OPEN);
+    if (!given.has('--quiet') && isatty(STDERR)) complain(BATCH_WARNING);
     assertReadable('password', password);
     return password;
   }
