@@ -108,6 +108,50 @@ describe('check', () => {
     });
   });
 
+  needs(root).test("knows further groups of the broker's user", async () => {
+    await chown(path, 0, 54_322);
+    await chmod(path, 0o640);
+    const user = { uid: 54_321, gid: 54_321 };
+    const foreign = [
+      ['warning', 'FOREIGN_OWNER'],
+      ['warning', 'FOREIGN_GROUP'],
+    ];
+    for (const groups of [undefined, [], [54_323]]) {
+      expect(await check({ brokerUser: { ...user, groups } })).toMatchObject({
+        loads: false,
+        codes: [['error', 'NOT_READABLE'], ...foreign],
+      });
+    }
+    expect(await check({ brokerUser: { ...user, groups: [54_323, 54_322] } })).toMatchObject({
+      loads: true,
+      codes: foreign,
+    });
+  });
+
+  test('knows that root may read any file', async () => {
+    const { uid, gid } = await stat(path);
+    await chmod(path, 0);
+    const { codes } = await check({ brokerUser: { uid: 0, gid: 0 } });
+    expect(codes).toEqual(
+      uid === 0 && gid === 0 ? [] : expect.not.arrayContaining([['error', 'NOT_READABLE']]),
+    );
+  });
+
+  test.each([
+    ['user', 'root', /brokerUser/],
+    ['user without a uid', { gid: 0 }, /brokerUser must be an object with uid and gid\./],
+    ['user without a gid', { uid: 0 }, /brokerUser must be an object with uid and gid\./],
+    ['uid', { uid: -1, gid: 0 }, /brokerUser\.uid must be a whole number from 0 to 4294967294\./],
+    ['gid', { uid: 0, gid: 2 ** 32 - 1 }, /brokerUser\.gid must be a whole number from 0 to 4294967294\./],
+    ['group', { uid: 0, gid: 0, groups: 5 }, /brokerUser\.groups must be an array of group ids\./],
+    ['group', { uid: 0, gid: 0, groups: [5, '6'] }, /brokerUser\.groups must be an array of group ids\./],
+  ])('refuses a broker with no %s: %j', async (_what, brokerUser, message) => {
+    await expect(check({ brokerUser } as never)).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+      message: expect.stringMatching(message),
+    });
+  });
+
   test('does not judge modes and owners on Windows', async () => {
     const platform = Object.getOwnPropertyDescriptor(process, 'platform') as PropertyDescriptor;
     await chmod(path, 0o606);
