@@ -9,7 +9,7 @@
 import { dirname } from 'node:path';
 import { systemCode } from '../errors.js';
 import type { Answer, Disk, Ownership } from './disk.js';
-import { candidateDirectory, isCandidate, lockDirectory, parseTempFileName } from './lock-owner.js';
+import { candidateDirectory, isCandidate, lockDirectory } from './lock-owner.js';
 import type { TempFile } from './temp-file.js';
 
 /** A writer of one password file, and how it decides what depends on clocks and chance. */
@@ -23,7 +23,7 @@ export interface Writer {
   temp: TempFile | undefined;
   newNonce(): string;
   tempFileName(nonce: string): string;
-  /** Whether the writer of a temp file in the lock directory, or in a candidate directory, is dead. */
+  /** Whether a name in the lock directory, or in a candidate directory, is that of a temp file whose writer is dead. */
   isStale(directory: string, name: string): Answer<boolean>;
   /** A temp file of this writer could not be removed. */
   abandon(name: string): void;
@@ -141,13 +141,9 @@ async function lookAtOwner(writer: Writer): Promise<Obstacle> {
   // NTFS and some network file systems do not rename a directory onto an empty one.
   if (names.length === 0) await attempt(() => disk.rmdir(lock));
   for (const name of names) {
-    if ((await isDead(writer, lock, name)) && (await fence(writer, lock, name))) return [];
+    if ((await writer.isStale(lock, name)) && (await fence(writer, lock, name))) return [];
   }
   return names;
-}
-
-async function isDead(writer: Writer, directory: string, name: string): Promise<boolean> {
-  return parseTempFileName(name) !== undefined && (await writer.isStale(directory, name));
 }
 
 /** What is not in the lock directory any more can no longer be renamed to the password file. */
@@ -221,7 +217,7 @@ async function sweep(writer: Writer): Promise<void> {
   for (const candidate of candidates) {
     const directory = `${dirname(file)}/${candidate}`;
     for (const name of await list(disk, directory, MOST_TEMP_FILES)) {
-      if (await isDead(writer, directory, name)) await attempt(() => disk.unlink(directory, name));
+      if (await writer.isStale(directory, name)) await attempt(() => disk.unlink(directory, name));
     }
     await attempt(() => disk.rmdir(directory));
   }
