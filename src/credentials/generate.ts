@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { PasswordFileError } from '../errors.js';
-import { isAnything, isString, type OptionCheck, readOptions, whole } from '../util/read-options.js';
+import { isAnything, isString, readOptions, whole } from '../util/read-options.js';
 import { assertPassword, assertUsername } from './rules.js';
 
 /** How {@link generateUsername} makes a user name. */
@@ -39,7 +39,7 @@ const NAME_ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789';
 /** RFC 4648 section 5. */
 const PASSWORD_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 const MIN_PASSWORD_BITS = 128;
-const MAX_LENGTH = 1024;
+const DRAW_CHECKS = { length: /* @__PURE__ */ whole(1, 1024), alphabet: checkAlphabet };
 
 /**
  * A login for a new device: `device_` with 8 random characters, and a password of 192 random bits. Two names are the
@@ -77,7 +77,7 @@ export function generateUsername(options?: UsernameOptions | undefined): string 
 }
 
 function newUsername(option: string, options: UsernameOptions | undefined): string {
-  const checks = { prefix: isString, ...drawChecks() };
+  const checks = { prefix: isString, ...DRAW_CHECKS };
   const { prefix = 'device_', length = 8, alphabet = NAME_ALPHABET } = readOptions(option, options, checks);
   const characters = [...alphabet];
   // Each of them may come last, and first where there is no prefix: an error now is better than one every other time.
@@ -104,7 +104,7 @@ export function generatePassword(options?: PasswordOptions | undefined): string 
 }
 
 function newPassword(option: string, options: PasswordOptions | undefined): string {
-  const { length = 32, alphabet = PASSWORD_ALPHABET } = readOptions(option, options, drawChecks());
+  const { length = 32, alphabet = PASSWORD_ALPHABET } = readOptions(option, options, DRAW_CHECKS);
   const characters = [...alphabet];
   for (const character of characters) assertPassword(character);
   const password = draw(characters, length);
@@ -118,10 +118,6 @@ function newPassword(option: string, options: PasswordOptions | undefined): stri
     );
   }
   return password;
-}
-
-function drawChecks(): { length: OptionCheck; alphabet: OptionCheck } {
-  return { length: whole(1, MAX_LENGTH), alphabet: checkAlphabet };
 }
 
 function checkAlphabet(alphabet: unknown): string | undefined {

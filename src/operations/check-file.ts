@@ -71,30 +71,25 @@ function* placeFindings(
 ): Generator<Finding> {
   const stats = fs.statSync(target, { throwIfNoEntry: false });
   if (stats === undefined) {
-    yield error(
-      'MISSING_FILE',
-      'There is no such file, and a broker does not start without it. Make it with create() (on the command line -c).',
-    );
-    return;
-  }
-  if (!stats.isFile()) {
+    yield error('MISSING_FILE', 'There is no file, and a broker does not start without it. Use create().');
+  } else if (!stats.isFile()) {
     yield error('NOT_A_FILE', 'This is not a regular file. Give the path of a file.');
-    return;
+  } else {
+    if (fs.lstatSync(settings.path).isSymbolicLink()) yield symbolicLink(settings);
+    // Windows has no such owners and modes.
+    if (process.platform !== 'win32') yield* accessFindings(stats, target, user);
   }
-  if (fs.lstatSync(settings.path).isSymbolicLink()) yield symbolicLink(settings);
-  // Windows has no such owners and modes.
-  if (process.platform !== 'win32') yield* accessFindings(stats, target, user);
 }
+
+const LATER = 'Mosquitto 2.1 warns of that, and future versions will refuse it.';
 
 /** What Mosquitto 2.1 says of owner, group and mode: libcommon/file_common.c `mosquitto_fopen`. */
 function* accessFindings(stats: fs.Stats, target: string, user: BrokerUser | undefined): Generator<Finding> {
-  if ((stats.mode & 0o007) !== 0) {
+  if ((stats.mode & 0o007) !== 0)
     yield warning(
       'WORLD_ACCESSIBLE',
-      'Users other than owner and group have permissions for the file. Mosquitto 2.1 warns of that, and future versions ' +
-        'will refuse it. Use mode 0600 or 0640.',
+      `All users have permissions for the file. ${LATER} Use mode 0600 or 0640.`,
     );
-  }
   if (user === undefined) return;
   const barrier = unreadableFor(user, target);
   if (barrier !== undefined) {
@@ -104,32 +99,25 @@ function* accessFindings(stats: fs.Stats, target: string, user: BrokerUser | und
         'refuse everybody, 2.1 would exit. Give that user the file, or its group the permission to read it.',
     );
   }
-  if (stats.uid !== user.uid) yield foreign('FOREIGN_OWNER', 'owner', 'user', stats.uid, user.uid);
-  if (stats.gid !== user.gid) yield foreign('FOREIGN_GROUP', 'group', 'group', stats.gid, user.gid);
-}
-
-function foreign(code: FindingCode, what: string, kind: string, found: number, wanted: number): Finding {
-  return warning(
-    code,
-    `The ${what} of the file is ${kind} ${found}, not that of the broker (${wanted}). Mosquitto 2.1 warns of that, and ` +
-      `future versions will refuse it. Change the ${what}.`,
-  );
+  for (const [code, what, found, wanted] of [
+    ['FOREIGN_OWNER', 'owner', stats.uid, user.uid],
+    ['FOREIGN_GROUP', 'group', stats.gid, user.gid],
+  ] as const) {
+    if (found !== wanted)
+      yield warning(
+        code,
+        `The ${what} of the file is ${found}, the broker's is ${wanted}. ${LATER} Change it.`,
+      );
+  }
 }
 
 function symbolicLink({ broker, brokerFollowsLinks }: Settings): Finding {
-  if (broker === '2.1' && !brokerFollowsLinks) {
-    return error(
-      'SYMBOLIC_LINK',
-      'The path is a symbolic link, which Mosquitto 2.1 does not follow: it does not start, and a running one exits on ' +
-        'reload. Give the broker the file itself; or set MOSQUITTO_UNSAFE_ALLOW_SYMLINKS in its environment (2.1.1 and ' +
-        'later), and the option brokerFollowsLinks.',
-    );
-  }
-  return warning(
-    'SYMBOLIC_LINK',
-    'The path is a symbolic link, which Mosquitto 2.1 does not follow unless MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is set in ' +
-      'its environment (2.1.1 and later). Give the broker the file itself.',
-  );
+  const text =
+    'The path is a symbolic link, over which Mosquitto 2.1 does not start, and a running one exits on reload, unless ' +
+    'MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is set in its environment (2.1.1 and later). Give the broker the file itself';
+  return broker === '2.1' && !brokerFollowsLinks
+    ? error('SYMBOLIC_LINK', `${text}; or set that, and the option brokerFollowsLinks.`)
+    : warning('SYMBOLIC_LINK', `${text}.`);
 }
 
 /** Whether a user could read the file; not where that cannot be found out. */

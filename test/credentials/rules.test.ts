@@ -40,17 +40,14 @@ describe('assertUsername', () => {
   });
 
   const colon =
-    /^The user name contains ':'\. .*ends the name in the password file, so mosquitto_passwd refuses it too\. Safe separators are '\/', '\.', '-' and '_'; not '\+' and '#', which every pattern ACL denies\.$/;
-  const comment =
-    /^The user name starts with '#'\. .*comment\. Start the name with another character than '#'\.$/;
+    /^The user name contains ':', which ends the name in the password file\. Use '\/', '\.', '-' or '_' in its place\.$/;
+  const comment = /^The user name starts with '#'\. .*comment\. Start the name with another character\.$/;
   const blank =
     /^The user name starts or ends with a blank\. .*would be another name there\. Trim it first\.$/;
   const surrogate =
-    /^The user name contains half of a surrogate pair\. It has no UTF-8 form\. Cut strings between characters/;
-  const control =
-    /^The user name contains a control character\. The broker drops the connection.* Remove it\.$/;
-  const noncharacter =
-    /^The user name contains a Unicode noncharacter\. The broker drops the connection.* Remove it\.$/;
+    /^The user name contains half of a surrogate pair\. It has no UTF-8 form\. Cut strings between characters\.$/;
+  const character =
+    /^The user name contains a control character or a Unicode noncharacter\. The broker drops the connection.* Remove it\.$/;
   const long = /^The user name is longer than 65535 bytes\. MQTT cannot carry it\. Use a shorter name\.$/;
 
   test.each<[string, RegExp]>([
@@ -74,20 +71,20 @@ describe('assertUsername', () => {
     ['al\ud800ice', surrogate],
     ['\udc00', surrogate],
     ['alice\ud83d', surrogate],
-    ['al\0ice', control],
-    ['al\tice', control],
-    ['al\nice', control],
-    ['al\u001fice', control],
-    ['al\u007fice', control],
-    ['al\u0080ice', control],
-    ['al\u0085ice', control],
-    ['al\u009fice', control],
-    ['al\ufdd0ice', noncharacter],
-    ['al\ufdefice', noncharacter],
-    ['al\ufffeice', noncharacter],
-    ['al\uffffice', noncharacter],
-    ['al\u{1fffe}ice', noncharacter],
-    ['al\u{10ffff}ice', noncharacter],
+    ['al\0ice', character],
+    ['al\tice', character],
+    ['al\nice', character],
+    ['al\u001fice', character],
+    ['al\u007fice', character],
+    ['al\u0080ice', character],
+    ['al\u0085ice', character],
+    ['al\u009fice', character],
+    ['al\ufdd0ice', character],
+    ['al\ufdefice', character],
+    ['al\ufffeice', character],
+    ['al\uffffice', character],
+    ['al\u{1fffe}ice', character],
+    ['al\u{10ffff}ice', character],
     ['x'.repeat(65_536), long],
     ['é'.repeat(32_768), long],
   ])('refuses %j', (name, message) => {
