@@ -1,7 +1,7 @@
 /** The options of a `PasswordFile` and of its methods: what they are, their defaults and their checks. */
 import { fileURLToPath } from 'node:url';
 import { type ReloadOptions, type ReloadSettings, readReloadOptions } from './broker/reload-scheduler.js';
-import { PasswordFileError } from './errors.js';
+import { invalidArgument } from './errors.js';
 import { type FileHashOptions, type HashSettings, readHashOptions } from './hash/hash.js';
 import type { WritePolicy } from './storage/group-commit.js';
 import type { CreateOptions } from './storage/temp-file.js';
@@ -112,10 +112,8 @@ function pathOf(path: string | URL): string {
     throw invalidOption('path', `a file: URL, not ${path.protocol}`);
   }
   if (typeof path !== 'string' || path === '' || path.includes('\0')) {
-    throw new PasswordFileError(
-      'ERR_INVALID_ARGUMENT',
-      'path must be a non-empty string or a file: URL. Is the variable that should hold it set?',
-    );
+    const problem = 'path must be a non-empty string or a file: URL.';
+    throw invalidArgument(`${problem} Is the variable that should hold it set?`);
   }
   return path;
 }

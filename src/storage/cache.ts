@@ -9,33 +9,27 @@ import { type Snapshot, takeSnapshot } from './snapshot.js';
 
 /** The reads of one `PasswordFile`. */
 export class Cache {
-  readonly #path: string;
-  readonly #fileMustExist: boolean;
   #snapshot: Snapshot | undefined;
   /** The look at the file that is to be taken in the next turn of the event loop, and the names that it is for. */
   #nextLook: { names: Set<string> | undefined; snapshot: Promise<Snapshot | undefined> } | undefined;
   /** One read after another, so that those who wait share what was read. */
   #lastRead: Promise<unknown> = Promise.resolve();
-  #timesClosed = 0;
 
   /** @param fileMustExist whether a file that is not there is an error */
-  constructor(path: string, fileMustExist: boolean) {
-    this.#path = path;
-    this.#fileMustExist = fileMustExist;
-  }
+  constructor(
+    readonly path: string,
+    readonly fileMustExist: boolean,
+  ) {}
 
-  /** What stands in the file, to look at. With `names`, only these can be looked up. */
+  /** The file's users, to look at. With `names`, only these can be looked up. */
   async view(signal?: AbortSignal | undefined, names?: ReadonlySet<string> | undefined): Promise<Draft> {
-    return new Draft(this.#indexOf(await this.snapshot(signal, names)));
+    return new Draft(await this.index(signal, names));
   }
 
-  /** Where the names stand that the file holds. */
-  async index(signal?: AbortSignal | undefined): Promise<NameIndex> {
-    return this.#indexOf(await this.snapshot(signal));
-  }
-
-  #indexOf(snapshot: Snapshot | undefined): NameIndex {
-    if (snapshot === undefined && this.#fileMustExist) throw fileMissing(this.#path);
+  /** The names that the file holds. With `names`, only these can be looked up. */
+  async index(signal?: AbortSignal | undefined, names?: ReadonlySet<string> | undefined): Promise<NameIndex> {
+    const snapshot = await this.snapshot(signal, names);
+    if (snapshot === undefined && this.fileMustExist) throw fileMissing(this.path);
     return snapshot?.index ?? new NameIndex(Buffer.alloc(0));
   }
 
@@ -68,33 +62,28 @@ export class Cache {
 
   /** Closes the file; one that is being read is closed after that. The next call reads it again. */
   close(): void {
-    this.#timesClosed++;
     this.#snapshot?.closeSync();
     this.#snapshot = undefined;
+    void this.#lastRead.then(() => this.drop());
   }
 
-  #look(): Snapshot | Promise<Snapshot | undefined> {
+  #look(): Promise<Snapshot | undefined> | Snapshot {
     const names = this.#nextLook?.names;
     this.#nextLook = undefined;
-    const warm = this.current(this.#path, names);
+    const warm = this.current(this.path, names);
     if (warm !== undefined) return warm;
-    const read = this.#lastRead.then(() => this.#read(names));
+    const read = this.#lastRead.then(() => this.current(this.path, names) ?? this.#read(names));
     this.#lastRead = read.catch(() => undefined);
     return read;
   }
 
-  /** Returns the snapshot that it took, whatever becomes of the cached one meanwhile. */
+  /** Returns the snapshot that it took, whatever happens to the cached one meanwhile. */
   async #read(names: ReadonlySet<string> | undefined): Promise<Snapshot | undefined> {
-    const warm = this.current(this.#path, names);
-    if (warm !== undefined) return warm;
     this.drop();
-    const timesClosed = this.#timesClosed;
-    const place = openPlace(this.#path);
+    const place = openPlace(this.path);
     try {
-      const snapshot = await takeSnapshot(place, names);
-      if (timesClosed === this.#timesClosed) this.#snapshot = snapshot;
-      else snapshot?.close();
-      return snapshot;
+      this.#snapshot = await takeSnapshot(place, names);
+      return this.#snapshot;
     } finally {
       place.close();
     }

@@ -11,14 +11,14 @@ import type { StalenessDetector } from './lock-owner.js';
 import { notReplaceable, type Place, resolveTarget } from './path.js';
 import { type Snapshot, takeSnapshot } from './snapshot.js';
 import { copyOwnership, type ReplacePolicy, type TempFile, writeAndSync } from './temp-file.js';
-import { type LockOptions, replaceFile } from './writer.js';
+import { type LockSettings, replaceFile } from './writer.js';
 
 /** How often edits are made for one commit at most because some of them were cancelled. */
 const ATTEMPTS = 10;
 
 /** How a file is written; edits that agree in it can share a commit. */
 export interface WritePolicy extends ReplacePolicy {
-  lock: Required<{ [K in keyof LockOptions]: number }>;
+  lock: LockSettings;
 }
 
 /** Where edits come from: one `PasswordFile`. */
@@ -42,7 +42,7 @@ export interface Edit<T> {
   names: ReadonlySet<string> | undefined;
   /** Shares its commit with no other edit. */
   isAlone?: boolean;
-  /** Makes a missing file even where nothing is to stand in it. */
+  /** Makes a missing file even where it adds nothing to it. */
   creates?: boolean;
   /** Yields now and then. May run again, on another draft, until its commit is done. What it throws undoes it alone. */
   apply(draft: Draft, fileExists: boolean): Generator<unknown, T>;
@@ -53,6 +53,7 @@ export interface Edit<T> {
 class PendingEdit {
   /** Equal for edits that can share a commit. */
   readonly policy: string | symbol;
+  /** What it has resulted in; `undefined`: it has not been made yet. */
   outcome: { value: unknown } | { error: unknown } | undefined;
   isCancelled = false;
   /** It is in the temp file that is being written, and settles by its commit alone. */
@@ -88,68 +89,49 @@ class PendingEdit {
   }
 }
 
-const queues = new Map<string, Queue>();
+/** The edits of each file that wait for the next commit. A file has a queue as long as commits are under way. */
+const queues = new Map<string, PendingEdit[]>();
 
 /** Has an edit made by the next commit of a file. Settles when its outcome is on disk. */
 export async function submit<T>(edit: Edit<T>): Promise<T> {
   edit.signal?.throwIfAborted();
   const target = resolveTarget(edit.source.path);
-  let queue = queues.get(target);
-  if (queue === undefined) {
-    queue = new Queue(target);
-    queues.set(target, queue);
-  }
-  return queue.submit(edit);
+  return new Promise<T>((resolve, reject) => {
+    const pending = new PendingEdit(edit, resolve as (value: unknown) => void, reject);
+    const queue = queues.get(target);
+    if (queue === undefined) void commitAll(target, [pending]);
+    else queue.push(pending);
+  });
 }
 
-class Queue {
-  #pending: PendingEdit[] = [];
-  #isRunning = false;
-
-  constructor(readonly target: string) {}
-
-  submit<T>(edit: Edit<T>): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      this.#pending.push(new PendingEdit(edit, resolve as (value: unknown) => void, reject));
-      if (!this.#isRunning) void this.#run();
-    });
-  }
-
-  async #run(): Promise<void> {
-    this.#isRunning = true;
-    for (let first = this.#pending[0]; first !== undefined; first = this.#pending[0]) {
-      const { policy, edit } = first;
-      await new Commit(this.target, edit.source, () => this.#take(policy)).run();
-    }
-    queues.delete(this.target);
-  }
-
-  /** Takes out the edits that can share a commit. */
-  #take(policy: string | symbol): PendingEdit[] {
-    const taken = this.#pending.filter(pending => pending.policy === policy);
-    this.#pending = this.#pending.filter(pending => pending.policy !== policy);
-    return taken.filter(pending => !pending.isCancelled);
-  }
+async function commitAll(target: string, queue: PendingEdit[]): Promise<void> {
+  queues.set(target, queue);
+  for (let [first] = queue; first !== undefined; [first] = queue)
+    await new Commit(target, first, queue).run();
+  queues.delete(target);
 }
 
 /** One replacement of the file, with all edits that can share it. */
 class Commit {
   #edits: PendingEdit[] = [];
+  readonly #source: EditSource;
   readonly #cancelled = new AbortController();
   /** What is replaced. The file stays open until the end, because dropping the pages of a large one is slow. */
   #old: Snapshot | undefined;
 
   constructor(
     readonly target: string,
-    readonly source: EditSource,
-    readonly takePending: () => PendingEdit[],
-  ) {}
+    readonly first: PendingEdit,
+    readonly queue: PendingEdit[],
+  ) {
+    this.#source = first.edit.source;
+  }
 
   async run(): Promise<void> {
     this.#join();
     if (this.#edits.length === 0) return;
-    const { lock } = this.source.policy;
-    const waiting = { lock, detector: this.source.detector, signal: this.#cancelled.signal };
+    const { policy, detector } = this.#source;
+    const waiting = { lock: policy.lock, detector, signal: this.#cancelled.signal };
     let isCommitted = false;
     let failure: { error: unknown } | undefined;
     try {
@@ -166,30 +148,34 @@ class Commit {
     this.#old?.close();
   }
 
-  /** Adds all pending edits. If all are cancelled, so is the commit. */
+  /** Adds all pending edits that can share this commit. If all are cancelled, so is the commit. */
   #join(): void {
-    for (const pending of this.takePending()) {
-      this.#edits.push(pending);
-      pending.onCancel = () => {
-        this.#edits = this.#edits.filter(other => other !== pending);
-        if (this.#edits.length === 0) this.#cancelled.abort();
-      };
+    for (const pending of this.queue.splice(0)) {
+      if (pending.policy !== this.first.policy) this.queue.push(pending);
+      else if (!pending.isCancelled) {
+        this.#edits.push(pending);
+        pending.onCancel = () => {
+          this.#edits = this.#edits.filter(other => other !== pending);
+          if (this.#edits.length === 0) this.#cancelled.abort();
+        };
+      }
     }
   }
 
   /** As the file's only writer: reads it, makes the edits, writes the temp file. */
   async #write(place: Place, temp: TempFile): Promise<boolean> {
-    const { policy, detector } = this.source;
-    detector.forgetOthers();
     // All are cancelled, which has ended the wait: those that have come since are for the next commit.
     if (this.#edits.length === 0) return false;
     this.#join();
     const old = await this.#read(place);
-    if (old !== undefined && old.stats.nlink > 1n) throw hardLinked(place.path, old.stats.nlink);
+    if (old !== undefined && old.stats.nlink > 1n) {
+      const problem = `has ${old.stats.nlink} hard links, and replacing it would part them.`;
+      throw notReplaceable(place.path, `${problem} Use a symbolic link instead.`);
+    }
     const index = old?.index ?? new NameIndex(Buffer.alloc(0));
     const { changes, fileExists } = await this.#makeEdits(index, old !== undefined);
     if (changes.length === 0 && fileExists === (old !== undefined)) return false;
-    copyOwnership(systemDisk, temp, place, old && ownershipOf(old.stats), policy);
+    copyOwnership(systemDisk, temp, place, old && ownershipOf(old.stats), this.#source.policy);
     await writeAndSync(systemDisk, temp, edited(index.bytes, changes));
     return true;
   }
@@ -197,7 +183,7 @@ class Commit {
   async #read(place: Place): Promise<Snapshot | undefined> {
     this.#old?.close();
     const names = this.#names();
-    const known = this.source.cache.current(place.file, names);
+    const known = this.#source.cache.current(place.file, names);
     if (known !== undefined) return known;
     this.#old = await takeSnapshot(place, names);
     return this.#old;
@@ -212,14 +198,17 @@ class Commit {
     return names;
   }
 
-  /** Makes the edits, and again when one was cancelled after it had been made. From here on, none can be cancelled. */
+  /** Makes the edits, and again when one was cancelled meanwhile. From here on, none can be cancelled. */
   async #makeEdits(index: NameIndex, existed: boolean): Promise<{ changes: Change[]; fileExists: boolean }> {
     for (let attempt = 1; ; attempt++) {
       const edits = this.#edits;
       // Cancelled one after another, they could keep the others waiting.
       if (attempt === ATTEMPTS) for (const pending of edits) pending.isBeingWritten = true;
       const draft = new Draft(index);
-      const fileExists = await this.#apply(draft, existed);
+      let fileExists = existed;
+      for (const pending of edits) {
+        if (!pending.isCancelled) fileExists = await this.#make(pending, draft, fileExists);
+      }
       const changes = await inSlices(draft.changes());
       if (this.#edits !== edits) continue;
       for (const pending of edits) pending.isBeingWritten = true;
@@ -227,32 +216,19 @@ class Commit {
     }
   }
 
-  /** Makes each edit on its own, so that one that throws is undone alone. Returns whether there is to be a file. */
-  async #apply(draft: Draft, existed: boolean): Promise<boolean> {
-    let fileExists = existed;
-    for (const pending of [...this.#edits]) {
-      if (pending.isCancelled) continue;
-      const { edit } = pending;
-      draft.begin();
-      try {
-        if (!fileExists && edit.source.fileMustExist && !edit.creates) throw fileMissing(this.target);
-        const value = await inSlices(edit.apply(draft, fileExists), edit.signal);
-        if (pending.isCancelled) {
-          draft.rollBack();
-          continue;
-        }
-        pending.outcome = { value };
-        fileExists ||= edit.creates === true || draft.hasChanged();
-      } catch (error) {
-        draft.rollBack();
-        pending.outcome = { error };
-      }
+  /** Makes an edit; one that throws is undone alone. Returns whether there is to be a file. */
+  async #make(pending: PendingEdit, draft: Draft, fileExists: boolean): Promise<boolean> {
+    const { edit } = pending;
+    const { creates = false, signal, source } = edit;
+    draft.begin();
+    try {
+      if (!fileExists && source.fileMustExist && !creates) throw fileMissing(this.target);
+      pending.outcome = { value: await inSlices(edit.apply(draft, fileExists), signal) };
+      return fileExists || creates || draft.hasChanged();
+    } catch (error) {
+      draft.rollBack();
+      pending.outcome = { error };
+      return fileExists;
     }
-    return fileExists;
   }
-}
-
-function hardLinked(path: string, links: bigint): PasswordFileError {
-  const problem = `has ${links} hard links, and replacing it would part them. Use a symbolic link instead.`;
-  return notReplaceable(path, problem);
 }

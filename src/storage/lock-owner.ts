@@ -1,13 +1,14 @@
 /**
  * Who owns the lock of a password file: the name of a writer's temp file says it, so that no file need be opened to
- * know (`<nonce>.<pid>.<start time>.<boot id>-<pid namespace>`). And whether that writer still is at work.
+ * know (`<nonce>.<pid>.<start time>.<boot id>-<pid namespace>`). And whether that writer is still alive.
  */
 import { randomBytes } from 'node:crypto';
 import { readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
+import { attempt } from '../util/attempt.js';
 import { processStat, readProc } from '../util/proc.js';
 
-/** A writer, as far as the name of its temp file tells. `''` stands for what it could not find out about itself. */
+/** A writer, as the name of its temp file describes it. What it could not find out about itself is `''`. */
 export interface LockOwner {
   pid: number;
   /** Start time in clock ticks since boot (proc_pid_stat(5), field 22). */
@@ -53,7 +54,7 @@ export function isCandidate(file: string, name: string): boolean {
   return name.startsWith(`${prefix}.`) && CANDIDATE_SUFFIX.test(name.slice(prefix.length));
 }
 
-/** Whether a writer is gone for sure. `false`: it is alive, or from here nobody can tell. */
+/** Whether a writer is gone for sure. `false`: it is alive, or that cannot be known here. */
 export function isGone(owner: LockOwner): boolean {
   const { realm, seesProc } = self();
   if (realm === UNKNOWN_REALM || owner.realm !== realm) return false;
@@ -79,31 +80,25 @@ let cached: Self | undefined;
 function self(): Self {
   if (cached?.pid === process.pid) return cached;
   const boot = readProc('sys/kernel/random/boot_id')?.trim() ?? '';
-  const namespace = tryRead(() => readlinkSync('/proc/self/ns/pid').replace(/\D/g, '')) ?? '';
+  const namespace = attempt(() => readlinkSync('/proc/self/ns/pid').replace(/\D/g, '')) ?? '';
   const found = {
     pid: process.pid,
     start: processStat('self')?.start ?? '',
     realm: boot !== '' && namespace !== '' ? `${boot}-${namespace}` : UNKNOWN_REALM,
-    seesProc: tryRead(() => readlinkSync('/proc/self')) === String(process.pid),
+    seesProc: attempt(() => readlinkSync('/proc/self')) === String(process.pid),
   };
   // What could not be read now may be readable later: descriptors may have run out.
   if (found.realm !== UNKNOWN_REALM && found.start !== '') cached = found;
   return found;
 }
 
-function tryRead(read: () => string): string | undefined {
-  try {
-    return read();
-  } catch {
-    return undefined;
-  }
-}
+/** So many temp files are remembered. */
+const MAX_SEEN = 1024;
 
 /** Finds out which writers are dead: their processes are gone, or their heartbeat has stopped. */
 export class StalenessDetector {
-  /** Temp files of the last commit and of this one, and since when they have had no heartbeat. */
-  #before = new Map<string, { modified: bigint; since: number }>();
-  #seen = new Map<string, { modified: bigint; since: number }>();
+  /** Since when temp files have had no heartbeat. Least recently seen first. */
+  readonly #seen = new Map<string, { modified: bigint; since: number }>();
   readonly #abandoned = new Set<string>();
 
   /** A temp file of ours could not be removed: its process is alive, its writer is not. */
@@ -121,16 +116,13 @@ export class StalenessDetector {
     if (this.#abandoned.has(name) || isGone(owner)) return true;
     if (modified === undefined) return false;
     if (Date.now() - Number(modified / 1_000_000n) > orphanAge) return true;
-    const seen = this.#seen.get(name) ?? this.#before.get(name);
     const now = performance.now();
-    const entry = seen?.modified === modified ? seen : { modified, since: now };
-    this.#seen.set(name, entry);
-    return now - entry.since >= stale;
-  }
-
-  /** Forgets the temp files that were not seen since the last call. */
-  forgetOthers(): void {
-    this.#before = this.#seen;
-    this.#seen = new Map();
+    const before = this.#seen.get(name);
+    const seen = before?.modified === modified ? before : { modified, since: now };
+    this.#seen.delete(name);
+    this.#seen.set(name, seen);
+    const [oldest] = this.#seen.keys();
+    if (oldest !== undefined && this.#seen.size > MAX_SEEN) this.#seen.delete(oldest);
+    return now - seen.since >= stale;
   }
 }

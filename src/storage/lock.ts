@@ -126,7 +126,7 @@ async function tryToAcquire(writer: Writer, temp: TempFile): Promise<'acquired' 
   }
 }
 
-/** Breaks the lock of a writer that is dead; what it says stands in the way of one that is not. */
+/** Breaks the lock if its owner is dead. Returns what to wait for. */
 async function lookAtOwner(writer: Writer): Promise<Obstacle> {
   const { disk } = writer;
   const lock = lockDirectory(writer.file);
@@ -139,7 +139,7 @@ async function lookAtOwner(writer: Writer): Promise<Obstacle> {
     throw error;
   }
   // NTFS and some network file systems do not rename a directory onto an empty one.
-  if (names.length === 0) await attempt(() => disk.rmdir(lock));
+  if (names.length === 0) await tryTo(() => disk.rmdir(lock));
   for (const name of names) {
     if ((await writer.isStale(lock, name)) && (await fence(writer, lock, name))) return [];
   }
@@ -192,7 +192,7 @@ async function release(writer: Writer, isCommitted: boolean): Promise<void> {
   if (temp === undefined) return;
   writer.temp = undefined;
   await close(disk, temp);
-  if (isCommitted) await attempt(() => disk.rmdir(temp.directory));
+  if (isCommitted) await tryTo(() => disk.rmdir(temp.directory));
   else await remove(writer, temp.directory, temp.name);
 }
 
@@ -203,38 +203,34 @@ async function remove(writer: Writer, directory: string, name: string): Promise<
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') writer.abandon(name);
   }
-  await attempt(() => writer.disk.rmdir(directory));
+  await tryTo(() => writer.disk.rmdir(directory));
 }
 
 /** Removes candidate directories of dead writers. Any number may have been planted, so not all of them. */
 async function sweep(writer: Writer): Promise<void> {
   const { disk, file } = writer;
-  const beside = await list(disk, `${dirname(file)}/.`, MOST_NAMES);
+  const beside = (await tryTo(() => disk.list(`${dirname(file)}/.`, MOST_NAMES))) ?? [];
   const candidates = beside.filter(name => isCandidate(file, name));
   while (candidates.length > MOST_CANDIDATES) {
     candidates.splice(Math.floor(Math.random() * candidates.length), 1);
   }
   for (const candidate of candidates) {
     const directory = `${dirname(file)}/${candidate}`;
-    for (const name of await list(disk, directory, MOST_TEMP_FILES)) {
-      if (await writer.isStale(directory, name)) await attempt(() => disk.unlink(directory, name));
+    for (const name of (await tryTo(() => disk.list(directory, MOST_TEMP_FILES))) ?? []) {
+      if (await writer.isStale(directory, name)) await tryTo(() => disk.unlink(directory, name));
     }
-    await attempt(() => disk.rmdir(directory));
+    await tryTo(() => disk.rmdir(directory));
   }
-}
-
-async function list(disk: Disk, directory: string, most: number): Promise<string[]> {
-  return (await attempt(() => disk.list(directory, most))) ?? [];
 }
 
 async function close(disk: Disk, temp: TempFile): Promise<void> {
   const { fd } = temp;
   temp.fd = undefined;
-  if (fd !== undefined) await attempt(() => disk.close(fd));
+  if (fd !== undefined) await tryTo(() => disk.close(fd));
 }
 
 /** A call whose failure changes nothing: what it leaves behind, a later writer sweeps. */
-async function attempt<T>(call: () => Answer<T>): Promise<T | undefined> {
+export async function tryTo<T>(call: () => Answer<T>): Promise<T | undefined> {
   try {
     return await call();
   } catch {

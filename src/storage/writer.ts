@@ -1,10 +1,10 @@
-/** One writer from its first attempt to the end: how long it waits for others, what it says of them, its heartbeat. */
+/** One writer from its first attempt to the end: how long it waits for others, what it reports of them, its heartbeat. */
 import { lstatSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { PasswordFileError, systemCode } from '../errors.js';
 import { pause } from '../util/abort.js';
-import type { Disk } from './disk.js';
-import { commitLocked, type Obstacle, type Writer } from './lock.js';
+import type { Disk, Ownership } from './disk.js';
+import { commitLocked, type Obstacle, tryTo, type Writer } from './lock.js';
 import {
   lockDirectory,
   newNonce,
@@ -23,9 +23,12 @@ export interface LockOptions {
   stale?: number | undefined;
 }
 
+/** {@link LockOptions} with the defaults filled in. */
+export type LockSettings = { readonly [K in keyof LockOptions]-?: number };
+
 /** How a writer waits for others. */
 export interface Waiting {
-  lock: Required<{ [K in keyof LockOptions]: number }>;
+  lock: LockSettings;
   detector: StalenessDetector;
   /** Ends the wait for other writers. */
   signal: AbortSignal;
@@ -67,32 +70,29 @@ export async function replaceFile(
 
 class DiskWriter implements Writer {
   readonly file: string;
-  readonly directory: { uid: number; gid: number; mode: number };
+  readonly directory: Ownership;
   temp: TempFile | undefined;
   readonly newNonce = newNonce;
   readonly tempFileName = tempFileName;
+  readonly #path: string;
   readonly #started = performance.now();
   #pauses = 0;
 
   constructor(
     readonly disk: Disk,
-    readonly place: Place,
+    { file, directory, path }: Place,
     readonly waiting: Waiting,
   ) {
-    const { uid, gid, mode } = place.directory;
-    this.file = place.file;
-    this.directory = { uid: Number(uid), gid: Number(gid), mode: Number(mode) };
+    this.file = file;
+    this.directory = directory;
+    this.#path = path;
   }
 
   async isStale(directory: string, name: string): Promise<boolean> {
     const { detector, lock } = this.waiting;
     const orphanAge = directory === lockDirectory(this.file) ? Infinity : ORPHAN_AGE;
-    let modified: bigint | undefined;
-    try {
-      modified = await this.disk.modified(directory, name);
-    } catch {
-      // It is gone, or may not be looked at.
-    }
+    // `undefined`: it is gone, or may not be looked at.
+    const modified = await tryTo(() => this.disk.modified(directory, name));
     return detector.isStale(name, modified, lock.stale, orphanAge);
   }
 
@@ -104,80 +104,67 @@ class DiskWriter implements Writer {
   async pause(obstacle: Obstacle): Promise<void> {
     const { lock, signal } = this.waiting;
     signal.throwIfAborted();
-    if (performance.now() - this.#started > lock.timeout) {
-      throw this.timedOut(describe(this.place.path, obstacle));
-    }
+    if (performance.now() - this.#started > lock.timeout) throw this.timedOut(describe(this.#path, obstacle));
     const most = Math.min(50, 2 ** ++this.#pauses);
     await pause(most * (0.25 + 0.75 * Math.random()), signal);
   }
 
   timedOut(reason: string): PasswordFileError {
-    const { path } = this.place;
+    const path = this.#path;
     const waited = Math.round(performance.now() - this.#started);
     const message = `Waited ${waited} ms to write ${path}, and nothing was changed: ${reason}`;
     return new PasswordFileError('ERR_LOCK_TIMEOUT', message, { path });
   }
 }
 
+/** What kept a writer waiting, and what to do. */
 function describe(path: string, obstacle: Obstacle): string {
   const lock = lockDirectory(path);
-  const [name] = obstacle;
   switch (obstacle) {
     case 'unreadable':
-      return `this user may not read ${lock}, which ${ownerOf(lock)}. Give the writers a group of their own.`;
+      return `this user may not read ${lock}, which ${kindOf(lock)}. Give the writers a group of their own.`;
     case 'swept':
-      return 'what it makes beside the file was removed again and again. Find out by whom.';
+      return 'its candidate directories were removed again and again. Find out by whom.';
     case 'in use':
-      return 'another process has it open all the time, or it is read-only.';
+      return 'another process has it open all the time, or it is read-only. Change that.';
   }
-  if (name === undefined)
-    return 'other writers were quicker each time. Try again, or allow more time (in the library with lock.timeout).';
+  const [name] = obstacle;
+  const more = 'allow more time (in the library with lock.timeout)';
+  if (name === undefined) return `other writers were quicker each time. Try again, or ${more}.`;
   const owner = parseTempFileName(name);
   if (owner === undefined) {
-    const problem = `${lock}, which ${ownerOf(lock)}, holds ${JSON.stringify(name)}, which no writer of this library`;
-    return `${problem} made. Remove it if nobody needs it.`;
+    const file = `${JSON.stringify(name)}, which no writer of this library made`;
+    return `${lock}, which ${kindOf(lock)}, holds ${file}. Remove it if nobody needs it.`;
   }
   const claim = `process ${owner.pid} in pid namespace ${owner.realm.split('-').at(-1) || 'unknown'}`;
-  const remedy =
-    'Find out what that process waits for, or allow more time (in the library with lock.timeout).';
-  return `${lock} holds the file of another writer. Its name says ${claim}. ${remedy}`;
+  return `${lock} holds the file of another writer. Its name says ${claim}. Find out what that process waits for, or ${more}.`;
 }
 
-/** The error where the lock directory cannot be made, because something else has its name. */
-export function obstructed(path: string, cause: unknown): PasswordFileError {
+/** The error where something else than a directory has the name of the lock directory. */
+function obstructed(path: string, cause: unknown): PasswordFileError {
   const lock = lockDirectory(path);
-  return notReplaceable(
-    path,
-    `cannot be edited, because ${lock} ${ownerOf(lock)}, and writers need that name for a directory. ` +
-      'Remove it if nobody needs it, then repeat the call.',
-    cause,
-  );
+  const problem = `cannot be edited, because ${lock} ${kindOf(lock)}, and writers need that name for a directory.`;
+  return notReplaceable(path, `${problem} Remove it if nobody needs it, then repeat the call.`, cause);
 }
 
-function ownerOf(path: string): string {
+function kindOf(path: string): string {
   const stats = lstatSync(path, { throwIfNoEntry: false });
   if (stats === undefined) return 'is gone by now';
-  const what = stats.isDirectory() ? 'directory' : stats.isSymbolicLink() ? 'symbolic link' : 'file';
-  return `is a ${what} of user ${stats.uid}`;
+  const kind = stats.isDirectory() ? 'directory' : stats.isSymbolicLink() ? 'symbolic link' : 'file';
+  return `is a ${kind} of user ${stats.uid}`;
 }
 
 /** Makes the renames in the file's directory durable. */
 async function syncDirectory(disk: Disk, { path, file }: Place, committed: boolean): Promise<void> {
   try {
     await disk.syncDirectory(`${dirname(file)}/.`);
-  } catch (error) {
-    if (cannotSyncDirectories(disk, error)) return;
-    throw new PasswordFileError(
-      'ERR_NOT_DURABLE',
-      `${committed ? 'The new file is in place' : 'Nothing was to change'}, but the directory ${dirname(path)} could ` +
-        'not be synced: after a power cut the old file may be back. Check the disk, then repeat the call.',
-      { path, cause: error, committed },
-    );
+  } catch (cause) {
+    const code = systemCode(cause);
+    // Some file systems, and Windows, have no such call.
+    if (code === 'EINVAL' || code === 'ENOTSUP' || (disk.windows && code !== undefined)) return;
+    const done = committed ? 'The new file is in place' : 'Nothing was to change';
+    const problem = `${done}, but the directory ${dirname(path)} could not be synced`;
+    const message = `${problem}: after a power cut the old file may be back. Check the disk, then repeat the call.`;
+    throw new PasswordFileError('ERR_NOT_DURABLE', message, { path, cause, committed });
   }
-}
-
-/** Some file systems, and Windows, have no such call. */
-function cannotSyncDirectories(disk: Disk, error: unknown): boolean {
-  const code = systemCode(error);
-  return code === 'EINVAL' || code === 'ENOTSUP' || (disk.windows && code !== undefined);
 }

@@ -1,5 +1,5 @@
 /** Pairs that a caller passes, from an iterable or async iterable. */
-import { PasswordFileError } from '../errors.js';
+import { invalidArgument } from '../errors.js';
 import { orAborted } from './abort.js';
 import { nextTurn } from './event-loop.js';
 
@@ -33,7 +33,7 @@ export async function forEachEntry(
       if (done) return;
       isOpen = true;
       if (!Array.isArray(value) || value.length !== 2)
-        throw invalid(`Entry ${number} is not an array of user name and value.`);
+        throw invalidArgument(`Entry ${number} is not an array of user name and value.`);
       visit(value[0], value[1], number);
       if (number % 64 !== 0 || performance.now() < sliceEnd) continue;
       await nextTurn();
@@ -52,12 +52,11 @@ type AnyIterator = Iterator<unknown> | AsyncIterator<unknown>;
 
 function iteratorOf(entries: Entries<unknown>): AnyIterator {
   const source = entries as Partial<Iterable<unknown> & AsyncIterable<unknown>> | null | undefined;
-  const iterator =
-    typeof entries === 'string'
-      ? undefined
-      : (source?.[Symbol.asyncIterator]?.() ?? source?.[Symbol.iterator]?.());
-  if (iterator !== undefined) return iterator;
-  throw invalid('The entries must be an iterable or async iterable of pairs, an array or a Map for example.');
+  const iterator = source?.[Symbol.asyncIterator]?.() ?? source?.[Symbol.iterator]?.();
+  if (iterator !== undefined && typeof entries !== 'string') return iterator;
+  throw invalidArgument(
+    'The entries must be an iterable or async iterable of pairs, an array or a Map for example.',
+  );
 }
 
 /** Nobody waits for it: it may come after a query that hangs. */
@@ -65,8 +64,4 @@ function close(iterator: AnyIterator): void {
   Promise.resolve()
     .then(() => iterator.return?.())
     .catch(() => undefined);
-}
-
-function invalid(message: string): PasswordFileError {
-  return new PasswordFileError('ERR_INVALID_ARGUMENT', message);
 }

@@ -3,7 +3,7 @@
  * So most hashes wait here, and few there: a system call never waits long behind them.
  */
 
-/** Reports what a job came to; not before the function that began it has returned. */
+/** Called with the result of a job; not before the function that began it has returned. */
 export type Done<T> = (error: Error | null, value: T) => void;
 
 interface Job {
@@ -86,7 +86,7 @@ export async function inParallel<T>(
   run: (item: T) => Promise<void>,
   signal?: AbortSignal | undefined,
 ): Promise<void> {
-  // All lanes draw from one generator, which the first lane that fails closes.
+  // All lanes take items from one generator, which the first lane that fails closes.
   const shared = (function* () {
     yield* items;
   })();

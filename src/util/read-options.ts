@@ -1,19 +1,15 @@
-import { PasswordFileError } from '../errors.js';
+import { invalidArgument, type PasswordFileError } from '../errors.js';
 
 /** Says what an option must be where a value is not that; `undefined`: the value is right. */
 export type OptionCheck = (value: unknown) => string | undefined;
 
 /**
- * Copies the options that a caller gave, so that nothing that happens to the caller's object later has an effect.
- * Only own properties count, and the copy has no prototype: a polluted `Object.prototype` sets no option.
+ * Copies the options that a caller gave, so that a later change of the caller's object has no effect. Only own properties
+ * count, and the copy has no prototype: a polluted `Object.prototype` sets no option.
  *
- * @param name what the options stand in (`'hash'`), for messages; `''`: they are the options of a function
- * @param checks the known options; `undefined` is right for each, so required ones are for the caller to look at
+ * @param name of the option that holds them (`'hash'`), for messages; `''`: they are the options of a function
+ * @param checks the known options; `undefined` is right for each, so the caller checks those that are required
  * @throws PasswordFileError `ERR_INVALID_ARGUMENT` for an unknown option, or a wrong one
- * @example
- * ```ts
- * const { timeout = 30_000 } = readOptions<LockOptions>('lock', options.lock, { timeout: whole(0, 2 ** 31 - 1) });
- * ```
  */
 export function readOptions<T extends object>(
   name: string,
@@ -28,7 +24,12 @@ export function readOptions<T extends object>(
   }
   for (const key of Object.keys(options)) {
     const path = name === '' ? key : `${name}.${key}`;
-    if (!Object.hasOwn(checks, key)) throw unknownOption(path, Object.keys(checks));
+    if (!Object.hasOwn(checks, key)) {
+      const known = Object.keys(checks).join(', ');
+      throw invalidArgument(
+        `There is no option ${JSON.stringify(path.slice(0, 100))}. The options here are ${known}.`,
+      );
+    }
     const value = options[key as keyof T];
     const wanted = value === undefined ? undefined : checks[key as keyof T](value);
     if (wanted !== undefined) throw invalidOption(path, wanted);
@@ -38,14 +39,7 @@ export function readOptions<T extends object>(
 }
 
 export function invalidOption(option: string, wanted: string): PasswordFileError {
-  return new PasswordFileError('ERR_INVALID_ARGUMENT', `${option} must be ${wanted}.`);
-}
-
-function unknownOption(option: string, known: string[]): PasswordFileError {
-  return new PasswordFileError(
-    'ERR_INVALID_ARGUMENT',
-    `There is no option ${JSON.stringify(option.slice(0, 100))}. The options here are ${known.join(', ')}.`,
-  );
+  return invalidArgument(`${option} must be ${wanted}.`);
 }
 
 export function oneOf(...allowed: readonly unknown[]): OptionCheck {
