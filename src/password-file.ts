@@ -4,7 +4,7 @@ import { type Credentials, type CredentialsOptions, generateCredentials } from '
 import { assertPassword, assertUsername, ownCopy } from './credentials/rules.js';
 import type { Draft } from './document/draft.js';
 import { asString, type PasswordDraft, runUpdate } from './document/update-draft.js';
-import { PasswordFileError, systemCode } from './errors.js';
+import { invalidArgument, PasswordFileError, systemCode } from './errors.js';
 import { assertHash } from './hash/encoding.js';
 import { newHash } from './hash/hash.js';
 import { type CheckOptions, canRead, checkFile } from './operations/check-file.js';
@@ -67,7 +67,7 @@ export class PasswordFile {
 
   /**
    * @param path the file, as a path or `file:` URL; symbolic links are followed at each call
-   * @param options copied: what becomes of the object later has no effect
+   * @param options copied: a later change of the object has no effect
    * @throws PasswordFileError `ERR_INVALID_ARGUMENT`, `ERR_COST_LIMIT` (`hash.iterations` is over `hash.maxIterations`)
    */
   constructor(path: string | URL, options?: PasswordFileOptions) {
@@ -94,14 +94,10 @@ export class PasswordFile {
   /**
    * Makes an empty file where there is none: a broker does not start without it. Resolves with `false` if there is one.
    *
-   * @example
-   * ```ts
-   * await new PasswordFile('/tmp/example-passwd').create();
-   * ```
+   * @example await new PasswordFile('/tmp/example-passwd').create();
    */
   async create(options?: WaitOptions): Promise<boolean> {
-    const signal = signalOf(options);
-    return this.#edit({ names: new Set(), creates: true, signal }, (_draft, fileExists) => !fileExists);
+    return this.#edit({ names: new Set(), creates: true, signal: signalOf(options) }, (_, exists) => !exists);
   }
 
   /**
@@ -109,10 +105,7 @@ export class PasswordFile {
    *
    * @param password `undefined`, an unset variable, is `ERR_INVALID_PASSWORD`
    * @returns `'unchanged'` where the password verified already, with the same algorithm and cost
-   * @example
-   * ```ts
-   * console.log(await new PasswordFile('/tmp/example-passwd').setUser('alice', 'correct horse'));
-   * ```
+   * @example console.log(await new PasswordFile('/tmp/example-passwd').setUser('alice', 'correct horse'));
    */
   async setUser(
     username: string,
@@ -130,10 +123,7 @@ export class PasswordFile {
    * Adds a user whose name must be new; that is decided while no one else can write.
    *
    * @throws PasswordFileError also `ERR_USER_EXISTS`
-   * @example
-   * ```ts
-   * await new PasswordFile('/tmp/example-passwd').addUser('bob', 'battery staple');
-   * ```
+   * @example await new PasswordFile('/tmp/example-passwd').addUser('bob', 'battery staple');
    */
   async addUser(
     username: string,
@@ -143,16 +133,23 @@ export class PasswordFile {
     const own = ownCopy(password);
     assertUsername(username);
     assertPassword(own, username);
-    await this.#add(username, own, signalOf(options));
+    const signal = signalOf(options);
+    signal?.throwIfAborted();
+    const { hash: settings, path } = this.#settings;
+    const hash = await orAborted(newHash(own, settings), signal);
+    await this.#edit({ names: new Set([username]), signal }, draft => {
+      if (draft.has(username)) {
+        const message = `The user ${JSON.stringify(username)} exists. Pick another name, or use setUser to change it.`;
+        throw new PasswordFileError('ERR_USER_EXISTS', message, { path, username });
+      }
+      draft.set(username, hash);
+    });
   }
 
   /**
    * Removes a user, all lines of that name. Resolves with `false` if there was none.
    *
-   * @example
-   * ```ts
-   * console.log(await new PasswordFile('/tmp/example-passwd').removeUser('bob'));
-   * ```
+   * @example console.log(await new PasswordFile('/tmp/example-passwd').removeUser('bob'));
    */
   async removeUser(username: string, options?: WaitOptions): Promise<boolean> {
     return (await this.removeUsers([username], options)).length > 0;
@@ -166,10 +163,8 @@ export class PasswordFile {
    * @returns how many users were added, updated and found unchanged
    * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`, with `username`
    * @example
-   * ```ts
    * const devices = new Map([['device_1', 'first password'], ['device_2', 'second password']]);
    * console.log(await new PasswordFile('/tmp/example-passwd').setUsers(devices)); // { added: 2, … }
-   * ```
    */
   async setUsers(
     entries: Iterable<PasswordEntry> | AsyncIterable<PasswordEntry>,
@@ -186,17 +181,12 @@ export class PasswordFile {
   /**
    * Removes users in one commit. Resolves with the names that were there.
    *
-   * @example
-   * ```ts
-   * console.log(await new PasswordFile('/tmp/example-passwd').removeUsers(['device_1', 'nobody'])); // ['device_1']
-   * ```
+   * @example await new PasswordFile('/tmp/example-passwd').removeUsers(['device_1', 'nobody']); // ['device_1']
    */
   async removeUsers(usernames: Iterable<string>, options?: WaitOptions): Promise<string[]> {
     const signal = signalOf(options);
     if (typeof usernames === 'string' || typeof usernames?.[Symbol.iterator] !== 'function') {
-      throw this.#invalid(
-        'removeUsers takes user names in an array or another iterable. Use removeUser for one.',
-      );
+      throw invalidArgument('removeUsers takes user names in an array or iterable. Use removeUser for one.');
     }
     const names = new Set<string>();
     for (const name of usernames) names.add(asString(name));
@@ -219,11 +209,7 @@ export class PasswordFile {
    * Generates a login and adds it under a name that is new in this file.
    *
    * @throws PasswordFileError also `ERR_INVALID_ARGUMENT` where the options allow too few names
-   * @example
-   * ```ts
-   * const { username, password } = await new PasswordFile('/tmp/example-passwd').provision();
-   * console.log(`${username}: give the device its ${password.length} characters, the file holds only their hash`);
-   * ```
+   * @example const { username, password } = await new PasswordFile('/tmp/example-passwd').provision();
    */
   async provision(options?: CredentialsOptions & WaitOptions): Promise<Credentials> {
     const checks = { username: isAnything, password: isAnything, signal: isSignal };
@@ -231,13 +217,13 @@ export class PasswordFile {
     for (let tried = 0; tried < NAMES_TRIED; tried++) {
       const credentials = generateCredentials(rules);
       try {
-        await this.#add(credentials.username, credentials.password, signal);
+        await this.addUser(credentials.username, credentials.password, { signal });
         return credentials;
       } catch (error) {
         if (systemCode(error) !== 'ERR_USER_EXISTS') throw error;
       }
     }
-    throw this.#invalid(`${NAMES_TRIED} generated user names were all taken. Raise username.length.`);
+    throw invalidArgument(`${NAMES_TRIED} generated user names were all taken. Raise username.length.`);
   }
 
   /**
@@ -245,10 +231,7 @@ export class PasswordFile {
    * broker loads the file at all. A file that has not changed since the last call is not read again.
    *
    * @throws PasswordFileError also `ERR_COST_LIMIT`: the user's hash costs more than `hash.maxIterations` allows
-   * @example
-   * ```ts
-   * console.log(await new PasswordFile('/tmp/example-passwd').verify('alice', 'correct horse'));
-   * ```
+   * @example console.log(await new PasswordFile('/tmp/example-passwd').verify('alice', 'correct horse'));
    */
   verify(
     username: string,
@@ -259,24 +242,18 @@ export class PasswordFile {
   }
 
   /**
-   * Whether the name stands in the file.
+   * Whether the file holds this name.
    *
-   * @example
-   * ```ts
-   * console.log(await new PasswordFile('/tmp/example-passwd').hasUser('alice'));
-   * ```
+   * @example console.log(await new PasswordFile('/tmp/example-passwd').hasUser('alice'));
    */
   async hasUser(username: string, options?: WaitOptions): Promise<boolean> {
-    return (await this.#view(options)).has(asString(username));
+    return (await this.#cache.view(signalOf(options))).has(asString(username));
   }
 
   /**
    * The names in the file, each once and in order; not those that are no UTF-8, which no client can send.
    *
-   * @example
-   * ```ts
-   * console.log(await new PasswordFile('/tmp/example-passwd').users());
-   * ```
+   * @example console.log(await new PasswordFile('/tmp/example-passwd').users());
    */
   async users(options?: WaitOptions): Promise<string[]> {
     const signal = signalOf(options);
@@ -284,28 +261,19 @@ export class PasswordFile {
   }
 
   /**
-   * A user's hash, as it stands in the file; `undefined`: no such user.
+   * A user's hash, as the file has it; `undefined`: no such user.
    *
-   * @example
-   * ```ts
-   * const hash = await new PasswordFile('/tmp/example-passwd').getHash('alice');
-   * console.log(hash?.slice(0, 6)); // $7$101
-   * ```
+   * @example console.log(await new PasswordFile('/tmp/example-passwd').getHash('alice')); // $7$101$…
    */
   async getHash(username: string, options?: WaitOptions): Promise<string | undefined> {
-    return (await this.#view(options)).get(asString(username));
+    return (await this.#cache.view(signalOf(options))).get(asString(username));
   }
 
   /**
    * Gives a user a hash that was made elsewhere.
    *
    * @throws PasswordFileError also `ERR_COST_LIMIT`
-   * @example
-   * ```ts
-   * import { hashPassword } from 'mosquitto-passwd-ts';
-   *
-   * await new PasswordFile('/tmp/example-passwd').setHash('carol', await hashPassword('secret'));
-   * ```
+   * @example await new PasswordFile('/tmp/example-passwd').setHash('carol', await hashPassword('secret'));
    */
   async setHash(username: string, hash: string, options?: WaitOptions): Promise<SetOutcome> {
     assertUsername(username);
@@ -324,11 +292,8 @@ export class PasswordFile {
    * to `onSkipped`. Leaving the loop early frees what it holds.
    *
    * @example
-   * ```ts
-   * for await (const [username, hash] of new PasswordFile('/tmp/example-passwd').entries()) {
-   *   console.log(username, hash.length);
-   * }
-   * ```
+   * const file = new PasswordFile('/tmp/example-passwd');
+   * for await (const [username, hash] of file.entries()) console.log(username, hash);
    */
   entries(options?: EntriesOptions): AsyncIterable<HashEntry> {
     const checked = readOptions<EntriesOptions>('', options, { signal: isSignal, onSkipped: isFunction });
@@ -346,13 +311,8 @@ export class PasswordFile {
    * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_HASH`, `ERR_COST_LIMIT`, with the number of the
    *   entry in the message, and `ERR_INVALID_ARGUMENT` (with `removeOthers`, the source yielded nothing)
    * @example
-   * ```ts
-   * import { hashPassword } from 'mosquitto-passwd-ts';
-   *
    * const rows = [['alice', await hashPassword('secret')] as const];
-   * const file = new PasswordFile('/tmp/example-passwd');
-   * console.log(await file.setHashes(rows, { removeOthers: true })); // { added: 1, …, removed: 3 }
-   * ```
+   * await new PasswordFile('/tmp/example-passwd').setHashes(rows, { removeOthers: true }); // { added: 1, …, removed: 3 }
    */
   async setHashes(
     entries: Entries<string>,
@@ -367,33 +327,24 @@ export class PasswordFile {
    * and the promise rejects with what it threw; otherwise it resolves with what it returned.
    *
    * @throws PasswordFileError also what the draft's `set` throws
-   * @example
-   * ```ts
-   * await new PasswordFile('/tmp/example-passwd').update(draft => {
-   *   for (const name of [...draft.keys()]) if (name.startsWith('old_')) draft.delete(name);
-   * });
-   * ```
+   * @example await new PasswordFile('/tmp/example-passwd').update(draft => draft.delete('bob'));
    */
   async update<T>(edit: (draft: PasswordDraft) => T, options?: WaitOptions): Promise<T> {
     const signal = signalOf(options);
-    if (typeof edit !== 'function') throw this.#invalid('update takes a function that edits a draft.');
+    if (typeof edit !== 'function') throw invalidArgument('update takes a function that edits a draft.');
     const { maxIterations } = this.#settings.hash;
     return this.#edit({ names: undefined, signal }, draft => runUpdate(draft, edit, maxIterations));
   }
 
   /**
-   * Hashes the passwords that stand in the file in plain text, and only those, in one commit. A password is what follows
+   * Hashes the passwords that the file holds in plain text, and only those, in one commit. A password is what follows
    * the first `:` of a line, also with a `:` in it, without the blanks round it. A line that begins like a hash but is
    * damaged, or whose name is a duplicate, stays as it is and is reported to `onSkipped`.
    *
    * @returns the names of the users whose passwords were hashed
    * @example
-   * ```ts
-   * const names = await new PasswordFile('/tmp/example-passwd').upgrade({
-   *   onSkipped: ({ line, message }) => console.log(line, message),
-   * });
-   * console.log(names);
-   * ```
+   * const onSkipped = ({ line, message }: Finding) => console.log(line, message);
+   * console.log(await new PasswordFile('/tmp/example-passwd').upgrade({ onSkipped }));
    */
   async upgrade(options?: UpgradeOptions): Promise<string[]> {
     return upgrade(this.#cache, this.#source, this.#settings, options);
@@ -404,11 +355,7 @@ export class PasswordFile {
    * `verify` does not look at, and who can log in. Reports what its bytes say (`checkPasswordFile`) and what only the
    * file system knows: a symbolic link, permissions, owner and group (not on Windows), what dead writers left.
    *
-   * @example
-   * ```ts
-   * const { loads, findings } = await new PasswordFile('/tmp/example-passwd').check({ brokerUser: { uid: 1883, gid: 1883 } });
-   * console.log(loads, findings.map(({ line, code, message }) => `${line}: ${code}: ${message}`));
-   * ```
+   * @example const { loads, users, findings } = await new PasswordFile('/tmp/example-passwd').check();
    */
   async check(options?: CheckOptions): Promise<CheckReport> {
     return checkFile(this.#cache, this.#settings, options);
@@ -421,16 +368,12 @@ export class PasswordFile {
    * @throws PasswordFileError `ERR_RELOAD_REFUSED` (it would not load the file; see `findings`), `ERR_RELOAD_FAILED`
    *   (also where it ended before it had read the file), `ERR_INVALID_ARGUMENT` (there is no `reload` option)
    * @example
-   * ```ts
-   * const file = new PasswordFile('/tmp/example-passwd', { reload: { command: ['true'] } });
    * await file.setUser('alice', 'correct horse');
    * await file.reloaded();
-   * ```
    */
   async reloaded(options?: WaitOptions): Promise<void> {
     const signal = signalOf(options);
-    if (this.#reloads === undefined)
-      throw this.#invalid('This PasswordFile was made without the option reload.');
+    if (this.#reloads === undefined) throw invalidArgument('This PasswordFile has no reload option. Set it.');
     await orAborted(this.#reloads.reloaded(), signal);
   }
 
@@ -441,36 +384,11 @@ export class PasswordFile {
    * that are collected.
    *
    * @example
-   * ```ts
-   * const file = new PasswordFile('/tmp/example-passwd');
    * console.log(await file.users());
    * file.close();
-   * ```
    */
   close(): void {
     this.#cache.close();
-  }
-
-  async #view(options: WaitOptions | undefined): Promise<Draft> {
-    return this.#cache.view(signalOf(options));
-  }
-
-  async #add(
-    username: string,
-    password: string | Uint8Array,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    signal?.throwIfAborted();
-    const { hash: settings, path } = this.#settings;
-    const hash = await orAborted(newHash(password, settings), signal);
-    await this.#edit({ names: new Set([username]), signal }, draft => {
-      if (draft.has(username)) {
-        const problem = `The user ${JSON.stringify(username)} is in the file already.`;
-        const message = `${problem} Pick another name, or use setUser to change it.`;
-        throw new PasswordFileError('ERR_USER_EXISTS', message, { path, username });
-      }
-      draft.set(username, hash);
-    });
   }
 
   /** Has an edit made by the next commit. */
@@ -483,9 +401,5 @@ export class PasswordFile {
       return apply(draft, fileExists);
     };
     return submit({ ...edit, source: this.#source, apply: inOneStep });
-  }
-
-  #invalid(message: string): PasswordFileError {
-    return new PasswordFileError('ERR_INVALID_ARGUMENT', message, { path: this.#settings.path });
   }
 }

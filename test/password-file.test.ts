@@ -237,7 +237,7 @@ describe('addUser', () => {
       code: 'ERR_USER_EXISTS',
       username: 'alice',
       path,
-      message: 'The user "alice" is in the file already. Pick another name, or use setUser to change it.',
+      message: 'The user "alice" exists. Pick another name, or use setUser to change it.',
     });
     expect(await identity()).toEqual(before);
   });

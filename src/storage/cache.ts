@@ -56,13 +56,13 @@ export class Cache {
 
   /** Forgets what the file held, because it has been replaced. */
   drop(): void {
-    this.#snapshot?.close();
+    this.#snapshot?.file?.close();
     this.#snapshot = undefined;
   }
 
   /** Closes the file; one that is being read is closed after that. The next call reads it again. */
   close(): void {
-    this.#snapshot?.closeSync();
+    this.#snapshot?.file?.closeSync();
     this.#snapshot = undefined;
     void this.#lastRead.then(() => this.drop());
   }

@@ -145,7 +145,7 @@ class Commit {
     if (isCommitted)
       for (const source of new Set(this.#edits.map(({ edit }) => edit.source))) source.committed();
     for (const pending of this.#edits) pending.settle(failure);
-    this.#old?.close();
+    this.#old?.file?.close();
   }
 
   /** Adds all pending edits that can share this commit. If all are cancelled, so is the commit. */
@@ -181,7 +181,7 @@ class Commit {
   }
 
   async #read(place: Place): Promise<Snapshot | undefined> {
-    this.#old?.close();
+    this.#old?.file?.close();
     const names = this.#names();
     const known = this.#source.cache.current(place.file, names);
     if (known !== undefined) return known;

@@ -79,11 +79,9 @@ export async function commitLocked(
 export async function acquire(writer: Writer): Promise<TempFile> {
   try {
     for (;;) {
-      writer.temp ??= await prepare(writer);
-      const outcome = writer.temp === undefined ? 'swept' : await tryToAcquire(writer, writer.temp);
-      if (outcome === 'acquired') return writer.temp as TempFile;
-      if (outcome === 'swept') await release(writer, false);
-      await writer.pause(outcome === 'held' ? await lookAtOwner(writer) : outcome);
+      const obstacle = await tryToAcquire(writer);
+      if (obstacle === undefined) return writer.temp as TempFile;
+      await writer.pause(obstacle);
     }
   } catch (error) {
     await release(writer, false);
@@ -107,22 +105,29 @@ async function prepare(writer: Writer): Promise<TempFile | undefined> {
   }
 }
 
-async function tryToAcquire(writer: Writer, temp: TempFile): Promise<'acquired' | 'held' | 'swept'> {
+/** Renames the candidate directory to the lock directory. Returns what to wait for; `undefined`: the lock is acquired. */
+async function tryToAcquire(writer: Writer): Promise<Obstacle | undefined> {
   const { disk } = writer;
   const lock = lockDirectory(writer.file);
+  writer.temp ??= await prepare(writer);
+  const { temp } = writer;
+  if (temp === undefined) return 'swept';
   try {
     if (disk.windows) await close(disk, temp);
     await disk.rename(temp.directory, lock);
     temp.directory = lock;
     if (disk.windows) temp.fd = await disk.open(lock, temp.name);
-    return 'acquired';
+    return undefined;
   } catch (error) {
     const code = systemCode(error);
-    if (code === 'ENOENT') return 'swept';
-    if (code === 'ENOTEMPTY' || code === 'EEXIST') return 'held';
-    if (!disk.windows || !isRefused(error)) throw error;
-    // Fenced already, or another writer is at work in the lock directory.
-    return temp.directory === lock ? 'swept' : 'held';
+    const isRefusal = disk.windows && isRefused(error);
+    // Refused in the lock directory: another writer has removed the temp file already.
+    if (code === 'ENOENT' || (isRefusal && temp.directory === lock)) {
+      await release(writer, false);
+      return 'swept';
+    }
+    if (code === 'ENOTEMPTY' || code === 'EEXIST' || isRefusal) return lookAtOwner(writer);
+    throw error;
   }
 }
 

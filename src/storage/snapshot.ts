@@ -19,10 +19,10 @@ const NOT_A_FILE = 'is not a regular file. Give the path of a file.';
 
 /** The bytes of a file with an index of their names. */
 export class Snapshot {
+  /** Open, so that the inode number is not reused while the snapshot is compared with the file. Once closed, never current. */
+  readonly file: OpenFile | undefined;
   readonly #readAt: number;
-  readonly #file: OpenFile | undefined;
 
-  /** @param fd stays open, so that the inode number is not reused while the snapshot is compared with the file */
   constructor(
     readonly index: NameIndex,
     readonly stats: fs.BigIntStats,
@@ -30,27 +30,17 @@ export class Snapshot {
     fd: number | undefined,
   ) {
     this.#readAt = readAt;
-    this.#file = fd === undefined ? undefined : new OpenFile(fd, this);
+    this.file = fd === undefined ? undefined : new OpenFile(fd, this);
   }
 
   /** Whether the file at `path` is still this one, unchanged. */
   isCurrent(path: string): boolean {
     // A change in the tick in which the file was read would not show.
     if (this.#readAt - Number(this.stats.ctimeNs / 1_000_000n) <= CLOCK_TICK) return false;
-    if (this.#file?.use() === false) return false;
+    if (this.file?.use() === false) return false;
     const now = attempt(() => fs.statSync(path, { bigint: true }));
     const fields = ['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'] as const;
     return now !== undefined && fields.every(field => now[field] === this.stats[field]);
-  }
-
-  /** Closes the file, not waiting for that; the index stays. From then on it is never current. */
-  close(): void {
-    this.#file?.close();
-  }
-
-  /** As {@link close}, and the file is closed when this returns. */
-  closeSync(): void {
-    this.#file?.closeSync();
   }
 }
 
