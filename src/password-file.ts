@@ -113,9 +113,7 @@ export class PasswordFile {
     options?: WaitOptions,
   ): Promise<SetOutcome> {
     const passwords = addPassword(new Map(), username, password);
-    const outcomes = await setUsers(this.#cache, this.#source, this.#settings, passwords, {
-      signal: signalOf(options),
-    });
+    const outcomes = await setUsers(this.#source, this.#settings, passwords, { signal: signalOf(options) });
     return outcomes.get(username) as SetOutcome;
   }
 
@@ -173,7 +171,7 @@ export class PasswordFile {
     const checked = progressOptions(options);
     const passwords = await readPasswords(entries, checked.signal);
     const counts = { added: 0, updated: 0, unchanged: 0 };
-    const outcomes = await setUsers(this.#cache, this.#source, this.#settings, passwords, checked);
+    const outcomes = await setUsers(this.#source, this.#settings, passwords, checked);
     for (const outcome of outcomes.values()) counts[outcome]++;
     return counts;
   }
@@ -347,7 +345,7 @@ export class PasswordFile {
    * console.log(await new PasswordFile('/tmp/example-passwd').upgrade({ onSkipped }));
    */
   async upgrade(options?: UpgradeOptions): Promise<string[]> {
-    return upgrade(this.#cache, this.#source, this.#settings, options);
+    return upgrade(this.#source, this.#settings, options);
   }
 
   /**

@@ -5,7 +5,6 @@ import type { Draft } from '../document/draft.js';
 import { tryParseHash } from '../hash/encoding.js';
 import { compareKey, type HashSettings, newHash } from '../hash/hash.js';
 import type { ProgressOptions, Settings } from '../options.js';
-import type { Cache } from '../storage/cache.js';
 import { type EditSource, submit } from '../storage/group-commit.js';
 import { orAborted } from '../util/abort.js';
 import { type Entries, forEachEntry } from '../util/entries.js';
@@ -39,7 +38,6 @@ export async function readPasswords(
 
 /** Sets all of them or, should anything fail, none. */
 export async function setUsers(
-  cache: Cache,
   source: EditSource,
   { hash: settings }: Settings,
   passwords: Passwords,
@@ -47,7 +45,7 @@ export async function setUsers(
 ): Promise<Map<string, SetOutcome>> {
   signal?.throwIfAborted();
   const names = new Set(passwords.keys());
-  const before = await cache.view(signal, names);
+  const before = await source.cache.view(signal, names);
   const hashes = new Map<string, string>();
   const prepare = async ([name, password]: [string, string | Uint8Array]): Promise<void> => {
     const present = before.isDuplicate(name) ? undefined : before.get(name);

@@ -8,7 +8,6 @@ import { dropBlanks, LineReader, skipBlanks } from '../document/line.js';
 import type { Finding } from '../errors.js';
 import { newHash } from '../hash/hash.js';
 import type { ProgressOptions, Settings } from '../options.js';
-import type { Cache } from '../storage/cache.js';
 import { type EditSource, submit } from '../storage/group-commit.js';
 import { orAborted } from '../util/abort.js';
 import { inSlices } from '../util/event-loop.js';
@@ -32,7 +31,6 @@ interface Sorted {
 
 /** Upgrades in one commit; in another one what somebody changed meanwhile. */
 export async function upgrade(
-  cache: Cache,
   source: EditSource,
   settings: Settings,
   given: UpgradeOptions | undefined,
@@ -43,7 +41,7 @@ export async function upgrade(
   let upgraded: string[] = [];
   for (;;) {
     signal?.throwIfAborted();
-    const view = await cache.view(signal);
+    const view = await source.cache.view(signal);
     const { plain, skipped } = await inSlices(sortLines(view, settings.broker), signal);
     const done = plain.length === 0 ? [] : await commitHashes(source, settings, view, plain, options);
     upgraded = upgraded.concat(done);

@@ -53,13 +53,12 @@ export interface Edit<T> {
 class PendingEdit {
   /** Equal for edits that can share a commit. */
   readonly policy: string | symbol;
-  /** What it has resulted in; `undefined`: it has not been made yet. */
+  /** `undefined`: it has not been made yet. */
   outcome: { value: unknown } | { error: unknown } | undefined;
   isCancelled = false;
-  /** It is in the temp file that is being written, and settles by its commit alone. */
-  isBeingWritten = false;
   onCancel: (() => void) | undefined;
-  readonly #stopListening: (() => void) | undefined;
+  /** From then on it cannot be cancelled, and settles by its commit alone. */
+  readonly stopListening: (() => void) | undefined;
 
   constructor(
     readonly edit: Edit<unknown>,
@@ -67,14 +66,13 @@ class PendingEdit {
     readonly reject: (error: unknown) => void,
   ) {
     this.policy = edit.isAlone ? Symbol() : JSON.stringify(edit.source.policy);
-    if (edit.signal !== undefined) this.#stopListening = onAbort(edit.signal, () => this.#cancel());
+    if (edit.signal !== undefined) this.stopListening = onAbort(edit.signal, () => this.#cancel());
   }
 
-  /** Takes only this edit out, and only as long as it is not being written. */
+  /** Takes only this edit out of its commit. */
   #cancel(): void {
-    if (this.isBeingWritten) return;
     this.isCancelled = true;
-    this.#stopListening?.();
+    this.stopListening?.();
     this.reject(this.edit.signal?.reason);
     this.onCancel?.();
   }
@@ -82,7 +80,7 @@ class PendingEdit {
   /** @param failure why the whole commit failed, if it did */
   settle(failure?: { error: unknown }): void {
     const { outcome } = this;
-    this.#stopListening?.();
+    this.stopListening?.();
     if (outcome !== undefined && 'error' in outcome) this.reject(outcome.error);
     else if (failure !== undefined) this.reject(failure.error);
     else this.resolve(outcome?.value);
@@ -203,7 +201,7 @@ class Commit {
     for (let attempt = 1; ; attempt++) {
       const edits = this.#edits;
       // Cancelled one after another, they could keep the others waiting.
-      if (attempt === ATTEMPTS) for (const pending of edits) pending.isBeingWritten = true;
+      if (attempt === ATTEMPTS) for (const pending of edits) pending.stopListening?.();
       const draft = new Draft(index);
       let fileExists = existed;
       for (const pending of edits) {
@@ -211,7 +209,7 @@ class Commit {
       }
       const changes = await inSlices(draft.changes());
       if (this.#edits !== edits) continue;
-      for (const pending of edits) pending.isBeingWritten = true;
+      for (const pending of edits) pending.stopListening?.();
       return { changes, fileExists };
     }
   }

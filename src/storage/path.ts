@@ -11,11 +11,9 @@ import { candidateDirectory, newNonce } from './lock-owner.js';
 export interface Place {
   /** The file's path without symbolic links. */
   readonly path: string;
-  /** The path for system calls, `/proc/self/fd/N/name`. It leads to the opened directory, whatever `path` leads to. */
+  /** The path for system calls, `/proc/self/fd/N/name`. It leads to the opened directory, whatever `path` leads to. Without /proc: `path`. */
   readonly file: string;
   readonly directory: Ownership;
-  /** Whether others could lead `file` elsewhere: without /proc, it is a path like any other. */
-  readonly isRedirectable: boolean;
   close(): void;
 }
 
@@ -49,7 +47,7 @@ function tryToOpen(path: string): Place | undefined {
   const { path: target, directories } = follow(path);
   const directory = ownershipOf(directories.at(-1) as fs.BigIntStats);
   if (process.platform !== 'linux' || !attempt(() => fs.existsSync('/proc/self/fd'))) {
-    return { path: target, file: target, directory, isRedirectable: true, close: () => undefined };
+    return { path: target, file: target, directory, close: () => undefined };
   }
   const fd = fs.openSync(dirname(target), O_PATH | fs.constants.O_DIRECTORY);
   // Should it fail: nothing was written to it.
@@ -57,7 +55,7 @@ function tryToOpen(path: string): Place | undefined {
   const opened = `/proc/self/fd/${fd}`;
   try {
     if (isBelow(opened, directories)) {
-      return { path: target, file: `${opened}/${basename(target)}`, directory, isRedirectable: false, close };
+      return { path: target, file: `${opened}/${basename(target)}`, directory, close };
     }
   } catch (error) {
     close();
@@ -149,13 +147,13 @@ function isWritableByOthers({ uid, mode }: Ownership): boolean {
 }
 
 /** Refuses places in which no atomic replacement can do right, before anything is made there. */
-export function assertUsable({ path, directory, isRedirectable }: Place): void {
+export function assertUsable({ path, file, directory }: Place): void {
   const user = process.geteuid?.();
   // The name of a candidate directory is the longest one beside the file.
   if (Buffer.byteLength(basename(candidateDirectory(path, newNonce()))) > NAME_MAX) {
     throw notReplaceable(path, 'has too long a name to be edited. Give it a shorter one.');
   }
-  if (isRedirectable && user === 0 && isWritableByOthers(directory)) {
+  if (file === path && user === 0 && isWritableByOthers(directory)) {
     const problem =
       'lies in a directory that others may write, in which root needs /proc to be safe from them.';
     throw notReplaceable(path, `${problem} Mount /proc, or run as user ${directory.uid}.`);
