@@ -32,7 +32,8 @@ interface Process extends BrokerProcess {
 }
 
 const MOSQUITTO = 'mosquitto';
-const MAX_PID = 0x7fff_ffff;
+/** The greatest id that a process can have (pid_t). */
+export const MAX_PID = 0x7fff_ffff;
 const MAX_LISTED = 5;
 /** USER_HZ is 100 on all that Node runs on. */
 const MS_PER_TICK = 10;
@@ -58,7 +59,7 @@ export function brokerWithPid(pid: number, label = `pid ${pid}`, path?: string):
 export function brokerWithPidFile(path: string): BrokerProcess {
   const text = readStart(path).trim();
   const pid = /^\d+$/.test(text) ? Number(text) : 0;
-  if (isPid(pid)) return brokerWithPid(pid, `pid ${pid} (in ${path})`, path);
+  if (pid > 0 && pid <= MAX_PID) return brokerWithPid(pid, `pid ${pid} (in ${path})`, path);
   // Not what it holds: it may be the password file, given by mistake.
   const found = text === '' ? 'is empty' : 'holds no pid';
   throw reloadFailed(`The pid file ${path} ${found}. Is it the pid_file of mosquitto.conf?`, { path });
@@ -185,11 +186,6 @@ function printable(name: string): string {
 
 function listed(pids: readonly unknown[]): string {
   return `${pids.slice(0, MAX_LISTED).join(', ')}${pids.length > MAX_LISTED ? ', …' : ''}`;
-}
-
-/** Whether a value can be the id of a process (pid_t). */
-export function isPid(value: unknown): value is number {
-  return Number.isInteger(value) && (value as number) > 0 && (value as number) <= MAX_PID;
 }
 
 /** The first bytes of a file, more than a pid has. Does not wait where it is a FIFO. */

@@ -6,7 +6,7 @@ import {
   brokerWithPid,
   brokerWithPidFile,
   type Eligible,
-  isPid,
+  MAX_PID,
   reloadFailed,
 } from './process.js';
 
@@ -33,10 +33,10 @@ const MAX_NAME_BYTES = 15;
 
 /** What the options of a target must be, for `readOptions`. */
 export const TARGET_CHECKS: { [K in keyof ReloadTarget]-?: OptionCheck } = {
-  pid: value => (isPid(value) ? undefined : 'a positive integer'),
+  pid: /* @__PURE__ */ whole(1, MAX_PID),
   pidFile: value => (pathOf(value) ? undefined : 'a path or a file: URL'),
   process: value =>
-    isProcessName(value)
+    typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= MAX_NAME_BYTES
       ? undefined
       : `a string of 1 to ${MAX_NAME_BYTES} bytes, all that Linux keeps of a name`,
   uid: /* @__PURE__ */ whole(0, 0xffff_fffe),
@@ -76,10 +76,6 @@ function sameProcess(pid: number): FindBroker {
       `pid ${pid} is another process than before: the broker has ended. Use { pidFile } for one that is started again.`,
     );
   };
-}
-
-function isProcessName(name: unknown): boolean {
-  return typeof name === 'string' && name !== '' && Buffer.byteLength(name) <= MAX_NAME_BYTES;
 }
 
 function isCommand(command: unknown): boolean {
