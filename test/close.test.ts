@@ -5,11 +5,11 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { PasswordFile } from '../src/password-file.js';
 import { HASH, newFile, quick } from './support/password-file.js';
 
-let folder: string;
+let directory: string;
 let path: string;
 let file: PasswordFile;
 beforeEach(async () => {
-  ({ folder, path, file } = newFile());
+  ({ directory, path, file } = newFile());
   await writeFile(path, `alice:${HASH}\n`);
 });
 
@@ -47,12 +47,12 @@ describe('close', () => {
   });
 
   test('cancels no reload', async () => {
-    const told = join(folder, 'told');
-    const reloading = new PasswordFile(path, { ...quick, reload: { command: ['touch', told] } });
+    const reloaded = join(directory, 'reloaded');
+    const reloading = new PasswordFile(path, { ...quick, reload: { command: ['touch', reloaded] } });
     await reloading.setHash('bob', HASH);
     reloading.close();
     await reloading.reloaded();
-    expect(existsSync(told)).toBe(true);
+    expect(existsSync(reloaded)).toBe(true);
   });
 
   test.skipIf((Symbol as { dispose?: symbol }).dispose === undefined)(

@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { verifyPassword } from '../src/hash/hash.js';
 import { PasswordFile } from '../src/password-file.js';
-import { expectOnly } from './support/folder.js';
+import { expectOnly } from './support/directory.js';
 import {
   CALLS,
   countCommits,
@@ -15,11 +15,11 @@ import {
   quick,
 } from './support/password-file.js';
 
-let folder: string;
+let directory: string;
 let path: string;
 let file: PasswordFile;
 beforeEach(() => {
-  ({ folder, path, file } = newFile());
+  ({ directory, path, file } = newFile());
 });
 
 const read = () => readFile(path, 'utf8');
@@ -27,12 +27,12 @@ const identity = () => identityOf(path);
 
 describe('new PasswordFile', () => {
   test('does no I/O', async () => {
-    new PasswordFile(join(folder, 'no/such/folder/passwd'));
-    expectOnly(folder);
+    new PasswordFile(join(directory, 'no/such/directory/passwd'));
+    expectOnly(directory);
   });
 
   test('takes a file: URL', async () => {
-    const odd = join(folder, 'pass wd#1');
+    const odd = join(directory, 'pass wd#1');
     await new PasswordFile(pathToFileURL(odd), quick).setHash('alice', HASH);
     expect(await readFile(odd, 'utf8')).toBe(`alice:${HASH}\n`);
   });
@@ -40,7 +40,7 @@ describe('new PasswordFile', () => {
   test('takes a path relative to the working directory', async () => {
     const before = process.cwd();
     try {
-      process.chdir(folder);
+      process.chdir(directory);
       await new PasswordFile('passwd', quick).setHash('alice', HASH);
     } finally {
       process.chdir(before);
@@ -106,13 +106,13 @@ describe('a missing file', () => {
     expect(await file.hasUser('alice')).toBe(false);
     expect(await file.getHash('alice')).toBeUndefined();
     expect(await file.verify('alice', 'secret')).toBe(false);
-    expectOnly(folder);
+    expectOnly(directory);
   });
 
   test('is made by what puts something in it', async () => {
     expect(await file.setUser('alice', 'secret')).toBe('added');
     expect(await file.users()).toEqual(['alice']);
-    expectOnly(folder, 'passwd');
+    expectOnly(directory, 'passwd');
   });
 
   test('is not made by what has nothing to put in it', async () => {
@@ -120,7 +120,7 @@ describe('a missing file', () => {
     expect(await file.removeUsers(['alice'])).toEqual([]);
     expect(await file.setUsers([])).toEqual({ added: 0, updated: 0, unchanged: 0 });
     expect(await file.update(draft => draft.has('alice'))).toBe(false);
-    expectOnly(folder);
+    expectOnly(directory);
   });
 
   test.each(CALLS.filter(([name]) => name !== 'create'))(
@@ -132,7 +132,7 @@ describe('a missing file', () => {
         path,
         message: `There is no file ${path}. Make it with create() (on the command line -c), or check the path and the mounts.`,
       });
-      expectOnly(folder);
+      expectOnly(directory);
     },
   );
 
@@ -147,14 +147,17 @@ describe('a missing file', () => {
     expect(await strict.users()).toEqual(['bob']);
   });
 
-  test.each(CALLS)('whose folder is missing is an error to %s that says so', async (_name, _writes, call) => {
-    const lost = new PasswordFile(join(folder, 'sub/passwd'), quick);
-    await expect(call(lost)).rejects.toMatchObject({
-      code: 'ERR_DIRECTORY_MISSING',
-      message: `The directory ${join(folder, 'sub')} does not exist. Make or mount it first.`,
-    });
-    expectOnly(folder);
-  });
+  test.each(CALLS)(
+    'whose directory is missing is an error to %s that says so',
+    async (_name, _writes, call) => {
+      const lost = new PasswordFile(join(directory, 'sub/passwd'), quick);
+      await expect(call(lost)).rejects.toMatchObject({
+        code: 'ERR_DIRECTORY_MISSING',
+        message: `The directory ${join(directory, 'sub')} does not exist. Make or mount it first.`,
+      });
+      expectOnly(directory);
+    },
+  );
 });
 
 describe('create', () => {
@@ -162,7 +165,7 @@ describe('create', () => {
     expect(await file.create()).toBe(true);
     expect(await read()).toBe('');
     expect((await stat(path)).mode & 0o777).toBe(0o600);
-    expectOnly(folder, 'passwd');
+    expectOnly(directory, 'passwd');
   });
 
   test('leaves a file that is there as it is', async () => {
@@ -191,16 +194,16 @@ describe('names and passwords that cannot work', () => {
     await expect(file.addUser('alice', '')).rejects.toMatchObject(password);
     await expect(file.setUsers([['alice', 'a\0b']])).rejects.toMatchObject(password);
     await expect(file.setHash('alice', 'secret')).rejects.toMatchObject({ code: 'ERR_INVALID_HASH' });
-    expectOnly(folder);
+    expectOnly(directory);
   });
 
-  test('are told with the user they were for', async () => {
+  test('name the user they were for', async () => {
     const entries: Array<[string, string]> = [
       ['alice', 'secret'],
       ['bob', ''],
     ];
     await expect(file.setUsers(entries)).rejects.toMatchObject({ ...password, username: 'bob' });
-    expectOnly(folder);
+    expectOnly(directory);
   });
 
   test('may be looked up and removed', async () => {
@@ -252,7 +255,7 @@ describe('addUser', () => {
     }
     expect((await read()).match(/\n/g)).toHaveLength(1);
     expect(await file.verify('alice', winners[0] as string)).toBe(true);
-    expectOnly(folder, 'passwd');
+    expectOnly(directory, 'passwd');
   });
 });
 
@@ -267,14 +270,19 @@ describe('many at once', () => {
     for (const name of ['user0', 'user499', 'user999']) {
       expect(await file.verify(name, `password of ${name}`)).toBe(true);
     }
-    expectOnly(folder, 'passwd');
+    expectOnly(directory, 'passwd');
   });
 
   test('callers share a queue, whatever path they came by', async () => {
-    await mkdir(join(folder, 'sub'));
-    await symlink('../passwd', join(folder, 'sub/link'));
-    await symlink('sub', join(folder, 'folder'));
-    const paths = [path, join(folder, 'sub/link'), join(folder, 'folder/link'), `${folder}/sub/../passwd`];
+    await mkdir(join(directory, 'sub'));
+    await symlink('../passwd', join(directory, 'sub/link'));
+    await symlink('sub', join(directory, 'directory'));
+    const paths = [
+      path,
+      join(directory, 'sub/link'),
+      join(directory, 'directory/link'),
+      `${directory}/sub/../passwd`,
+    ];
     const files = paths.flatMap(each => [
       new PasswordFile(each, quick),
       new PasswordFile(pathToFileURL(each), quick),
@@ -325,7 +333,7 @@ describe('removeUser and removeUsers', () => {
     expect(await file.removeUser('alice')).toBe(false);
   });
 
-  test('tell who was there', async () => {
+  test('return who was there', async () => {
     const commits = countCommits();
     expect(await file.removeUsers(new Set(['carol', 'nobody', 'alice']))).toEqual(['carol', 'alice']);
     expect(commits.count).toBe(1);
@@ -394,7 +402,7 @@ describe('setHash', () => {
     expect(await read()).toBe(`alice:${OTHER_HASH}\n`);
   });
 
-  test('mends a doubled name even where the hash stands there already', async () => {
+  test('removes a duplicate name even where the hash is there already', async () => {
     await writeFile(path, `alice:${OTHER_HASH}\nalice:${HASH}\n`);
     expect(await file.setHash('alice', HASH)).toBe('updated');
     expect(await read()).toBe(`alice:${HASH}\n`);

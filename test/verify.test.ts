@@ -19,7 +19,7 @@ beforeEach(() => {
 });
 
 describe('a thousand calls of verify at once', () => {
-  test('are each told of their own user and password', async () => {
+  test('each answer for their own user and password', async () => {
     await writeFile(path, Array.from({ length: MANY }, (_, i) => (i % 3 === 0 ? '' : lineOf(i))).join(''));
     const verified = await Promise.all(
       Array.from({ length: MANY }, (_, i) => file.verify(`user${i}`, passwordOf(i % 3 === 1 ? i : i + 1))),

@@ -189,7 +189,7 @@ describe('a user who is let in', () => {
     expect(hellos.map(hello => hello.password)).toEqual(Array(2).fill(Buffer.from([1, 2, 3])));
   });
 
-  test('is told so byte by byte', async () => {
+  test('is let in by an answer that comes byte by byte', async () => {
     const { port } = await broker(async socket => {
       for (const byte of CONNACK.accepted) {
         const arrived = once(sockets[0] as Socket, 'data');
@@ -201,7 +201,7 @@ describe('a user who is let in', () => {
     expect(sockets.length).toBe(1);
   });
 
-  test('is told more than that at once', async () => {
+  test('is let in by an answer with more bytes behind it', async () => {
     const { port, events } = await broker(say(Buffer.concat([CONNACK.accepted, Buffer.alloc(100_000)])));
     await confirmLogin({ ...ALICE, port });
     expect(events).toContain('disconnect');
@@ -476,9 +476,9 @@ describe('the signal', () => {
 });
 
 needs(program('openssl')).describe('TLS', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'login-'));
-  const keyFile = join(folder, 'key.pem');
-  const certFile = join(folder, 'cert.pem');
+  const directory = mkdtempSync(join(tmpdir(), 'login-'));
+  const keyFile = join(directory, 'key.pem');
+  const certFile = join(directory, 'cert.pem');
   const { status } = spawnSync('openssl', [
     ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
     ...[
@@ -494,7 +494,7 @@ needs(program('openssl')).describe('TLS', () => {
   ]);
   if (status !== 0) throw new Error('openssl makes no certificate');
   const [key, cert] = [readFileSync(keyFile), readFileSync(certFile)];
-  rmSync(folder, { recursive: true });
+  rmSync(directory, { recursive: true });
 
   async function tlsBroker(...answers: Parameters<typeof broker>) {
     const names: string[] = [];
@@ -508,7 +508,7 @@ needs(program('openssl')).describe('TLS', () => {
     return { ...rest, port: await listen(server), names, attempts: () => attempts };
   }
 
-  test('lets in, and tells the server the name of the host', async () => {
+  test('lets in, and names the host to the server', async () => {
     const { port, names, events } = await tlsBroker(accept);
     await confirmLogin({ ...ALICE, port, host: 'localhost', tls: { ca: cert } });
     expect(names).toEqual(['localhost']);
@@ -526,7 +526,7 @@ needs(program('openssl')).describe('TLS', () => {
   test.each([
     ['is not trusted', 'DEPTH_ZERO_SELF_SIGNED_CERT', true],
     ['is for another host', 'ERR_TLS_CERT_ALTNAME_INVALID', { ca: cert }],
-  ])('with a certificate that %s fails at once and tells no password', async (_, code, tls) => {
+  ])('with a certificate that %s fails at once and sends no password', async (_, code, tls) => {
     const { port, hellos, attempts } = await tlsBroker(accept);
     const error = await failure({ ...ALICE, port, tls });
     expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code } });

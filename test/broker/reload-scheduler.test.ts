@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } fro
 import { type ReloadOptions, ReloadScheduler, readReloadOptions } from '../../src/broker/reload-scheduler.js';
 import type { PasswordFileOptions } from '../../src/options.js';
 import { PasswordFile } from '../../src/password-file.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 import { linux, needs, root } from '../support/require.js';
 import { perl, standIn, uniqueName } from '../support/stand-in.js';
 
@@ -18,7 +18,7 @@ beforeEach(() => {
 afterEach(() => void process.off('warning', remember));
 
 function reloadedBy(command: string[], onError?: (error: unknown) => void) {
-  const path = join(testFolder(), 'passwd');
+  const path = join(testDirectory(), 'passwd');
   const options: PasswordFileOptions = { reload: { command, minInterval: 0, onError } };
   return new PasswordFile(path, options);
 }
@@ -26,7 +26,7 @@ function reloadedBy(command: string[], onError?: (error: unknown) => void) {
 describe('a reload that goes wrong', () => {
   test('while the path cannot be reached rejects reloaded() and is reported to onError', async () => {
     const reported: unknown[] = [];
-    const directory = join(testFolder(), 'directory');
+    const directory = join(testDirectory(), 'directory');
     const path = join(directory, 'passwd');
     const file = new PasswordFile(path, {
       reload: { command: ['true'], minInterval: 0, onError: error => reported.push(error) },
@@ -100,7 +100,7 @@ describe('the option', () => {
 
 /** A scheduler for a file that a broker always loads. `check` is called before each reload. */
 function scheduler(options: ReloadOptions, check: () => void | Promise<void> = () => {}) {
-  const path = join(testFolder(), 'passwd');
+  const path = join(testDirectory(), 'passwd');
   writeFileSync(path, '');
   return new ReloadScheduler(
     {
@@ -265,7 +265,7 @@ needs(linux, root, perl).describe('a broker by the name of its process', () => {
   ])('is reloaded where the file may be read by %s', async (_, uid, gid, mode) => {
     const name = uniqueName();
     const broker = await standIn({ name, as: member });
-    const path = join(testFolder(), 'passwd');
+    const path = join(testDirectory(), 'passwd');
     const file = new PasswordFile(path, { create: { uid, gid, mode }, reload: { process: name } });
     await file.setUser('alice', 'pw');
     await file.reloaded();
@@ -275,7 +275,7 @@ needs(linux, root, perl).describe('a broker by the name of its process', () => {
   test('is not a process whose user could not read the file', async () => {
     const name = uniqueName();
     const other = await standIn({ name, as: member });
-    const path = join(testFolder(), 'passwd');
+    const path = join(testDirectory(), 'passwd');
     const file = new PasswordFile(path, { create: { mode: 0o600 }, reload: { process: name } });
     await file.setUser('alice', 'pw');
     await expect(file.reloaded()).rejects.toMatchObject({
@@ -295,7 +295,7 @@ needs(linux, root, perl).describe('a broker by the name of its process', () => {
   test('is not a process whose user may not enter the directory of the file', async () => {
     const name = uniqueName();
     const other = await standIn({ name, as: member });
-    const directory = join(testFolder(), 'private');
+    const directory = join(testDirectory(), 'private');
     mkdirSync(directory, { mode: 0o700 });
     const create = { mode: 0o644 };
     const file = new PasswordFile(join(directory, 'passwd'), { create, reload: { process: name } });

@@ -15,21 +15,21 @@ import { linux, namespaces, needs, root } from '../support/require.js';
 import { runScript } from '../support/script.js';
 import { perl, standIn, uniqueName } from '../support/stand-in.js';
 
-let folder: string;
+let directory: string;
 const started: ChildProcessByStdio<Writable | null, Readable | null, null>[] = [];
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'reload-'));
+  directory = await mkdtemp(join(tmpdir(), 'reload-'));
 });
 afterEach(async () => {
   for (const child of started.splice(0)) {
     child.kill('SIGKILL');
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
   }
-  await rm(folder, { recursive: true });
+  await rm(directory, { recursive: true });
 });
 
 async function pidFile(content: string | Uint8Array): Promise<string> {
-  const path = join(folder, 'broker.pid');
+  const path = join(directory, 'broker.pid');
   await writeFile(`${path}.new`, content);
   await rename(`${path}.new`, path);
   return path;
@@ -53,7 +53,7 @@ async function ended(pid: number): Promise<void> {
 
 /** A process of this name that has ended, and whose parent does not care. */
 async function zombie(name: string): Promise<number> {
-  const path = join(folder, name);
+  const path = join(directory, name);
   await writeFile(path, '#!/bin/sh\nkill -STOP $$\n');
   await chmod(path, 0o755);
   const parent = spawn('sh', ['-c', '"$0" & echo $!; exec sleep 1000', path], {
@@ -119,7 +119,7 @@ needs(linux, perl).describe('a broker by its pid', () => {
   });
 
   test('is not the parent of the parent, even if that is called mosquitto', async () => {
-    const grandparent = join(folder, 'mosquitto');
+    const grandparent = join(directory, 'mosquitto');
     await writeFile(grandparent, '#!/bin/sh\ntrap "echo hangup >&2; exit 9" HUP\n"$@"\nexit $?\n');
     await chmod(grandparent, 0o755);
     const message = await runScript(
@@ -250,20 +250,20 @@ needs(linux, perl).describe('a broker by its pid file', () => {
     ['\0\0\0\0', 'holds no pid'],
     ['1'.repeat(10_000), 'holds no pid'],
     ['alice:$7$101$AQIDBAUGBwgJCgsM', 'holds no pid'],
-  ])('is not told by %.20s', async (content, problem) => {
+  ])('is not found by a pid file with %.20s', async (content, problem) => {
     const path = await pidFile(content);
     const message = await failure({ pidFile: path });
     expect(message).toContain(`The pid file ${path} ${problem}`);
     expect(message).toContain('Is it the pid_file of mosquitto.conf?');
   });
 
-  test('is not told by a missing file, a folder or a FIFO', async () => {
-    const missing = join(folder, 'missing');
+  test('is not found by a missing file, a directory or a FIFO', async () => {
+    const missing = join(directory, 'missing');
     const error = await reloadBroker({ pidFile: missing }).catch(error => error);
     expect(error).toMatchObject({ code: 'ERR_RELOAD_FAILED', path: missing, cause: { code: 'ENOENT' } });
     expect(error.message).toContain('does not exist. Is the broker running');
-    expect(await failure({ pidFile: folder })).toContain(`${folder} cannot be read (EISDIR)`);
-    const fifo = join(folder, 'fifo');
+    expect(await failure({ pidFile: directory })).toContain(`${directory} cannot be read (EISDIR)`);
+    const fifo = join(directory, 'fifo');
     expect(spawnSync('mkfifo', [fifo]).status).toBe(0);
     expect(await failure({ pidFile: fifo })).toContain('is empty');
   });
@@ -277,7 +277,7 @@ needs(linux, perl).describe('a broker by its name', () => {
     expect(await broker.hangups()).toBe(1);
   });
 
-  test('is not told by a part of the name', async () => {
+  test('is not found by a part of the name', async () => {
     const name = uniqueName();
     const broker = await standIn({ name });
     await failure({ process: name.slice(0, -1) });
@@ -503,7 +503,7 @@ describe('a command', () => {
   const shell = (script: string, ...args: string[]) => ({ command: ['sh', '-c', script, 'sh', ...args] });
 
   test('is run without a shell and may end with status 0', async () => {
-    const file = join(folder, 'out');
+    const file = join(directory, 'out');
     await reloadBroker(shell('printf "%s|" "$@" >"$1"', file, '$HOME; false', '* "'));
     expect(await readFile(file, 'utf8')).toBe(`${file}|$HOME; false|* "|`);
   });
@@ -529,7 +529,7 @@ describe('a command', () => {
   });
 
   test('does not exist, or is no program', async () => {
-    const missing = join(folder, 'missing');
+    const missing = join(directory, 'missing');
     const error = await reloadBroker({ command: [missing] }).catch(error => error);
     expect(error).toMatchObject({ code: 'ERR_RELOAD_FAILED', cause: { code: 'ENOENT' } });
     expect(error.message).toContain(`${missing} could not be started (ENOENT). Is it installed here`);
@@ -544,7 +544,7 @@ describe('a command', () => {
   test.each([['missing'], ['true', 'x'.repeat(1e7)]])(
     'that cannot be started (%#) shows none of its arguments in the error',
     async (program, ...args) => {
-      const path = program === 'true' ? program : join(folder, program);
+      const path = program === 'true' ? program : join(directory, program);
       const command = [path, ...args, '--password=correct-horse'];
       const error = await reloadBroker({ command }).catch(error => error);
       expect(error).toMatchObject({ code: 'ERR_RELOAD_FAILED', cause: { syscall: 'spawn' } });
@@ -569,7 +569,7 @@ describe('a command', () => {
   /** A program that stops itself, so that only SIGKILL ends it. */
   async function endless() {
     const name = uniqueName();
-    const path = join(folder, name);
+    const path = join(directory, name);
     await writeFile(path, '#!/bin/sh\nkill -STOP $$\n');
     await chmod(path, 0o755);
     const isRunning = async () => {
@@ -611,7 +611,7 @@ describe('a command', () => {
   });
 
   test('that leaves something running in the background is not waited for', async () => {
-    const file = join(folder, 'background');
+    const file = join(directory, 'background');
     await reloadBroker(shell('sleep 1000 & echo $! >"$1"', file), { timeout: 50_000 });
     const pid = Number(await readFile(file, 'utf8'));
     expect(process.kill(pid, 'SIGKILL')).toBe(true);

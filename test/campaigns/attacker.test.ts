@@ -22,19 +22,19 @@ import { PasswordFile } from 'mosquitto-passwd-ts';
 import { afterEach, beforeEach, expect } from 'vitest';
 import { tempFileName } from '../../src/storage/lock-owner.js';
 import { ATTACKER, attack } from '../support/attacker.js';
-import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
+import { memoryDirectory, temporaryDirectory } from '../support/leftovers.js';
 import { needs, program, root } from '../support/require.js';
 import { stamp, stampedLines } from '../support/stamps.js';
 
 const SECONDS = Number(process.env.ATTACK_SECONDS ?? 20);
 
-let place: ReturnType<typeof temporaryFolder>;
+let place: ReturnType<typeof temporaryDirectory>;
 /** The attacker's. */
 let directory: string;
 /** Root's alone. */
 let vault: string;
 beforeEach(() => {
-  place = temporaryFolder('attack', memoryFolder());
+  place = temporaryDirectory('attack', memoryDirectory());
   chmodSync(place.path, 0o755);
   directory = join(place.path, 'auth');
   vault = join(place.path, 'vault');

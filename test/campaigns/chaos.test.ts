@@ -11,7 +11,7 @@ import { expect, test } from 'vitest';
 import { parseTempFileName } from '../../src/storage/lock-owner.js';
 import type { Told, WorkerArgument } from '../faults/children/worker.js';
 import { type Child, startChild } from '../support/children.js';
-import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
+import { memoryDirectory, temporaryDirectory } from '../support/leftovers.js';
 import { randomNumbers } from '../support/random.js';
 import { namespaces, needs, program, root } from '../support/require.js';
 import { stamp } from '../support/stamps.js';
@@ -56,37 +56,37 @@ if (!root.met() || !namespaces.met()) {
 }
 
 async function chaos(places: string[][]): Promise<void> {
-  using folder = temporaryFolder('chaos', memoryFolder());
-  const path = join(folder.path, 'passwords');
+  using directory = temporaryDirectory('chaos', memoryDirectory());
+  const path = join(directory.path, 'passwords');
   const base = `# both may write\nbase:${stamp(99, 99)}\n`;
   writeFileSync(path, base);
   chmodSync(path, 0o660);
   if (root.met()) {
     chownSync(path, 0, GROUP);
-    chownSync(folder.path, 0, GROUP);
+    chownSync(directory.path, 0, GROUP);
   }
-  chmodSync(folder.path, 0o2770);
+  chmodSync(directory.path, 0o2770);
 
   console.info(`CHAOS_SEED=${SEED} CHAOS_SECONDS=${SECONDS}`);
-  await using crew = new Crew(path, places);
-  await crew.start();
-  await crew.torment(SECONDS * 1000, () => expectWhole(readFileSync(path, 'latin1'), base));
-  await crew.finish();
+  await using workers = new Workers(path, places);
+  await workers.start();
+  await workers.disturb(SECONDS * 1000, () => expectWhole(readFileSync(path, 'latin1'), base));
+  await workers.finish();
 
-  expect(crew.wrong.slice(0, 5)).toEqual([]);
-  expect(crew.acknowledged).toBeGreaterThan(100);
+  expect(workers.wrong.slice(0, 5)).toEqual([]);
+  expect(workers.acknowledged).toBeGreaterThan(100);
 
   const lines = expectWhole(readFileSync(path, 'latin1'), base);
-  for (const name of crew.names()) expect(crew.mayHold(name, lines.get(name))).toEqual([]);
-  for (const name of lines.keys()) expect(crew.names()).toContain(name);
+  for (const name of workers.names()) expect(workers.mayHold(name, lines.get(name))).toEqual([]);
+  for (const name of lines.keys()) expect(workers.names()).toContain(name);
 
   await expectTidied(path);
   expect(readFileSync(path, 'latin1')).toBe(
     base + [...lines].map(([name, hash]) => `${name}:${hash}\n`).join(''),
   );
-  const { acknowledged, attempts, signals, holdersHit, longestWait } = crew;
+  const { acknowledged, attempts, signals, ownersHit, longestWait } = workers;
   console.info(
-    `${acknowledged} of ${attempts.length} edits acknowledged, ${JSON.stringify({ ...signals, holdersHit })}, ` +
+    `${acknowledged} of ${attempts.length} edits acknowledged, ${JSON.stringify({ ...signals, ownersHit })}, ` +
       `the longest wait of a survivor ${Math.round(longestWait / 1000)} ms`,
   );
 }
@@ -108,15 +108,15 @@ function expectWhole(text: string, base: string): Map<string, string> {
 /** The next writers remove what the killed ones left, those of other namespaces after `STALE`. */
 async function expectTidied(path: string): Promise<void> {
   const file = new PasswordFile(path, { lock: { stale: STALE } });
-  const folder = join(path, '..');
-  for (const started = now(); readdirSync(folder).length > 1 && now() - started < 3_000 * STALE; ) {
+  const directory = join(path, '..');
+  for (const started = now(); readdirSync(directory).length > 1 && now() - started < 3_000 * STALE; ) {
     await file.update(() => undefined);
     await passed(20);
   }
-  expect(readdirSync(folder)).toEqual(['passwords']);
+  expect(readdirSync(directory)).toEqual(['passwords']);
 }
 
-/** An edit that a worker told of. */
+/** An edit that a worker reported. */
 interface Attempt {
   slot: number;
   edits: Map<string, string | undefined>;
@@ -148,13 +148,13 @@ interface Fault {
   overAt: number;
 }
 
-class Crew implements AsyncDisposable {
+class Workers implements AsyncDisposable {
   readonly attempts: Attempt[] = [];
   readonly wrong: string[] = [];
   readonly signals = { SIGKILL: 0, SIGSTOP: 0, SIGCONT: 0 };
   acknowledged = 0;
   /** How many of the kills and stops were meant for who held the file. */
-  holdersHit = 0;
+  ownersHit = 0;
   /** Of those that were not stopped meanwhile, in microseconds. */
   longestWait = 0;
   readonly #slots: Slot[];
@@ -238,16 +238,16 @@ class Crew implements AsyncDisposable {
   }
 
   /** Sends signals at random. */
-  async torment(milliseconds: number, look: () => void): Promise<void> {
+  async disturb(milliseconds: number, look: () => void): Promise<void> {
     const end = now() + 1_000 * milliseconds;
     while (now() < end) {
       await passed(10 + 200 * this.#random());
       look();
       const anyone = this.#slots[Math.floor(this.#random() * this.#slots.length)] as Slot;
-      const holder = this.#random() < 0.5 ? this.#holder() : undefined;
-      const slot = holder ?? anyone;
+      const owner = this.#random() < 0.5 ? this.#lockOwner() : undefined;
+      const slot = owner ?? anyone;
       if (!slot.isUp || isStopped(slot) || this.#wouldBeTooMuch()) continue;
-      if (slot === holder) this.holdersHit++;
+      if (slot === owner) this.ownersHit++;
       this.#faults.push({ at: now(), slot: slot.number, overAt: Infinity });
       const dice = this.#random();
       if (dice < 0.45) this.#send(slot, 'SIGKILL');
@@ -255,13 +255,13 @@ class Crew implements AsyncDisposable {
     }
   }
 
-  /** Whose stage is in the writer's folder right now. */
-  #holder(): Slot | undefined {
-    const stage = names(`${this.path}.writer`)[0];
-    const holder = parseTempFileName(stage ?? '');
+  /** Whose stage is in the writer's directory right now. */
+  #lockOwner(): Slot | undefined {
+    const temp = names(`${this.path}.writer`)[0];
+    const owner = parseTempFileName(temp ?? '');
     return this.#slots.find(
       ({ pid, namespace }) =>
-        holder?.realm.endsWith(`-${namespace}`) && (namespace !== ownNamespace || holder.pid === pid),
+        owner?.realm.endsWith(`-${namespace}`) && (namespace !== ownNamespace || owner.pid === pid),
     );
   }
 
@@ -310,7 +310,7 @@ class Crew implements AsyncDisposable {
   }
 
   /**
-   * Why a name must not stand in the file with this hash (or not at all, without one): some edit made that so, or none
+   * Why a name must not be in the file with this hash (or not at all, without one): some edit made that so, or none
    * ever did anything to the name, and no edit that was acknowledged began after it had ended.
    */
   mayHold(name: string, hash: string | undefined): string[] {
@@ -335,9 +335,9 @@ function namespaceOf(pid: string): string {
   return readlinkSync(`/proc/${pid}/ns/pid`).replace(/\D/g, '');
 }
 
-function names(folder: string): string[] {
+function names(directory: string): string[] {
   try {
-    return readdirSync(folder);
+    return readdirSync(directory);
   } catch {
     return [];
   }

@@ -45,7 +45,7 @@ needs(postgres, broker('2.0'), broker('2.1')).test(
 class Campaign {
   readonly counts = { changes: 0, failedChanges: 0, answered: 0, unanswered: 0, faults: 0 };
   readonly #random = randomNumbers(SEED);
-  /** The password of each hash that stood in the table. */
+  /** The password of each hash that was in the table. */
   readonly #passwords = new Map<string, string>();
   /** Of each device that was registered, the password that was answered, or `undefined` since another attempt. */
   readonly #registered = new Map<string, string | undefined>();

@@ -10,7 +10,7 @@ import { expect, test } from 'vitest';
 import type { RegistrarArgument } from '../faults/children/registrar.js';
 import { type Child, startChild } from '../support/children.js';
 import { FreezableDisk, freezableDisks } from '../support/disk.js';
-import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
+import { memoryDirectory, temporaryDirectory } from '../support/leftovers.js';
 import { needs } from '../support/require.js';
 
 const POWER_CUTS = 12;
@@ -19,18 +19,18 @@ const LINES = /^(user_\d+:\$7\$101\$[\w+/]{16}\$[\w+/]{86}==\n)*$/;
 interface AfterPowerCut {
   /** Who had been acknowledged before. */
   acknowledged: string[];
-  /** What stands in the file; `undefined`: there is none. */
+  /** What is in the file; `undefined`: there is none. */
   text: string | undefined;
 }
 
 /** A disk, and a process that adds users to a file on it. */
 class Registry implements AsyncDisposable {
   readonly #disk = new FreezableDisk();
-  readonly #elsewhere = temporaryFolder('acknowledged', memoryFolder());
+  readonly #elsewhere = temporaryDirectory('acknowledged', memoryDirectory());
   readonly #log = join(this.#elsewhere.path, 'log');
   registrar: Child | undefined;
 
-  async start(users: number, omitSyncOf?: 'files' | 'folders'): Promise<Child> {
+  async start(users: number, omitSyncOf?: 'files' | 'directories'): Promise<Child> {
     const argument: RegistrarArgument = {
       path: join(this.#disk.path, 'passwords'),
       log: this.#log,
@@ -43,7 +43,7 @@ class Registry implements AsyncDisposable {
 
   cutPower(): AfterPowerCut {
     const acknowledged = readFileSync(this.#log, 'utf8').split('\n').slice(0, -1);
-    return { acknowledged, text: this.#disk.afterPowerCut(folder => read(join(folder, 'passwords'))) };
+    return { acknowledged, text: this.#disk.afterPowerCut(directory => read(join(directory, 'passwords'))) };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -80,7 +80,7 @@ needs(freezableDisks).describe('when the power goes', () => {
   });
 
   // What the test above is worth.
-  for (const omitted of ['files', 'folders'] as const) {
+  for (const omitted of ['files', 'directories'] as const) {
     test(`edits are lost by a writer that does not sync ${omitted}`, async () => {
       await using registry = new Registry();
       const registrar = await registry.start(20, omitted);

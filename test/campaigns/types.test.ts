@@ -126,7 +126,7 @@ describe('without @types/node', () => {
       expect(await compile(compiler, project)).toEqual({ code: 0, stdout: '' });
     }, 310_000);
 
-    test('is told by the compiler what is missing', async () => {
+    test('gets an error of the compiler that names what is missing', async () => {
       const project = await newProject(options, 'nodenext', source);
       const { code, stdout } = await compile(compiler, project);
       const errors = stdout.trimEnd().split('\n');

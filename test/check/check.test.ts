@@ -40,7 +40,7 @@ function check(text: string | Uint8Array, broker: BrokerRelease): CheckReport {
 }
 
 describe('what three real brokers did with 285 files', () => {
-  /** Where blanks stand in base64. 2.1.2 was recorded with an OpenSSL that ignores them; others do not. */
+  /** Where base64 has blanks. 2.1.2 was recorded with an OpenSSL that ignores them; others do not. */
   const LOADED_BY_SOME_OPENSSL = 'b64-space b64-tab-salt fuzz-1-45 fuzz-1-78 fuzz-1-99 fuzz-1-108'.split(' ');
 
   test.each(ROWS)('$id', async ({ id, file, probes, brokers }) => {
@@ -83,7 +83,7 @@ describe('what three real brokers did with 285 files', () => {
     return names.filter(name => !duplicate.includes(name));
   }
 
-  test('no finding holds what stands behind a colon', () => {
+  test('no finding shows what follows a colon', () => {
     for (const { file } of ROWS) {
       const bytes = Buffer.from(file, 'base64');
       const secrets = bytes
@@ -91,9 +91,9 @@ describe('what three real brokers did with 285 files', () => {
         .split('\n')
         .flatMap(line => line.split(':').slice(1));
       for (const release of RELEASES) {
-        const told = JSON.stringify(check(bytes, release).findings);
+        const reported = JSON.stringify(check(bytes, release).findings);
         for (const secret of secrets.map(text => text.trim())) {
-          if (secret.length > 5) expect(told).not.toContain(secret);
+          if (secret.length > 5) expect(reported).not.toContain(secret);
         }
       }
     }
@@ -416,8 +416,8 @@ describe('properties', () => {
           const expected = all.flatMap((kind, i) =>
             i === 0 || kind === 'none' || kind === 'comment' ? [] : [`${i + 1} ${kind}`],
           );
-          const told = check(text, broker).findings.map(({ line, code }: Finding) => `${line} ${code}`);
-          expect(told).toEqual(expected);
+          const reported = check(text, broker).findings.map(({ line, code }: Finding) => `${line} ${code}`);
+          expect(reported).toEqual(expected);
         },
       ),
     );

@@ -125,7 +125,7 @@ describe('long work yields', () => {
     expect(stepsOf(draftOf(Buffer.from(line.repeat(1000), 'latin1')).names())).toBeGreaterThanOrEqual(1000);
   });
 
-  test('an edit of a name that stands in many lines, after each of them', () => {
+  test('an edit of a name that many lines have, after each of them', () => {
     const draft = draftOf(Buffer.from('alice:x\n'.repeat(1000)));
     draft.delete('alice');
     expect(stepsOf(draft.changes())).toBeGreaterThanOrEqual(1000);

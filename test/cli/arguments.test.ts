@@ -98,7 +98,7 @@ test('the options that were read are known also where an error follows', () => {
   expect(read('--password-file', '--check', 'passwd')).toEqual(['--password-file']);
 });
 
-test('each option that selects a mode may stand in that mode', () => {
+test('each option that selects a mode is allowed in that mode', () => {
   for (const option of OPTIONS)
     if ('selects' in option) expect([...option.modes, 'help', 'version']).toContain(option.selects);
 });

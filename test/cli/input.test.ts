@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { hashPasswordSync } from 'mosquitto-passwd-ts';
 import { beforeEach, expect, test } from 'vitest';
 import { readPasswords } from '../../src/cli/input.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 
 const HASH = hashPasswordSync('one', { salt: Buffer.alloc(12, 1) });
 let list: string;
 
 beforeEach(() => {
-  list = join(testFolder(), 'list');
+  list = join(testDirectory(), 'list');
 });
 
 async function passwords(): Promise<string[][]> {

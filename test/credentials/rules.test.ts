@@ -211,7 +211,7 @@ describe('assertPassword', () => {
     expect(error.message).toBe(message);
   });
 
-  test('tells no part of the password', () => {
+  test('shows no part of the password', () => {
     const word = fc.string({ minLength: 12, unit: fc.constantFrom(...'XYZ0123456789') });
     const wrong = fc.constantFrom('\0', '\ud800', 'x'.repeat(65_536));
     fc.assert(

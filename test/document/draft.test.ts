@@ -65,7 +65,7 @@ describe('set', () => {
     expect(set(before, 'bob', 'new')).toBe(after);
   });
 
-  test.each([255, 1255])('adds before a last line of %i bytes whose name stands twice', length => {
+  test.each([255, 1255])('adds before a last line of %i bytes whose name is a duplicate', length => {
     const last = `alice:${GOOD}:`.padEnd(length, 'x');
     expect(set(`alice:a\n${last}`, 'bob', 'new')).toBe(`alice:a\nbob:new\n${last}`);
     expect(set(`al:a\n${last}`, 'bob', 'new')).toBe(`al:a\n${last}\nbob:new\n`);
@@ -74,13 +74,13 @@ describe('set', () => {
   });
 
   test.each(['alice:a\nbob:new\n', 'bob : new \t:more\r\n', ' bob:new', '::bob::new\n'])(
-    'leaves %j as it is where the hash stands there already',
+    'leaves %j as it is where it has the hash already',
     text => {
       expect(set(text, 'bob', 'new')).toBe(text);
     },
   );
 
-  test('mends a doubled name even where the hash stands there already', () => {
+  test('removes a duplicate name even where the hash is there already', () => {
     expect(set('bob:new\nalice:a\nbob:old\n', 'bob', 'new')).toBe('bob:new\nalice:a\n');
     expect(set('bob:old\nalice:a\nbob:new\n', 'bob', 'new')).toBe('bob:new\nalice:a\n');
   });
@@ -90,7 +90,7 @@ describe('set', () => {
     expect(set('', '🙂', 'new')).toBe(latin1('🙂:new\n'));
   });
 
-  test('tells names apart that are alike', () => {
+  test('distinguishes names that are alike', () => {
     const text = latin1('e\u0301:a\nBob:b\nbo:c\nbobb:d\n\ufffd:e\n');
     expect(set(text, '\u00e9', 'new')).toBe(`${text}${latin1('\u00e9')}:new\n`);
     expect(set(text, 'bob', 'new')).toBe(`${text}bob:new\n`);
@@ -112,7 +112,7 @@ describe('delete', () => {
     expect(remove(before, 'bob')).toBe(after);
   });
 
-  test('tells whether there was one', () => {
+  test('returns whether there was one', () => {
     const draft = draftOf(Buffer.from('alice:a\n'));
     expect(draft.delete('alice')).toBe(true);
     expect(draft.delete('alice')).toBe(false);
@@ -297,14 +297,14 @@ describe('properties', () => {
     );
   });
 
-  test('after a set the name stands exactly once, and all other lines as they were', () => {
+  test('after a set exactly one line has the name, and all other lines are as they were', () => {
     fc.assert(
       fc.property(file, name, (bytes, user) => {
         const after = edit(bytes, draft => draft.set(user, 'the hash'));
         const own = linesOf(after).filter(line => line.name === latin1(user));
         expect(own.map(line => line.hash)).toEqual(['the hash']);
         expectKept(untouched(bytes, [user]), untouched(after, [user]));
-        // An update stays where the name stood first.
+        // An update stays where the first line of the name was.
         const at = linesOf(bytes).findIndex(line => line.name === latin1(user));
         if (at >= 0) expect(linesOf(after).findIndex(line => line.name === latin1(user))).toBe(at);
         else expect(linesOf(after).at(canBeEnded(linesOf(bytes)) ? -1 : -2)?.name).toBe(latin1(user));
@@ -313,7 +313,7 @@ describe('properties', () => {
     );
   });
 
-  test('after a delete the name is gone, and all other lines stand as they were', () => {
+  test('after a delete no line has the name, and all other lines are as they were', () => {
     fc.assert(
       fc.property(file, name, (bytes, user) => {
         const after = edit(bytes, draft => draft.delete(user));

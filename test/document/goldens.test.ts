@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { PasswordFileOptions } from '../../src/options.js';
 import { PasswordFile } from '../../src/password-file.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 import { decode, type Golden, goldens, passwordGiven, versions, withoutSalts } from '../support/goldens.js';
 
 /** A file as the tool left it and as we do, and what our call returned. */
@@ -27,8 +27,8 @@ function rowOf(version: string, what: string): Golden {
 
 /** Makes the edit of a golden. */
 async function repeat(golden: Golden, options?: PasswordFileOptions): Promise<Outcome> {
-  const folder = testFolder();
-  const path = join(folder, 'PWFILE');
+  const directory = testDirectory();
+  const path = join(directory, 'PWFILE');
   const before = decode(golden.before);
   if (golden.before !== undefined) await writeFile(path, before, { mode: 0o600 });
   // Each release as it hashes.
@@ -37,7 +37,7 @@ async function repeat(golden: Golden, options?: PasswordFileOptions): Promise<Ou
   const [username, password] = golden.argv.slice(golden.argv.indexOf('PWFILE') + 1) as [string, string];
   const call = golden.argv.includes('-D') ? file.removeUser(username) : file.setUser(username, password);
   const result = await call.catch((error: unknown) => error);
-  const names = await readdir(folder);
+  const names = await readdir(directory);
   expect(names.filter(name => name !== 'PWFILE')).toEqual([]);
   const ours = names.length === 0 ? undefined : await readFile(path, 'utf8');
   if (ours !== undefined) expect((await stat(path)).mode & 0o777).toBe(0o600);
@@ -102,7 +102,7 @@ describe.each(versions)('unlike mosquitto_passwd %s', version => {
 
   test('there is no -c that empties a file: create() leaves one that is there as it is', async () => {
     const { before } = row('-c over a file');
-    const path = join(testFolder(), 'PWFILE');
+    const path = join(testDirectory(), 'PWFILE');
     await writeFile(path, decode(before));
     expect(await new PasswordFile(path).create()).toBe(false);
     expect(await readFile(path, 'utf8')).toBe(decode(before));

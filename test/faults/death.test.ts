@@ -9,7 +9,7 @@ import { PasswordFile } from 'mosquitto-passwd-ts';
 import { describe, expect, test } from 'vitest';
 import { tempFileName } from '../../src/storage/lock-owner.js';
 import { type Child, startChild } from '../support/children.js';
-import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
+import { memoryDirectory, temporaryDirectory } from '../support/leftovers.js';
 import { needs, root } from '../support/require.js';
 import { stamp, stampedLines } from '../support/stamps.js';
 import { type Call, isOn, numbered, trace, tracing } from '../support/strace.js';
@@ -20,7 +20,7 @@ interface Scenario {
   old: string | undefined;
   owner?: number;
   /** Whether there is what writers leave that are killed. */
-  litter?: boolean;
+  leftovers?: boolean;
   /** The steps of one update. A new one in the code has to be added here, and is covered then. */
   steps: string[];
 }
@@ -50,13 +50,13 @@ const foreignFile: Scenario = {
   steps: [...ENTER, 'chown', 'chmod', 'write', 'sync', ...COMMIT_AND_LEAVE],
 };
 
-const litteredFile: Scenario = {
+const fileWithLeftovers: Scenario = {
   title: 'of a file whose last writers were killed',
   old: stampedLines('user', 100),
-  litter: true,
+  leftovers: true,
   steps: [
     ...['mkdir', 'create', 'rename', 'list', 'unlink', 'rename', 'list'],
-    // Two folders are swept, one of them empty.
+    // Two directories are swept, one of them empty.
     ...['list', 'unlink', 'rmdir', 'list', 'rmdir'],
     ...['chmod', 'write', 'sync', ...COMMIT_AND_LEAVE],
   ],
@@ -67,35 +67,36 @@ const HASH = stamp(1, 1);
 const EDIT: EditOrder = { name: NAME, hash: HASH };
 
 /** A file to be updated, and what it may hold when the update has been broken off. */
-class Victim implements Disposable {
-  readonly #folder = temporaryFolder('death', memoryFolder());
-  readonly path = join(this.#folder.path, 'passwords');
+class EditedFile implements Disposable {
+  readonly #directory = temporaryDirectory('death', memoryDirectory());
+  readonly path = join(this.#directory.path, 'passwords');
   readonly #old: string | undefined;
   readonly #new: string;
 
-  constructor({ old, owner, litter }: Scenario) {
+  constructor({ old, owner, leftovers }: Scenario) {
     this.#old = old;
     this.#new = `${old ?? ''}${NAME}:${HASH}\n`;
     if (old !== undefined) writeFileSync(this.path, old, { mode: 0o600 });
     if (owner !== undefined) chownSync(this.path, owner, owner);
-    if (litter) this.#litter();
+    if (leftovers) this.#leftovers();
   }
 
-  #litter(): void {
+  #leftovers(): void {
     const dead = spawnSync('true').pid;
-    const stage = tempFileName('').replace(String(process.pid), String(dead));
+    const temp = tempFileName('').replace(String(process.pid), String(dead));
     const nonces = ['00000000000000d1', '00000000000000d2', '00000000000000d3'] as const;
-    const folders = [
+    const directories = [
       `${this.path}.writer`,
       `${this.path}.${nonces[1]}.writer`,
       `${this.path}.${nonces[2]}.writer`,
     ];
-    for (const folder of folders) mkdirSync(folder);
-    for (const n of [0, 1] as const) writeFileSync(join(`${folders[n]}`, `${nonces[n]}${stage}`), 'half of');
+    for (const directory of directories) mkdirSync(directory);
+    for (const n of [0, 1] as const)
+      writeFileSync(join(`${directories[n]}`, `${nonces[n]}${temp}`), 'half of');
   }
 
-  get folder(): string {
-    return this.#folder.path;
+  get directory(): string {
+    return this.#directory.path;
   }
 
   /** Whether the file holds all of the old bytes, or all of the new ones. */
@@ -111,11 +112,11 @@ class Victim implements Disposable {
     const lock = { stale: 2 ** 31 - 1, timeout: 10_000 };
     await new PasswordFile(this.path, { lock }).setHash('next', stamp(2, 1));
     expect(readFileSync(this.path, 'latin1') === `${before}next:${stamp(2, 1)}\n`).toBe(true);
-    expect(readdirSync(this.folder)).toEqual(['passwords']);
+    expect(readdirSync(this.directory)).toEqual(['passwords']);
   }
 
   [Symbol.dispose](): void {
-    this.#folder[Symbol.dispose]();
+    this.#directory[Symbol.dispose]();
   }
 }
 
@@ -128,7 +129,7 @@ async function inParallel(tasks: Array<() => Promise<void>>): Promise<void> {
 }
 
 describe('a writer that is killed before a step of an update', () => {
-  for (const scenario of [freshFile, smallFile, largeFile, litteredFile]) {
+  for (const scenario of [freshFile, smallFile, largeFile, fileWithLeftovers]) {
     test(scenario.title, () => expectSurvival(scenario));
   }
   needs(root).test(foreignFile.title, () => expectSurvival(foreignFile));
@@ -138,22 +139,22 @@ describe('a writer that is killed before a step of an update', () => {
     // Directories are swept in the order in which the file system lists them.
     expect((await stepsWithoutDeath(scenario)).toSorted()).toEqual(steps.toSorted());
     const deaths = steps.map((_, index) => async () => {
-      using victim = new Victim(scenario);
-      await using child = await startChild('editor', { path: victim.path });
+      using edited = new EditedFile(scenario);
+      await using child = await startChild('editor', { path: edited.path });
       child.send({ ...EDIT, dieBefore: index + 1 });
       expect(await child.exited).toEqual({ code: null, signal: 'SIGKILL' });
-      expect(victim.state()).toBe(index > steps.lastIndexOf('rename') ? 'new' : 'old');
-      await victim.expectNextWriterSucceeds();
+      expect(edited.state()).toBe(index > steps.lastIndexOf('rename') ? 'new' : 'old');
+      await edited.expectNextWriterSucceeds();
     });
     await inParallel(deaths);
   }
 
   async function stepsWithoutDeath(scenario: Scenario): Promise<string[]> {
-    using victim = new Victim(scenario);
-    await using child = await startChild('editor', { path: victim.path });
+    using edited = new EditedFile(scenario);
+    await using child = await startChild('editor', { path: edited.path });
     const report = await child.ask<EditReport>(EDIT);
     expect(report.outcome).toBe('added');
-    expect(victim.state()).toBe('new');
+    expect(edited.state()).toBe('new');
     return report.steps;
   }
 });
@@ -161,25 +162,25 @@ describe('a writer that is killed before a step of an update', () => {
 /** The same by strace, which sees every system call and can kill at it, whatever the code announces. */
 needs(...tracing).describe('a writer that is killed at a system call of an update', () => {
   /** A child that has its thread running, so that all it does from now on is the update. */
-  function startEditor(victim: Victim, elsewhere: string): Promise<Child> {
+  function startEditor(edited: EditedFile, elsewhere: string): Promise<Child> {
     return startChild(
       'editor',
-      { path: victim.path, warmUp: join(elsewhere, 'passwords') },
+      { path: edited.path, warmUp: join(elsewhere, 'passwords') },
       { env: { UV_THREADPOOL_SIZE: '1' } },
     );
   }
 
   async function callsWithoutDeath(scenario: Scenario) {
-    using victim = new Victim(scenario);
-    using elsewhere = temporaryFolder('warm', memoryFolder());
-    await using child = await startEditor(victim, elsewhere.path);
+    using edited = new EditedFile(scenario);
+    using elsewhere = temporaryDirectory('warm', memoryDirectory());
+    await using child = await startEditor(edited, elsewhere.path);
     await using tracing = await trace(child.pid);
     const { steps } = await child.ask<EditReport>(EDIT);
     const calls = await tracing.end();
     return {
       steps,
-      calls: calls.filter(call => isOn(victim.folder, call)),
-      points: numbered(calls).filter(({ call }) => isOn(victim.folder, call)),
+      calls: calls.filter(call => isOn(edited.directory, call)),
+      points: numbered(calls).filter(({ call }) => isOn(edited.directory, call)),
     };
   }
 
@@ -199,14 +200,14 @@ needs(...tracing).describe('a writer that is killed at a system call of an updat
       const points = all.filter(({ call }) => names.test(call.name));
       expect(points.length).toBeGreaterThan(5);
       const deaths = points.map(({ call, ordinal }) => async () => {
-        using victim = new Victim(scenario);
-        using elsewhere = temporaryFolder('warm', memoryFolder());
-        await using child = await startEditor(victim, elsewhere.path);
+        using edited = new EditedFile(scenario);
+        using elsewhere = temporaryDirectory('warm', memoryDirectory());
+        await using child = await startEditor(edited, elsewhere.path);
         await using _ = await trace(child.pid, { inject: [`${call.name}:signal=KILL:when=${ordinal}`] });
         child.send(EDIT);
         expect(await child.exited, call.text).toEqual({ code: null, signal: 'SIGKILL' });
-        expect(victim.state(), call.text).not.toBe('torn');
-        await victim.expectNextWriterSucceeds();
+        expect(edited.state(), call.text).not.toBe('torn');
+        await edited.expectNextWriterSucceeds();
       });
       await inParallel(deaths);
       console.info(`an update ${scenario.title}: killed at ${points.length} system calls`);

@@ -19,7 +19,7 @@ import { afterEach, expect, test } from 'vitest';
 import { type Child, startChild } from '../support/children.js';
 import { mountTmpfs } from '../support/disk.js';
 import { diskCalls } from '../support/disk-calls.js';
-import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
+import { memoryDirectory, temporaryDirectory } from '../support/leftovers.js';
 import { mounting, needs } from '../support/require.js';
 import { stamp, stampedLines } from '../support/stamps.js';
 import { type Call, isOn, numbered, type Point, trace, tracing } from '../support/strace.js';
@@ -29,28 +29,28 @@ const ERRORS = ['ENOSPC', 'EIO', 'EDQUOT', 'EMFILE', 'EACCES', 'EROFS'] as const
 type Errno = (typeof ERRORS)[number];
 
 /** A process that edits one file, and what is to be found in that file. */
-class Patient implements AsyncDisposable {
+class EditedFile implements AsyncDisposable {
   readonly path: string;
   #edits = 0;
 
   private constructor(
-    readonly folder: ReturnType<typeof temporaryFolder>,
-    readonly elsewhere: ReturnType<typeof temporaryFolder>,
+    readonly directory: ReturnType<typeof temporaryDirectory>,
+    readonly elsewhere: ReturnType<typeof temporaryDirectory>,
     readonly child: Child,
     readonly original: string | undefined,
   ) {
-    this.path = join(folder.path, 'passwords');
+    this.path = join(directory.path, 'passwords');
   }
 
-  static async start(original: string | undefined): Promise<Patient> {
-    const folder = temporaryFolder('errors', memoryFolder());
-    const elsewhere = temporaryFolder('warm', memoryFolder());
+  static async start(original: string | undefined): Promise<EditedFile> {
+    const directory = temporaryDirectory('errors', memoryDirectory());
+    const elsewhere = temporaryDirectory('warm', memoryDirectory());
     const child = await startChild(
       'editor',
-      { path: join(folder.path, 'passwords'), warmUp: join(elsewhere.path, 'passwords') },
+      { path: join(directory.path, 'passwords'), warmUp: join(elsewhere.path, 'passwords') },
       { env: { UV_THREADPOOL_SIZE: '1' } },
     );
-    return new Patient(folder, elsewhere, child, original);
+    return new EditedFile(directory, elsewhere, child, original);
   }
 
   /** The file as it was to begin with. */
@@ -63,16 +63,16 @@ class Patient implements AsyncDisposable {
     return existsSync(this.path) ? readFileSync(this.path, 'latin1') : undefined;
   }
 
-  litter(): string[] {
-    return readdirSync(this.folder.path).filter(name => name !== 'passwords');
+  leftovers(): string[] {
+    return readdirSync(this.directory.path).filter(name => name !== 'passwords');
   }
 
-  /** What the process holds open of the folder; a close that was made to fail has left it open for ever. */
+  /** What the process holds open of the directory; a close that was made to fail has left it open for ever. */
   openFiles(): string[] {
     const descriptors = `/proc/${this.child.pid}/fd`;
     return readdirSync(descriptors)
       .map(fd => readlinkSync(join(descriptors, fd)))
-      .filter(file => file.startsWith(this.folder.path));
+      .filter(file => file.startsWith(this.directory.path));
   }
 
   /** Has a user added while the calls named by `inject` fail. */
@@ -94,7 +94,7 @@ class Patient implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.child[Symbol.asyncDispose]();
-    this.folder[Symbol.dispose]();
+    this.directory[Symbol.dispose]();
     this.elsewhere[Symbol.dispose]();
   }
 }
@@ -102,7 +102,7 @@ class Patient implements AsyncDisposable {
 interface Edit {
   report: EditReport;
   calls: Call[];
-  /** How many files the process held open in the folder before. */
+  /** How many files the process held open in the directory before. */
   openBefore: number;
   /** The same edit again, undisturbed. */
   repeat(): Promise<EditReport>;
@@ -111,15 +111,15 @@ interface Edit {
 }
 
 /** What holds after any failure. Returns whether the edit was rejected. */
-async function expectSound(patient: Patient, edit: Edit, errno: Errno): Promise<boolean> {
+async function expectSound(edited: EditedFile, edit: Edit, errno: Errno): Promise<boolean> {
   const { report, expected } = edit;
   const injected = edit.calls.filter(call => call.injected);
   const context = [...injected.map(call => call.text), JSON.stringify(report)].join('\n');
   expect(injected, context).not.toEqual([]);
 
-  const content = patient.content();
+  const content = edited.content();
   const committed = content === expected;
-  if (!committed) expect(content === patient.original, context).toBe(true);
+  if (!committed) expect(content === edited.original, context).toBe(true);
   if (report.error === undefined) {
     expect(committed, context).toBe(true);
   } else {
@@ -129,16 +129,16 @@ async function expectSound(patient: Patient, edit: Edit, errno: Errno): Promise<
     });
     expect(report.error.committed ?? false, context).toBe(committed);
   }
-  if (!injected.some(call => isRemoval(call))) expect(patient.litter(), context).toEqual([]);
+  if (!injected.some(call => isRemoval(call))) expect(edited.leftovers(), context).toEqual([]);
 
   const repeated = await edit.repeat();
   expect(repeated.error, context).toBeUndefined();
   expect(repeated.outcome, context).toBe(committed ? 'unchanged' : 'added');
-  expect(patient.content() === expected, context).toBe(true);
-  expect(patient.litter(), context).toEqual([]);
+  expect(edited.content() === expected, context).toBe(true);
+  expect(edited.leftovers(), context).toEqual([]);
   if (!injected.some(call => call.name === 'close')) {
     // A file that has not been changed since it was read is kept open.
-    expect(patient.openFiles().length, context).toBeLessThanOrEqual(edit.openBefore + (committed ? 1 : 0));
+    expect(edited.openFiles().length, context).toBeLessThanOrEqual(edit.openBefore + (committed ? 1 : 0));
   }
   return report.error !== undefined;
 }
@@ -162,12 +162,12 @@ needs(...tracing).describe('a system call of an update that fails', () => {
 
   for (const { title, old, names } of scenarios) {
     test(title, async () => {
-      await using patient = await Patient.start(old);
-      const points = await pointsOf(patient, names);
+      await using edited = await EditedFile.start(old);
+      const points = await pointsOf(edited, names);
       let rejections = 0;
       for (const point of points) {
         for (const errno of ERRORS) {
-          if (await expectSound(patient, await patient.edit([failing(point, errno)]), errno)) rejections++;
+          if (await expectSound(edited, await edited.edit([failing(point, errno)]), errno)) rejections++;
         }
       }
       console.info(
@@ -177,15 +177,15 @@ needs(...tracing).describe('a system call of an update that fails', () => {
   }
 
   test('and a removal on the way out that fails too', async () => {
-    await using patient = await Patient.start(small);
-    const points = await pointsOf(patient, anyCall);
+    await using edited = await EditedFile.start(small);
+    const points = await pointsOf(edited, anyCall);
     let removals = 0;
     for (const point of points) {
       for (const removal of ['unlink', 'rmdir']) {
         if (point.call.name === removal) continue;
-        const edit = await patient.edit([failing(point, 'ENOSPC'), `${removal}:error=EIO`]);
+        const edit = await edited.edit([failing(point, 'ENOSPC'), `${removal}:error=EIO`]);
         if (edit.calls.some(call => call.injected && call.name === removal)) removals++;
-        await expectSound(patient, edit, 'ENOSPC');
+        await expectSound(edited, edit, 'ENOSPC');
       }
     }
     expect(removals).toBeGreaterThan(points.length);
@@ -193,21 +193,21 @@ needs(...tracing).describe('a system call of an update that fails', () => {
   });
 
   test('and a removal on the way out that fails too, which another process makes good', async () => {
-    await using patient = await Patient.start(small);
-    const { report } = await patient.edit(['pwrite64:error=ENOSPC', 'unlink:error=EIO']);
+    await using edited = await EditedFile.start(small);
+    const { report } = await edited.edit(['pwrite64:error=ENOSPC', 'unlink:error=EIO']);
     expect(report.error).toMatchObject({ errno: -constants.errno.ENOSPC });
-    expect(patient.litter()).toEqual(['passwords.writer']);
-    const file = new PasswordFile(patient.path, { lock: { stale: 1_000 } });
+    expect(edited.leftovers()).toEqual(['passwords.writer']);
+    const file = new PasswordFile(edited.path, { lock: { stale: 1_000 } });
     expect(await file.setHash('new', stamp(2, 1))).toBe('added');
-    expect(patient.content()).toBe(`${small}new:${stamp(2, 1)}\n`);
-    expect(patient.litter()).toEqual([]);
+    expect(edited.content()).toBe(`${small}new:${stamp(2, 1)}\n`);
+    expect(edited.leftovers()).toEqual([]);
   });
 
-  async function pointsOf(patient: Patient, names: RegExp): Promise<Point[]> {
-    const { calls, expected } = await patient.edit([]);
-    expect(patient.content() === expected).toBe(true);
+  async function pointsOf(edited: EditedFile, names: RegExp): Promise<Point[]> {
+    const { calls, expected } = await edited.edit([]);
+    expect(edited.content() === expected).toBe(true);
     const points = numbered(calls).filter(
-      ({ call }) => names.test(call.name) && isOn(patient.folder.path, call),
+      ({ call }) => names.test(call.name) && isOn(edited.directory.path, call),
     );
     expect(points.length).toBeGreaterThan(5);
     return points;
@@ -255,8 +255,8 @@ needs(mounting).describe('a nearly full disk', () => {
       using _ = disk;
       let staged = 0;
       const writes = at(2, 'write', () => {
-        const folder = `${path}.writer`;
-        staged = statSync(join(folder, `${readdirSync(folder)[0]}`)).size;
+        const directory = `${path}.writer`;
+        staged = statSync(join(directory, `${readdirSync(directory)[0]}`)).size;
       });
       const file = new PasswordFile(path);
       await expect(file.setHash('new', stamp(1, 1))).rejects.toMatchObject({

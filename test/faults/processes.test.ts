@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { expect, test } from 'vitest';
 import { startChild, startChildren } from '../support/children.js';
-import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
+import { memoryDirectory, temporaryDirectory } from '../support/leftovers.js';
 import { NtfsRegistry } from '../support/ntfs.js';
 import { stampedLines } from '../support/stamps.js';
 
@@ -11,8 +11,8 @@ const PROCESSES = 8;
 const ADDS = 50;
 
 test('8 processes add 50 users each to one file, and none is lost', async () => {
-  using folder = temporaryFolder('processes');
-  const path = join(folder.path, 'passwords');
+  using directory = temporaryDirectory('processes');
+  const path = join(directory.path, 'passwords');
   await new PasswordFile(path).addUser('first', 'password');
   const before = await readFile(path, 'utf8');
 
@@ -32,13 +32,13 @@ test('8 processes add 50 users each to one file, and none is lost', async () => 
   const after = await readFile(path, 'utf8');
   expect(after.startsWith(before)).toBe(true);
   expect(after.split('\n')).toHaveLength(402);
-  expect(await readdir(folder.path)).toEqual(['passwords']);
+  expect(await readdir(directory.path)).toEqual(['passwords']);
 });
 
 test('2 processes make 200 edits each with the rules of NTFS, while another reads, and none is lost', async () => {
-  using folder = temporaryFolder('ntfs', memoryFolder());
-  using elsewhere = temporaryFolder('registry', memoryFolder());
-  const path = join(folder.path, 'passwords');
+  using directory = temporaryDirectory('ntfs', memoryDirectory());
+  using elsewhere = temporaryDirectory('registry', memoryDirectory());
+  const path = join(directory.path, 'passwords');
   const base = stampedLines('base', 20);
   await writeFile(path, base);
   const registry = new NtfsRegistry(elsewhere.path);
@@ -51,7 +51,7 @@ test('2 processes make 200 edits each with the rules of NTFS, while another read
   await reader.ask('stop');
   const users = await new PasswordFile(path).users();
   expect(users.filter(name => name.startsWith('process_'))).toHaveLength(400);
-  expect(await readdir(folder.path)).toEqual(['passwords']);
+  expect(await readdir(directory.path)).toEqual(['passwords']);
   const refusals: Record<string, number> = {};
   for (const what of registry.refusals()) refusals[what] = (refusals[what] ?? 0) + 1;
   console.info(`refused: ${JSON.stringify(refusals)}`);

@@ -7,7 +7,7 @@ import { PasswordFile } from 'mosquitto-passwd-ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { findBrokers, login, type RunningBroker, startBroker } from '../support/broker.js';
 import { startChild } from '../support/children.js';
-import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
+import { memoryDirectory, temporaryDirectory } from '../support/leftovers.js';
 import { HASH } from '../support/password-file.js';
 import { broker, needs } from '../support/require.js';
 import { stamp } from '../support/stamps.js';
@@ -15,16 +15,16 @@ import { stamp } from '../support/stamps.js';
 const COMMITS = 2_000;
 const BASE_USERS = 50;
 
-let folder: ReturnType<typeof temporaryFolder>;
+let directory: ReturnType<typeof temporaryDirectory>;
 let path: string;
 let file: PasswordFile;
 beforeEach(async () => {
-  folder = temporaryFolder('readers', memoryFolder());
-  path = join(folder.path, 'passwords');
+  directory = temporaryDirectory('readers', memoryDirectory());
+  path = join(directory.path, 'passwords');
   file = new PasswordFile(path);
   await file.setUsers(Array.from({ length: BASE_USERS }, (_, n) => [baseUser(n), `password ${n}`] as const));
 });
-afterEach(() => folder[Symbol.dispose]());
+afterEach(() => directory[Symbol.dispose]());
 
 const commits = new EventEmitter();
 

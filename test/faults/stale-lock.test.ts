@@ -13,7 +13,7 @@ import { PasswordFile } from 'mosquitto-passwd-ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { tempFileName } from '../../src/storage/lock-owner.js';
 import { startChild } from '../support/children.js';
-import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
+import { memoryDirectory, temporaryDirectory } from '../support/leftovers.js';
 import { needs, program, root } from '../support/require.js';
 import { stamp, stampedLines } from '../support/stamps.js';
 import type { EditReport } from './children/editor.js';
@@ -26,23 +26,23 @@ const GROUP = 4242;
 /** Only a lock owner that is known to be dead loses its lock. */
 const NEVER_STALE = { stale: 2 ** 31 - 1 };
 
-let folder: ReturnType<typeof temporaryFolder>;
+let directory: ReturnType<typeof temporaryDirectory>;
 let path: string;
 beforeEach(() => {
-  folder = temporaryFolder('stale-lock', memoryFolder());
-  path = join(folder.path, 'passwords');
+  directory = temporaryDirectory('stale-lock', memoryDirectory());
+  path = join(directory.path, 'passwords');
   writeFileSync(path, OLD, { mode: 0o660 });
 });
-afterEach(() => folder[Symbol.dispose]());
+afterEach(() => directory[Symbol.dispose]());
 
-/** A folder with the stage of a writer that is no more. */
-function leave(writersFolder: string, stage: string): string {
-  mkdirSync(writersFolder, { mode: 0o755 });
-  writeFileSync(join(writersFolder, stage), 'half of the', { mode: 0o600 });
-  return join(writersFolder, stage);
+/** A directory with the stage of a writer that is no more. */
+function leave(writersDirectory: string, temp: string): string {
+  mkdirSync(writersDirectory, { mode: 0o755 });
+  writeFileSync(join(writersDirectory, temp), 'half of the', { mode: 0o600 });
+  return join(writersDirectory, temp);
 }
 
-/** The name of this process's stages, had it been another process of that pid. */
+/** The name of this process's temp files, had it been another process of that pid. */
 function stageOf(pid: number): string {
   return tempFileName(NONCE).replace(`.${process.pid}.`, `.${pid}.`);
 }
@@ -53,8 +53,8 @@ needs(root, program('setpriv')).test(
     // Just large enough to be no process.
     leave(`${path}.writer`, stageOf(9_999_999));
     chmodSync(path, 0o660);
-    for (const each of [path, folder.path]) chownSync(each, 0, GROUP);
-    chmodSync(folder.path, 0o2770);
+    for (const each of [path, directory.path]) chownSync(each, 0, GROUP);
+    chmodSync(directory.path, 0o2770);
     await using other = await startChild(
       'editor',
       { path, options: { allowOwnerChange: true, lock: NEVER_STALE } },
@@ -64,12 +64,12 @@ needs(root, program('setpriv')).test(
     expect(report.outcome).toBe('added');
     expect(readFileSync(path, 'latin1')).toBe(NEW);
     // It is out of the way; to remove it takes a writer who may.
-    expect(readdirSync(folder.path).toSorted()).toEqual([
+    expect(readdirSync(directory.path).toSorted()).toEqual([
       'passwords',
       expect.stringMatching(/^passwords\.[0-9a-f]{16}\.writer$/),
     ]);
     await new PasswordFile(path).update(() => undefined);
-    expect(readdirSync(folder.path)).toEqual(['passwords']);
+    expect(readdirSync(directory.path)).toEqual(['passwords']);
   },
 );
 
@@ -81,29 +81,29 @@ test('the lock of a writer that cannot be seen is broken when it has had no hear
   await new PasswordFile(path, { lock: { stale: 1_000 } }).setHash('new', stamp(1, 1));
   expect(performance.now() - started).toBeGreaterThanOrEqual(1_000);
   expect(readFileSync(path, 'latin1')).toBe(NEW);
-  expect(readdirSync(folder.path)).toEqual(['passwords']);
+  expect(readdirSync(directory.path)).toEqual(['passwords']);
 });
 
 test('the candidate directory of a writer that cannot be seen is swept when it has had no heartbeat for lock.stale', async () => {
   leave(`${path}.${NONCE}.writer`, UNSEEN);
   const file = new PasswordFile(path, { lock: { stale: 1_000 } });
   const started = performance.now();
-  while (readdirSync(folder.path).length > 1) await file.update(() => undefined);
+  while (readdirSync(directory.path).length > 1) await file.update(() => undefined);
   expect(performance.now() - started).toBeGreaterThanOrEqual(1_000);
 });
 
 test('an old candidate directory is swept, even if nobody stays to watch it', async () => {
-  const stage = leave(`${path}.${NONCE}.writer`, UNSEEN);
+  const temp = leave(`${path}.${NONCE}.writer`, UNSEEN);
   await new PasswordFile(path).update(() => undefined);
-  expect(readdirSync(folder.path)).toHaveLength(2);
+  expect(readdirSync(directory.path)).toHaveLength(2);
   const longAgo = Date.now() / 1000 - 2 * 3600;
-  utimesSync(stage, longAgo, longAgo);
+  utimesSync(temp, longAgo, longAgo);
   await new PasswordFile(path).update(() => undefined);
-  expect(readdirSync(folder.path)).toEqual(['passwords']);
+  expect(readdirSync(directory.path)).toEqual(['passwords']);
 });
 
 test('a writer at work is waited for, however long it takes and whatever its lock.stale, until it is dead', async () => {
-  await using holder = await startChild('holder', { path, options: { lock: { stale: 60_000 } } });
+  await using owner = await startChild('lock-owner', { path, options: { lock: { stale: 60_000 } } });
   const waiting = new PasswordFile(path, { lock: { stale: 1_000, timeout: 2_500 } }).setHash(
     'new',
     stamp(1, 1),
@@ -111,15 +111,15 @@ test('a writer at work is waited for, however long it takes and whatever its loc
   await expect(waiting).rejects.toMatchObject({
     code: 'ERR_LOCK_TIMEOUT',
     message: expect.stringMatching(
-      new RegExp(`^Waited \\d{4} ms .*${path}\\.writer holds the file .* name says process ${holder.pid} `),
+      new RegExp(`^Waited \\d{4} ms .*${path}\\.writer holds the file .* name says process ${owner.pid} `),
     ),
   });
   expect(readFileSync(path, 'latin1')).toBe(OLD);
-  expect(readdirSync(folder.path).toSorted()).toEqual(['passwords', 'passwords.writer']);
+  expect(readdirSync(directory.path).toSorted()).toEqual(['passwords', 'passwords.writer']);
 
   const next = new PasswordFile(path, { lock: NEVER_STALE }).setHash('new', stamp(1, 1));
-  holder.kill('SIGKILL');
+  owner.kill('SIGKILL');
   await next;
   expect(readFileSync(path, 'latin1')).toBe(NEW);
-  expect(readdirSync(folder.path)).toEqual(['passwords']);
+  expect(readdirSync(directory.path)).toEqual(['passwords']);
 });

@@ -221,7 +221,7 @@ describe('verifying', () => {
     ['another case', 'Secret', false],
     ['a beginning', 'secre', false],
     ['a blank more', 'secret ', false],
-    // pw__memcmp_const after strlen(): the broker compares what stands before the first NUL.
+    // pw__memcmp_const after strlen(): the broker compares what is before the first NUL.
     ['what follows a NUL', 'secret\0and more', true],
     ['bytes that follow a NUL', Buffer.from('secret\0\xff', 'latin1'), true],
     ['a NUL first', '\0secret', false],
@@ -561,7 +561,7 @@ describe('properties', () => {
     );
   });
 
-  test('whatever the string: it is taken apart and put together the same, or refused without being told', () => {
+  test('whatever the string: it is taken apart and put together the same, or refused with a message that does not show it', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.string({ unit: codePoint }), broken), hash => {
         try {

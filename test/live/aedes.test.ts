@@ -7,12 +7,12 @@ import { createInterface } from 'node:readline';
 import { connectAsync, type IClientOptions } from 'mqtt';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 
 let path: string;
 let file: PasswordFile;
 beforeEach(() => {
-  path = join(testFolder(), 'passwd');
+  path = join(testDirectory(), 'passwd');
   file = new PasswordFile(path);
 });
 

@@ -26,11 +26,11 @@ const NAMES_PROBED = 8;
 const FEW_USERS = 10;
 const AT_A_TIME = 4;
 
-let folder: string;
+let directory: string;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'check-live-'));
+  directory = await mkdtemp(join(tmpdir(), 'check-live-'));
 });
-afterAll(() => rm(folder, { recursive: true }));
+afterAll(() => rm(directory, { recursive: true }));
 
 /** Gives one file after the other to a broker, which it starts anew only where the one before did not survive. */
 class Trial {
@@ -40,7 +40,7 @@ class Trial {
 
   constructor(broker: Broker, nth: number) {
     this.broker = broker;
-    this.#passwordFile = join(folder, `${broker.version}-${nth}`);
+    this.#passwordFile = join(directory, `${broker.version}-${nth}`);
   }
 
   /** The port of a broker with this file; `undefined`: it does not run with it. */
@@ -177,7 +177,7 @@ function isUnsure({ findings }: CheckReport, name?: string): boolean {
   );
 }
 
-/** Names to try: what stands before a colon or a NUL, and some that stand nowhere. */
+/** Names to try: what is before a colon or a NUL, and some that are nowhere. */
 function namesIn(bytes: Buffer): string[] {
   const names = bytes
     .toString()
@@ -189,9 +189,9 @@ function namesIn(bytes: Buffer): string[] {
         .trim(),
     );
   const distinct = [...new Set(names)].filter(name => canBeSent(name) && !name.includes('\ufffd'));
-  // Of a long file the last, which random edits may have touched, and the doubled ones.
-  const doubled = distinct.filter(name => names.indexOf(name) !== names.lastIndexOf(name));
+  // Of a long file the last, which random edits may have touched, and the duplicate ones.
+  const duplicates = distinct.filter(name => names.indexOf(name) !== names.lastIndexOf(name));
   return [
-    ...new Set([...doubled.slice(0, NAMES_PROBED), ...distinct.slice(-NAMES_PROBED), 'alice', 'nobody']),
+    ...new Set([...duplicates.slice(0, NAMES_PROBED), ...distinct.slice(-NAMES_PROBED), 'alice', 'nobody']),
   ];
 }

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { type Broker, freePort, login, startBroker } from '../support/broker.js';
 import { certificate } from '../support/certificate.js';
 import { call } from '../support/cli.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 import { describeBrokers, needs, program } from '../support/require.js';
 
 const USERS = 2_000;
@@ -19,7 +19,7 @@ async function run(argv: string[], input?: string): Promise<string> {
 
 describeBrokers('a broker', broker => {
   test(`lets ${USERS} imported users in`, async () => {
-    const path = join(testFolder(), 'passwd');
+    const path = join(testDirectory(), 'passwd');
     const list = Array.from({ length: USERS }, (_, i) => `device_${i}:pässword ${i}:${i}\n`).join('');
     await run(['-c', '--import', '-', path], list);
     expect(await run(['--check', '--broker', releaseOf(broker), path])).toBe('');
@@ -32,10 +32,10 @@ describeBrokers('a broker', broker => {
   });
 
   test('lets each user in when a call with --reload ends', async () => {
-    const folder = testFolder();
-    const path = join(folder, 'passwd');
+    const directory = testDirectory();
+    const path = join(directory, 'passwd');
     await run(['-c', '-b', path, 'alice', 'one']);
-    const pidFile = join(folder, 'mosquitto.pid');
+    const pidFile = join(directory, 'mosquitto.pid');
     await using running = await startBroker(broker, { passwordFile: path });
     writeFileSync(pidFile, `${running.pid}\n`);
 
@@ -55,7 +55,7 @@ describeBrokers('a broker', broker => {
   });
 
   test('lets the user in when a call with --confirm ends', async () => {
-    const path = join(testFolder(), 'passwd');
+    const path = join(testDirectory(), 'passwd');
     writeFileSync(path, '', { mode: 0o600 });
     await using running = await startBroker(broker, { passwordFile: path });
     const reload = ['--reload', String(running.pid)];
@@ -78,24 +78,24 @@ describeBrokers('a broker', broker => {
   });
 
   needs(program('openssl')).test('confirms a login by TLS with --cafile', async () => {
-    const folder = testFolder();
-    const path = join(folder, 'passwd');
+    const directory = testDirectory();
+    const path = join(directory, 'passwd');
     writeFileSync(path, '', { mode: 0o600 });
-    const { cert, key } = certificate(folder);
+    const { cert, key } = certificate(directory);
     const port = await freePort();
     const config = `listener ${port} 127.0.0.1\ncertfile ${cert}\nkeyfile ${key}\n`;
     await using running = await startBroker(broker, { passwordFile: path, config });
     const confirm = ['--reload', String(running.pid), '--confirm', `127.0.0.1:${port}`];
     await run([...confirm, '--cafile', cert, '-b', path, 'alice', 'one']);
     expect(running.log()).toContain("u'alice'");
-    writeFileSync(join(folder, 'other'), '');
-    const other = await call([...confirm, '--cafile', join(folder, 'other'), '-b', path, 'bob', 'two']);
+    writeFileSync(join(directory, 'other'), '');
+    const other = await call([...confirm, '--cafile', join(directory, 'other'), '-b', path, 'bob', 'two']);
     expect(other.status).toBe(3);
     expect(other.stderr).toMatch(/\nThe password file holds the change, but the login is not confirmed\.\n$/);
   });
 
   test('lets users in whose hashes are made for it', async () => {
-    const path = join(testFolder(), 'passwd');
+    const path = join(testDirectory(), 'passwd');
     await run(['-c', '--broker', releaseOf(broker), '-b', path, 'alice', 'one']);
     writeFileSync(path, `${readFileSync(path, 'utf8')}# staff\nbob: two:2 \n`);
     await run(['-U', '-H', 'sha512', path]);

@@ -18,18 +18,18 @@ const MAC = '02:00:00:00:00:0a';
 const ID = '02000000000a';
 const DEVICE = { id: ID, mac: MAC, username: `device_${ID}` };
 
-let folder: string;
+let directory: string;
 let path: string;
 const started: Registry[] = [];
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'registry-'));
-  await mkdir(join(folder, 'auth'));
-  path = join(folder, 'auth/passwd');
+  directory = await mkdtemp(join(tmpdir(), 'registry-'));
+  await mkdir(join(directory, 'auth'));
+  path = join(directory, 'auth/passwd');
 });
 afterEach(async () => {
   for (const registry of started.splice(0)) await registry.kill('SIGKILL');
-  await rm(folder, { recursive: true });
+  await rm(directory, { recursive: true });
 });
 
 interface Answer {
@@ -109,7 +109,7 @@ const macs = (count: number) =>
   Array.from({ length: count }, (_, n) => (0x020000000000 + n).toString(16).padStart(12, '0'));
 
 describe('a device', () => {
-  test('is told its password once', async () => {
+  test('gets its password once', async () => {
     const registry = await start();
     const { status, body } = await registry.register(MAC);
     expect({ status, body }).toEqual({ status: 201, body: { ...DEVICE, password: expect.any(String) } });
@@ -132,11 +132,11 @@ describe('a device', () => {
     const requests = [...Array(20).fill(MAC), ...macs(10)];
     const answers = await Promise.all(requests.map(mac => registry.register(mac)));
     expect(new Set(answers.slice(0, 20).map(({ body }) => body.id))).toEqual(new Set([ID]));
-    const told = answers.filter(({ status }) => status === 201);
-    expect(new Set(told.map(({ body }) => body.id))).toEqual(new Set([ID, ...macs(10)]));
+    const created = answers.filter(({ status }) => status === 201);
+    expect(new Set(created.map(({ body }) => body.id))).toEqual(new Set([ID, ...macs(10)]));
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(19);
-    expect(told).toHaveLength(11);
-    for (const { body } of told) expect(await file().verify(body.username, body.password)).toBe(true);
+    expect(created).toHaveLength(11);
+    for (const { body } of created) expect(await file().verify(body.username, body.password)).toBe(true);
   });
 
   test('is gone once it is deleted, and can come back', async () => {
@@ -219,15 +219,15 @@ describe('where the password file cannot be written', () => {
   test('nothing is registered or deleted (it has two names)', async () => {
     const registry = await start();
     await registry.register(macs(1)[0]);
-    await link(path, join(folder, 'other'));
+    await link(path, join(directory, 'other'));
     await expectRefused(registry);
-    await unlink(join(folder, 'other'));
+    await unlink(join(directory, 'other'));
     expect((await registry.register(MAC)).status).toBe(201);
   });
 
-  needs(mounting).test('nothing is registered or deleted (its folder is read-only)', async () => {
-    const auth = join(folder, 'auth');
-    const registry = await start({ STATE_FILE: join(folder, 'devices.json') });
+  needs(mounting).test('nothing is registered or deleted (its directory is read-only)', async () => {
+    const auth = join(directory, 'auth');
+    const registry = await start({ STATE_FILE: join(directory, 'devices.json') });
     await registry.register(macs(1)[0]);
     execFileSync('mount', ['--bind', auth, auth]);
     try {
@@ -253,11 +253,11 @@ describe('where the password file cannot be written', () => {
 
 test('where the state cannot be written, nothing is registered', async () => {
   const registry = await start();
-  await mkdir(join(folder, 'auth/devices.json.new'));
+  await mkdir(join(directory, 'auth/devices.json.new'));
   expect(await registry.register(MAC)).toEqual({ status: 503, body: { error: expect.any(String) } });
   expect(await registry.ids()).toEqual([]);
   expect(await file().users()).toEqual([]);
-  await rm(join(folder, 'auth/devices.json.new'), { recursive: true });
+  await rm(join(directory, 'auth/devices.json.new'), { recursive: true });
   expect((await registry.register(MAC)).status).toBe(201);
 });
 
@@ -274,9 +274,9 @@ describe('on start', () => {
   });
 
   test('a damaged state is an error', async () => {
-    await writeFile(join(folder, 'auth/devices.json'), '[{');
+    await writeFile(join(directory, 'auth/devices.json'), '[{');
     await expect(start()).rejects.toThrow('devices.json');
-    expect(await readFile(join(folder, 'auth/devices.json'), 'utf8')).toBe('[{');
+    expect(await readFile(join(directory, 'auth/devices.json'), 'utf8')).toBe('[{');
   });
 
   test('devices are as they were', async () => {
@@ -289,13 +289,13 @@ describe('on start', () => {
   });
 });
 
-test('tells nobody else a password or a hash', async () => {
+test('shows a password or a hash to nobody else', async () => {
   const registry = await start({ MQTT_SERVICE_USERNAME: 'service', MQTT_SERVICE_PASSWORD: 'to be kept' });
   const { body } = await registry.register(MAC);
-  await link(path, join(folder, 'other'));
+  await link(path, join(directory, 'other'));
   await registry.remove(ID);
-  const told = `${registry.output} ${await readFile(join(folder, 'auth/devices.json'), 'utf8')}`;
-  for (const secret of [body.password, 'to be kept', '$7$']) expect(told).not.toContain(secret);
+  const shown = `${registry.output} ${await readFile(join(directory, 'auth/devices.json'), 'utf8')}`;
+  for (const secret of [body.password, 'to be kept', '$7$']) expect(shown).not.toContain(secret);
 });
 
 describe('after a crash', () => {
@@ -335,9 +335,9 @@ describe('after a crash', () => {
   });
 });
 
-/** Environment of a registry that tells this broker. */
+/** Environment of a registry that reloads this broker. */
 async function beside(running: RunningBroker): Promise<NodeJS.ProcessEnv> {
-  const pidFile = join(folder, 'broker.pid');
+  const pidFile = join(directory, 'broker.pid');
   await writeFile(pidFile, String(running.pid));
   return { MQTT_BROKER_PID_FILE: pidFile, MQTT_HOST: '127.0.0.1', MQTT_PORT: String(running.port) };
 }
@@ -404,14 +404,14 @@ needs(broker()).describe('beside a broker', () => {
   });
 
   test('where the broker reads another file, nothing is registered', async () => {
-    const registry = await start({ ...(await beside(running)), MQTT_PASSWD_FILE: join(folder, 'passwd') });
+    const registry = await start({ ...(await beside(running)), MQTT_PASSWD_FILE: join(directory, 'passwd') });
     expect((await registry.register(MAC)).status).toBe(503);
     expect(registry.output).toContain('ERR_LOGIN_REFUSED: ');
     expect(await registry.ids()).toEqual([]);
-    expect(await new PasswordFile(join(folder, 'passwd')).users()).toEqual([]);
+    expect(await new PasswordFile(join(directory, 'passwd')).users()).toEqual([]);
   });
 
-  test('on start the broker is told what it may have missed', async () => {
+  test('on start the broker is reloaded, because it may have missed a signal', async () => {
     const first = await start();
     const { body } = await first.register(MAC);
     await first.kill('SIGKILL');
@@ -425,11 +425,11 @@ needs(broker()).describe('beside a broker', () => {
 });
 
 needs(root, namespaces, program('nsenter'), broker()).test(
-  'tells the only broker in its pid namespace',
+  'reloads the only broker in its pid namespace',
   async () => {
     await file().create();
     const found = findBrokers().at(-1) as Broker;
-    const unshared = join(folder, 'broker');
+    const unshared = join(directory, 'broker');
     const unshare = 'exec unshare --pid --fork --kill-child --mount-proc';
     await writeFile(unshared, `#!/bin/sh\n${unshare} ${found.path} "$@"\n`, { mode: 0o755 });
     await using running = await startBroker({ ...found, path: unshared }, { passwordFile: path });

@@ -7,13 +7,13 @@ import { hashPassword } from '../../src/hash/hash.js';
 import { PasswordFile } from '../../src/password-file.js';
 import { login, type RunningBroker, startBroker } from '../support/broker.js';
 import { call } from '../support/cli.js';
+import { testDirectory } from '../support/directory.js';
 import { mosquittoCtrl, pluginConfig, publish, startWithClients } from '../support/dynamic-security.js';
-import { testFolder } from '../support/folder.js';
 import { describeBrokers } from '../support/require.js';
 
 let config: string;
 beforeEach(() => {
-  config = join(testFolder(), 'dynamic-security.json');
+  config = join(testDirectory(), 'dynamic-security.json');
 });
 
 const SUCCESS = [0, 16];
@@ -78,7 +78,7 @@ describeBrokers('the dynamic-security plugin', broker => {
 
   test('starts with a file of mosquitto_ctrl to which the program has added clients', async () => {
     const passwords = { device_1: 'secret', 設備: '密码', 'tenant/α': ' blanks ' };
-    const passwd = join(testFolder(), 'passwd');
+    const passwd = join(testDirectory(), 'passwd');
     await mosquittoCtrl(broker, 'dynsec', 'init', config, 'admin', 'of the admin');
     const asAdmin = (running: RunningBroker, ...args: string[]) => {
       const login = ['-u', 'admin', '-P', 'of the admin', '-V', 'mqttv5'];

@@ -10,8 +10,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { checkPasswordFile } from '../../src/check/check.js';
 import { login, startBroker } from '../support/broker.js';
+import { testDirectory } from '../support/directory.js';
 import { type Edits, edited, edits, entryOf, files, HASH, PASSWORD } from '../support/edited-files.js';
-import { testFolder } from '../support/folder.js';
 import { describeBrokers } from '../support/require.js';
 
 const { EDITED_FILES = '25', FUZZ_SEED } = process.env;
@@ -26,7 +26,7 @@ const KNOWN: Array<[string, Edits]> = [
 describeBrokers('an edit keeps the login of every other user', broker => {
   test(`in ${EDITED_FILES} files (FUZZ_SEED=${SEED})`, async () => {
     const { release } = broker;
-    const passwordFile = join(testFolder(), 'passwd');
+    const passwordFile = join(testDirectory(), 'passwd');
     await writeFile(passwordFile, '');
     await using running = await startBroker(broker, { passwordFile });
     const namesIn = async (names: string[]) => {

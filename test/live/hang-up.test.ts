@@ -9,7 +9,7 @@ import { reloadBroker } from '../../src/broker/reload.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { PasswordFile } from '../../src/password-file.js';
 import { login, type RunningBroker, startBroker } from '../support/broker.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 import { describeBrokers, linux, namespaces, needs, root } from '../support/require.js';
 import { runScript } from '../support/script.js';
 
@@ -26,14 +26,14 @@ async function stop({ pid }: { pid: number }): Promise<void> {
 
 /** A shell that is called mosquitto: the kernel names a process after the file it starts. */
 function namedMosquitto(): string {
-  const path = join(testFolder(), 'mosquitto');
+  const path = join(testDirectory(), 'mosquitto');
   symlinkSync('/bin/sh', path);
   return path;
 }
 
 describeBrokers('a reload', program => {
   async function start({ config = '' } = {}) {
-    const directory = testFolder();
+    const directory = testDirectory();
     const passwordFile = join(directory, 'passwd');
     writeFileSync(passwordFile, `base:${hashPasswordSync('pw')}\n`, { mode: 0o600 });
     const broker = await startBroker(program, { passwordFile, config: config.replaceAll('DIR', directory) });
@@ -235,7 +235,7 @@ describe('a pid that is another process by now', () => {
     `,
       {
         through: ['unshare', '--pid', '--fork', '--mount-proc'],
-        args: { path: join(testFolder(), 'passwd'), program: namedMosquitto() },
+        args: { path: join(testDirectory(), 'passwd'), program: namedMosquitto() },
       },
     );
     expect(result.pids[1]).toBe(result.pids[0]);

@@ -13,14 +13,14 @@ import { describeBrokers, describePasswdTools, needs, root } from '../support/re
 const ALICE =
   'alice:$7$101$scU/k7oUJbQzXHJQ$kEkPM0VqEBgXl+6B/N1n4my5Mo6hj+D5IPAlJ5TuMDzeBSeVdd5fVfkEaRNWg7Upvy2bYz8XezEhmmEsXpHRhw==\n';
 
-let folder: string;
+let directory: string;
 let passwordFile: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'harness-'));
-  passwordFile = join(folder, 'passwords');
+  directory = await mkdtemp(join(tmpdir(), 'harness-'));
+  passwordFile = join(directory, 'passwords');
   await writeFile(passwordFile, ALICE);
 });
-afterEach(() => rm(folder, { recursive: true }));
+afterEach(() => rm(directory, { recursive: true }));
 
 describeBrokers('the broker harness', broker => {
   test('lets in who is in the file, and nobody else', async () => {
@@ -61,7 +61,7 @@ describeBrokers('the broker harness', broker => {
     expect(await login(running.port, 'alice', 'secret')).toBe(0);
   });
 
-  test('tells a broker that a reload brought down from one that runs on', async () => {
+  test('distinguishes a broker that a reload brought down from one that runs on', async () => {
     await using running = await startBroker(broker, { passwordFile });
     await writeFile(passwordFile, `${ALICE}bob:$7$broken\n`);
     if (broker.release === '2.0') {
@@ -74,7 +74,7 @@ describeBrokers('the broker harness', broker => {
     }
   });
 
-  test('leaves no process and no folder', async () => {
+  test('leaves no process and no directory', async () => {
     const running = await startBroker(broker, { passwordFile });
     const config = /Config loaded from (.+)\.$/m.exec(running.log())?.[1];
     expect(existsSync(`${config}`)).toBe(true);
@@ -91,13 +91,13 @@ describeBrokers('the broker harness', broker => {
     expect(await running.exited).toEqual({ code: 0, signal: null });
   });
 
-  test('tells why a broker did not start', async () => {
-    const start = startBroker(broker, { passwordFile: join(folder, 'missing') });
+  test('reports why a broker did not start', async () => {
+    const start = startBroker(broker, { passwordFile: join(directory, 'missing') });
     await expect(start).rejects.toThrow(/did not start \(status \d+\):\n.*missing/s);
   });
 
   needs(root).test('runs it as another user', async () => {
-    await chmod(folder, 0o755);
+    await chmod(directory, 0o755);
     await chmod(passwordFile, 0o644);
     await using running = await startBroker(broker, { passwordFile, user: 'nobody' });
     expect((await stat(`/proc/${running.pid}`)).uid).not.toBe(0);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
 import { login, startBroker } from '../support/broker.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 import { describeBrokers, type Need, needs, root } from '../support/require.js';
 import { userNamed } from '../support/users.js';
 
@@ -49,12 +49,12 @@ const aMosquittoUser: Need = {
   met: () => mosquittoUser !== undefined,
 };
 
-let folder: string;
+let directory: string;
 let passwordFile: string;
 let file: PasswordFile;
 beforeEach(() => {
-  folder = testFolder();
-  passwordFile = join(folder, 'passwd');
+  directory = testDirectory();
+  passwordFile = join(directory, 'passwd');
   file = new PasswordFile(passwordFile);
 });
 
@@ -135,8 +135,8 @@ describeBrokers('a broker', broker => {
   needs(root, aMosquittoUser).describe('as its own user, the library as root', () => {
     const { uid, gid } = mosquittoUser ?? { uid: 0, gid: 0 };
 
-    test('can read a new file and a replaced one in its folder', async () => {
-      await chown(folder, uid, gid);
+    test('can read a new file and a replaced one in its directory', async () => {
+      await chown(directory, uid, gid);
       await file.setUser('alice', 'old');
       await using running = await startBroker(broker, { passwordFile, user: 'mosquitto' });
       expect((await stat(`/proc/${running.pid}`)).uid).toBe(uid);

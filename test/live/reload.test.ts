@@ -17,18 +17,18 @@ import { runScript } from '../support/script.js';
 const host = '127.0.0.1';
 const PASSWORD = 'correct horse';
 
-let folder: string;
+let directory: string;
 let passwordFile: string;
 let pidFile: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'reload-live-'));
+  directory = await mkdtemp(join(tmpdir(), 'reload-live-'));
   // The broker's own user reads the one file and writes the other.
-  await chmod(folder, 0o777);
-  passwordFile = join(folder, 'passwords');
-  pidFile = join(folder, 'mosquitto.pid');
+  await chmod(directory, 0o777);
+  passwordFile = join(directory, 'passwords');
+  pidFile = join(directory, 'mosquitto.pid');
   await users('alice');
 });
-afterEach(() => rm(folder, { recursive: true }));
+afterEach(() => rm(directory, { recursive: true }));
 
 /** Makes these the users that the file holds. */
 async function users(...names: string[]): Promise<void> {
@@ -158,7 +158,7 @@ describeBrokers('reload', broker => {
   // What containers are to each other, and with a shared pid namespace.
   needs(namespaces, program('nsenter')).test('of a broker in another pid namespace', async () => {
     const port = await freePort();
-    const config = join(folder, 'mosquitto.conf');
+    const config = join(directory, 'mosquitto.conf');
     const lines = [
       `listener ${port} ${host}`,
       `password_file ${passwordFile}`,
@@ -304,7 +304,7 @@ describeBrokers('confirmLogin', broker => {
   needs(program('openssl')).test(
     'speaks TLS, with a certificate of its own where the broker asks for one',
     async () => {
-      const { key, cert } = certificate(folder);
+      const { key, cert } = certificate(directory);
       const [port, strictPort] = [await freePort(), await freePort()];
       const listener = (port: number) => `listener ${port} ${host}\ncertfile ${cert}\nkeyfile ${key}\n`;
       const config = `${listener(port)}${listener(strictPort)}cafile ${cert}\nrequire_certificate true\n`;

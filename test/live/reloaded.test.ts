@@ -1,4 +1,4 @@
-/** A service that edits with the `reload` option, and the real brokers that are told. */
+/** A service that edits with the `reload` option, and the real brokers that it reloads. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { chown, readFile, symlink, writeFile } from 'node:fs/promises';
@@ -9,7 +9,7 @@ import { hashPasswordSync } from '../../src/hash/hash.js';
 import type { PasswordFileOptions } from '../../src/options.js';
 import { PasswordFile } from '../../src/password-file.js';
 import { type Broker, findBrokers, login, type RunningBroker, startBroker } from '../support/broker.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 import { broker, describeBrokers, needs, root } from '../support/require.js';
 import { runScript } from '../support/script.js';
 import { tracing } from '../support/strace.js';
@@ -21,7 +21,7 @@ describeBrokers('a file that is reloaded', program => {
   let broker: RunningBroker;
 
   beforeEach(async () => {
-    path = join(testFolder(), 'passwd');
+    path = join(testDirectory(), 'passwd');
     await writeFile(path, `base:${hashPasswordSync('pw')}\n`, { mode: 0o600 });
     broker = await startBroker(program, { passwordFile: path });
   });
@@ -64,11 +64,13 @@ describeBrokers('a file that is reloaded', program => {
     expect(broker.reloads - before).toBeLessThan(25);
   });
 
-  test('is not told of where another program has spoilt the file, and lives on', async () => {
-    const told: unknown[] = [];
-    const file = service({ reload: { pid: broker.pid, minInterval: 0, onError: error => told.push(error) } });
+  test('is not reloaded where another program has damaged the file, and lives on', async () => {
+    const reported: unknown[] = [];
+    const file = service({
+      reload: { pid: broker.pid, minInterval: 0, onError: error => reported.push(error) },
+    });
     const before = broker.reloads;
-    await writeFile(path, `${await readFile(path, 'utf8')}base:doubled\n`);
+    await writeFile(path, `${await readFile(path, 'utf8')}base:duplicate\n`);
     expect(await file.setUser('late', 'pw')).toBe('added');
     const reloaded = file.reloaded();
     if (program.release === '2.1') {
@@ -76,7 +78,7 @@ describeBrokers('a file that is reloaded', program => {
         code: 'ERR_RELOAD_REFUSED',
         findings: [{ line: 2, code: 'DUPLICATE_NAME', username: 'base' }, { code: 'PLAIN_TEXT' }],
       });
-      expect(told).toMatchObject([{ code: 'ERR_RELOAD_REFUSED' }]);
+      expect(reported).toMatchObject([{ code: 'ERR_RELOAD_REFUSED' }]);
       expect(broker.reloads).toBe(before);
       expect(await login(broker.port, 'base', 'pw')).toBe(0);
 
@@ -87,13 +89,15 @@ describeBrokers('a file that is reloaded', program => {
   });
 
   test('rejects reloaded(), not the edit, where the broker is gone, and tries again when asked', async () => {
-    const told: unknown[] = [];
-    const file = service({ reload: { pid: broker.pid, minInterval: 0, onError: error => told.push(error) } });
+    const reported: unknown[] = [];
+    const file = service({
+      reload: { pid: broker.pid, minInterval: 0, onError: error => reported.push(error) },
+    });
     await broker.stop();
     expect(await file.setUser('alice', 'pw')).toBe('added');
     await expect(file.reloaded()).rejects.toMatchObject({ code: 'ERR_RELOAD_FAILED' });
     await expect(file.reloaded()).rejects.toMatchObject({ code: 'ERR_RELOAD_FAILED' });
-    expect(told.length).toBeGreaterThanOrEqual(2);
+    expect(reported.length).toBeGreaterThanOrEqual(2);
     expect(await file.verify('alice', 'pw')).toBe(true);
   });
 
@@ -117,8 +121,8 @@ describeBrokers('a file that is reloaded', program => {
 
 needs(broker('2.1')).describe('a reload through a symbolic link, Mosquitto 2.1', () => {
   async function linked(options: PasswordFileOptions) {
-    const path = join(testFolder(), 'passwd');
-    const link = join(testFolder(), 'link');
+    const path = join(testDirectory(), 'passwd');
+    const link = join(testDirectory(), 'link');
     await writeFile(path, `base:${hashPasswordSync('pw')}\n`, { mode: 0o600 });
     await symlink(path, link);
     const program = findBrokers().find(({ release }) => release === '2.1') as Broker;
@@ -148,28 +152,28 @@ needs(broker('2.1')).describe('a reload through a symbolic link, Mosquitto 2.1',
 
 describe('reloaded', () => {
   test('needs the option', async () => {
-    const file = new PasswordFile(join(testFolder(), 'passwd'));
+    const file = new PasswordFile(join(testDirectory(), 'passwd'));
     await expect(file.reloaded()).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' });
   });
 
   test('resolves at once where nothing was committed', async () => {
     const reload = { command: ['false'] };
     await expect(
-      new PasswordFile(join(testFolder(), 'passwd'), { reload }).reloaded(),
+      new PasswordFile(join(testDirectory(), 'passwd'), { reload }).reloaded(),
     ).resolves.toBeUndefined();
   });
 
   test('waits for a command', async () => {
-    const folder = testFolder();
-    const told = join(folder, 'told');
-    const file = new PasswordFile(join(folder, 'passwd'), { reload: { command: ['touch', told] } });
+    const directory = testDirectory();
+    const reported = join(directory, 'reported');
+    const file = new PasswordFile(join(directory, 'passwd'), { reload: { command: ['touch', reported] } });
     await file.setUser('alice', 'pw');
     await file.reloaded();
-    await expect(readFile(told, 'utf8')).resolves.toBe('');
+    await expect(readFile(reported, 'utf8')).resolves.toBe('');
   });
 
   needs(...tracing).test('waits for a commit that the disk has not confirmed', async () => {
-    const reported = join(testFolder(), 'reported');
+    const reported = join(testDirectory(), 'reported');
     const error = await runScript(
       `
       const { PasswordFile } = await load('src/index.ts');
@@ -179,7 +183,7 @@ describe('reloaded', () => {
       return error;
     `,
       {
-        args: { path: join(testFolder(), 'passwd'), reported },
+        args: { path: join(testDirectory(), 'passwd'), reported },
         // The second one is that of the directory.
         through: [
           ...['env', 'UV_THREADPOOL_SIZE=1', 'strace', '-f', '-o', '/dev/null', '-e', 'trace=fsync'],
@@ -191,8 +195,8 @@ describe('reloaded', () => {
     expect(existsSync(reported)).toBe(true);
   });
 
-  test('stops waiting when it is told to', async () => {
-    const file = new PasswordFile(join(testFolder(), 'passwd'), { reload: { command: ['sleep', '0.2'] } });
+  test('stops waiting at an abort', async () => {
+    const file = new PasswordFile(join(testDirectory(), 'passwd'), { reload: { command: ['sleep', '0.2'] } });
     await file.setUser('alice', 'pw');
     const reason = new Error('no longer');
     await expect(file.reloaded({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { describe, expect, test } from 'vitest';
 import { type Broker, type BrokerOptions, startBroker } from '../support/broker.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 import { MqttClient } from '../support/mqtt-client.js';
 import { describeBrokers } from '../support/require.js';
 
@@ -31,7 +31,7 @@ describeBrokers('a reload', program => {
 
   describe.each(ways)('with %s', (_title, optionsFor) => {
     test('disconnects clients whose user was removed or has another password, and no others', async () => {
-      const path = join(testFolder(), 'passwd');
+      const path = join(testDirectory(), 'passwd');
       await new PasswordFile(path).setUsers([
         ['kept', 'pw'],
         ['changed', 'pw'],

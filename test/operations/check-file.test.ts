@@ -6,15 +6,15 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { PasswordFile } from '../../src/password-file.js';
 import { tempFileName } from '../../src/storage/lock-owner.js';
-import { run, testFolder } from '../support/folder.js';
+import { run, testDirectory } from '../support/directory.js';
 import { needs, program, root } from '../support/require.js';
 
-let folder: string;
+let directory: string;
 let path: string;
 
 beforeEach(async () => {
-  folder = testFolder();
-  path = join(folder, 'passwd');
+  directory = testDirectory();
+  path = join(directory, 'passwd');
   await writeFile(path, `alice:${hashPasswordSync('pw')}\n`, { mode: 0o600 });
 });
 
@@ -33,7 +33,7 @@ describe('check', () => {
     expect(await check()).toEqual({ loads: true, users: ['alice'], codes: [] });
   });
 
-  test('also tells what the lines tell', async () => {
+  test('also reports what is found in the lines', async () => {
     await writeFile(path, 'alice:plain\n');
     const { loads, findings } = await new PasswordFile(path).check();
     expect(loads).toBe(false);
@@ -45,14 +45,14 @@ describe('check', () => {
     ['2.1', false, 'error'],
   ] as const)('finds a symbolic link, for %s', async (broker, loads, severity) => {
     const target = path;
-    path = join(folder, 'link');
+    path = join(directory, 'link');
     await symlink(target, path);
     expect(await check({}, broker)).toMatchObject({ loads, codes: [[severity, 'SYMBOLIC_LINK']] });
   });
 
   test('warns of a symbolic link that the broker follows', async () => {
     const target = path;
-    path = join(folder, 'link');
+    path = join(directory, 'link');
     await symlink(target, path);
     const file = new PasswordFile(path, { broker: '2.1', brokerFollowsLinks: true });
     expect(await file.check()).toMatchObject({
@@ -69,9 +69,9 @@ describe('check', () => {
     expect(await check()).toEqual({ loads: false, users: [], codes: [['error', 'MISSING_FILE']] });
   });
 
-  test.each(['folder', 'FIFO'])('finds a %s in its place', async what => {
+  test.each(['directory', 'FIFO'])('finds a %s in its place', async what => {
     await unlink(path);
-    if (what === 'folder') await mkdir(path);
+    if (what === 'directory') await mkdir(path);
     else run('mkfifo', path);
     expect(await check()).toEqual({ loads: false, users: [], codes: [['error', 'NOT_A_FILE']] });
   });
@@ -167,9 +167,9 @@ describe('check', () => {
     }
   });
 
-  test("finds that the broker's user may not enter a folder", async () => {
+  test("finds that the broker's user may not enter a directory", async () => {
     await chmod(path, 0o604);
-    await chmod(folder, 0o700);
+    await chmod(directory, 0o700);
     const { loads, codes } = await check({ brokerUser: { uid: 64_321, gid: 64_321 } });
     expect(loads).toBe(false);
     expect(codes).toContainEqual(['error', 'NOT_READABLE']);
@@ -196,17 +196,17 @@ describe('check', () => {
   test('finds what dead writers left, and not what living ones need', async () => {
     const nonce = '0123456789abcdef';
     const dead = tempFileName(nonce).replace(`.${process.pid}.`, '.4194304.');
-    await mkdir(join(folder, `passwd.${nonce}.writer`));
-    await writeFile(join(folder, `passwd.${nonce}.writer`, dead), '');
-    await mkdir(join(folder, 'passwd.writer'));
-    await writeFile(join(folder, 'passwd.writer', tempFileName(nonce)), '');
+    await mkdir(join(directory, `passwd.${nonce}.writer`));
+    await writeFile(join(directory, `passwd.${nonce}.writer`, dead), '');
+    await mkdir(join(directory, 'passwd.writer'));
+    await writeFile(join(directory, 'passwd.writer', tempFileName(nonce)), '');
     expect(await check()).toEqual({ loads: true, users: ['alice'], codes: [['warning', 'LEFTOVER']] });
   });
 
   test('looks at no more than a hundred directories of writers', async () => {
     const dead = tempFileName('0123456789abcdef').replace(`.${process.pid}.`, '.4194304.');
     for (let i = 0; i < 150; i++) {
-      const candidate = join(folder, `passwd.${i.toString(16).padStart(16, '0')}.writer`);
+      const candidate = join(directory, `passwd.${i.toString(16).padStart(16, '0')}.writer`);
       await mkdir(candidate);
       await writeFile(join(candidate, dead), '');
     }

@@ -7,7 +7,7 @@ import type { Finding } from '../../src/errors.js';
 import { formatHash } from '../../src/hash/encoding.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { PasswordFile } from '../../src/password-file.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 
 const SALT = new Uint8Array(12).fill(1);
 const SALT_64 = new Uint8Array(64).fill(2);
@@ -27,7 +27,7 @@ const ARGON2ID = formatHash({
 let path: string;
 let file: PasswordFile;
 beforeEach(() => {
-  path = join(testFolder(), 'passwd');
+  path = join(testDirectory(), 'passwd');
   file = new PasswordFile(path);
 });
 

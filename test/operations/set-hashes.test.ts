@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { PasswordFile } from '../../src/password-file.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 
 const SALT = new Uint8Array(12).fill(1);
 const HASH = hashPasswordSync('secret', { salt: SALT });
@@ -15,7 +15,7 @@ const SHA512 = hashPasswordSync('secret', { algorithm: 'sha512', salt: SALT });
 let path: string;
 let file: PasswordFile;
 beforeEach(() => {
-  path = join(testFolder(), 'passwd');
+  path = join(testDirectory(), 'passwd');
   file = new PasswordFile(path);
 });
 
@@ -171,7 +171,7 @@ describe('setHashes', () => {
     await file.setHashes(rows);
     const { ino, ctimeNs } = statSync(path, { bigint: true });
     const reloading = new PasswordFile(path, { reload });
-    // A broker that cannot be told: any reload would be reported.
+    // A broker that cannot be reloaded: any attempt would be reported.
     const failing = new PasswordFile(path, { reload: { ...reload, command: ['false'] } });
     for (const options of [{}, { removeOthers: true }]) {
       expect(await failing.setHashes(rows, options)).toEqual(counts(0, 0, 2));

@@ -157,11 +157,11 @@ describe('setUsers', () => {
     expect(await file.verify('bob', 'newer')).toBe(true);
   });
 
-  test('tells how far it is', async () => {
+  test('reports its progress', async () => {
     const many = Array.from({ length: 100 }, (_, n): [string, string] => [`user${n}`, 'secret']);
-    const told: Array<[number, number]> = [];
-    await file.setUsers(many, { onProgress: (done, total) => told.push([done, total]) });
-    expect(told).toEqual(many.map((_, n) => [n + 1, 100]));
+    const reported: Array<[number, number]> = [];
+    await file.setUsers(many, { onProgress: (done, total) => reported.push([done, total]) });
+    expect(reported).toEqual(many.map((_, n) => [n + 1, 100]));
   });
 
   test.each<[string, (then: Error) => Parameters<typeof file.setUsers>]>([

@@ -9,11 +9,11 @@ import { describe, expect, inject, test } from 'vitest';
 import type { Finding } from '../../src/errors.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { PasswordFile } from '../../src/password-file.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 import { decode, goldens, versions, withoutSalts } from '../support/goldens.js';
 
 async function fileWith(content: string): Promise<{ path: string; file: PasswordFile }> {
-  const path = join(testFolder(), 'passwd');
+  const path = join(testDirectory(), 'passwd');
   await writeFile(path, content, { mode: 0o600 });
   return { path, file: new PasswordFile(path) };
 }
@@ -89,10 +89,10 @@ describe('upgrade', () => {
     ['a hash behind a colon in the name', `service:alice:${hash}\n`, 'PLAIN_TEXT'],
     ['no password', 'alice:  \n', 'MISSING_HASH'],
     ['no name', ':hunter2\n', 'EMPTY_NAME'],
-    ['a name that stands twice', 'alice:hunter2\nalice:hunter3\n', 'DUPLICATE_NAME'],
+    ['a duplicate name', 'alice:hunter2\nalice:hunter3\n', 'DUPLICATE_NAME'],
     ['a NUL in the password', 'alice:o\0ne\n', 'NUL_BYTE'],
     ['a password longer than MQTT can carry', `alice:${'x'.repeat(65_536)}\n`, 'LONG_HASH'],
-  ])('leaves %s alone and tells of it', async (_what, line, code) => {
+  ])('leaves %s alone and reports it', async (_what, line, code) => {
     const { after, names, skipped } = await upgraded(`# first\n${line}bob:two\n`);
     expect(after.startsWith(`# first\n${line}`)).toBe(true);
     expect(names).toEqual(['bob']);
@@ -108,11 +108,11 @@ describe('upgrade', () => {
     },
   );
 
-  test('tells of its progress', async () => {
+  test('reports its progress', async () => {
     const { file } = await fileWith('a:1\nb:2\nc:3\n');
-    const told: Array<[number, number]> = [];
-    await file.upgrade({ onProgress: (done, total) => told.push([done, total]) });
-    expect(told).toEqual([
+    const reported: Array<[number, number]> = [];
+    await file.upgrade({ onProgress: (done, total) => reported.push([done, total]) });
+    expect(reported).toEqual([
       [1, 3],
       [2, 3],
       [3, 3],
@@ -158,7 +158,7 @@ describe('upgrade', () => {
     const upgrading = file.upgrade({
       onProgress: (done, total) => {
         if (done < total) return;
-        // The first of these occupies the file and changes nothing; the others and the upgrade come together after it.
+        // The first of these changes nothing; while it is made, the others and the upgrade join the next commit.
         const other = new PasswordFile(path);
         edited = Promise.all([
           other.removeUser('nobody'),
@@ -173,7 +173,7 @@ describe('upgrade', () => {
     expect(await file.users()).toEqual(['alice']);
   });
 
-  test('ends when it is told to', async () => {
+  test('ends at an abort', async () => {
     const { path, file } = await fileWith('alice:one\n');
     const reason = new Error('no longer');
     const controller = new AbortController();

@@ -2,11 +2,11 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 import { PROJECT, run } from './packed.js';
 
 test('docs/api is not stale (npm run docs:api writes it)', async () => {
-  const made = testFolder();
+  const made = testDirectory();
   const typedoc = join(PROJECT, 'node_modules/typedoc/bin/typedoc');
   await run(process.execPath, [typedoc, '--out', made, '--logLevel', 'Warn'], { cwd: PROJECT });
   const pages = readPages(made);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { findBrokers } from '../support/broker.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 import { postgres } from '../support/postgres.js';
 import { needs, program } from '../support/require.js';
 
@@ -19,7 +19,7 @@ async function bench(script: string, ...args: string[]): Promise<string> {
 
 needs(program('mosquitto'), program('mosquitto_passwd'), postgres).describe('the benchmarks', () => {
   test('check their own results, print a table, draw a chart', async () => {
-    const out = testFolder();
+    const out = testDirectory();
     const printed = await bench('run.ts', `--out=${out}`);
     const { rows, curves, calls } = JSON.parse(await readFile(join(out, 'results.json'), 'utf8'));
     expect(rows).toHaveLength(59 + 10 * findBrokers().length);

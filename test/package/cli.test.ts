@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { temporaryFolder } from '../support/leftovers.js';
+import { temporaryDirectory } from '../support/leftovers.js';
 import { needs } from '../support/require.js';
 import { onTerminal, pseudoTerminal, quoted } from '../support/terminal.js';
 
@@ -15,12 +15,12 @@ const execute = promisify(execFile);
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const NPM_FLAGS = ['--offline', '--no-audit', '--no-fund', '--no-update-notifier', '--loglevel=error'];
 
-const temporary = temporaryFolder('package');
+const temporary = temporaryDirectory('package');
 const sources = join(temporary.path, 'sources');
 const user = join(temporary.path, 'user');
 afterAll(() => temporary[Symbol.dispose]());
 
-/** In a copy, because others build in this folder too. */
+/** In a copy, because others build in this directory too. */
 beforeAll(async () => {
   await mkdir(sources);
   await mkdir(user);
@@ -77,7 +77,7 @@ needs(pseudoTerminal).test('npx hands the terminal on', async () => {
   expect(screen).not.toContain('three');
 });
 
-test('npx mosquitto-passwd-ts --version tells the version of the package', async () => {
+test('npx mosquitto-passwd-ts --version prints the version of the package', async () => {
   const { version } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
   expect((await npx('--version')).stdout).toBe(`mosquitto-passwd-ts ${version}\n`);
 });

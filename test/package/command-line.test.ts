@@ -1,4 +1,4 @@
-/** The transcripts of docs/command-line.md: each command is run and prints what stands there. */
+/** The transcripts of docs/command-line.md: each command is run and prints what is shown there. */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,8 +6,8 @@ import { PasswordFile } from 'mosquitto-passwd-ts';
 import { expect } from 'vitest';
 import { type Broker, findBrokers, login, startBroker } from '../support/broker.js';
 import { PROGRAM } from '../support/cli.js';
+import { testDirectory } from '../support/directory.js';
 import { dynamicSecurityFile } from '../support/dynamic-security.js';
-import { testFolder } from '../support/folder.js';
 import { broker, needs, program } from '../support/require.js';
 import { quoted } from '../support/terminal.js';
 
@@ -19,7 +19,7 @@ interface Command {
   output: string;
 }
 
-/** The commands of a document, each with the output that stands below it. */
+/** The commands of a document, each with the output that is below it. */
 function transcripts(markdown: string): Command[] {
   const blocks = [...markdown.matchAll(/^```console\n([\s\S]*?)^```$/gm)].map(([, text = '']) => text);
   return blocks
@@ -59,9 +59,9 @@ function run(directory: string, commands: readonly Command[], port?: number): vo
 }
 
 needs(program('bash')).test(
-  'the commands of docs/command-line.md print what stands there',
+  'the commands of docs/command-line.md print what is shown there',
   () => {
-    const directory = testFolder();
+    const directory = testDirectory();
     writeFileSync(join(directory, 'secret'), 'a secret\n');
     writeFileSync(join(directory, 'dynamic-security.json'), dynamicSecurityFile([]));
     const commands = ALL.filter(command => !RELOADS.includes(command));
@@ -72,7 +72,7 @@ needs(program('bash')).test(
 );
 
 needs(program('bash'), broker()).test('the reloads of docs/command-line.md reach a broker', async () => {
-  const directory = testFolder();
+  const directory = testDirectory();
   const passwordFile = join(directory, 'passwd');
   await new PasswordFile(passwordFile).setUser('frank', 'plain text');
   await using running = await startBroker(findBrokers()[0] as Broker, { passwordFile });

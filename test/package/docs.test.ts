@@ -9,7 +9,7 @@ import { hashPassword, PasswordFile } from 'mosquitto-passwd-ts';
 import ts from 'typescript';
 import { describe, expect, inject, test } from 'vitest';
 import { type Broker, findBrokers, type RunningBroker, startBroker } from '../support/broker.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 import { broker, needs } from '../support/require.js';
 import { PROJECT, run } from './packed.js';
 
@@ -36,7 +36,7 @@ function modulesOf(page: string): string[] {
   return modules;
 }
 
-/** What TypeScript says of modules as strict as this project, which stand beside this file as far as it knows. */
+/** What TypeScript says of modules as strict as this project, which are beside this file as far as it knows. */
 function complaints(modules: ReadonlyMap<string, string>): string[] {
   const configFile = join(PROJECT, 'tsconfig.json');
   const { config } = ts.readConfigFile(configFile, ts.sys.readFile);
@@ -119,7 +119,7 @@ describe('README.md', () => {
   });
 
   needs(broker()).test('its first example registers a device at a broker', async () => {
-    const path = join(testFolder(), 'passwd');
+    const path = join(testDirectory(), 'passwd');
     await new PasswordFile(path).create();
     await using running = await startBroker(findBrokers()[0] as Broker, { passwordFile: path });
     await runModule(first, path, placeOf(running));
@@ -128,7 +128,7 @@ describe('README.md', () => {
   });
 
   test('its recipes run', async () => {
-    const path = join(testFolder(), 'passwd');
+    const path = join(testDirectory(), 'passwd');
     const stdout = await runModule(recipes, path, [
       ['uid: 1883, gid: 1883', `uid: ${process.getuid?.()}, gid: 0`],
     ]);
@@ -141,7 +141,7 @@ describe('README.md', () => {
 
 needs(broker()).describe('docs/provisioning.md', () => {
   test('its registration lets a device in, and is rolled back when it cannot be recorded', async () => {
-    const path = join(testFolder(), 'passwd');
+    const path = join(testDirectory(), 'passwd');
     await new PasswordFile(path).create();
     await using running = await startBroker(findBrokers()[0] as Broker, { passwordFile: path });
     const [code = ''] = modulesOf('docs/provisioning.md');
@@ -162,7 +162,7 @@ describe('docs/many-brokers.md', () => {
   const codeWith = (text: string) => codes.find(code => code.includes(text)) ?? '';
 
   test('its replica has the users of the database alone', async () => {
-    const path = join(testFolder(), 'passwd');
+    const path = join(testDirectory(), 'passwd');
     const file = new PasswordFile(path);
     await file.setUsers([
       ['old', 'pw'],
@@ -182,7 +182,7 @@ describe('docs/many-brokers.md', () => {
   });
 
   test('its copy gets the users with a hash, and reports the others', async () => {
-    const path = join(testFolder(), 'passwd');
+    const path = join(testDirectory(), 'passwd');
     await new PasswordFile(path).setUser('alice', 'pw');
     appendFileSync(path, 'bob:plain\n');
     const calls = `await copyTo(async (username, hash) => console.log(username, hash.slice(0, 7)));`;
@@ -191,7 +191,7 @@ describe('docs/many-brokers.md', () => {
 
   test('its export for dynamic security runs', async () => {
     const code = `${codeWith('exportDynamicSecurity')}// ${PATH}`;
-    expect(await runModule(code, join(testFolder(), 'passwd'))).toBe('1 0\n');
+    expect(await runModule(code, join(testDirectory(), 'passwd'))).toBe('1 0\n');
   });
 });
 

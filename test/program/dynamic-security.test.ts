@@ -17,7 +17,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { openReplaceable } from '../../src/cli/replaceable-file.js';
 import { NOBODY } from '../support/as-user.js';
 import { call, type Ended } from '../support/cli.js';
-import { expectOnly, testFolder } from '../support/folder.js';
+import { expectOnly, testDirectory } from '../support/directory.js';
 import { linux, needs, program, root } from '../support/require.js';
 
 const SALT = Buffer.alloc(12, 1);
@@ -30,21 +30,21 @@ const NOTES =
   'A broker that ran meanwhile does not read this, and overwrites it. Then stop the broker and repeat this.\n' +
   'Keep a copy for Mosquitto 2.0: it cannot read the file once 2.1 has saved it.\n';
 
-let folder: string;
+let directory: string;
 let config: string;
 
 beforeEach(() => {
-  folder = testFolder();
-  config = join(folder, 'config.json');
+  directory = testDirectory();
+  config = join(directory, 'config.json');
   writeFileSync(config, TEXT, { mode: 0o640 });
-  writeFileSync(join(folder, 'passwd'), `alice:${HASH}\nbob:${HASH}\n`, { mode: 0o600 });
+  writeFileSync(join(directory, 'passwd'), `alice:${HASH}\nbob:${HASH}\n`, { mode: 0o600 });
 });
 
 function run(...argv: string[]): Promise<Ended> {
-  return call(['--dynsec', 'config.json', ...argv, 'passwd'], { cwd: folder });
+  return call(['--dynsec', 'config.json', ...argv, 'passwd'], { cwd: directory });
 }
 
-/** A call that fails, and leaves the plugin's file and its folder as they are. */
+/** A call that fails, and leaves the plugin's file and its directory as they are. */
 async function refused(...argv: string[]): Promise<string> {
   const before = readFileSync(config, 'utf8');
   const { stderr, ...ended } = await run(...argv);
@@ -77,7 +77,7 @@ describe('--dynsec', () => {
       ...CONFIG,
       clients: [client('bob', ['device']), client('alice', ['device']), ADMIN],
     });
-    expectOnly(folder, 'config.json', 'passwd');
+    expectOnly(directory, 'config.json', 'passwd');
   });
 
   test('adds clients in the form of 2.1 where only that is to read them', async () => {
@@ -113,7 +113,7 @@ describe('--dynsec', () => {
   test('reports whom it leaves out, and adds the others', async () => {
     const of64 = hashPasswordSync('one', { salt: Buffer.alloc(64) });
     const lines = [`carol:${of64}`, 'dave:plain', `alice:${HASH}`, `admin:${HASH}`, ''];
-    writeFileSync(join(folder, 'passwd'), lines.join('\n'));
+    writeFileSync(join(directory, 'passwd'), lines.join('\n'));
     const { status, stdout, stderr } = await run('--force');
     expect([status, stdout]).toEqual([1, `Clients in config.json: 1 added, 0 replaced.\n${NOTES}`]);
     const [dave, ...others] = stderr.trimEnd().split('\n');
@@ -126,7 +126,7 @@ describe('--dynsec', () => {
   });
 
   test('does not write where there is nobody to add', async () => {
-    writeFileSync(join(folder, 'passwd'), '');
+    writeFileSync(join(directory, 'passwd'), '');
     const before = statSync(config, { bigint: true });
     expect(await run()).toMatchObject({
       status: 0,
@@ -153,9 +153,9 @@ describe('--dynsec', () => {
 
   test('warns of more than 10,000 clients with one role', async () => {
     const line = (_: unknown, i: number) => `device_${i}:${HASH}\n`;
-    writeFileSync(join(folder, 'passwd'), Array.from({ length: 10_000 }, line).join(''));
+    writeFileSync(join(directory, 'passwd'), Array.from({ length: 10_000 }, line).join(''));
     expect(await run('--role', 'device')).toMatchObject({ status: 0, stderr: '' });
-    writeFileSync(join(folder, 'passwd'), `alice:${HASH}\n`);
+    writeFileSync(join(directory, 'passwd'), `alice:${HASH}\n`);
     const { status, stderr } = await run('--role', 'device');
     expect([status, stderr]).toEqual([
       0,
@@ -173,11 +173,11 @@ describe('the replacement', () => {
 
   test('does not change a file that somebody else has saved meanwhile', () => {
     const opened = openReplaceable(config);
-    writeFileSync(join(folder, 'new'), TEXT);
-    renameSync(join(folder, 'new'), config);
+    writeFileSync(join(directory, 'new'), TEXT);
+    renameSync(join(directory, 'new'), config);
     expect(() => opened.replace(Buffer.from('x'))).toThrow(/ has changed meanwhile\. Stop the broker/);
     expect(readFileSync(config, 'utf8')).toBe(TEXT);
-    expectOnly(folder, 'config.json', 'passwd');
+    expectOnly(directory, 'config.json', 'passwd');
   });
 
   needs(linux).describe('refuses a symbolic link', () => {
@@ -185,14 +185,14 @@ describe('the replacement', () => {
       ['the file', 'config.json', 'Too many symbolic links encountered'],
       ['a directory above', 'linked/config.json', 'Not a directory'],
     ])('in place of %s', async (_title, path, problem) => {
-      mkdirSync(join(folder, 'inner'));
-      renameSync(config, join(folder, 'inner/config.json'));
+      mkdirSync(join(directory, 'inner'));
+      renameSync(config, join(directory, 'inner/config.json'));
       symlinkSync('inner/config.json', config);
-      symlinkSync('inner', join(folder, 'linked'));
-      const { status, stderr } = await call(['--dynsec', path, 'passwd'], { cwd: folder });
+      symlinkSync('inner', join(directory, 'linked'));
+      const { status, stderr } = await call(['--dynsec', path, 'passwd'], { cwd: directory });
       const remedy = 'Pass the path without symbolic links.';
       expect([status, stderr]).toEqual([1, `Error: Unable to open file ${path}. ${problem}. ${remedy}\n`]);
-      expect(readFileSync(join(folder, 'inner/config.json'), 'utf8')).toBe(TEXT);
+      expect(readFileSync(join(directory, 'inner/config.json'), 'utf8')).toBe(TEXT);
     });
   });
 
@@ -216,7 +216,7 @@ needs(linux, root).describe('the replacement by root, where another user could i
   const others = (path: string) => chownSync(path, NOBODY.uid, NOBODY.gid);
 
   test('keeps owner and group', async () => {
-    others(folder);
+    others(directory);
     others(config);
     expect(await run()).toMatchObject({ status: 0 });
     const { uid, gid, mode } = statSync(config);
@@ -224,23 +224,23 @@ needs(linux, root).describe('the replacement by root, where another user could i
   });
 
   test('stays in its directory, whatever is put in place of that', () => {
-    const victim = join(folder, 'victim');
-    const home = join(folder, 'home');
-    for (const directory of [victim, home]) {
+    const target = join(directory, 'target');
+    const home = join(directory, 'home');
+    for (const directory of [target, home]) {
       mkdirSync(directory);
       writeFileSync(join(directory, 'config.json'), TEXT);
     }
     const opened = openReplaceable(join(home, 'config.json'));
     renameSync(home, `${home}.old`);
-    symlinkSync('victim', home);
+    symlinkSync('target', home);
     opened.replace(Buffer.from('new'));
-    expectOnly(victim, 'config.json');
-    expect(readFileSync(join(victim, 'config.json'), 'utf8')).toBe(TEXT);
+    expectOnly(target, 'config.json');
+    expect(readFileSync(join(target, 'config.json'), 'utf8')).toBe(TEXT);
     expect(readFileSync(join(`${home}.old`, 'config.json'), 'utf8')).toBe('new');
   });
 
   test('leaves the other names of a file alone', async () => {
-    const secret = join(folder, 'secret.json');
+    const secret = join(directory, 'secret.json');
     linkSync(config, secret);
     expect(await run()).toMatchObject({ status: 0 });
     expect(readFileSync(secret, 'utf8')).toBe(TEXT);

@@ -6,7 +6,7 @@ import { verifyPasswordSync } from 'mosquitto-passwd-ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { call } from '../support/cli.js';
 import { decode, type Golden, goldens, passwordGiven } from '../support/goldens.js';
-import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
+import { memoryDirectory, temporaryDirectory } from '../support/leftovers.js';
 
 const calls = goldens.filter(({ version }) => version === '2.1.2');
 
@@ -23,7 +23,7 @@ interface Outcome {
   left: string[];
 }
 
-/** What comes out otherwise, and why; what is not told here is as it was. */
+/** What comes out otherwise, and why; what is not listed here is as it was. */
 interface Difference {
   what: string;
   argv?: string[];
@@ -142,7 +142,7 @@ const DIFFERENCES: Difference[] = [
   },
 ];
 
-const parent = temporaryFolder('golden', memoryFolder());
+const parent = temporaryDirectory('golden', memoryDirectory());
 let outcomes: Map<Golden, Outcome>;
 let outcomesAs21: Map<Golden, Outcome>;
 /** The lines that a call wrote, hashes and all. */
@@ -165,29 +165,29 @@ async function repeatAll(
   const entries = golden.entries();
   const lane = async () => {
     for (const [i, row] of entries) {
-      const folder = join(parent.path, `${name}-${i}`);
-      await mkdir(folder);
-      made.set(row, await repeat(row, folder, options));
+      const directory = join(parent.path, `${name}-${i}`);
+      await mkdir(directory);
+      made.set(row, await repeat(row, directory, options));
     }
   };
   await Promise.all([lane(), lane(), lane()]);
   return made;
 }
 
-async function repeat(row: Golden, folder: string, options: string[]): Promise<Outcome> {
+async function repeat(row: Golden, directory: string, options: string[]): Promise<Outcome> {
   const { argv, input, before } = row;
-  const path = join(folder, 'PWFILE');
+  const path = join(directory, 'PWFILE');
   if (before !== undefined) writeFileSync(path, Buffer.from(before, 'base64'), { mode: 0o600 });
-  const { status, stdout, stderr } = await call([...options, ...argv], { cwd: folder, input });
+  const { status, stdout, stderr } = await call([...options, ...argv], { cwd: directory, input });
   const file = existsSync(path) ? readFileSync(path, 'utf8') : null;
   written.set(row, file ?? stdout);
   return {
     exit: status,
     stdout: told(stdout),
-    stderr: stderr.replaceAll(folder, '/tmp/golden'),
+    stderr: stderr.replaceAll(directory, '/tmp/golden'),
     file: file === null ? null : told(file),
     mode: file === null ? null : `0o${(statSync(path).mode & 0o777).toString(8)}`,
-    left: readdirSync(folder).filter(name => name !== 'PWFILE'),
+    left: readdirSync(directory).filter(name => name !== 'PWFILE'),
   };
 }
 

@@ -5,7 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { verifyPasswordSync } from 'mosquitto-passwd-ts';
 import { expect } from 'vitest';
 import { call } from '../support/cli.js';
-import { memoryFolder, temporaryFolder } from '../support/leftovers.js';
+import { memoryDirectory, temporaryDirectory } from '../support/leftovers.js';
 import { needs } from '../support/require.js';
 
 const USERS = 40_000;
@@ -34,8 +34,8 @@ for (const [title, isTime] of MOMENTS) {
   needs(proc).test(
     `killed ${title}, it leaves the old file or the new one, and the next call is not held up`,
     async () => {
-      using folder = temporaryFolder('killed', memoryFolder());
-      const path = join(folder.path, 'passwd');
+      using directory = temporaryDirectory('killed', memoryDirectory());
+      const path = join(directory.path, 'passwd');
       writeFileSync(path, PLAIN, { mode: 0o600 });
       const oldInode = statSync(path).ino;
       const { status, signal } = await call([...UPGRADE, path], {
@@ -56,7 +56,7 @@ for (const [title, isTime] of MOMENTS) {
       expectNew(readFileSync(path, 'utf8'));
       // Only a write removes what the killed one left.
       expect((await call(['--quiet', '-b', path, 'late', 'a password'])).status).toBe(0);
-      expect(readdirSync(folder.path)).toEqual(['passwd']);
+      expect(readdirSync(directory.path)).toEqual(['passwd']);
     },
   );
 }

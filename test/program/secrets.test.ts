@@ -1,25 +1,25 @@
-/** No password is told to anybody but by --generate and --provision, to whoever asked for it. */
+/** No password is shown to anybody but by --generate and --provision, to whoever asked for it. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { hashPasswordSync } from 'mosquitto-passwd-ts';
 import { beforeEach, expect, test } from 'vitest';
 import { call, type Ended, PROGRAM } from '../support/cli.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 import { needs } from '../support/require.js';
 
 const SECRET = 'Tr0ub4dor';
-let folder: string;
+let directory: string;
 
 beforeEach(() => {
-  folder = testFolder();
-  writeFileSync(join(folder, 'passwd'), `alice:${hashPasswordSync(SECRET)}\nbob:${SECRET}\n`);
-  writeFileSync(join(folder, 'secret'), SECRET);
-  writeFileSync(join(folder, 'two-lines'), `${SECRET}\n${SECRET}\n`);
-  writeFileSync(join(folder, 'list'), `carol:${SECRET}\n`);
-  writeFileSync(join(folder, 'no-colon'), `${SECRET}\n`);
-  writeFileSync(join(folder, 'no-name'), `:${SECRET}\n`);
-  writeFileSync(join(folder, 'nul'), `carol:${SECRET}\0\n`);
+  directory = testDirectory();
+  writeFileSync(join(directory, 'passwd'), `alice:${hashPasswordSync(SECRET)}\nbob:${SECRET}\n`);
+  writeFileSync(join(directory, 'secret'), SECRET);
+  writeFileSync(join(directory, 'two-lines'), `${SECRET}\n${SECRET}\n`);
+  writeFileSync(join(directory, 'list'), `carol:${SECRET}\n`);
+  writeFileSync(join(directory, 'no-colon'), `${SECRET}\n`);
+  writeFileSync(join(directory, 'no-name'), `:${SECRET}\n`);
+  writeFileSync(join(directory, 'nul'), `carol:${SECRET}\0\n`);
 });
 
 /** Calls of all kinds, well done and not, all of which get to know the password. */
@@ -60,7 +60,7 @@ const CALLS: Array<[argv: string[], input?: string]> = [
 ];
 
 test.each(CALLS)('%j', async (argv, input) => {
-  const { stdout, stderr } = await call(argv, { cwd: folder, input });
+  const { stdout, stderr } = await call(argv, { cwd: directory, input });
   expect(stdout + stderr).not.toContain(SECRET);
 });
 
@@ -95,7 +95,7 @@ async function watched(argv: string[], input: string | undefined): Promise<{ end
     }
   };
   const ended = await call(argv, {
-    cwd: folder,
+    cwd: directory,
     input,
     onStart: ({ pid }) => {
       watching = watch(pid as number).catch(() => undefined);

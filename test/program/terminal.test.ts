@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { beforeEach, expect, test } from 'vitest';
 import { PROGRAM } from '../support/cli.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 import { needs } from '../support/require.js';
 import { onTerminal, pseudoTerminal, quoted } from '../support/terminal.js';
 
@@ -15,12 +15,12 @@ const CTRL_C = '\u0003';
 const CTRL_D = '\u0004';
 const BACKSPACE = '\u007f';
 
-let folder: string;
+let directory: string;
 let path: string;
 
 beforeEach(() => {
-  folder = testFolder();
-  path = join(folder, 'passwd');
+  directory = testDirectory();
+  path = join(directory, 'passwd');
   writeFileSync(path, ALICE);
 });
 
@@ -64,7 +64,7 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     const { screen } = await onTerminal(`${command(path, 'bob')}; echo "status $?"; ${STATE}`, typed);
     expect(screen).toBe(`${prompts.join('\n')}\nstatus 130\n${SANE}`);
     expect(readFileSync(path, 'utf8')).toBe(ALICE);
-    expect(readdirSync(folder)).toEqual(['passwd']);
+    expect(readdirSync(directory)).toEqual(['passwd']);
   });
 
   test.each([
@@ -73,7 +73,7 @@ needs(pseudoTerminal).describe('on a terminal', () => {
   ] as const)(
     '%s at a prompt restores the terminal and leaves the file as it was',
     async (signal, status) => {
-      const pidFile = join(folder, 'pid');
+      const pidFile = join(directory, 'pid');
       const program = `sh -c ${quoted(`echo $$ > ${quoted(pidFile)}; exec ${command(path, 'bob')}`)}`;
       const kill = () => process.kill(Number(readFileSync(pidFile, 'utf8')), signal);
       const { screen } = await onTerminal(`${program}; echo "status $?"; ${STATE}`, [['Password: ', kill]]);
@@ -116,8 +116,8 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     ['the line goes', ['-c', '-', 'bob'], /^bob:\$7\$101\$[^\n]*\n$/],
     ['the messages go', ['passwd', 'bob'], /^Adding password for user bob\n$/],
   ])('prompts are on the terminal where %s elsewhere', async (_title, argv, wanted) => {
-    const output = join(folder, 'output');
-    const line = `cd ${quoted(folder)}; ${command(...argv)} >${quoted(output)}`;
+    const output = join(directory, 'output');
+    const line = `cd ${quoted(directory)}; ${command(...argv)} >${quoted(output)}`;
     const { screen } = await onTerminal(line, [
       ['Password: ', SECRET + ENTER],
       ['Reenter password: ', SECRET + ENTER],
@@ -127,7 +127,7 @@ needs(pseudoTerminal).describe('on a terminal', () => {
   });
 
   test('nobody is asked for a password where it would be in vain', async () => {
-    const missing = await onTerminal(command(join(folder, 'missing'), 'bob'));
+    const missing = await onTerminal(command(join(directory, 'missing'), 'bob'));
     expect(missing.screen).toMatch(
       /^Error: Unable to open password file .*\. No such file or directory\.\n$/,
     );
@@ -141,7 +141,7 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     expect(screen).toMatch(/^Warning: With -b .* --password-stdin, .*\nAdding password for user bob\n$/);
     const quiet = await onTerminal(command('--quiet', '-b', path, 'bob', SECRET));
     expect(quiet.screen).toBe('');
-    const errors = join(folder, 'errors');
+    const errors = join(directory, 'errors');
     await onTerminal(`${command('-b', path, 'bob', SECRET)} 2>${quoted(errors)}`);
     expect(readFileSync(errors, 'utf8')).toBe('');
   });
@@ -172,7 +172,7 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     expect(status).toBe(130);
     expect(screen).not.toContain('Error');
     expect(readFileSync(path, 'utf8')).toBe(lines);
-    expect(readdirSync(folder)).toEqual(['passwd']);
+    expect(readdirSync(directory)).toEqual(['passwd']);
   });
 
   test('names do not control the terminal', async () => {

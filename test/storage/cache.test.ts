@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { Cache } from '../../src/storage/cache.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 import { HASH, newFile } from '../support/password-file.js';
 
 /** Enough to be read in several pieces. */
@@ -105,7 +105,7 @@ describe('a cache', () => {
 
 describe.skipIf(!existsSync('/proc/self/fd'))('open files', () => {
   test('are closed by close(), after which the cache reads the file again', async () => {
-    const directory = testFolder();
+    const directory = testDirectory();
     path = join(directory, 'passwd');
     cache = new Cache(path, false);
     await writeFile(path, MANY);
@@ -118,7 +118,7 @@ describe.skipIf(!existsSync('/proc/self/fd'))('open files', () => {
   });
 
   test('are not left by a read that is under way at close()', async () => {
-    const directory = testFolder();
+    const directory = testDirectory();
     path = join(directory, 'passwd');
     cache = new Cache(path, false);
     await writeFile(path, MANY);
@@ -130,7 +130,7 @@ describe.skipIf(!existsSync('/proc/self/fd'))('open files', () => {
   });
 
   test('are at most 32 in a process, the last ones used', async () => {
-    const directory = testFolder();
+    const directory = testDirectory();
     const caches = Array.from({ length: 40 }, (_, n) => new Cache(join(directory, `passwd${n}`), false));
     mkdirSync(directory, { recursive: true });
     for (let n = 0; n < 40; n++) await writeFile(join(directory, `passwd${n}`), `user${n}:${HASH}\n`);
@@ -148,7 +148,7 @@ describe.skipIf(!existsSync('/proc/self/fd'))('open files', () => {
   });
 
   test('are closed when the file is replaced', async () => {
-    const directory = testFolder();
+    const directory = testDirectory();
     path = join(directory, 'passwd');
     cache = new Cache(path, false);
     await writeFile(path, MANY);

@@ -3,24 +3,24 @@ import { chownSync, lstatSync, mkdirSync, openSync, readdirSync, symlinkSync, wr
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { systemDisk } from '../../src/storage/disk.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 import { needs, root } from '../support/require.js';
 
-let folder: string;
-/** The folder as the lock reaches it. */
+let directory: string;
+/** The directory as the lock reaches it. */
 let opened: string;
 beforeEach(() => {
-  folder = testFolder();
-  opened = `/proc/self/fd/${openSync(folder, 'r')}`;
-  mkdirSync(join(folder, 'other'), { mode: 0o700 });
-  writeFileSync(join(folder, 'other/temp'), 'not a temp file');
+  directory = testDirectory();
+  opened = `/proc/self/fd/${openSync(directory, 'r')}`;
+  mkdirSync(join(directory, 'other'), { mode: 0o700 });
+  writeFileSync(join(directory, 'other/temp'), 'not a temp file');
 });
 
 const OWNER = { uid: 1883, gid: 1883, mode: 0o6777 };
 
 function stateOf(name: string): unknown[] {
-  const { uid, gid, mode } = lstatSync(join(folder, name));
-  return [uid, gid, mode, readdirSync(join(folder, name))];
+  const { uid, gid, mode } = lstatSync(join(directory, name));
+  return [uid, gid, mode, readdirSync(join(directory, name))];
 }
 
 describe('a temp file is not created', () => {
@@ -31,15 +31,15 @@ describe('a temp file is not created', () => {
   }
 
   test('in a directory that a link leads to', () => {
-    symlinkSync('other', join(folder, 'candidate'));
+    symlinkSync('other', join(directory, 'candidate'));
     expectNothing('candidate');
   });
 
   test('in a directory that holds something', () => expectNothing('other'));
 
   needs(root).test("in another user's directory", () => {
-    mkdirSync(join(folder, 'candidate'));
-    chownSync(join(folder, 'candidate'), 1883, 1883);
+    mkdirSync(join(directory, 'candidate'));
+    chownSync(join(directory, 'candidate'), 1883, 1883);
     const before = stateOf('candidate');
     expectNothing('candidate');
     expect(stateOf('candidate')).toEqual(before);
@@ -54,14 +54,14 @@ needs(root).test('a candidate directory gets owner and permissions, and no set-i
 });
 
 test('nothing is listed, looked at or removed through a link', () => {
-  symlinkSync('other', join(folder, 'link'));
+  symlinkSync('other', join(directory, 'link'));
   expect(() => systemDisk.list(join(opened, 'link'), 10)).toThrow('ENOTDIR');
   expect(() => systemDisk.modified(join(opened, 'link'), 'temp')).toThrow('ENOTDIR');
   expect(() => systemDisk.unlink(join(opened, 'link'), 'temp')).toThrow('ENOTDIR');
-  expect(readdirSync(join(folder, 'other'))).toEqual(['temp']);
+  expect(readdirSync(join(directory, 'other'))).toEqual(['temp']);
 });
 
 test('no more names are read than asked for', () => {
-  for (let n = 0; n < 50; n++) writeFileSync(join(folder, String(n)), '');
+  for (let n = 0; n < 50; n++) writeFileSync(join(directory, String(n)), '');
   expect(systemDisk.list(`${opened}/.`, 10)).toHaveLength(10);
 });

@@ -14,21 +14,21 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
 import { callAs, NOBODY } from '../support/as-user.js';
-import { expectOnly } from '../support/folder.js';
+import { expectOnly } from '../support/directory.js';
 import { CALLS, HASH, newFile, quick } from '../support/password-file.js';
 import { namespaces, needs, root } from '../support/require.js';
 import { runScript } from '../support/script.js';
 
-let folder: string;
+let directory: string;
 let path: string;
 let file: PasswordFile;
 beforeEach(() => {
-  ({ folder, path, file } = newFile());
+  ({ directory, path, file } = newFile());
 });
 
 describe('symbolic links', () => {
-  beforeEach(() => mkdir(join(folder, 'data')));
-  const data = (name: string) => join(folder, 'data', name);
+  beforeEach(() => mkdir(join(directory, 'data')));
+  const data = (name: string) => join(directory, 'data', name);
 
   test.each([
     ['relative', 'data/target'],
@@ -44,19 +44,19 @@ describe('symbolic links', () => {
     expect((await lstat(data('target'))).isFile()).toBe(true);
     expect((await stat(data('target'))).ino).not.toBe(ino);
     expect(await file.users()).toEqual(['alice', 'bob']);
-    expectOnly(folder, 'data', 'passwd');
-    expectOnly(join(folder, 'data'), 'target');
+    expectOnly(directory, 'data', 'passwd');
+    expectOnly(join(directory, 'data'), 'target');
   });
 
-  test('a chain, over links of folders', async () => {
+  test('a chain, over links of directories', async () => {
     await writeFile(data('target'), `alice:${HASH}\n`);
-    await symlink('data', join(folder, 'folder'));
-    await symlink('folder/second', path);
-    await symlink('../folder/../data/target', data('second'));
+    await symlink('data', join(directory, 'directory'));
+    await symlink('directory/second', path);
+    await symlink('../directory/../data/target', data('second'));
     await file.setHash('bob', HASH);
     expect(await readFile(data('target'), 'utf8')).toBe(`alice:${HASH}\nbob:${HASH}\n`);
-    expectOnly(join(folder, 'data'), 'second', 'target');
-    expectOnly(folder, 'data', 'folder', 'passwd');
+    expectOnly(join(directory, 'data'), 'second', 'target');
+    expectOnly(directory, 'data', 'directory', 'passwd');
   });
 
   test('a dangling one: the target is made', async () => {
@@ -67,11 +67,11 @@ describe('symbolic links', () => {
     expect(await readlink(path)).toBe('data/target');
   });
 
-  test.each(CALLS)('one into a folder that is missing is an error to %s', async (_name, _writes, call) => {
+  test.each(CALLS)('one into a directory that is missing is an error to %s', async (_name, _writes, call) => {
     await symlink('nowhere/target', path);
     await expect(call(file)).rejects.toMatchObject({
       code: 'ERR_DIRECTORY_MISSING',
-      message: expect.stringContaining(join(folder, 'nowhere')),
+      message: expect.stringContaining(join(directory, 'nowhere')),
     });
   });
 
@@ -82,14 +82,14 @@ describe('symbolic links', () => {
       code: 'ERR_NOT_REPLACEABLE',
       message: `${path} is a symbolic link that leads in a circle or changes all the time.`,
     });
-    expectOnly(folder, 'data', 'passwd');
-    expectOnly(join(folder, 'data'), 'other');
+    expectOnly(directory, 'data', 'passwd');
+    expectOnly(join(directory, 'data'), 'other');
   });
 });
 
 needs(root).describe('symbolic links of other users', () => {
   const OTHER = 1883;
-  const secret = () => join(folder, 'secret');
+  const secret = () => join(directory, 'secret');
   beforeEach(() => writeFile(secret(), `alice:${HASH}\n`, { mode: 0o600 }));
 
   async function plant(link: string, to: string): Promise<void> {
@@ -110,7 +110,7 @@ needs(root).describe('symbolic links of other users', () => {
     await plant(path, 'secret');
     await expectRefusal(call(file), path);
     expect(await readFile(secret(), 'utf8')).toBe(`alice:${HASH}\n`);
-    expectOnly(folder, 'passwd', 'secret');
+    expectOnly(directory, 'passwd', 'secret');
   });
 
   test('are an error to upgrade and check', async () => {
@@ -125,25 +125,28 @@ needs(root).describe('symbolic links of other users', () => {
     await plant(path, 'nowhere');
     await expectRefusal(file.create(), path);
     await expectRefusal(file.setHash('alice', HASH), path);
-    expectOnly(folder, 'passwd', 'secret');
+    expectOnly(directory, 'passwd', 'secret');
   });
 
   test.each(CALLS)('in the place of a directory are an error to %s', async (_name, _writes, call) => {
-    await mkdir(join(folder, 'data'));
-    await plant(join(folder, 'link'), 'data');
-    await writeFile(join(folder, 'data/passwd'), `alice:${HASH}\n`);
-    await expectRefusal(call(new PasswordFile(join(folder, 'link/passwd'), quick)), join(folder, 'link'));
-    expectOnly(join(folder, 'data'), 'passwd');
+    await mkdir(join(directory, 'data'));
+    await plant(join(directory, 'link'), 'data');
+    await writeFile(join(directory, 'data/passwd'), `alice:${HASH}\n`);
+    await expectRefusal(
+      call(new PasswordFile(join(directory, 'link/passwd'), quick)),
+      join(directory, 'link'),
+    );
+    expectOnly(join(directory, 'data'), 'passwd');
   });
 
   test('behind one of root are an error', async () => {
-    await plant(join(folder, 'second'), 'secret');
+    await plant(join(directory, 'second'), 'secret');
     await symlink('second', path);
-    await expectRefusal(file.users(), join(folder, 'second'));
+    await expectRefusal(file.users(), join(directory, 'second'));
   });
 
   test('of root are followed by an ordinary user, and those of that user', async () => {
-    await chown(folder, NOBODY.uid, NOBODY.gid);
+    await chown(directory, NOBODY.uid, NOBODY.gid);
     await chown(secret(), NOBODY.uid, NOBODY.gid);
     await symlink('secret', path);
     expect(await callAs(NOBODY, path, {}, 'setHash', 'bob', HASH)).toBe('added');
@@ -156,7 +159,7 @@ needs(root).describe('symbolic links of other users', () => {
 
 needs(root).describe('a directory that the user may search but not list', () => {
   test('is read', async () => {
-    const inner = join(folder, 'inner');
+    const inner = join(directory, 'inner');
     await mkdir(inner);
     await writeFile(join(inner, 'passwd'), `alice:${HASH}\n`, { mode: 0o644 });
     await chmod(inner, 0o711);
@@ -176,19 +179,19 @@ needs(root, namespaces).describe('without /proc', () => {
 
   test('root edits no file in a directory that others may write', async () => {
     await writeFile(path, `alice:${HASH}\n`);
-    await chown(folder, 1883, 1883);
+    await chown(directory, 1883, 1883);
     expect(await setHash()).toEqual({
       code: 'ERR_NOT_REPLACEABLE',
       message:
         `${path} lies in a directory that others may write, in which root needs /proc to be safe from them. ` +
         'Mount /proc, or run as user 1883.',
     });
-    expectOnly(folder, 'passwd');
+    expectOnly(directory, 'passwd');
   });
 
   test('root edits files in a directory of its own', async () => {
     expect(await setHash()).toBe('added');
-    expectOnly(folder, 'passwd');
+    expectOnly(directory, 'passwd');
   });
 });
 
@@ -250,8 +253,8 @@ describe('owner and mode', () => {
     });
   }
 
-  needs(root).test('a new file is the folder’s owner’s, or whose create says', async () => {
-    await chown(folder, 1234, 2345);
+  needs(root).test('a new file is the directory’s owner’s, or whose create says', async () => {
+    await chown(directory, 1234, 2345);
     await file.create();
     expect(await stat(path)).toMatchObject({ uid: 1234, gid: 2345 });
     await new PasswordFile(`${path}2`, { create: { uid: 3456 } }).create();

@@ -9,22 +9,22 @@ import { hashPasswordSync } from '../../src/hash/hash.js';
 import type { PasswordFileOptions } from '../../src/options.js';
 import { PasswordFile } from '../../src/password-file.js';
 import { callAs, NOBODY, ORDINARY } from '../support/as-user.js';
-import { expectOnly, mount, run, testFolder } from '../support/folder.js';
+import { expectOnly, mount, run, testDirectory } from '../support/directory.js';
 import { linux, mounting, needs, program, root } from '../support/require.js';
 
 const HASH = hashPasswordSync('secret', { iterations: 1 });
 const ALICE = `alice:${HASH}\n`;
 
-let folder: string;
+let directory: string;
 let path: string;
 let file: PasswordFile;
 beforeEach(() => {
-  folder = testFolder();
-  path = join(folder, 'passwd');
+  directory = testDirectory();
+  path = join(directory, 'passwd');
   file = new PasswordFile(path);
 });
 
-/** All that is in a folder: what it is, whose, and what is in it. */
+/** All that is in a directory: what it is, whose, and what is in it. */
 function census(under: string): Record<string, unknown[]> {
   const found: Record<string, unknown[]> = {};
   for (const name of readdirSync(under, { recursive: true, encoding: 'utf8' })) {
@@ -38,14 +38,14 @@ function census(under: string): Record<string, unknown[]> {
   return found;
 }
 
-/** The call is refused with this code and message, and everything in the folder is as it was. */
+/** The call is refused with this code and message, and everything in the directory is as it was. */
 async function expectRefusal(call: () => Promise<unknown>, code: string, message: RegExp): Promise<void> {
-  const before = census(folder);
+  const before = census(directory);
   await expect(call()).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
-  expect(census(folder)).toEqual(before);
+  expect(census(directory)).toEqual(before);
 }
 
-describe('what stands in the file', () => {
+describe('the content of the file', () => {
   test.each([
     ['a comment first', `# users\n${ALICE}`],
     ['an empty line first', `\n${ALICE}`],
@@ -54,7 +54,7 @@ describe('what stands in the file', () => {
     ['malformed lines', `what\n:::\n${ALICE}bob\n`],
     ['a byte order mark', `\ufeff\n${ALICE}`],
     ['NULs', `\0\0\n${ALICE}\0\n`],
-    ['doubled names of others', `bob:x\n${ALICE}bob:y\n`],
+    ['duplicate names of others', `bob:x\n${ALICE}bob:y\n`],
     ['no final newline', ALICE.trimEnd()],
   ])('%s: nobody is lost', async (_what, text) => {
     await writeFile(path, text);
@@ -65,38 +65,38 @@ describe('what stands in the file', () => {
     expect(readFileSync(path, 'utf8')).toBe(
       `${text.replace(/[^\n]$/, '$&\n').replace(ALICE, '')}zoe:${HASH}\n`,
     );
-    expectOnly(folder, 'passwd');
+    expectOnly(directory, 'passwd');
   });
 
-  test('the same name twice: it stands once', async () => {
+  test('of a duplicate name one line is left', async () => {
     await writeFile(path, `alice:x\nbob:y\n alice :z\n`);
     expect(await file.setHash('alice', HASH)).toBe('updated');
     expect(readFileSync(path, 'utf8')).toBe(`${ALICE}bob:y\n`);
   });
 });
 
-describe('what stands in its place', () => {
+describe('what is at the path', () => {
   test('a symbolic link stays, and its target is replaced', async () => {
-    await mkdir(join(folder, 'data'));
-    await writeFile(join(folder, 'data/target'), ALICE);
+    await mkdir(join(directory, 'data'));
+    await writeFile(join(directory, 'data/target'), ALICE);
     await symlink('data/target', path);
     await file.setHash('bob', HASH);
     expect(lstatSync(path).isSymbolicLink()).toBe(true);
-    expect(readFileSync(join(folder, 'data/target'), 'utf8')).toBe(`${ALICE}bob:${HASH}\n`);
-    expectOnly(folder, 'data', 'passwd');
-    expectOnly(join(folder, 'data'), 'target');
+    expect(readFileSync(join(directory, 'data/target'), 'utf8')).toBe(`${ALICE}bob:${HASH}\n`);
+    expectOnly(directory, 'data', 'passwd');
+    expectOnly(join(directory, 'data'), 'target');
   });
 
   test('a file with several hard links', async () => {
     await writeFile(path, ALICE);
-    await link(path, join(folder, 'other'));
+    await link(path, join(directory, 'other'));
     const message =
       /passwd has 2 hard links, and replacing it would part them\. Use a symbolic link instead\.$/;
     await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
     expect(await file.users()).toEqual(['alice']);
   });
 
-  test('a folder', async () => {
+  test('a directory', async () => {
     await mkdir(path);
     await writeFile(join(path, 'passwd'), ALICE);
     const message = /passwd is not a regular file\. Give the path of a file\.$/;
@@ -147,7 +147,7 @@ describe('what stands in its place', () => {
     await expect(file.setHash('bob', HASH)).rejects.toMatchObject(refusal);
     await expect(file.verify('alice', 'secret')).rejects.toMatchObject(refusal);
     expect((await stat(path)).size).toBe(2 ** 31);
-    expectOnly(folder, 'passwd');
+    expectOnly(directory, 'passwd');
   });
 
   test('a path through a file', async () => {
@@ -160,19 +160,19 @@ describe('what stands in its place', () => {
 });
 
 describe('a name', () => {
-  // What stands beside the file while it is written has 24 bytes more than its name.
+  // What is beside the file while it is written has 24 bytes more than its name.
   test.each(['x'.repeat(231), 'é'.repeat(115)])('of at most 231 bytes works', async name => {
-    const long = new PasswordFile(join(folder, name));
+    const long = new PasswordFile(join(directory, name));
     await long.setHash('alice', HASH);
     expect(await long.users()).toEqual(['alice']);
-    expectOnly(folder, name);
+    expectOnly(directory, name);
   });
 
   test.each(['x'.repeat(232), 'é'.repeat(116), 'x'.repeat(255)])(
     'of more is refused before anything is made',
     async name => {
-      await writeFile(join(folder, name), ALICE);
-      const long = new PasswordFile(join(folder, name));
+      await writeFile(join(directory, name), ALICE);
+      const long = new PasswordFile(join(directory, name));
       const message = / has too long a name to be edited\. Give it a shorter one\.$/;
       await expectRefusal(() => long.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
       expect(await long.users()).toEqual(['alice']);
@@ -180,7 +180,7 @@ describe('a name', () => {
   );
 
   test('longer than the system takes is refused', async () => {
-    const long = new PasswordFile(join(folder, 'x'.repeat(256)));
+    const long = new PasswordFile(join(directory, 'x'.repeat(256)));
     await expectRefusal(
       () => long.setHash('bob', HASH),
       'ERR_READ_FAILED',
@@ -195,20 +195,20 @@ describe('as an ordinary user', () => {
   beforeEach(async () => {
     await writeFile(path, ALICE);
     if (!isRoot) return;
-    await chown(folder, uid, gid);
+    await chown(directory, uid, gid);
     await chown(path, uid, gid);
   });
 
-  test('one’s own file in one’s own folder', async () => {
+  test('one’s own file in one’s own directory', async () => {
     await chmod(path, 0o640);
     expect(await callAs(ORDINARY, path, {}, 'setHash', 'bob', HASH)).toBe('added');
     expect(await stat(path)).toMatchObject({ uid, gid, mode: 0o100640 });
     expect(readFileSync(path, 'utf8')).toBe(`${ALICE}bob:${HASH}\n`);
-    expectOnly(folder, 'passwd');
+    expectOnly(directory, 'passwd');
   });
 
-  test('a read-only folder', async () => {
-    await chmod(folder, 0o555);
+  test('a read-only directory', async () => {
+    await chmod(directory, 0o555);
     const message =
       /passwd cannot be replaced, because this user may not make files in its directory\. Give it write permission there\.$/;
     await expectRefusal(
@@ -219,15 +219,15 @@ describe('as an ordinary user', () => {
     expect(await callAs(ORDINARY, path, {}, 'verify', 'alice', 'secret')).toBe(true);
   });
 
-  test('a read-only folder and no file', async () => {
+  test('a read-only directory and no file', async () => {
     await rm(path);
-    await chmod(folder, 0o555);
+    await chmod(directory, 0o555);
     const message = /passwd cannot be replaced, because this user may not make files in its directory\./;
     await expectRefusal(() => callAs(ORDINARY, path, {}, 'create'), 'ERR_NOT_REPLACEABLE', message);
   });
 
-  test('a folder that may not be looked into', async () => {
-    const inner = join(folder, 'inner');
+  test('a directory that may not be looked into', async () => {
+    const inner = join(directory, 'inner');
     await mkdir(inner);
     await rename(path, join(inner, 'passwd'));
     await chmod(inner, 0o000);
@@ -252,14 +252,14 @@ describe('as an ordinary user', () => {
       ),
     });
     await chmod(path, 0o600);
-    expectOnly(folder, 'passwd');
+    expectOnly(directory, 'passwd');
     expect(readFileSync(path, 'utf8')).toBe(ALICE);
   });
 
-  test('a sticky folder of one’s own', async () => {
-    await chmod(folder, 0o1777);
+  test('a sticky directory of one’s own', async () => {
+    await chmod(directory, 0o1777);
     expect(await callAs(ORDINARY, path, {}, 'setHash', 'bob', HASH)).toBe('added');
-    expectOnly(folder, 'passwd');
+    expectOnly(directory, 'passwd');
   });
 
   test('a new file that is to be another’s', async () => {
@@ -277,7 +277,7 @@ needs(root).describe('beside other users', () => {
   const { uid, gid } = NOBODY;
   const edit = (options = {}) => callAs(NOBODY, path, options, 'setHash', 'bob', HASH);
   beforeEach(async () => {
-    await chown(folder, uid, gid);
+    await chown(directory, uid, gid);
     await writeFile(path, ALICE, { mode: 0o644 });
   });
 
@@ -292,7 +292,7 @@ needs(root).describe('beside other users', () => {
     expect(await edit({ allowOwnerChange: true })).toBe('added');
     expect(await stat(path)).toMatchObject({ uid, gid, mode: 0o100644 });
     expect(readFileSync(path, 'utf8')).toBe(`${ALICE}bob:${HASH}\n`);
-    expectOnly(folder, 'passwd');
+    expectOnly(directory, 'passwd');
   });
 
   test('another’s file of a group of one’s own, where the owner may change: the group stays', async () => {
@@ -307,29 +307,29 @@ needs(root).describe('beside other users', () => {
   });
 
   test('another’s file that needs no change', async () => {
-    const before = census(folder);
+    const before = census(directory);
     expect(await callAs(NOBODY, path, {}, 'setHash', 'alice', HASH)).toBe('unchanged');
-    expect(census(folder)).toEqual(before);
+    expect(census(directory)).toEqual(before);
   });
 
-  test('a sticky folder of another', async () => {
-    await chown(folder, 0, 0);
+  test('a sticky directory of another', async () => {
+    await chown(directory, 0, 0);
     await chown(path, uid, gid);
-    await chmod(folder, 0o1777);
+    await chmod(directory, 0o1777);
     const message =
       /passwd lies in a sticky directory of another user \(as \/tmp is\)\. Put it into a directory of the service's own\.$/;
     await expectRefusal(() => edit(), 'ERR_NOT_REPLACEABLE', message);
     await rm(path);
     await expectRefusal(() => callAs(NOBODY, path, {}, 'create'), 'ERR_NOT_REPLACEABLE', message);
-    // Root may do everything there, but hands the file to the folder's owner.
+    // Root may do everything there, but hands the file to the directory's owner.
     expect(await file.create()).toBe(true);
   });
 });
 
 needs(root, mounting).describe('on file systems of their own', () => {
   const tmpfs = (...options: string[]) =>
-    mount('-t', 'tmpfs', '-o', ['mode=755', ...options].join(','), 'none', folder);
-  const makeReadOnly = () => run('mount', '-o', 'remount,ro', folder);
+    mount('-t', 'tmpfs', '-o', ['mode=755', ...options].join(','), 'none', directory);
+  const makeReadOnly = () => run('mount', '-o', 'remount,ro', directory);
 
   test('a read-only one', async () => {
     tmpfs();
@@ -352,35 +352,35 @@ needs(root, mounting).describe('on file systems of their own', () => {
     await truncate(path, many.indexOf('user500:'));
     expect(await file.setHash('zoe', HASH)).toBe('added');
     expect(await file.users()).toHaveLength(501);
-    expectOnly(folder, 'passwd');
+    expectOnly(directory, 'passwd');
   });
 
   test('one without a byte left', async () => {
     tmpfs('size=8k');
     await writeFile(path, ALICE);
-    const filled = writeFile(join(folder, 'filler'), Buffer.alloc(64 << 10));
+    const filled = writeFile(join(directory, 'filler'), Buffer.alloc(64 << 10));
     await expect(filled).rejects.toMatchObject({ code: 'ENOSPC' });
     const message = /passwd was not changed: ENOSPC: /;
     await expectRefusal(() => file.setHash('bob', HASH), 'ERR_WRITE_FAILED', message);
-    await rm(join(folder, 'filler'));
+    await rm(join(directory, 'filler'));
     expect(await file.setHash('bob', HASH)).toBe('added');
   });
 
   test.each([
-    ['folder', 3],
+    ['directory', 3],
     ['file', 4],
   ])('one without an inode left for another %s', async (_what, inodes) => {
     tmpfs(`nr_inodes=${inodes}`);
     await writeFile(path, ALICE);
-    await writeFile(join(folder, 'filler'), '');
+    await writeFile(join(directory, 'filler'), '');
     const message = /passwd was not changed: ENOSPC: /;
     await expectRefusal(() => file.setHash('bob', HASH), 'ERR_WRITE_FAILED', message);
   });
 
   test('a file that is itself mounted', async () => {
-    await writeFile(join(folder, 'source'), ALICE);
+    await writeFile(join(directory, 'source'), ALICE);
     await writeFile(path, '');
-    mount('--bind', join(folder, 'source'), path);
+    mount('--bind', join(directory, 'source'), path);
     const message =
       /passwd is itself a mount point, as a single-file bind mount is\. Mount the directory that holds it instead\.$/;
     await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
@@ -390,11 +390,11 @@ needs(root, mounting).describe('on file systems of their own', () => {
   });
 
   test('a Kubernetes Secret', async () => {
-    // As the kubelet lays it out: each update is a new folder, and ..data changes to it.
+    // As the kubelet lays it out: each update is a new directory, and ..data changes to it.
     tmpfs();
-    await mkdir(join(folder, '..2026_01_01_00_00_00.123456789'));
-    await writeFile(join(folder, '..2026_01_01_00_00_00.123456789/passwd'), ALICE);
-    await symlink('..2026_01_01_00_00_00.123456789', join(folder, '..data'));
+    await mkdir(join(directory, '..2026_01_01_00_00_00.123456789'));
+    await writeFile(join(directory, '..2026_01_01_00_00_00.123456789/passwd'), ALICE);
+    await symlink('..2026_01_01_00_00_00.123456789', join(directory, '..data'));
     await symlink('..data/passwd', path);
     makeReadOnly();
     const message =

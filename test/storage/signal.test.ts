@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
 import { nextTurn } from '../../src/util/event-loop.js';
+import { expectOnly } from '../support/directory.js';
 import { diskCalls } from '../support/disk-calls.js';
-import { expectOnly } from '../support/folder.js';
 import {
   CALLS,
   HASH,
@@ -19,11 +19,11 @@ import {
   WRITES,
 } from '../support/password-file.js';
 
-let folder: string;
+let directory: string;
 let path: string;
 let file: PasswordFile;
 beforeEach(() => {
-  ({ folder, path, file } = newFile());
+  ({ directory, path, file } = newFile());
 });
 
 const identity = () => identityOf(path);
@@ -36,7 +36,7 @@ describe('a signal', () => {
     const before = await identity();
     await expect(call(file, AbortSignal.abort(reason))).rejects.toBe(reason);
     expect(await identity()).toEqual(before);
-    expectOnly(folder, 'passwd');
+    expectOnly(directory, 'passwd');
   });
 
   test.each(WRITES)('ends the waiting of %s for another writer', async (_name, _writes, call) => {
@@ -55,7 +55,7 @@ describe('a signal', () => {
     await expect(call(file, controller.signal)).rejects.toBe(reason);
     await left;
     expect(await identity()).toEqual(before);
-    expectOnly(folder, 'passwd', 'passwd.writer');
+    expectOnly(directory, 'passwd', 'passwd.writer');
   });
 
   test.each(CALLS)('of a call that is over is let go by %s', async (_name, _writes, call) => {
@@ -86,7 +86,7 @@ describe('a signal', () => {
 
   test('does not end the waiting of an edit that comes when all others have given up', async () => {
     const controller = new AbortController();
-    const folderOfWriter = `${path}.writer`;
+    const lockDirectory = `${path}.writer`;
     let next: Promise<unknown> | undefined;
     diskCalls.before = name => {
       if (next === undefined) {
@@ -95,10 +95,10 @@ describe('a signal', () => {
       }
       if (name !== 'sync') return;
       // Another writer takes the file over, and leaves when it has been seen.
-      for (const stage of readdirSync(folderOfWriter)) rmSync(join(folderOfWriter, stage));
-      writeFileSync(join(folderOfWriter, OTHER_WRITER), '');
+      for (const temp of readdirSync(lockDirectory)) rmSync(join(lockDirectory, temp));
+      writeFileSync(join(lockDirectory, OTHER_WRITER), '');
       diskCalls.before = later => {
-        if (later === 'list') setImmediate(() => rmSync(join(folderOfWriter, OTHER_WRITER), { force: true }));
+        if (later === 'list') setImmediate(() => rmSync(join(lockDirectory, OTHER_WRITER), { force: true }));
       };
     };
     await expect(file.setHash('alice', HASH, { signal: controller.signal })).rejects.toBe(reason);
@@ -234,24 +234,24 @@ describe('a signal', () => {
     });
     await expect(call).rejects.toBe(reason);
     expect(hashed).toBeLessThan(1000);
-    expectOnly(folder);
+    expectOnly(directory);
   });
 
-  test('ends setUsers while it waits for entries, which are told', async () => {
+  test('ends setUsers while it waits for entries, and calls return() of their source', async () => {
     const controller = new AbortController();
-    let told = false;
+    let isClosed = false;
     const entries = (async function* () {
       try {
         yield ['alice', 'secret'] as const;
         controller.abort(reason);
         yield ['bob', 'secret'] as const;
       } finally {
-        told = true;
+        isClosed = true;
       }
     })();
     await expect(file.setUsers(entries, { signal: controller.signal })).rejects.toBe(reason);
-    expect(told).toBe(true);
-    expectOnly(folder);
+    expect(isClosed).toBe(true);
+    expectOnly(directory);
   });
 
   test('ends setUsers while no entry comes', async () => {
@@ -270,7 +270,7 @@ describe('a signal', () => {
     await writeFile(path, names.map(name => `${name}:x\n`).join(''));
     const before = await identity();
     const controller = new AbortController();
-    // The folder is swept before the edits are made; they take longer than one turn of the event loop.
+    // The directory is swept before the edits are made; they take longer than one turn of the event loop.
     diskCalls.before = name => {
       if (name === 'list') setImmediate(() => controller.abort(reason));
     };
@@ -287,7 +287,7 @@ describe('a signal', () => {
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
-  test('that comes while the file is being written lets the edit stand', async () => {
+  test('that comes while the file is being written does not undo the edit', async () => {
     const controller = new AbortController();
     diskCalls.before = name => {
       if (name === 'sync') controller.abort(reason);

@@ -6,11 +6,11 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
 import { HASH, hold, newFile, OTHER_HASH, READS } from '../support/password-file.js';
 
-let folder: string;
+let directory: string;
 let path: string;
 let file: PasswordFile;
 beforeEach(() => {
-  ({ folder, path, file } = newFile());
+  ({ directory, path, file } = newFile());
 });
 
 describe('verify, hasUser, users and getHash', () => {
@@ -23,7 +23,7 @@ describe('verify, hasUser, users and getHash', () => {
     expect(await file.verify('bob', 'secret')).toBe(false);
   });
 
-  test('users tells each name once and in order, and none that no client can send', async () => {
+  test('users lists each name once and in order, and none that no client can send', async () => {
     await writeFile(path, `bob:x\nalice:y\n bob :z\n#carol:x\n\xff:x\n:::\n`, 'latin1');
     expect(await file.users()).toEqual(['bob', 'alice']);
   });
@@ -65,8 +65,8 @@ describe('verify, hasUser, users and getHash', () => {
   });
 
   test('see where a symbolic link leads to now', async () => {
-    await writeFile(join(folder, 'one'), `alice:${HASH}\n`);
-    await writeFile(join(folder, 'two'), `bob:${HASH}\n`);
+    await writeFile(join(directory, 'one'), `alice:${HASH}\n`);
+    await writeFile(join(directory, 'two'), `bob:${HASH}\n`);
     await symlink('one', path);
     expect(await file.users()).toEqual(['alice']);
     await rm(path);

@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Disk, systemDisk } from '../../src/storage/disk.js';
 import { startHeartbeat, writeAndSync } from '../../src/storage/temp-file.js';
-import { testFolder } from '../support/folder.js';
+import { testDirectory } from '../support/directory.js';
 
 const MIB = 1_048_576;
 
 /** What is in the file after that. */
 async function written(disk: Disk, pieces: Array<string | Uint8Array>): Promise<Buffer> {
-  const directory = testFolder();
+  const directory = testDirectory();
   const name = 'temp';
   const fd = openSync(join(directory, name), 'wx+');
   try {

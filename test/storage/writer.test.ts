@@ -1,4 +1,4 @@
-/** What a writer does about others, and about whatever stands where its lock is to be. */
+/** What a writer does about others, and about whatever is where its lock is to be. */
 import { spawnSync } from 'node:child_process';
 import {
   existsSync,
@@ -16,16 +16,16 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
 import { systemDisk } from '../../src/storage/disk.js';
 import { tempFileName } from '../../src/storage/lock-owner.js';
+import { expectOnly } from '../support/directory.js';
 import { DISK_FUNCTIONS, diskCalls } from '../support/disk-calls.js';
-import { expectOnly } from '../support/folder.js';
 import { HASH, hold, newFile, OTHER_WRITER, quick } from '../support/password-file.js';
 import { runScript } from '../support/script.js';
 
-let folder: string;
+let directory: string;
 let path: string;
 let file: PasswordFile;
 beforeEach(() => {
-  ({ folder, path, file } = newFile());
+  ({ directory, path, file } = newFile());
 });
 
 const nonce = (n: number) => n.toString(16).padStart(16, '0');
@@ -33,12 +33,12 @@ const DEAD = spawnSync('true').pid;
 /** The name of a temp file of a process that is gone. */
 const deadName = (n: number) => tempFileName(nonce(n)).replace(`.${process.pid}.`, `.${DEAD}.`);
 
-describe('what stands where the lock directory is to be', () => {
+describe('what is where the lock directory is to be', () => {
   const hasty = () => new PasswordFile(path, { ...quick, lock: { timeout: 50 } });
 
   test.each([
     ['file', () => writeFileSync(`${path}.writer`, 'notes')],
-    ['symbolic link', () => symlinkSync(folder, `${path}.writer`)],
+    ['symbolic link', () => symlinkSync(directory, `${path}.writer`)],
   ])('a %s is an error that says what it is and what to do', async (kind, make) => {
     make();
     await expect(file.setHash('alice', HASH)).rejects.toMatchObject({
@@ -47,7 +47,7 @@ describe('what stands where the lock directory is to be', () => {
         `${path} cannot be edited, because ${path}.writer is a ${kind} of user ${process.getuid?.()}, and writers ` +
         'need that name for a directory. Remove it if nobody needs it, then repeat the call.',
     });
-    expectOnly(folder, 'passwd.writer');
+    expectOnly(directory, 'passwd.writer');
   });
 
   test("a directory with another's file is waited for, and the error says what it is and what to do", async () => {
@@ -103,7 +103,7 @@ describe('planted candidate directories', () => {
     };
     plant(200, n => `not a temp file ${n}`);
     expect(await callsOfEdit()).toBeLessThan(100);
-    expect(readdirSync(folder)).toHaveLength(201);
+    expect(readdirSync(directory)).toHaveLength(201);
   });
 
   test('do not keep those of dead writers from being removed for ever', async () => {
@@ -111,16 +111,16 @@ describe('planted candidate directories', () => {
     mkdirSync(`${path}.${nonce(1_000)}.writer`);
     writeFileSync(join(`${path}.${nonce(1_000)}.writer`, deadName(1_000)), '');
     while (existsSync(`${path}.${nonce(1_000)}.writer`)) await file.update(() => undefined);
-    expect(readdirSync(folder)).toHaveLength(60);
+    expect(readdirSync(directory)).toHaveLength(60);
   });
 
   test('that are links lead nowhere', async () => {
-    mkdirSync(join(folder, 'elsewhere'));
-    writeFileSync(join(folder, 'elsewhere', deadName(1)), 'not a temp file');
+    mkdirSync(join(directory, 'elsewhere'));
+    writeFileSync(join(directory, 'elsewhere', deadName(1)), 'not a temp file');
     symlinkSync('elsewhere', `${path}.${nonce(1)}.writer`);
     await file.setHash('alice', HASH);
-    expectOnly(join(folder, 'elsewhere'), deadName(1));
-    expectOnly(folder, 'elsewhere', 'passwd', `passwd.${nonce(1)}.writer`);
+    expectOnly(join(directory, 'elsewhere'), deadName(1));
+    expectOnly(directory, 'elsewhere', 'passwd', `passwd.${nonce(1)}.writer`);
   });
 });
 
@@ -207,7 +207,7 @@ describe('a lock that is broken meanwhile', () => {
     });
     expect(attempts).toBe(16);
     expect(readFileSync(path, 'utf8')).toBe(`alice:${HASH}\n`);
-    expectOnly(folder, 'passwd');
+    expectOnly(directory, 'passwd');
   });
 
   test('once: the edit is made of what is in the file by then', async () => {
@@ -229,7 +229,7 @@ describe('a lock that is broken meanwhile', () => {
       if (name === 'unlink' && readdirSync(`${path}.writer`).includes(deadName(7))) fence();
     };
     expect(await file.setHash('alice', HASH)).toBe('added');
-    expectOnly(folder, 'passwd');
+    expectOnly(directory, 'passwd');
   });
 });
 
@@ -244,7 +244,7 @@ test('a rename that says ENOENT although it happened, as over NFS, is a commit',
   expect(await file.setHash('alice', HASH)).toBe('added');
   expect(renames).toBe(1);
   expect(readFileSync(path, 'utf8')).toBe(`alice:${HASH}\n`);
-  expectOnly(folder, 'passwd');
+  expectOnly(directory, 'passwd');
 });
 
 test.each(['EINVAL', 'ENOTSUP'])(
@@ -267,7 +267,7 @@ test('an edit that changes nothing rejects where the directory cannot be synced,
 });
 
 test('a commit that could not be synced is reported to the broker', async () => {
-  const marker = join(folder, 'reloaded');
+  const marker = join(directory, 'reloaded');
   const reloading = new PasswordFile(path, { ...quick, reload: { command: ['touch', marker] } });
   diskCalls.fail = name => (name === 'syncDirectory' ? 'EIO' : undefined);
   await expect(reloading.setHash('alice', HASH)).rejects.toMatchObject({

@@ -5,7 +5,7 @@ import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { temporaryFolder, undoing } from './leftovers.js';
+import { temporaryDirectory, undoing } from './leftovers.js';
 
 /** The user that Mosquitto's official image runs as. */
 export const ATTACKER = 1883;
@@ -14,7 +14,7 @@ let program: string | undefined;
 
 function compiled(): string {
   if (program === undefined) {
-    const { path } = temporaryFolder('attacker');
+    const { path } = temporaryDirectory('attacker');
     program = join(path, 'attacker');
     const source = fileURLToPath(new URL('attacker.c', import.meta.url));
     execFileSync('gcc', ['-O2', '-o', program, source], { stdio: 'pipe' });

@@ -31,7 +31,7 @@ export function findBrokers(): Broker[] {
   return brokers;
 }
 
-/** The same of `mosquitto_passwd`. It does not tell its version, so the broker installed with it does. */
+/** The same of `mosquitto_passwd`. It does not print its version, so the broker installed with it does. */
 export function findPasswdTools(): PasswdTool[] {
   passwdTools ??= findPrograms('mosquitto_passwd', path =>
     ['mosquitto', '../sbin/mosquitto'].map(sibling => join(dirname(path), sibling)).find(isExecutable),
@@ -42,12 +42,12 @@ export function findPasswdTools(): PasswdTool[] {
 /** The path of a program on the PATH or where programs for root are. */
 export function which(name: string): string | undefined {
   const { PATH = '' } = process.env;
-  const folders = [...PATH.split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin'];
-  return folders.map(folder => join(folder, name)).find(isExecutable);
+  const directories = [...PATH.split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin'];
+  return directories.map(directory => join(directory, name)).find(isExecutable);
 }
 
 function findPrograms(name: string, brokerOf: (path: string) => string | undefined): Program[] {
-  const unpacked = releaseFolders().map(folder => join(folder, 'bin', name));
+  const unpacked = releaseDirectories().map(directory => join(directory, 'bin', name));
   const found = new Map<string, Program>();
   for (const path of [which(name) ?? [], unpacked.filter(isExecutable)].flat()) {
     const broker = brokerOf(path);
@@ -62,18 +62,18 @@ function versionOf(broker: string): string | undefined {
   return /^mosquitto version (2\.\S+)/m.exec(spawnSync(broker, ['-h'], { encoding: 'utf8' }).stdout)?.[1];
 }
 
-function releaseFolders(): string[] {
+function releaseDirectories(): string[] {
   const { MOSQUITTO_RELEASES, XDG_CACHE_HOME } = process.env;
   const caches = ['/var/cache', XDG_CACHE_HOME || join(homedir(), '.cache')];
   const parents = MOSQUITTO_RELEASES
     ? [MOSQUITTO_RELEASES]
     : caches.map(cache => join(cache, 'mosquitto-passwd-ts/releases'));
-  return parents.flatMap(parent => subfolders(parent).map(name => join(parent, name)));
+  return parents.flatMap(parent => subdirectories(parent).map(name => join(parent, name)));
 }
 
-function subfolders(folder: string): string[] {
+function subdirectories(directory: string): string[] {
   try {
-    return readdirSync(folder).sort();
+    return readdirSync(directory).sort();
   } catch {
     return [];
   }
@@ -118,18 +118,18 @@ export class BrokerDidNotStart extends Error {
 
 /** Starts a broker on 127.0.0.1 that lets in the users of a password file. Resolves when it listens. */
 export async function startBroker(broker: Broker, options: BrokerOptions): Promise<RunningBroker> {
-  const folder = await mkdtemp(join(tmpdir(), 'mosquitto-'));
-  const config = join(folder, 'mosquitto.conf');
+  const directory = await mkdtemp(join(tmpdir(), 'mosquitto-'));
+  const config = join(directory, 'mosquitto.conf');
   try {
     // It reads its configuration again on reload, then perhaps as another user.
-    await chmod(folder, 0o755);
+    await chmod(directory, 0o755);
     for (let attempt = 1; ; attempt++) {
       const port = await freePort();
       await writeFile(config, configuration(port, options));
       await chmod(config, 0o644);
       const env = { ...process.env, ...options.env };
       const child = spawn(broker.path, ['-c', config], { stdio: ['ignore', 'ignore', 'pipe'], env });
-      const running = new RunningBroker(child, port, folder);
+      const running = new RunningBroker(child, port, directory);
       // Mosquitto 2.0 forgets a SIGTERM that comes between this line and its main loop.
       const started = await running.logged(`mosquitto version ${broker.version} running`);
       if (started && (await running.answers())) return running;
@@ -137,7 +137,7 @@ export async function startBroker(broker: Broker, options: BrokerOptions): Promi
       throw new BrokerDidNotStart(await running.exited, running.log());
     }
   } catch (error) {
-    await rm(folder, { recursive: true });
+    await rm(directory, { recursive: true });
     throw error;
   }
 }
@@ -165,13 +165,13 @@ export async function freePort(): Promise<number> {
 
 type BrokerProcess = ChildProcessByStdio<null, null, Readable>;
 
-/** Brokers and their folders. What a test forgot to stop, or could not, must not outlive it. */
+/** Brokers and their directories. What a test forgot to stop, or could not, must not outlive it. */
 const processes = new Map<BrokerProcess, string>();
 
 function killAll(): void {
-  for (const [child, folder] of processes) {
+  for (const [child, directory] of processes) {
     child.kill('SIGKILL');
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(directory, { recursive: true, force: true });
   }
 }
 
@@ -186,14 +186,14 @@ export class RunningBroker implements AsyncDisposable {
   readonly port: number;
   readonly exited: Promise<BrokerExit>;
   readonly #child: BrokerProcess;
-  readonly #folder: string;
+  readonly #directory: string;
   #log = '';
 
-  constructor(child: BrokerProcess, port: number, folder: string) {
+  constructor(child: BrokerProcess, port: number, directory: string) {
     this.port = port;
     this.#child = child;
-    this.#folder = folder;
-    processes.set(child, folder);
+    this.#directory = directory;
+    processes.set(child, directory);
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#log += text;
     });
@@ -261,7 +261,7 @@ export class RunningBroker implements AsyncDisposable {
     const stuck = setTimeout(() => this.#child.kill('SIGKILL'), 5_000);
     await this.exited;
     clearTimeout(stuck);
-    await rm(this.#folder, { recursive: true, force: true });
+    await rm(this.#directory, { recursive: true, force: true });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -8,14 +8,14 @@ import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { build } from 'tsup';
-import { temporaryFolder, undoing } from './leftovers.js';
+import { temporaryDirectory, undoing } from './leftovers.js';
 
 const SOURCES = fileURLToPath(new URL('../faults/children/', import.meta.url));
 
 let bundles: Promise<string> | undefined;
 
 async function bundleAll(): Promise<string> {
-  const { path } = temporaryFolder('children');
+  const { path } = temporaryDirectory('children');
   const entries = readdirSync(SOURCES).map(name => [name.replace(/\.ts$/, ''), join(SOURCES, name)]);
   await build({
     entry: Object.fromEntries(entries),
@@ -79,11 +79,11 @@ export interface Exit {
   signal: NodeJS.Signals | null;
 }
 
-/** A process that gets orders and tells what it did, each a line of JSON. */
+/** A process that gets orders and reports what it did, each a line of JSON. */
 export class Child implements AsyncDisposable {
   /** All output has been read by then. */
   readonly exited: Promise<Exit>;
-  /** What it told when it was ready. */
+  /** What it reported when it was ready. */
   greeting: unknown;
   /** What it complained of. */
   stderr = '';
@@ -127,7 +127,7 @@ export class Child implements AsyncDisposable {
     this.#process.stdin.end();
   }
 
-  /** What it tells next. Rejects where it exits instead. */
+  /** What it reports next. Rejects where it exits instead. */
   async next<T>(): Promise<T> {
     while (this.#inbox.length === 0) {
       if (this.#exit !== undefined) {
@@ -141,7 +141,7 @@ export class Child implements AsyncDisposable {
     return this.#inbox.shift() as T;
   }
 
-  /** Hands over all that it tells from now on, as it comes. */
+  /** Hands over all that it reports from now on, as it comes. */
   listen(hear: (message: unknown) => void): void {
     this.#wake = () => {
       for (const message of this.#inbox.splice(0)) hear(message);
@@ -149,7 +149,7 @@ export class Child implements AsyncDisposable {
     this.#wake();
   }
 
-  /** Gives an order and waits for what it tells about it. */
+  /** Gives an order and waits for what it reports about it. */
   ask<T>(order: unknown): Promise<T> {
     this.send(order);
     return this.next();

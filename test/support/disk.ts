@@ -2,30 +2,30 @@
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { memoryFolder, temporaryFolder, undoing } from './leftovers.js';
+import { memoryDirectory, temporaryDirectory, undoing } from './leftovers.js';
 import type { Need } from './require.js';
 
-/** A folder on a file system of its own, of so many bytes. */
+/** A directory on a file system of its own, of so many bytes. */
 export function mountTmpfs(bytes: number): Disposable & { path: string } {
-  const folder = temporaryFolder('tmpfs');
-  const mounted = mount(folder.path, ['-t', 'tmpfs', '-o', `size=${bytes},mode=755`, 'none']);
+  const directory = temporaryDirectory('tmpfs');
+  const mounted = mount(directory.path, ['-t', 'tmpfs', '-o', `size=${bytes},mode=755`, 'none']);
   return {
-    path: folder.path,
+    path: directory.path,
     [Symbol.dispose]() {
       mounted[Symbol.dispose]();
-      folder[Symbol.dispose]();
+      directory[Symbol.dispose]();
     },
   };
 }
 
-function mount(folder: string, what: string[]): Disposable {
-  execFileSync('mount', [...what, folder], { stdio: 'pipe' });
+function mount(directory: string, what: string[]): Disposable {
+  execFileSync('mount', [...what, directory], { stdio: 'pipe' });
   return undoing(() => {
     try {
-      execFileSync('umount', [folder], { stdio: 'pipe' });
+      execFileSync('umount', [directory], { stdio: 'pipe' });
     } catch {
       // Something still looks at it: out of sight now, and gone when that has finished.
-      execFileSync('umount', ['--lazy', folder], { stdio: 'pipe' });
+      execFileSync('umount', ['--lazy', directory], { stdio: 'pipe' });
     }
   });
 }
@@ -39,21 +39,21 @@ const MIB = 1 << 20;
  * without a cache of its own, or one that obeys a flush, would hold if the power went at that moment.
  *
  * It is mounted without ext4's kindness to those who forget to sync: `noauto_da_alloc` does not write a file's bytes
- * because it is renamed over another, `data=writeback` does not write them before the folder that names it.
+ * because it is renamed over another, `data=writeback` does not write them before the directory that names it.
  */
 export class FreezableDisk implements Disposable {
   /** Where it is mounted. */
   readonly path: string;
-  readonly #folder = temporaryFolder('disk', memoryFolder());
-  readonly #holder = join(this.#folder.path, 'holder');
-  readonly #copy = join(this.#folder.path, 'copy.img');
+  readonly #directory = temporaryDirectory('disk', memoryDirectory());
+  readonly #outer = join(this.#directory.path, 'holder');
+  readonly #copy = join(this.#directory.path, 'copy.img');
   readonly #mounts: Disposable[] = [];
 
   constructor() {
-    this.path = join(this.#folder.path, 'disk');
+    this.path = join(this.#directory.path, 'disk');
     try {
-      this.#makeExt4(`${this.#holder}.img`, 32);
-      this.#mount(`${this.#holder}.img`, this.#holder);
+      this.#makeExt4(`${this.#outer}.img`, 32);
+      this.#mount(`${this.#outer}.img`, this.#outer);
       this.#makeExt4(this.#image, 16);
       this.#mount(this.#image, this.path, ['noauto_da_alloc', 'data=writeback']);
     } catch (error) {
@@ -63,7 +63,7 @@ export class FreezableDisk implements Disposable {
   }
 
   get #image(): string {
-    return join(this.#holder, 'disk.img');
+    return join(this.#outer, 'disk.img');
   }
 
   #makeExt4(image: string, mebibytes: number): void {
@@ -72,31 +72,31 @@ export class FreezableDisk implements Disposable {
     execFileSync('mkfs.ext4', ['-q', '-F', image], { stdio: 'pipe' });
   }
 
-  #mount(image: string, folder: string, options: string[] = []): Disposable {
-    mkdirSync(folder, { recursive: true });
-    const mounted = mount(folder, ['-o', ['loop', ...options].join(), image]);
+  #mount(image: string, directory: string, options: string[] = []): Disposable {
+    mkdirSync(directory, { recursive: true });
+    const mounted = mount(directory, ['-o', ['loop', ...options].join(), image]);
     this.#mounts.push(mounted);
     return mounted;
   }
 
   /** Copies the disk as it is at one moment, and shows the copy's files after the recovery of its journal. */
-  afterPowerCut<T>(look: (folder: string) => T): T {
+  afterPowerCut<T>(look: (directory: string) => T): T {
     this.#copyFrozen();
-    const folder = join(this.#folder.path, 'recovered');
-    const mounted = this.#mount(this.#copy, folder);
+    const directory = join(this.#directory.path, 'recovered');
+    const mounted = this.#mount(this.#copy, directory);
     try {
-      return look(folder);
+      return look(directory);
     } finally {
       mounted[Symbol.dispose]();
     }
   }
 
   #copyFrozen(): void {
-    execFileSync('fsfreeze', ['--freeze', this.#holder]);
-    const thawed = undoing(() => execFileSync('fsfreeze', ['--unfreeze', this.#holder]));
+    execFileSync('fsfreeze', ['--freeze', this.#outer]);
+    const thawed = undoing(() => execFileSync('fsfreeze', ['--unfreeze', this.#outer]));
     try {
       copyFileSync(this.#image, this.#copy);
-      // It did stand still.
+      // It was frozen.
       if (!readFileSync(this.#image).equals(readFileSync(this.#copy)))
         throw new Error('the disk was written to');
     } finally {
@@ -106,7 +106,7 @@ export class FreezableDisk implements Disposable {
 
   [Symbol.dispose](): void {
     for (const mounted of this.#mounts.reverse()) mounted[Symbol.dispose]();
-    this.#folder[Symbol.dispose]();
+    this.#directory[Symbol.dispose]();
   }
 }
 

@@ -8,14 +8,14 @@ import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import type { Listener } from '../../examples/fleet/register.js';
 import { type Broker, findBrokers, type RunningBroker, startBroker } from './broker.js';
-import { temporaryFolder, undoing } from './leftovers.js';
+import { temporaryDirectory, undoing } from './leftovers.js';
 import { Postgres } from './postgres.js';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 
 export class Fleet implements AsyncDisposable {
   readonly sites: Site[];
-  readonly #directory = temporaryFolder('fleet');
+  readonly #directory = temporaryDirectory('fleet');
 
   private constructor(
     readonly postgres: Postgres,

@@ -40,7 +40,7 @@ export function writtenLines(calls: readonly Golden[]): GoldenLine[] {
     if (given === undefined) return [];
     const [username, password] = given;
     const written = call.argv.includes('-') ? call.stdout : decode(call.file);
-    // Of a name that stands twice the tool changes the first.
+    // Of a duplicate name the tool changes the first.
     const line = written.split(/\r?\n/).find(each => each.startsWith(`${username}:`));
     // Behind a last line without its newline the tool writes no line of its own.
     return line === undefined ? [] : [{ username, password, hash: line.slice(username.length + 1) }];

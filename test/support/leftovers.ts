@@ -1,4 +1,4 @@
-/** What must not outlive a test, even one that fails or is broken off: processes, mounts, folders. */
+/** What must not outlive a test, even one that fails or is broken off: processes, mounts, directories. */
 import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -36,16 +36,16 @@ export function undoing(undo: Undo): Disposable {
   };
 }
 
-/** A folder that goes, with all that is in it, when it is disposed of. */
-export function temporaryFolder(name: string, parent = tmpdir()): Disposable & { path: string } {
+/** A directory that goes, with all that is in it, when it is disposed of. */
+export function temporaryDirectory(name: string, parent = tmpdir()): Disposable & { path: string } {
   const path = mkdtempSync(join(parent, `${name}-`));
   // Killed processes may still be writing.
   const gone = undoing(() => rmSync(path, { recursive: true, force: true, maxRetries: 5 }));
   return { path, [Symbol.dispose]: () => gone[Symbol.dispose]() };
 }
 
-/** Where temporary folders are in memory, if the system has such a place: for what need not reach a disk. */
-export function memoryFolder(): string {
+/** Where temporary directories are in memory, if the system has such a place: for what need not reach a disk. */
+export function memoryDirectory(): string {
   try {
     accessSync('/dev/shm', constants.W_OK);
     return '/dev/shm';

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { PasswordFile } from '../../src/password-file.js';
+import { testDirectory } from './directory.js';
 import { diskCalls } from './disk-calls.js';
-import { testFolder } from './folder.js';
 
 // Quick to make, and of the form that the library writes.
 export const quick = { hash: { iterations: 1 } } as const;
@@ -13,15 +13,15 @@ export const quick = { hash: { iterations: 1 } } as const;
 export const HASH = hashPasswordSync('secret', { iterations: 1 });
 export const OTHER_HASH = hashPasswordSync('other secret', { iterations: 1 });
 
-/** A file that is not there yet, in a folder of its own. */
-export function newFile(): { folder: string; path: string; file: PasswordFile } {
+/** A file that is not there yet, in a directory of its own. */
+export function newFile(): { directory: string; path: string; file: PasswordFile } {
   onTestFinished(() => {
     diskCalls.before = undefined;
     diskCalls.fail = undefined;
   });
-  const folder = testFolder();
-  const path = join(folder, 'passwd');
-  return { folder, path, file: new PasswordFile(path, quick) };
+  const directory = testDirectory();
+  const path = join(directory, 'passwd');
+  return { directory, path, file: new PasswordFile(path, quick) };
 }
 
 /** What shows that a file was replaced or written to. */

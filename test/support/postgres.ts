@@ -7,7 +7,7 @@ import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { which } from './broker.js';
-import { temporaryFolder, undoing } from './leftovers.js';
+import { temporaryDirectory, undoing } from './leftovers.js';
 import type { Need } from './require.js';
 
 const DEBIAN = '/usr/lib/postgresql';
@@ -35,17 +35,17 @@ function directoryOfPrograms(): string | undefined {
 export class Postgres implements AsyncDisposable {
   /** By which libpq and pg find it. */
   readonly env: { PGHOST: string; PGUSER: string; PGDATABASE: string };
-  readonly #directory: ReturnType<typeof temporaryFolder>;
+  readonly #directory: ReturnType<typeof temporaryDirectory>;
   #running: { child: ChildProcessByStdio<null, null, Readable>; undone: Disposable } | undefined;
 
-  private constructor(directory: ReturnType<typeof temporaryFolder>) {
+  private constructor(directory: ReturnType<typeof temporaryDirectory>) {
     this.#directory = directory;
     this.env = { PGHOST: directory.path, PGUSER: 'postgres', PGDATABASE: 'postgres' };
   }
 
   /** Makes a cluster and starts it. */
   static async start(): Promise<Postgres> {
-    const directory = temporaryFolder('postgres');
+    const directory = temporaryDirectory('postgres');
     if (USER.uid !== undefined) chownSync(directory.path, USER.uid, USER.gid);
     const created = new Postgres(directory);
     const args = [

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { PasswordFile } from '../../src/index.js';
 import { type Broker, login, startBroker } from './broker.js';
-import { temporaryFolder } from './leftovers.js';
+import { temporaryDirectory } from './leftovers.js';
 import { MqttClient } from './mqtt-client.js';
 
 /** Less to log: what a broker logs of each message is read by this process. */
@@ -32,7 +32,7 @@ export async function countSignals(
   signals: number,
   random: () => number,
 ): Promise<SignalCounts> {
-  using directory = temporaryFolder('signals');
+  using directory = temporaryDirectory('signals');
   const path = join(directory.path, 'passwd');
   const hash = await hashPassword('pw');
   const users = CLIENTS + Math.round(10 ** (1 + 2.5 * random()));

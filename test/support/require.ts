@@ -30,9 +30,9 @@ export const root: Need = need('root', () => process.geteuid?.() === 0);
 
 /** A tmpfs can be mounted. */
 export const mounting: Need = need('to be allowed to mount', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'mount-'));
-  const mounted = succeeds('sh', '-c', 'mount -t tmpfs none "$0" && umount "$0"', folder);
-  rmdirSync(folder);
+  const directory = mkdtempSync(join(tmpdir(), 'mount-'));
+  const mounted = succeeds('sh', '-c', 'mount -t tmpfs none "$0" && umount "$0"', directory);
+  rmdirSync(directory);
   return mounted;
 });
 

@@ -1,4 +1,4 @@
-/** Lists the tests that were skipped; the reason stands in their titles. */
+/** Lists the tests that were skipped; the reason is in their titles. */
 import type { Reporter, TestModule } from 'vitest/node';
 
 export default class Skipped implements Reporter {

@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { temporaryFolder, undoing } from './leftovers.js';
+import { temporaryDirectory, undoing } from './leftovers.js';
 import { type Need, program } from './require.js';
 
 /** strace is there and may look at other processes. */
@@ -36,8 +36,8 @@ export interface TraceOptions {
 
 /** Attaches to a process. Resolves when it is being traced. */
 export async function trace(pid: number, { inject = [] }: TraceOptions = {}): Promise<Trace> {
-  const folder = temporaryFolder('strace');
-  const log = join(folder.path, 'log');
+  const directory = temporaryDirectory('strace');
+  const log = join(directory.path, 'log');
   const strace = spawn(
     'strace',
     [
@@ -66,7 +66,7 @@ export async function trace(pid: number, { inject = [] }: TraceOptions = {}): Pr
     await exited;
     gone[Symbol.dispose]();
     const calls = parse(readFileSync(log, 'latin1'));
-    folder[Symbol.dispose]();
+    directory[Symbol.dispose]();
     return calls;
   });
 }
@@ -76,7 +76,7 @@ export class Trace implements AsyncDisposable {
 
   constructor(readonly stop: () => Promise<Call[]>) {}
 
-  /** Lets the process go and tells what it called meanwhile, in order. */
+  /** Lets the process go and returns what it called meanwhile, in order. */
   end(): Promise<Call[]> {
     this.#calls ??= this.stop();
     return this.#calls;

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { undoing } from './leftovers.js';
 import { type Need, program } from './require.js';
 
-/** A `script` that can be told to echo what is typed, as terminals do. */
+/** A `script` that can be made to echo what is typed, as terminals do. */
 export const pseudoTerminal: Need = program('script');
 
 /** What is typed, or done, as soon as a text appears after all that has appeared before. */

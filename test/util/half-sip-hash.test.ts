@@ -28,7 +28,7 @@ describe('halfSipHash', () => {
     }
   });
 
-  test('tells inputs apart under 100 seeds that have the same hash under another', () => {
+  test('distinguishes inputs under 100 seeds that have the same hash under another', () => {
     const seed = new Uint32Array([0x12345678, 0x9abcdef0]);
     const seen = new Map<number, string>();
     const pairs: string[][] = [];

@@ -1,4 +1,4 @@
-/** Adds users, one after the other, as soon as it is told to. */
+/** Adds users, one after the other, as soon as it is ordered to. */
 import { PasswordFile } from '../../../src/index.js';
 import { NtfsRegistry } from '../../support/ntfs.js';
 import { argument, orders, tell } from './talk.js';

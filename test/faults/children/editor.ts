@@ -1,6 +1,6 @@
 /**
- * Makes the edits that it is ordered to and tells what came of each and which steps it took; dies at a step where it
- * is told to.
+ * Makes the edits that it is ordered to and reports what came of each and which steps it took; dies at a step where it
+ * has to.
  */
 import { stat } from 'node:fs/promises';
 import { PasswordFile, type PasswordFileOptions } from '../../../src/index.js';

@@ -1,5 +1,5 @@
 /**
- * Reads a file over and over, as a whole and in small pieces, and tells of each time in which it did not find what
+ * Reads a file over and over, as a whole and in small pieces, and reports each time in which it did not find what
  * has to be there, until it is to stop; then how often it has read and how many versions it saw.
  */
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';

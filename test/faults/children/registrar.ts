@@ -14,7 +14,7 @@ export interface RegistrarArgument {
   /** Where it writes down the names, a line each. */
   log: string;
   users: number;
-  omitSyncOf?: 'files' | 'folders' | undefined;
+  omitSyncOf?: 'files' | 'directories' | undefined;
 }
 
 const { path, log, users, omitSyncOf } = argument<RegistrarArgument>();
@@ -22,7 +22,7 @@ const { path, log, users, omitSyncOf } = argument<RegistrarArgument>();
 if (omitSyncOf !== undefined) {
   const { fsync } = fs;
   fs.fsync = ((fd: number, done: fs.NoParamCallback) => {
-    const what = fs.fstatSync(fd).isDirectory() ? 'folders' : 'files';
+    const what = fs.fstatSync(fd).isDirectory() ? 'directories' : 'files';
     if (what === omitSyncOf) process.nextTick(done, null);
     else fsync(fd, done);
   }) as typeof fs.fsync;

@@ -1,5 +1,5 @@
 /**
- * Adds, changes and removes users at random until it is told to stop, and tells of each edit before and after. Some
+ * Adds, changes and removes users at random until it is stopped, and reports each edit before and after. Some
  * names are its own: of these it knows what it has to find.
  */
 import { setTimeout as passed } from 'node:timers/promises';
@@ -18,7 +18,7 @@ export interface WorkerArgument {
   sharedName: string;
 }
 
-/** What it tells: times are microseconds of the clock that all processes share. */
+/** What it reports: times are microseconds of the clock that all processes share. */
 export type Told =
   | { tries: number; at: number; edits: Array<[name: string, hash: string | null]> }
   | { done: number; at: number }
@@ -29,7 +29,7 @@ const random = randomNumbers(seed + 1000 * slot + life);
 const file = new PasswordFile(path, { lock: { stale, timeout: 60_000 }, allowOwnerChange: true });
 const ownNames = Array.from({ length: 6 }, (_, n) => `own_${slot}_${n}`);
 const pair = [`pair_${slot}_a`, `pair_${slot}_b`] as const;
-/** What stands in the file under names of its own. */
+/** What is in the file under names of its own. */
 const known = new Map<string, string | undefined>();
 let edits = 0;
 let stopped = false;

@@ -1,4 +1,4 @@
-/** Folders and mounts that go when the test that asked for them has ended, however it ended. */
+/** Directories and mounts that go when the test that asked for them has ended, however it ended. */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,20 +11,20 @@ function undoAfterTest(undo: () => void): void {
   onTestFinished(() => undone[Symbol.dispose]());
 }
 
-/** An empty folder that all users can look into. */
-export function testFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'passwd-'));
+/** An empty directory that all users can look into. */
+export function testDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'passwd-'));
   undoAfterTest(() => {
     try {
-      rmSync(folder, { recursive: true, force: true });
+      rmSync(directory, { recursive: true, force: true });
     } catch {
       // What a test has made read-only.
-      run('chmod', '-R', 'u+rwX', folder);
-      rmSync(folder, { recursive: true, force: true });
+      run('chmod', '-R', 'u+rwX', directory);
+      rmSync(directory, { recursive: true, force: true });
     }
   });
-  chmodSync(folder, 0o755);
-  return folder;
+  chmodSync(directory, 0o755);
+  return directory;
 }
 
 /** `mount` with arguments, the last of which is where. */
@@ -40,7 +40,7 @@ export function run(command: string, ...args: string[]): void {
   if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${error?.message ?? stderr}`);
 }
 
-/** Nothing stands in a folder but these names. */
-export function expectOnly(folder: string, ...names: string[]): void {
-  expect(readdirSync(folder).sort()).toEqual(names.sort());
+/** Nothing is in a directory but these names. */
+export function expectOnly(directory: string, ...names: string[]): void {
+  expect(readdirSync(directory).sort()).toEqual(names.sort());
 }
