@@ -44,6 +44,11 @@ if (active < 0) {
     task.meta.reached = takeReached();
   });
 } else {
+  let hasFailed = false;
+  afterEach(({ task }) => {
+    hasFailed ||= task.result?.state === 'fail';
+  });
+  beforeEach(({ skip }) => skip(hasFailed));
   // From another thread, since a mutant may never give this one back.
   const end = `setTimeout(() => process.kill(process.pid, 'SIGKILL'), ${limit})`;
   new Worker(end, { eval: true }).unref();
