@@ -115,7 +115,9 @@ export class UnitTests {
       .getRootProject()
       .createSpecification(tests.path, { testIds: tests.testIds });
     const { testModules, unhandledErrors } = await this.#vitest.runTestSpecifications([specification]);
-    return testModules.every(module => module.ok()) && unhandledErrors.length === 0;
+    // All that have ever run are among them.
+    const module = testModules.find(({ moduleId }) => moduleId === tests.path);
+    return module?.ok() === true && unhandledErrors.length === 0;
   }
 
   async close(): Promise<void> {
