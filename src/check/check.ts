@@ -256,11 +256,7 @@ class Check {
 
   #checkReadable(field: string, hash: LoadedHash, canonical: boolean, shown: string | undefined): void {
     if (!/^\$[67]\$/.test(field)) this.#report('ONLY_2_0_HASH', shown);
-    else if (!canonical) {
-      const iterations = /^\$7\$+([^$]*)/.exec(field)?.[1];
-      const isOdd = hash.algorithm === 'pbkdf2-sha512' && iterations !== String(hash.iterations);
-      this.#report(isOdd ? 'ODD_HASH.iterations' : 'ODD_HASH', shown);
-    }
+    else if (!canonical) this.#report('ODD_HASH', shown);
     if (hash.algorithm === 'sha512') this.#report('WEAK_HASH', shown);
     else if (hash.iterations > DEFAULT_MAX_ITERATIONS) this.#report('SLOW_HASH', shown);
     if (hash.salt.length === 64 && !this.#hasLongSalt) {

@@ -61,11 +61,9 @@ const WARNINGS = {
     'From this line on there are salts of 64 bytes, as Mosquitto 2.1 writes them; 2.0 would drop their users. ' +
     'Before going back to 2.0, set new passwords for them, with a salt of 12 bytes.',
   ODD_HASH:
-    "The hash is not as mosquitto_passwd writes it. The broker reads it: it takes several '$' for one, ignores " +
-    'what follows the key, and stray bits at the end of base64. Set a new password for this user.',
-  'ODD_HASH.iterations':
-    'The number of iterations in the hash is not a plain number. The broker uses the digits that it begins ' +
-    'with, cut to 32 bits. Set a new password for this user.',
+    "The hash is not as mosquitto_passwd writes it. The broker reads it: it takes several '$' for one, uses the " +
+    'digits that the iterations begin with, and ignores what follows the key and stray bits at the end of base64. ' +
+    'Set a new password for this user.',
   WEAK_HASH:
     'The hash is $6$, the format of Mosquitto 1.x: one fast SHA-512. Set a new password for this user.',
   'EMPTY_NAME.colons':

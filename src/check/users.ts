@@ -67,12 +67,6 @@ export class BrokerUsers {
    * What the broker compares this user's password with; `undefined`: it lets no client with this name in, or that is
    * not sure. Only the lines of this name count: whether another line keeps Mosquitto 2.1 from loading the file is for
    * `checkPasswordFile` to say.
-   *
-   * @example
-   * ```ts
-   * const users = new BrokerUsers(index, '2.0');
-   * console.log(users.hashOf('alice')?.algorithm); // pbkdf2-sha512
-   * ```
    */
   hashOf(name: string): LoadedHash | undefined {
     if (!canBeSent(name)) return undefined;

@@ -20,7 +20,6 @@ const KINDS: Record<FindingKind, true> = {
   'LONG_SALT.refused': true,
   ONLY_2_0_HASH: true,
   ODD_HASH: true,
-  'ODD_HASH.iterations': true,
   WEAK_HASH: true,
   SLOW_HASH: true,
   EMPTY_NAME: true,
