@@ -6,7 +6,7 @@ import { type Broker, findBrokers, login, type RunningBroker, startBroker } from
 import { dynamicSecurityFile, pluginConfig } from '../test/support/dynamic-security.js';
 import { type Spread, small, spread } from './measure.js';
 import type { Row } from './report.js';
-import { folder, library, nameOf, PASSWORD } from './setting.js';
+import { directory, library, nameOf, PASSWORD } from './setting.js';
 
 const SIZES = small ? [10, 100] : [1_000, 5_000, 20_000, 100_000];
 /** In ascending order, more take minutes. */
@@ -36,10 +36,10 @@ async function expectLogin(port: number, username: string): Promise<void> {
 async function startTimes(broker: Broker, users: number, rounds: number): Promise<Row> {
   const hash = await library.hashPassword(PASSWORD);
   const rows = Array.from({ length: users }, (_, user): [string, string] => [nameOf(user), hash]);
-  const passwordFile = join(folder, 'passwd');
+  const passwordFile = join(directory, 'passwd');
   writeFileSync(passwordFile, rows.map(([name]) => `${name}:${hash}\n`).join(''), { mode: 0o600 });
   const { clients } = await library.exportDynamicSecurity(rows, { roles: ['device'] });
-  const path = join(folder, 'dynamic-security.json');
+  const path = join(directory, 'dynamic-security.json');
   const withClients = (list: readonly DynamicSecurityClient[]) => {
     writeFileSync(path, dynamicSecurityFile(list));
     return startTime(() => startBroker(broker, { config: pluginConfig(broker, path) }), users, rounds);

@@ -70,9 +70,9 @@ export function copySynced(path: string): void {
   fs.fsyncSync(fd);
   fs.closeSync(fd);
   fs.renameSync(copy, `${path}.copied`);
-  const folder = fs.openSync(`${path}/..`.replace(/\/[^/]+\/\.\.$/, ''), 'r');
-  fs.fsyncSync(folder);
-  fs.closeSync(folder);
+  const directory = fs.openSync(`${path}/..`.replace(/\/[^/]+\/\.\.$/, ''), 'r');
+  fs.fsyncSync(directory);
+  fs.closeSync(directory);
 }
 
 export async function atOnce(count: number, rounds: number): Promise<Row> {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { longestStretch } from './large.js';
 import { small, spread } from './measure.js';
 import type { Row } from './report.js';
-import { folder, library, makeFile, nameOf, PASSWORD } from './setting.js';
+import { directory, library, makeFile, nameOf, PASSWORD } from './setting.js';
 
 type File = InstanceType<typeof library.PasswordFile>;
 
@@ -43,7 +43,7 @@ function hostileFiles(bytes: number): string[] {
 /** For each method the longest stretch of the event loop over all these files. */
 export async function hostileStretches(bytes: number): Promise<Row[]> {
   const longest = Object.keys(methods).map(() => [] as number[]);
-  const path = join(folder, 'hostile');
+  const path = join(directory, 'hostile');
   for (const content of hostileFiles(bytes)) {
     for (const [i, call] of Object.values(methods).entries()) {
       writeFileSync(path, Buffer.from(content, 'latin1'), { mode: 0o600 });

@@ -24,7 +24,7 @@ const STUCK = 1_000;
 /** How long one of many writers may take. */
 const PATIENCE = 120_000;
 
-/** What a writer is told to do: add so many users. */
+/** The job of a writer: to add so many users. */
 interface Order {
   path: string;
   prefix: string;
@@ -103,8 +103,8 @@ interface Outcome {
 }
 
 /** 8 processes add users to one file, all at once. */
-async function manyWriters(competitor: Competitor, folder: string) {
-  const path = join(folder, 'passwords');
+async function manyWriters(competitor: Competitor, directory: string) {
+  const path = join(directory, 'passwords');
   writeFileSync(path, lines(1), { mode: 0o600 });
   const writers = await Promise.all(Array.from({ length: PROCESSES }, () => Writer.start(competitor)));
   const started = performance.now();
@@ -126,9 +126,9 @@ async function manyWriters(competitor: Competitor, folder: string) {
 }
 
 /** A writer of a large file is killed at random, again and again; another comes after it. */
-async function suddenDeaths(competitor: Competitor, folder: string) {
-  const path = join(folder, 'passwords');
-  const original = join(folder, 'original');
+async function suddenDeaths(competitor: Competitor, directory: string) {
+  const path = join(directory, 'passwords');
+  const original = join(directory, 'original');
   writeFileSync(original, lines(LARGE), { mode: 0o600 });
   const old = readFileSync(original);
   const counts = { torn: 0, stuck: 0, left: 0 };
@@ -137,7 +137,7 @@ async function suddenDeaths(competitor: Competitor, folder: string) {
   let writer = await Writer.start(competitor);
   const duration = await undisturbed(competitor, writer, path, original);
   for (let n = 0; n < KILLS; n++) {
-    reset(folder, path, original);
+    reset(directory, path, original);
     await killed(competitor, writer, path, duration * Math.random());
     if (isTorn(readFileSync(path), old)) counts.torn++;
 
@@ -151,7 +151,7 @@ async function suddenDeaths(competitor: Competitor, folder: string) {
       await writer.kill();
       writer = await Writer.start(competitor);
     }
-    if (readdirSync(folder).length > 2) counts.left++;
+    if (readdirSync(directory).length > 2) counts.left++;
   }
   await writer.kill();
   waits.sort((a, b) => a - b);
@@ -196,9 +196,9 @@ async function killed(competitor: Competitor, writer: Writer, path: string, dela
   await writer.kill();
 }
 
-function reset(folder: string, path: string, original: string): void {
-  for (const name of readdirSync(folder)) {
-    if (name !== 'original') rmSync(join(folder, name), { recursive: true });
+function reset(directory: string, path: string, original: string): void {
+  for (const name of readdirSync(directory)) {
+    if (name !== 'original') rmSync(join(directory, name), { recursive: true });
   }
   copyFileSync(original, path);
 }
@@ -230,15 +230,15 @@ async function compare(): Promise<void> {
   ];
   const outcomes = new Map<string, Outcome>();
   for (const competitor of competitors()) {
-    const folders = ['many', 'deaths'].map(name => mkdtempSync(join(tmpdir(), `losses-${name}-`)));
+    const directories = ['many', 'deaths'].map(name => mkdtempSync(join(tmpdir(), `losses-${name}-`)));
     try {
-      const [many, deaths] = folders as [string, string];
+      const [many, deaths] = directories as [string, string];
       outcomes.set(competitor.name, {
         ...(await manyWriters(competitor, many)),
         ...(await suddenDeaths(competitor, deaths)),
       });
     } finally {
-      for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+      for (const directory of directories) rmSync(directory, { recursive: true, force: true });
     }
   }
   console.log(`Node ${process.version}, ${availableParallelism()} cores\n`);

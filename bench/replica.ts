@@ -3,7 +3,7 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { compare, small, spread, timed } from './measure.js';
 import type { Row } from './report.js';
-import { expectEqual, folder, library, nameOf, PASSWORD, run } from './setting.js';
+import { directory, expectEqual, library, nameOf, PASSWORD, run } from './setting.js';
 
 const ROWS = small ? 2_000 : 1_000_000;
 
@@ -107,7 +107,7 @@ const FIGURES: Figure[] = [
 
 /** How long each takes; and in a process of its own, its longest stretch and its memory. */
 export async function replica(rounds: number): Promise<Row[]> {
-  const path = join(folder, 'replica');
+  const path = join(directory, 'replica');
   const table: Row[] = [];
   for (const { what, call, isOrdered = true, rival, theirs, atMost } of FIGURES) {
     await ours('replace', path, true);

@@ -14,8 +14,8 @@ export const library: typeof import('../src/index.js') = await import(
 export const run = promisify(execFile);
 
 /** On the disk where temporary files are; TMPDIR chooses another one. */
-export const folder = fs.mkdtempSync(join(tmpdir(), 'passwd-bench-'));
-process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
+export const directory = fs.mkdtempSync(join(tmpdir(), 'passwd-bench-'));
+process.on('exit', () => fs.rmSync(directory, { recursive: true, force: true }));
 
 export const PASSWORD = 'correct horse';
 const SALT = Buffer.alloc(12, 7);
@@ -27,7 +27,7 @@ export function nameOf(user: number): string {
 
 /** A file of so many users, all with one password: about 129 bytes each, or the plain text. */
 export function makeFile(name: string, users: number, what: 'hashed' | 'plain' = 'hashed'): string {
-  const path = join(folder, name);
+  const path = join(directory, name);
   const fd = fs.openSync(path, 'w', 0o600);
   const block = 10_000;
   for (let first = 0; first < users; first += block) {
@@ -43,7 +43,7 @@ export function makeFile(name: string, users: number, what: 'hashed' | 'plain' =
 }
 
 /**
- * Throws unless the user can log in by what stands in the file now. Another process looks it up, so that this one has no
+ * Throws unless the user can log in by what the file holds now. Another process looks it up, so that this one has no
  * second copy of a large file to clear away while the next run is timed.
  */
 export async function expectUser(path: string, username: string, password: string): Promise<void> {
@@ -66,14 +66,14 @@ export async function spawnTool(...args: string[]): Promise<void> {
 }
 
 export async function toolVersion(): Promise<string | undefined> {
-  // It tells no version of its own; the broker beside it does, with status 3.
+  // It prints no version; the broker beside it does, with status 3.
   const help = await run('mosquitto', ['-h']).catch((error: { stdout?: string }) => error);
   return /version (\S+)/.exec(help.stdout ?? '')?.[1];
 }
 
 /** Processor, memory and disk, for whoever reads the figures. */
 export async function machine(): Promise<string[]> {
-  const df = await run('df', ['--output=source,fstype', folder]);
+  const df = await run('df', ['--output=source,fstype', directory]);
   const [device = '?', type = '?'] = df.stdout.trim().split('\n').at(-1)?.split(/\s+/) ?? [];
   const cores = cpus();
   return [

@@ -7,13 +7,13 @@ import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { spread } from './measure.js';
 import type { Row } from './report.js';
-import { folder } from './setting.js';
+import { directory } from './setting.js';
 
 const DIST = new URL('../dist/index.js', import.meta.url);
 
 /** How long programs that have imported `node:crypto` and `node:fs` take to import something more. */
 export async function importing(rounds: number): Promise<Row[]> {
-  const empty = join(folder, 'empty.mjs');
+  const empty = join(directory, 'empty.mjs');
   writeFileSync(empty, '');
   const recipe = ['proper-lockfile', 'write-file-atomic'].map(name => import.meta.resolve(name));
   const programs = [[DIST.href], recipe, [empty]].map(programImporting);
@@ -37,7 +37,7 @@ export async function importing(rounds: number): Promise<Row[]> {
 
 /** The path of a program that prints how many milliseconds it has taken. */
 function programImporting(modules: readonly string[], index: number): string {
-  const program = join(folder, `import-${index}.mjs`);
+  const program = join(directory, `import-${index}.mjs`);
   const lines = [
     "import 'node:crypto';",
     "import 'node:fs';",

@@ -23,7 +23,7 @@ const {
   // A login for this or other services, made on start.
   MQTT_SERVICE_USERNAME,
   MQTT_SERVICE_PASSWORD = '',
-  // Which broker to tell of changes: one of the two. Without, it has to be told by something else.
+  // The broker to reload after a change: one of the two. Without, something else has to reload it.
   MQTT_BROKER_PROCESS,
   MQTT_BROKER_PID_FILE,
   // Where a new login is tried. Without, it is not.
@@ -97,7 +97,7 @@ async function route(request: IncomingMessage): Promise<Reply> {
   throw new HttpError(404, 'There is no such thing here.');
 }
 
-/** Errors of the system and of mosquitto-passwd-ts have a code; no password or hash stands in their messages. */
+/** Errors of the system and of mosquitto-passwd-ts have a code; their messages hold no password and no hash. */
 function failure(error: Error & { code?: unknown }): Reply {
   if (error instanceof HttpError) return { status: error.status, body: { error: error.message } };
   const isForeseen = typeof error.code === 'string';
@@ -132,7 +132,7 @@ function parseJson(text: string): unknown {
 
 // Which is written first: always the password file, then the state.
 //
-// Registering: a crash between the two leaves a login that is in no list and whose password nobody was told. The user
+// Registering: a crash between the two leaves a login that is in no list and whose password nobody has. The user
 // name is made from the MAC address, so registering the device again gives that login a new password.
 // Deleting: it leaves a device in the list that cannot log in. Deleting it again takes it out, registering it again
 // gives it a new login: a device counts as registered only while its login is in the password file.
@@ -143,7 +143,7 @@ function register(id: string): Promise<Reply> {
   return inTurn(id, async () => {
     const known = devices.get(id);
     if (known !== undefined && (await file.hasUser(known.username))) return { status: 200, body: known };
-    // Deleted but for the list. There, it would count as registered before its password is told.
+    // Deleted but for the list. There, it would count as registered before its password is returned.
     if (known !== undefined) await save(next => next.delete(id));
 
     const device: Device = { id, mac: id.replace(/..\B/g, '$&:'), username: `device_${id}` };
