@@ -30,7 +30,6 @@ import {
 } from './options.js';
 import { Cache } from './storage/cache.js';
 import { type Edit, type EditSource, submit } from './storage/group-commit.js';
-import { StalenessDetector } from './storage/lock-owner.js';
 import { resolveTarget } from './storage/path.js';
 import { orAborted } from './util/abort.js';
 import type { Entries } from './util/entries.js';
@@ -79,8 +78,7 @@ export class PasswordFile {
       this.#cache.drop();
       this.#reloads?.committed();
     };
-    const detector = new StalenessDetector();
-    this.#source = { path: file, policy, fileMustExist, detector, cache: this.#cache, committed };
+    this.#source = { policy, cache: this.#cache, committed };
     // Not declared: TypeScript 5.0 does not know the symbol.
     const { dispose } = Symbol as { dispose?: symbol };
     if (dispose !== undefined) Object.defineProperty(this, dispose, { value: () => this.close() });

@@ -15,7 +15,10 @@ export class Cache {
   /** One read after another, so that those who wait share what was read. */
   #lastRead: Promise<unknown> = Promise.resolve();
 
-  /** @param fileMustExist whether a file that is not there is an error */
+  /**
+   * @param path symbolic links are followed at each look
+   * @param fileMustExist whether a file that is not there is an error
+   */
   constructor(
     readonly path: string,
     readonly fileMustExist: boolean,

@@ -7,7 +7,6 @@ import { onAbort } from '../util/abort.js';
 import { inSlices } from '../util/event-loop.js';
 import type { Cache } from './cache.js';
 import { ownershipOf, systemDisk } from './disk.js';
-import type { StalenessDetector } from './lock-owner.js';
 import { notReplaceable, type Place, resolveTarget } from './path.js';
 import { type Snapshot, takeSnapshot } from './snapshot.js';
 import { copyOwnership, type ReplacePolicy, type TempFile, writeAndSync } from './temp-file.js';
@@ -23,12 +22,7 @@ export interface WritePolicy extends ReplacePolicy {
 
 /** Where edits come from: one `PasswordFile`. */
 export interface EditSource {
-  /** Symbolic links are followed for each edit. */
-  readonly path: string;
   readonly policy: WritePolicy;
-  /** Whether a missing file is an error to edits. */
-  readonly fileMustExist: boolean;
-  readonly detector: StalenessDetector;
   /** What reads know of the file: a large one is not read again for an edit that has just looked at it. */
   readonly cache: Cache;
   /** Called when the file has been replaced with an edit from here in it. */
@@ -93,7 +87,7 @@ const queues = new Map<string, PendingEdit[]>();
 /** Has an edit made by the next commit of a file. Settles when its outcome is on disk. */
 export async function submit<T>(edit: Edit<T>): Promise<T> {
   edit.signal?.throwIfAborted();
-  const target = resolveTarget(edit.source.path);
+  const target = resolveTarget(edit.source.cache.path);
   return new Promise<T>((resolve, reject) => {
     const pending = new PendingEdit(edit, resolve as (value: unknown) => void, reject);
     const queue = queues.get(target);
@@ -128,8 +122,7 @@ class Commit {
   async run(): Promise<void> {
     this.#join();
     if (this.#edits.length === 0) return;
-    const { policy, detector } = this.#source;
-    const waiting = { lock: policy.lock, detector, signal: this.#cancelled.signal };
+    const waiting = { lock: this.#source.policy.lock, signal: this.#cancelled.signal };
     let isCommitted = false;
     let failure: { error: unknown } | undefined;
     try {
@@ -220,7 +213,7 @@ class Commit {
     const { creates = false, signal, source } = edit;
     draft.begin();
     try {
-      if (!fileExists && source.fileMustExist && !creates) throw fileMissing(this.target);
+      if (!fileExists && source.cache.fileMustExist && !creates) throw fileMissing(this.target);
       pending.outcome = { value: await inSlices(edit.apply(draft, fileExists), signal) };
       return fileExists || creates || draft.hasChanged();
     } catch (error) {

@@ -92,37 +92,38 @@ function self(): Self {
   return found;
 }
 
-/** So many temp files are remembered. */
-const MAX_SEEN = 1024;
+/** How many temp files are remembered at most. */
+const MAX_SEEN = 10_000;
+/** Since when the temp files of others have had no heartbeat. Least recently seen first. */
+const seen = new Map<string, { modified: bigint; since: number }>();
+const abandoned = new Set<string>();
 
-/** Finds out which writers are dead: their processes are gone, or their heartbeat has stopped. */
-export class StalenessDetector {
-  /** Since when temp files have had no heartbeat. Least recently seen first. */
-  readonly #seen = new Map<string, { modified: bigint; since: number }>();
-  readonly #abandoned = new Set<string>();
+/** A temp file of ours could not be removed: its process is alive, its writer is not. */
+export function abandon(name: string): void {
+  abandoned.add(name);
+}
 
-  /** A temp file of ours could not be removed: its process is alive, its writer is not. */
-  abandon(name: string): void {
-    this.#abandoned.add(name);
-  }
-
-  /**
-   * Whether the writer of a temp file is gone for sure, or has had no heartbeat for `stale` ms of our own monotonic
-   * clock, or for `orphanAge` ms by the clocks of this system and of the disk.
-   */
-  isStale(name: string, modified: bigint | undefined, stale: number, orphanAge: number): boolean {
-    const owner = parseTempFileName(name);
-    if (owner === undefined) return false;
-    if (this.#abandoned.has(name) || isGone(owner)) return true;
-    if (modified === undefined) return false;
-    if (Date.now() - Number(modified / 1_000_000n) > orphanAge) return true;
-    const now = performance.now();
-    const before = this.#seen.get(name);
-    const seen = before?.modified === modified ? before : { modified, since: now };
-    this.#seen.delete(name);
-    this.#seen.set(name, seen);
-    const [oldest] = this.#seen.keys();
-    if (oldest !== undefined && this.#seen.size > MAX_SEEN) this.#seen.delete(oldest);
-    return now - seen.since >= stale;
-  }
+/**
+ * Whether a name is that of a temp file whose writer is gone for sure, or has had no heartbeat for `stale` ms of our own
+ * monotonic clock, or for `orphanAge` ms by the clocks of this system and of the disk.
+ */
+export function isStale(
+  name: string,
+  modified: bigint | undefined,
+  stale: number,
+  orphanAge: number,
+): boolean {
+  const owner = parseTempFileName(name);
+  if (owner === undefined) return false;
+  if (abandoned.has(name) || isGone(owner)) return true;
+  if (modified === undefined) return false;
+  if (Date.now() - Number(modified / 1_000_000n) > orphanAge) return true;
+  const now = performance.now();
+  const before = seen.get(name);
+  const { since } = before?.modified === modified ? before : { since: now };
+  seen.delete(name);
+  seen.set(name, { modified, since });
+  const [oldest] = seen.keys();
+  if (oldest !== undefined && seen.size > MAX_SEEN) seen.delete(oldest);
+  return now - since >= stale;
 }

@@ -1,7 +1,7 @@
 /** The files that snapshots keep open. */
 import * as fs from 'node:fs';
 
-/** So many files stay open for all instances of a process. */
+/** How many files stay open at most, for all instances of a process. */
 const MAX_OPEN = 32;
 
 /** Least recently used first. */

@@ -53,16 +53,13 @@ function tryToOpen(path: string): Place | undefined {
   // Should it fail: nothing was written to it.
   const close = () => void attempt(() => fs.closeSync(fd));
   const opened = `/proc/self/fd/${fd}`;
+  let isKept = false;
   try {
-    if (isBelow(opened, directories)) {
-      return { path: target, file: `${opened}/${basename(target)}`, directory, close };
-    }
-  } catch (error) {
-    close();
-    throw error;
+    isKept = isBelow(opened, directories);
+  } finally {
+    if (!isKept) close();
   }
-  close();
-  return undefined;
+  return isKept ? { path: target, file: `${opened}/${basename(target)}`, directory, close } : undefined;
 }
 
 /** Says which directory a system error is about. */
@@ -87,7 +84,7 @@ function isBelow(directory: string, seen: readonly fs.BigIntStats[]): boolean {
   return true;
 }
 
-/** Follows a path name by name, because each symbolic link has to be one of root or of ours. */
+/** Follows a path name by name, because each symbolic link must belong to root or to our user. */
 function follow(path: string): { path: string; directories: fs.BigIntStats[] } {
   let at = '';
   let directories: fs.BigIntStats[] = [];

@@ -85,7 +85,7 @@ export async function takeSnapshot(
   );
 }
 
-/** The file's bytes, indexed; `undefined`: they are not as many as they were to be. */
+/** The file's bytes, indexed; `undefined`: it has grown or shrunk meanwhile. */
 async function readIndexed(
   fd: number,
   size: number,

@@ -5,13 +5,7 @@ import { PasswordFileError, systemCode } from '../errors.js';
 import { pause } from '../util/abort.js';
 import type { Disk, Ownership } from './disk.js';
 import { commitLocked, type Obstacle, tryTo, type Writer } from './lock.js';
-import {
-  lockDirectory,
-  newNonce,
-  parseTempFileName,
-  type StalenessDetector,
-  tempFileName,
-} from './lock-owner.js';
+import { abandon, isStale, lockDirectory, newNonce, parseTempFileName, tempFileName } from './lock-owner.js';
 import { assertUsable, notReplaceable, openPlace, type Place, writeError } from './path.js';
 import { startHeartbeat, type TempFile } from './temp-file.js';
 
@@ -29,7 +23,6 @@ export type LockSettings = { readonly [K in keyof LockOptions]-?: number };
 /** How a writer waits for others. */
 export interface Waiting {
   lock: LockSettings;
-  detector: StalenessDetector;
   /** Ends the wait for other writers. */
   signal: AbortSignal;
 }
@@ -74,43 +67,38 @@ class DiskWriter implements Writer {
   temp: TempFile | undefined;
   readonly newNonce = newNonce;
   readonly tempFileName = tempFileName;
-  readonly #path: string;
+  readonly abandon = abandon;
   readonly #started = performance.now();
   #pauses = 0;
 
   constructor(
     readonly disk: Disk,
-    { file, directory, path }: Place,
+    readonly place: Place,
     readonly waiting: Waiting,
   ) {
-    this.file = file;
-    this.directory = directory;
-    this.#path = path;
+    this.file = place.file;
+    this.directory = place.directory;
   }
 
   async isStale(directory: string, name: string): Promise<boolean> {
-    const { detector, lock } = this.waiting;
     const orphanAge = directory === lockDirectory(this.file) ? Infinity : ORPHAN_AGE;
     // `undefined`: it is gone, or may not be looked at.
     const modified = await tryTo(() => this.disk.modified(directory, name));
-    return detector.isStale(name, modified, lock.stale, orphanAge);
-  }
-
-  abandon(name: string): void {
-    this.waiting.detector.abandon(name);
+    return isStale(name, modified, this.waiting.lock.stale, orphanAge);
   }
 
   /** Waits for some milliseconds, longer each time up to 50. */
   async pause(obstacle: Obstacle): Promise<void> {
     const { lock, signal } = this.waiting;
     signal.throwIfAborted();
-    if (performance.now() - this.#started > lock.timeout) throw this.timedOut(describe(this.#path, obstacle));
+    if (performance.now() - this.#started > lock.timeout)
+      throw this.timedOut(describe(this.place.path, obstacle));
     const most = Math.min(50, 2 ** ++this.#pauses);
     await pause(most * (0.25 + 0.75 * Math.random()), signal);
   }
 
   timedOut(reason: string): PasswordFileError {
-    const path = this.#path;
+    const { path } = this.place;
     const waited = Math.round(performance.now() - this.#started);
     const message = `Waited ${waited} ms to write ${path}, and nothing was changed: ${reason}`;
     return new PasswordFileError('ERR_LOCK_TIMEOUT', message, { path });
