@@ -24,10 +24,10 @@ export default defineConfig({
     isolate: false,
     maxWorkers: '100%',
     sequence: { shuffle: true },
-    expect: { requireAssertions: true },
+    expect: { requireAssertions: true, poll: { timeout: 50_000 } },
     // Not limits of what tests take, but ends of what hangs.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     coverage: { include: ['src/**'], reporter: ['text', 'json-summary'] },
   },
 });
