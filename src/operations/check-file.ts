@@ -71,7 +71,10 @@ function* placeFindings(
 ): Generator<Finding> {
   const stats = fs.statSync(target, { throwIfNoEntry: false });
   if (stats === undefined) {
-    yield error('MISSING_FILE', 'There is no file, and a broker does not start without it. Use create().');
+    yield error(
+      'MISSING_FILE',
+      'There is no file, which a broker needs to start. Use create() (on the command line -c).',
+    );
   } else if (!stats.isFile()) {
     yield error('NOT_A_FILE', 'This is not a regular file. Give the path of a file.');
   } else {

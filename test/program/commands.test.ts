@@ -291,9 +291,7 @@ describe('--list and --check', () => {
     const missing = await run(['--check', 'none']);
     expect(missing).toMatchObject({
       status: 1,
-      stdout: expect.stringMatching(
-        /^none: error: .*Make it with create\(\) \(on the command line -c\)\.\n$/,
-      ),
+      stdout: expect.stringMatching(/^none: error: .*Use create\(\) \(on the command line -c\)\.\n$/),
     });
   });
 
@@ -320,7 +318,7 @@ describe('--list and --check', () => {
     expect(JSON.parse((await run(['--check', '--json', 'none'])).stdout).findings).toEqual([
       expect.objectContaining({
         code: 'MISSING_FILE',
-        message: expect.stringMatching(/Make it with create\(\) \(on the command line -c\)\.$/),
+        message: expect.stringMatching(/Use create\(\) \(on the command line -c\)\.$/),
       }),
     ]);
   });
