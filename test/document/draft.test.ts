@@ -69,6 +69,8 @@ describe('set', () => {
     const last = `alice:${GOOD}:`.padEnd(length, 'x');
     expect(set(`alice:a\n${last}`, 'bob', 'new')).toBe(`alice:a\nbob:new\n${last}`);
     expect(set(`al:a\n${last}`, 'bob', 'new')).toBe(`al:a\n${last}\nbob:new\n`);
+    // The name stands in an earlier line, but is not its name.
+    expect(set(`malice:a\n${last}`, 'bob', 'new')).toBe(`malice:a\n${last}\nbob:new\n`);
     // One of another length is lost by no broker.
     expect(set(`alice:a\n${last}x`, 'bob', 'new')).toBe(`alice:a\n${last}x\nbob:new\n`);
   });
