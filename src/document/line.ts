@@ -99,7 +99,7 @@ export class LineReader {
     const from = skipColons(bytes, this.#fieldEnd, end);
     const colons = this.#fieldStart - start + from - this.#fieldEnd;
     const to = fieldEnd(bytes, from, end);
-    const hasFurtherField = to < end && bytes[to] === COLON;
+    const hasFurtherField = bytes[to] === COLON;
     const hashStart = skipBlanks(bytes, from, to);
     return { hashStart, hashEnd: dropBlanks(bytes, hashStart, to), hasFurtherField, colons };
   }
