@@ -20,8 +20,6 @@ export default defineConfig({
       project('campaigns', ['campaigns']),
     ],
     reporters: ['default', './test/support/skipped.ts'],
-    // A worker loads the sources once for all of its files. No file may depend on those before it.
-    isolate: false,
     maxWorkers: '100%',
     sequence: { shuffle: true },
     expect: { requireAssertions: true, poll: { timeout: 50_000 } },
