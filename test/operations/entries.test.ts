@@ -40,6 +40,25 @@ async function gather(entries: AsyncIterable<Entry>): Promise<Entry[]> {
 }
 
 describe('entries', () => {
+  test('measures names and hashes by their length, not by where they are in the file', async () => {
+    const longest = `é${'n'.repeat(65_533)}`;
+    writeFileSync(
+      path,
+      `${longest}:${HASH}\nbob:${HASH}\n carol:${OTHER}\ndave:x\neve:${'x'.repeat(65_535)}\n`,
+    );
+    const skipped: Finding[] = [];
+    const entries = file.entries({ onSkipped: finding => skipped.push(finding) });
+    expect(await gather(entries)).toEqual([
+      [longest, HASH],
+      ['bob', HASH],
+      ['carol', OTHER],
+    ]);
+    expect(skipped.map(({ code, line }) => [code, line])).toEqual([
+      ['PLAIN_TEXT', 4],
+      ['PLAIN_TEXT', 5],
+    ]);
+  });
+
   test('yields names and hashes in the order of the file, without blanks and further fields', async () => {
     writeFileSync(
       path,

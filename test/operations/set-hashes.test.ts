@@ -53,6 +53,18 @@ const hashLines = (text: string) =>
     .map(line => line.split(':'));
 
 describe('setHashes', () => {
+  test('finds a change that keeps the length of the file, wherever it is', async () => {
+    // Some pieces of 64 KiB.
+    const rows = Array.from({ length: 2_000 }, (_, n): Row => [`user${1_000 + n}`, HASH]);
+    await file.setHashes(rows);
+    for (const changed of [0, 700, 1_999]) {
+      const changedRows = rows.map(([name, hash], n): Row => [name, n === changed ? OTHER : hash]);
+      expect(await file.setHashes(changedRows)).toEqual(counts(0, 1, 1_999));
+      expect(content()).toBe(changedRows.map(([name, hash]) => `${name}:${hash}\n`).join(''));
+      expect(await file.setHashes(rows)).toEqual(counts(0, 1, 1_999));
+    }
+  });
+
   test('makes a file of the entries, in their order', async () => {
     const rows: Row[] = [
       ['b', HASH],
