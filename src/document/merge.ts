@@ -17,8 +17,7 @@ export interface Change {
 
 /** How new lines end: as the file's first line does. */
 export function lineEnding(bytes: Buffer): '\n' | '\r\n' {
-  const lineFeed = bytes.indexOf(LF);
-  return lineFeed > 0 && bytes[lineFeed - 1] === CR ? '\r\n' : '\n';
+  return bytes[bytes.indexOf(LF) - 1] === CR ? '\r\n' : '\n';
 }
 
 /** What became of how many users. */
