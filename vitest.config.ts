@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -20,7 +21,8 @@ export default defineConfig({
       project('campaigns', ['campaigns']),
     ],
     reporters: ['default', './test/support/skipped.ts'],
-    maxWorkers: '100%',
+    // Tests of brokers wait more than they compute.
+    maxWorkers: 2 * availableParallelism(),
     sequence: { shuffle: true },
     expect: { requireAssertions: true, poll: { timeout: 50_000 } },
     // Not limits of what tests take, but ends of what hangs.

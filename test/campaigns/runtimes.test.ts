@@ -3,12 +3,12 @@ import { mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Packed, packAndInstall, run } from '../package/packed.js';
 import { type Broker, findBrokers, type RunningBroker, startBroker } from '../support/broker.js';
 import { testDirectory } from '../support/directory.js';
 import { expectDocumented } from '../support/documented-table.js';
 import { broker, needs } from '../support/require.js';
 import { DENO, RUNTIMES, type Runtime, versionOf } from '../support/runtimes.js';
-import { type Packed, packAndInstall, run } from './packed.js';
 
 const DOCUMENT = new URL('../../docs/runtimes.md', import.meta.url);
 
