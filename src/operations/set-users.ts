@@ -53,7 +53,7 @@ export async function setUsers(
     hashes.set(name, isKept ? present : await newHash(password, settings));
     onProgress?.(hashes.size, names.size);
   };
-  await orAborted(inParallel(passwords, prepare, signal), signal);
+  await orAborted(inParallel(names.size, passwords, prepare, signal), signal);
   return submit({ source, names, signal, apply: draft => makeEdits(draft, names, hashes) });
 }
 

@@ -66,7 +66,7 @@ async function commitHashes(
     hashes[i] = await newHash(trimmed(line.rest() as Buffer), settings.hash);
     onProgress?.(++done, plain.length);
   };
-  await orAborted(inParallel(plain.entries(), hash, signal), signal);
+  await orAborted(inParallel(plain.length, plain.entries(), hash, signal), signal);
   return submit({
     source,
     names: undefined,

@@ -80,8 +80,9 @@ export async function withPriority<T>(call: (done: Done<T>) => void): Promise<T>
   }
 }
 
-/** Calls `run` for each item, many at once; the first failure or abort ends it. */
+/** Calls `run` for each of `count` items, many at once; the first failure or abort ends it. */
 export async function inParallel<T>(
+  count: number,
   items: Iterable<T>,
   run: (item: T) => Promise<void>,
   signal?: AbortSignal | undefined,
@@ -96,5 +97,5 @@ export async function inParallel<T>(
       await run(item);
     }
   };
-  await Promise.all(Array.from({ length: 256 }, lane));
+  await Promise.all(Array.from({ length: Math.min(count, 256) }, lane));
 }

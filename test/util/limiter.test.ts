@@ -156,7 +156,7 @@ describe('inParallel', () => {
     let running = 0;
     let most = 0;
     const seen: number[] = [];
-    await inParallel(Array(1_000).keys(), async item => {
+    await inParallel(1_000, Array(1_000).keys(), async item => {
       most = Math.max(most, ++running);
       seen.push(item);
       await turn();
@@ -168,7 +168,7 @@ describe('inParallel', () => {
 
   test('ends with the first failure', async () => {
     let runs = 0;
-    const failing = inParallel(Array(10_000).keys(), async item => {
+    const failing = inParallel(10_000, Array(10_000).keys(), async item => {
       runs++;
       await turn();
       if (item === 300) throw new Error('item 300');
@@ -184,6 +184,7 @@ describe('inParallel', () => {
   test('ends with an abort', async () => {
     const controller = new AbortController();
     const aborted = inParallel(
+      10_000,
       Array(10_000).keys(),
       async item => {
         await turn();
