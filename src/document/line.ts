@@ -14,8 +14,8 @@ export const MAX_FILE_BYTES = 0x7fff_ffff;
 /** Walks the lines of a password file. One reader serves any number of lines; its fields tell of the present one. */
 export class LineReader {
   readonly bytes: Buffer;
-  /** Where the line starts. */
-  start = 0;
+  /** Where the line starts; -1: none has been read. */
+  start = -1;
   /** Where its content ends: at its line feed or the end of the file. */
   end = 0;
   /** The name without the blanks round it; `nameStart < 0`: the line is no entry. */
@@ -52,6 +52,7 @@ export class LineReader {
 
   /** Reads the line that starts at `start`. */
   read(start: number): void {
+    if (start === this.start) return;
     const { bytes } = this;
     const lineFeed = bytes.indexOf(LF, start);
     this.start = start;

@@ -10,7 +10,7 @@ import { newHash } from '../hash/hash.js';
 import type { ProgressOptions, Settings } from '../options.js';
 import { type EditSource, submit } from '../storage/group-commit.js';
 import { orAborted } from '../util/abort.js';
-import { inSlices } from '../util/event-loop.js';
+import { inSlices, nextTurn } from '../util/event-loop.js';
 import { inParallel } from '../util/limiter.js';
 import { isFunction, isSignal, readOptions } from '../util/read-options.js';
 
@@ -42,7 +42,10 @@ export async function upgrade(
   for (;;) {
     signal?.throwIfAborted();
     const view = await source.cache.view(signal);
+    // Each of these steps may read a line of many megabytes.
+    await nextTurn();
     const { plain, skipped } = await inSlices(sortLines(view, settings.broker), signal);
+    await nextTurn();
     const done = plain.length === 0 ? [] : await commitHashes(source, settings, view, plain, options);
     upgraded = upgraded.concat(done);
     if (done.length < plain.length) continue;
