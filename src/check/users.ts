@@ -79,9 +79,9 @@ export class BrokerUsers {
       this.#line.read(start);
       const fate = fateOf(this.#line, this.#release, this.#nul);
       if (fate === 'skipped') continue;
-      // 2.1.2 plugins/password-file/password_parse.c refuses a file with a name that stands twice.
+      // 2.1.2 plugins/password-file/password_parse.c refuses a file with a duplicate name.
       if (fate === 'unsure' || (++read > 1 && this.#release === '2.1')) return undefined;
-      // 2.0 goes by the last line that it can read (2.0.11 src/security_default.c `pwfile__parse`).
+      // 2.0 uses the last line that it can read (2.0.11 src/security_default.c `pwfile__parse`).
       found = this.#hashOfLine() ?? found;
     }
     return found;

@@ -46,7 +46,7 @@ const DRAW_CHECKS = { length: /* @__PURE__ */ whole(1, 1024), alphabet: checkAlp
  * same once in 2.8 million million; `PasswordFile.provision` also makes sure that the file has no such name.
  *
  * @throws PasswordFileError `ERR_INVALID_ARGUMENT` for options out of range, `ERR_INVALID_USERNAME` or
- *   `ERR_INVALID_PASSWORD` for a prefix or alphabet with characters that cannot stand there
+ *   `ERR_INVALID_PASSWORD` for a prefix or alphabet with characters that a name or password cannot have
  * @example
  * ```ts
  * import { generateCredentials } from 'mosquitto-passwd-ts';

@@ -30,7 +30,7 @@ function usernameProblem(name: string): string | undefined {
 }
 
 /**
- * Whether an MQTT client can log in with a name that stands in a file, be it by the rules for new ones or not
+ * Whether an MQTT client can log in with a name that is in a file, also where it breaks the rules for new names
  * (2.0.11 lib/utf8_mosq.c `mosquitto_validate_utf8`, the same in 2.1).
  */
 export function canBeSent(name: string): boolean {

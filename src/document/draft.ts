@@ -64,7 +64,7 @@ export class Draft {
     }
   }
 
-  /** The names of the file, each once: first those that stand there, in order, then the new ones. */
+  /** The names of the file, each once: first those that are there, in order, then the new ones. */
   *keys(): Generator<string> {
     for (const name of this.#namesByLine()) if (name !== undefined) yield name;
   }
@@ -187,7 +187,7 @@ export class Draft {
   }
 }
 
-/** Removals of lines that follow each other are one change: a name may stand in millions of lines. */
+/** Removals of lines that follow each other are one change: millions of lines may have one name. */
 function addChange(changes: Change[], start: number, end: number, text: string): void {
   const last = changes.at(-1);
   if (text === '' && last?.text === '' && last.end === start) last.end = end;

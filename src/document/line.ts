@@ -81,7 +81,7 @@ export class LineReader {
     return name.includes('\ufffd') && !this.nameIs(Buffer.from(name)) ? undefined : name;
   }
 
-  /** Whether the line is an entry with the name that stands there in these bytes. */
+  /** Whether the line is an entry with the name that these bytes hold. */
   nameIs(name: Uint8Array, from = 0, to = name.length): boolean {
     const { bytes, nameStart, nameEnd } = this;
     if (nameStart < 0 || nameEnd - nameStart !== to - from) return false;
@@ -105,7 +105,7 @@ export class LineReader {
     return { hashStart, hashEnd: dropBlanks(bytes, hashStart, to), hasFurtherField, colons };
   }
 
-  /** All that stands behind the name's `:`; `undefined`: a `:` stands before the name. */
+  /** All that follows the name's `:`; `undefined`: there is a `:` before the name. */
   rest(): Buffer | undefined {
     if (this.bytes[this.start] === COLON) return undefined;
     return this.bytes.subarray(this.#fieldEnd + 1, this.end);
