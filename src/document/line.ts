@@ -112,7 +112,7 @@ export class LineReader {
   }
 }
 
-/** Where the fields behind the name of an entry stand. */
+/** The fields that follow the name of an entry. */
 export interface LineFields {
   /** The hash without the blanks round it. */
   hashStart: number;

@@ -41,7 +41,7 @@ const UNCHANGED = 1;
 const UPDATED = 2;
 
 /**
- * Finds what has to change in `bytes` so that the users of the new lines have the hashes that stand there; the last of
+ * Finds what has to change in `bytes` so that the users of the new lines have the hashes of those lines; the last of
  * duplicate names wins. With `removeOthers`, other lines go but for comments, blank lines and lines without a colon.
  * Yields now and then.
  */

@@ -15,7 +15,7 @@ const BYTES_PER_SLOT = 64;
 export const MAX_WANTED = 1024;
 
 /**
- * Where the names of a file stand: an open-addressing hash table in typed arrays, so that a million lines are no
+ * Where the names of a file are: an open-addressing hash table in typed arrays, so that a million lines are no
  * objects. The hash has a random seed, because who chooses names must not choose where they collide.
  */
 export class NameIndex {
@@ -114,7 +114,7 @@ export class NameIndex {
     return this.#names[3 * this.#numberOf(bytes, nameStart, nameEnd)] === start;
   }
 
-  /** Whether the name of a line stands in another line too. */
+  /** Whether another line has the name of a line too. */
   isDuplicate({ bytes, nameStart, nameEnd }: LineReader): boolean {
     return this.#duplicates.size > 0 && this.#duplicates.has(this.#numberOf(bytes, nameStart, nameEnd));
   }

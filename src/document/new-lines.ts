@@ -110,7 +110,7 @@ export function isPlainName(bytes: Buffer, start: number, end: number): boolean 
 
 function entryError({ code, message }: PasswordFileError, name: string, number: number): PasswordFileError {
   const [start = ''] = name.split(/[:\p{Cc}]/u, 1);
-  // In entries with their parts swapped, a hash stands here.
+  // In entries with their parts swapped, this is a hash.
   const username = start === '' || /^\$|[A-Za-z0-9+/]{60}/.test(start) ? undefined : start.slice(0, 100);
   const entry = username === undefined ? `Entry ${number}` : `Entry ${number} (${JSON.stringify(username)})`;
   return new PasswordFileError(code, `${entry}: ${message}`, { username });

@@ -7,15 +7,15 @@ import type { Draft } from './draft.js';
 
 /** The editable view of a password file that `PasswordFile.update` hands to its function. */
 export interface PasswordDraft {
-  /** Whether the name stands in the file. */
+  /** Whether the file has the name. */
   has(name: string): boolean;
-  /** The user's hash as it stands in the file; of a name that stands twice the last one, which Mosquitto 2.0 goes by. */
+  /** The user's hash as the file has it; of a duplicate name the last one, which Mosquitto 2.0 uses. */
   get(name: string): string | undefined;
   /** Gives the user this hash; `ERR_INVALID_USERNAME` or `ERR_INVALID_HASH` where it cannot work, `ERR_COST_LIMIT`. */
   set(name: string, hash: string): this;
   /** Takes the user out; `false`: was not there. */
   delete(name: string): boolean;
-  /** The names in the file, each once: first those that stand there, in order, then the new ones. */
+  /** The names in the file, each once: first those that are there, in order, then the new ones. */
   keys(): Iterable<string>;
 }
 

@@ -1,6 +1,6 @@
 /** Lines of a password file that say who wrote them: hashes that no password has, made up of two numbers. */
 
-/** A hash as any other, to the broker too, that names its writer and which of his writings it is. */
+/** A well-formed hash that holds the number of its writer and of the write. */
 export function stamp(writer: number, writing: number): string {
   const salt = Buffer.alloc(12);
   salt.writeUInt32BE(writer, 0);

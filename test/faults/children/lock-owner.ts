@@ -1,4 +1,4 @@
-/** Holds a file for ever: its disk never answers. Else it is as lively as any writer. */
+/** Holds the lock for ever, with a heartbeat: its disk never answers. */
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { PasswordFile, type PasswordFileOptions } from '../../../src/index.js';
