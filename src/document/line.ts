@@ -24,6 +24,7 @@ export class LineReader {
   /** Where the name's field starts, after any `:`, and ends: at a `:`, or at the end of the line where nothing follows. */
   #fieldStart = 0;
   #fieldEnd = 0;
+  #fields: LineFields | undefined;
   /** Where the search for the first NUL started last, and the NUL that it found. */
   #searchedFrom = Infinity;
   #nul = 0;
@@ -63,6 +64,7 @@ export class LineReader {
   #readName(): void {
     const { bytes, end } = this;
     this.nameStart = -1;
+    this.#fields = undefined;
     let from = this.start;
     if (bytes[from] === HASH) return;
     from = skipColons(bytes, from, end);
@@ -96,6 +98,11 @@ export class LineReader {
 
   /** What follows the name of an entry. */
   fields(): LineFields {
+    this.#fields ??= this.#readFields();
+    return this.#fields;
+  }
+
+  #readFields(): LineFields {
     const { bytes, start, end } = this;
     const from = skipColons(bytes, this.#fieldEnd, end);
     const colons = this.#fieldStart - start + from - this.#fieldEnd;
