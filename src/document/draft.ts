@@ -5,7 +5,6 @@ import type { NameIndex } from './name-index.js';
 import type { NewLines } from './new-lines.js';
 
 const LF = 10;
-const CR = 13;
 
 /** Changes are sorted in blocks of 64 KiB, and additions joined to so many lines: no step takes long. */
 const BLOCK_BITS = 16;
@@ -150,10 +149,10 @@ export class Draft {
       for (const start of lines) {
         if (!isFirst) yield;
         line.read(start);
-        const text = isFirst && hash !== null ? `${name}:${hash}${endingOf(line)}` : '';
+        const text = isFirst && hash !== null ? `${name}:${hash}${line.ending}` : '';
         if (text === '' || lines.length > 1 || line.hash() !== hash) {
           blocks[start >> BLOCK_BITS] ??= [];
-          addChange(blocks[start >> BLOCK_BITS] as Change[], start, Math.min(line.next, bytes.length), text);
+          addChange(blocks[start >> BLOCK_BITS] as Change[], start, line.next, text);
         }
         isFirst = false;
       }
@@ -213,8 +212,4 @@ function* joined(lines: string[], ending: string): Generator<void, string[]> {
     pieces.push(lines.slice(from, from + LINES_JOINED).join(ending) + ending);
   }
   return pieces;
-}
-
-function endingOf({ bytes, end }: LineReader): string {
-  return end === bytes.length ? '' : bytes[end - 1] === CR ? '\r\n' : '\n';
 }

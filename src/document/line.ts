@@ -5,6 +5,7 @@
  */
 const NUL = 0;
 const LF = 10;
+const CR = 13;
 const HASH = 35;
 const COLON = 58;
 
@@ -33,9 +34,15 @@ export class LineReader {
     this.bytes = bytes;
   }
 
-  /** Where the next line starts. */
+  /** Where the next line starts, or the end of the file. */
   get next(): number {
-    return this.end + 1;
+    return Math.min(this.end + 1, this.bytes.length);
+  }
+
+  /** How the line ends; `''`: at the end of the file, without a line feed. */
+  get ending(): '' | '\n' | '\r\n' {
+    if (this.end === this.bytes.length) return '';
+    return this.bytes[this.end - 1] === CR ? '\r\n' : '\n';
   }
 
   /** Where the line ends for the broker: at its first NUL, or at its end. */

@@ -139,14 +139,13 @@ class Changes {
     this.#ending = lineEnding(bytes);
   }
 
-  remove({ start, next, bytes }: LineReader): void {
-    this.#add({ start, end: Math.min(next, bytes.length), from: 0, to: 0, ending: '' });
+  remove({ start, next }: LineReader): void {
+    this.#add({ start, end: next, from: 0, to: 0, ending: '' });
   }
 
   /** The line's own ending stays; a last line without one is ended by `Draft`. */
-  replace({ start, end, next, bytes }: LineReader, line: number): void {
-    const ending = end === bytes.length ? '' : bytes[end - 1] === CR ? '\r\n' : '\n';
-    this.#add({ start, end: Math.min(next, bytes.length), from: line, to: this.#endOf(line), ending });
+  replace({ start, next, ending }: LineReader, line: number): void {
+    this.#add({ start, end: next, from: line, to: this.#endOf(line), ending });
   }
 
   insert(line: number): void {

@@ -104,24 +104,19 @@ export class NameIndex {
 
   /** Where the lines of a name start, first line first. */
   lines(name: string): readonly number[] {
-    const utf8 = Buffer.from(name);
-    const number = this.#numberOf(utf8, 0, utf8.length);
+    const bytes = Buffer.from(name);
+    const number = this.numberOf({ bytes, nameStart: 0, nameEnd: bytes.length });
     return number < 0 ? [] : (this.#duplicates.get(number) ?? [this.#names[3 * number] as number]);
   }
 
   /** Whether a line of the file is the first one of its name. */
-  isFirst({ bytes, start, nameStart, nameEnd }: LineReader): boolean {
-    return this.#names[3 * this.#numberOf(bytes, nameStart, nameEnd)] === start;
+  isFirst(line: LineReader): boolean {
+    return this.#names[3 * this.numberOf(line)] === line.start;
   }
 
   /** Whether another line has the name of a line too. */
-  isDuplicate({ bytes, nameStart, nameEnd }: LineReader): boolean {
-    return this.#duplicates.size > 0 && this.#duplicates.has(this.#numberOf(bytes, nameStart, nameEnd));
-  }
-
-  /** The number of the name that a line has, of whatever file; negative: it is not in the index. */
-  numberOf({ bytes, nameStart, nameEnd }: LineReader): number {
-    return this.#numberOf(bytes, nameStart, nameEnd);
+  isDuplicate(line: LineReader): boolean {
+    return this.#duplicates.size > 0 && this.#duplicates.has(this.numberOf(line));
   }
 
   /** Where the last line of a name starts, by the name's number. */
@@ -129,10 +124,11 @@ export class NameIndex {
     return this.#duplicates.get(number)?.at(-1) ?? (this.#names[3 * number] as number);
   }
 
-  #numberOf(name: Uint8Array, from: number, to: number): number {
-    const hash = hashOf(this.#seed, name, from, to);
+  /** The number of the name that a line has, of whatever file; negative: it is not in the index. */
+  numberOf({ bytes, nameStart, nameEnd }: Pick<LineReader, 'bytes' | 'nameStart' | 'nameEnd'>): number {
+    const hash = hashOf(this.#seed, bytes, nameStart, nameEnd);
     const segment = this.#segments[hash >>> SEGMENT_SHIFT] as Int32Array;
-    return (segment[this.#find(segment, hash, name, from, to) + 1] as number) - 1;
+    return (segment[this.#find(segment, hash, bytes, nameStart, nameEnd) + 1] as number) - 1;
   }
 
   /** The slot of a name, or the free one where it belongs. */
