@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync, readdirSync, readSync } from 'node:fs';
 import { PasswordFileError, type PasswordFileErrorDetails, systemCode } from '../errors.js';
-import { processStat, readProc } from '../util/proc.js';
+import { readProc } from '../util/proc.js';
 import { hasHangup, statusField } from './process-view.js';
 
 /** Whose process it is: real ids, which a setuid program does not change. */
@@ -19,8 +19,6 @@ export interface BrokerProcess {
   /** Escaped for messages. */
   name: string;
   owner: ProcessOwner;
-  /** When it was started, in clock ticks since boot: with the pid, it is this process and no later one. */
-  start: string;
   /** Whether it listens for SIGHUP, which ends a process that does not. */
   catchesHangup: boolean;
 }
@@ -35,8 +33,6 @@ const MOSQUITTO = 'mosquitto';
 /** The greatest id that a process can have (pid_t). */
 export const MAX_PID = 0x7fff_ffff;
 const MAX_LISTED = 5;
-/** USER_HZ is 100 on all that Node runs on. */
-const MS_PER_TICK = 10;
 const PKILL = 'pkill -HUP -x mosquitto';
 const OTHER_CONTAINER =
   'Each container counts pids on its own. For a broker in another container share its pid namespace (compose: ' +
@@ -132,13 +128,6 @@ export function brokerCalled(name: string, eligible: Eligible): BrokerProcess {
   );
 }
 
-/** Milliseconds since a process was started; `undefined`: not known. */
-export function ageOf({ start }: BrokerProcess): number | undefined {
-  // Some containers are shown a time since boot of their own, which starts of processes do not count from.
-  const age = Number.parseFloat(readProc('uptime') ?? '') * 1_000 - Number(start) * MS_PER_TICK;
-  return age >= 0 ? age : undefined;
-}
-
 /** A /proc of another pid namespace calls processes by other numbers than kill(2) does (man 7 pid_namespaces). */
 function assertOwnProc(): void {
   // NSpid: our pid in the namespace that this /proc shows, and in each one from there down to our own.
@@ -172,7 +161,6 @@ function readProcess(pid: number, label = `pid ${pid}`): Process | undefined {
     name: printable(field('Name')),
     parent: Number(field('PPid')),
     owner: { uid: ids('Uid')[0] ?? -1, gid: ids('Gid')[0] ?? -1, groups: ids('Groups') },
-    start: processStat(pid)?.start ?? '',
     isDead: /^[ZX]/i.test(field('State')),
     // Where the kernel does not say (gVisor), it is taken for caught.
     catchesHangup: caught === '' || hasHangup(caught),

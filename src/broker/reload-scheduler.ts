@@ -2,10 +2,12 @@
 import { statSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { type Finding, PasswordFileError } from '../errors.js';
+import { pause } from '../util/abort.js';
+import { attempt } from '../util/attempt.js';
 import { isFunction, type OptionCheck, readOptions, whole } from '../util/read-options.js';
 import type { Sent } from './hang-up.js';
 import type { ProcessOwner } from './process.js';
-import { sendReload } from './reload.js';
+import { DEFAULT_TIMEOUT, sendReload } from './reload.js';
 import { type ReloadTarget, TARGET_CHECKS, type Target, targetOf } from './reload-target.js';
 
 /** Which broker a `PasswordFile` makes reload after its commits, and how often at most. */
@@ -68,28 +70,18 @@ export interface ReportedFile {
  */
 const DEFAULT_INTERVAL = 1_000;
 const MS_PER_BYTE = 4e-5;
-/** Milliseconds to wait for a broker that is busy all the time, as long as no reload has been measured. */
-const FIRST_BUSY_TIMEOUT = 10_000;
-
-interface Waiting {
-  commits: number;
-  /** `undefined`: the broker has read these commits. */
-  settle(error: unknown): void;
-}
 
 /** Makes one broker reload after the commits of one file. */
 export class ReloadScheduler {
   readonly #file: ReportedFile;
   readonly #settings: ReloadSettings;
-  #commits = 0;
-  #reported = 0;
-  #busy = false;
-  #committedAt = 0;
-  /** Milliseconds of CPU time that the last reload took; `undefined`: not known. */
-  #cost: number | undefined;
-  /** Not before this time by the monotonic clock. */
+  /** The last reload that has begun. */
+  #current: Promise<void> = Promise.resolve();
+  #hasFailed = false;
+  /** The reload that follows it. All commits so far are in it. */
+  #next: Promise<void> | undefined;
+  /** By the monotonic clock: the time before which no reload begins. */
   #notBefore = 0;
-  #waiting: Waiting[] = [];
 
   constructor(file: ReportedFile, settings: ReloadSettings) {
     this.#file = file;
@@ -98,76 +90,63 @@ export class ReloadScheduler {
 
   /** The file was replaced. */
   committed(): void {
-    this.#commits++;
-    this.#committedAt = performance.now();
-    this.#schedule();
+    if (this.#next !== undefined) return;
+    this.#next = this.#reload();
+    this.#next.catch(() => undefined);
   }
 
   /** Resolves when the broker has read all commits so far. */
   reloaded(): Promise<void> {
-    if (this.#reported === this.#commits) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      const settle = (error: unknown) => (error === undefined ? resolve() : reject(error));
-      this.#waiting.push({ commits: this.#commits, settle });
-      this.#schedule();
-    });
+    if (this.#hasFailed) this.committed();
+    return this.#next ?? this.#current;
   }
 
-  #schedule(): void {
-    if (this.#busy) return;
-    this.#busy = true;
-    setTimeout(() => void this.#reload(), Math.max(0, this.#notBefore - performance.now()));
+  async #reload(): Promise<void> {
+    await this.#current.catch(() => undefined);
+    await pause(Math.max(0, this.#notBefore - performance.now()), undefined);
+    this.#current = this.#next as Promise<void>;
+    this.#next = undefined;
+    try {
+      this.#hasFailed = false;
+      const { at, cost } = await this.#send();
+      this.#notBefore = at + this.#interval(cost);
+    } catch (error) {
+      this.#hasFailed = true;
+      this.#notBefore = performance.now() + this.#interval(undefined);
+      void this.#callOnError(error);
+      throw error;
+    }
+  }
+
+  async #send(): Promise<Sent> {
+    const { path, check, isReadableBy } = this.#file;
+    const { loads, findings } = await check();
+    if (!loads) throw refused(path, findings);
+    const eligible = { whom: `a user who may read ${path}`, includes: isReadableBy };
+    return sendReload(this.#settings.target, eligible, { timeout: this.#duration(DEFAULT_TIMEOUT) });
   }
 
   /** Never rejects. */
-  async #reload(): Promise<void> {
-    const commits = this.#commits;
-    let error: unknown;
+  async #callOnError(error: unknown): Promise<void> {
     try {
-      const { at, cost } = await this.#report();
-      this.#reported = commits;
-      this.#notBefore = at + this.#interval(cost);
-    } catch (thrown) {
-      error = thrown;
-      this.#notBefore = performance.now() + this.#interval(undefined);
-    }
-    this.#busy = false;
-    const waiting = this.#waiting;
-    this.#waiting = waiting.filter(each => each.commits > commits);
-    for (const { settle } of waiting.filter(each => each.commits <= commits)) settle(error);
-    if (this.#commits > commits) this.#schedule();
-    try {
-      if (error !== undefined) await this.#settings.onError?.(error);
+      await this.#settings.onError?.(error);
     } catch (thrown) {
       const shown = inspect(thrown, { customInspect: false });
       process.emitWarning(`The function onError of the option reload failed: ${shown}`);
     }
   }
 
-  async #report(): Promise<Sent> {
-    const { path, check, isReadableBy } = this.#file;
-    const since = this.#committedAt;
-    const { loads, findings } = await check();
-    if (!loads) throw refused(path, findings);
-    const sent = await sendReload(this.#settings.target, {
-      eligible: { whom: `a user who may read ${path}`, includes: isReadableBy },
-      since,
-      busyTimeout: Math.max(this.#guess(), this.#cost === undefined ? FIRST_BUSY_TIMEOUT : 4 * this.#cost),
-    });
-    this.#cost = sent.cost ?? this.#cost;
-    return sent;
-  }
-
   /** @param cost what the last reload took; `undefined`: nobody knows whether it is over */
   #interval(cost: number | undefined): number {
     const { minInterval, maxLoad } = this.#settings;
-    if (cost === undefined) return this.#guess(minInterval);
+    if (cost === undefined) return this.#duration(minInterval ?? DEFAULT_INTERVAL);
     return Math.max(minInterval ?? 0, cost / maxLoad);
   }
 
   /** Milliseconds after which a reload should be over. */
-  #guess(least = DEFAULT_INTERVAL): number {
-    return Math.max(least, sizeOf(this.#file.path) * MS_PER_BYTE);
+  #duration(least: number): number {
+    const bytes = attempt(() => statSync(this.#file.path).size) ?? 0;
+    return Math.max(least, bytes * MS_PER_BYTE);
   }
 }
 
@@ -180,13 +159,4 @@ function refused(path: string, findings: readonly Finding[]): PasswordFileError 
       'The file has been written all the same. Mend it, then edit it again or call reloaded().',
     { path, findings },
   );
-}
-
-/** 0 where that cannot be found out. */
-function sizeOf(path: string): number {
-  try {
-    return statSync(path).size;
-  } catch {
-    return 0;
-  }
 }

@@ -1,9 +1,8 @@
-import { systemCode } from '../errors.js';
 import { pause } from '../util/abort.js';
 import { isSignal, readOptions, whole } from '../util/read-options.js';
 import { runCommand } from './command.js';
 import { hangUp, type Sent } from './hang-up.js';
-import { ageOf, type BrokerProcess, type Eligible, reloadFailed } from './process.js';
+import { type BrokerProcess, type Eligible, reloadFailed } from './process.js';
 import { type ReloadTarget, TARGET_CHECKS, type Target, targetOf } from './reload-target.js';
 
 /** How long {@link reloadBroker} waits. */
@@ -17,13 +16,11 @@ export interface ReloadBrokerOptions {
   signal?: AbortSignal | undefined;
 }
 
-const DEFAULT_TIMEOUT = 10_000;
+export const DEFAULT_TIMEOUT = 10_000;
 /** The longest delay of a timer. */
 const MAX_TIMEOUT = 0x7fff_ffff;
 /** Milliseconds between two looks at a broker that is starting. */
 const STARTING_PAUSE = 20;
-/** Milliseconds by which the age of a process may be wrong. */
-const CLOCK_RESOLUTION = 20;
 
 /**
  * Makes a running Mosquitto read its password file again, by SIGHUP or by a command of yours. It signals only a
@@ -52,10 +49,9 @@ const CLOCK_RESOLUTION = 20;
  * ```
  */
 export async function reloadBroker(target: ReloadTarget, options: ReloadBrokerOptions = {}): Promise<void> {
-  const since = performance.now();
   const found = targetOf(readOptions('target', target, TARGET_CHECKS));
   const checks = { timeout: whole(0, MAX_TIMEOUT), signal: isSignal };
-  await sendReload(found, { ...readOptions('', options, checks), eligible: ROOT_OR_CALLER, since });
+  await sendReload(found, ROOT_OR_CALLER, readOptions('', options, checks));
 }
 
 const ROOT_OR_CALLER: Eligible = {
@@ -63,17 +59,12 @@ const ROOT_OR_CALLER: Eligible = {
   includes: ({ uid }) => [0, process.getuid?.(), process.geteuid?.()].includes(uid),
 };
 
-interface SendOptions extends ReloadBrokerOptions {
-  eligible: Eligible;
-  /** When the file was changed, by the monotonic clock: a broker that was started later has read it at its start. */
-  since: number;
-  /** Milliseconds to wait for a broker that is busy all the time. Default: `timeout`. */
-  busyTimeout?: number | undefined;
-}
-
 /** {@link reloadBroker}, with what has been checked. */
-export async function sendReload(target: Target, options: SendOptions): Promise<Sent> {
-  const { timeout = DEFAULT_TIMEOUT, busyTimeout = timeout, signal, eligible, since } = options;
+export async function sendReload(
+  target: Target,
+  eligible: Eligible,
+  { timeout = DEFAULT_TIMEOUT, signal }: ReloadBrokerOptions,
+): Promise<Sent> {
   signal?.throwIfAborted();
   if (typeof target !== 'function') {
     await runCommand(target, timeout, signal);
@@ -81,7 +72,17 @@ export async function sendReload(target: Target, options: SendOptions): Promise<
   }
   const find = () => listening(() => target(eligible), timeout, signal);
   const broker = await find();
-  return (await hangUp(broker, busyTimeout, signal)) ?? successor(broker, find, since);
+  const sent = await hangUp(broker, timeout, signal);
+  if (sent !== undefined) return sent;
+  const problem =
+    `${broker.label} ended before it had read the file, and its log may say why. ` +
+    'Start it again; it reads the file then.';
+  // What has taken its place may have read the file before it was changed.
+  const next = await find().catch(cause => {
+    signal?.throwIfAborted();
+    throw reloadFailed(problem, { cause });
+  });
+  return (await hangUp(next, timeout, signal)) ?? Promise.reject(reloadFailed(problem));
 }
 
 /**
@@ -105,24 +106,4 @@ async function listening(
     }
     await pause(STARTING_PAUSE, signal);
   }
-}
-
-/** What has taken the place of a broker that ended before it had read the file, if it has read it at its start. */
-async function successor(
-  { label }: BrokerProcess,
-  find: () => Promise<BrokerProcess>,
-  since: number,
-): Promise<Sent> {
-  const problem = `${label} ended before it had read the file, and its log may say why.`;
-  try {
-    const age = ageOf(await find());
-    const at = performance.now();
-    if (age !== undefined && age + CLOCK_RESOLUTION < at - since) return { at, cost: 0 };
-  } catch (cause) {
-    if (systemCode(cause) !== 'ERR_RELOAD_FAILED') throw cause;
-    throw reloadFailed(`${problem} Start it again; it reads the file then.`, { cause });
-  }
-  throw reloadFailed(
-    `${problem} What runs in its place may have read the file before it was changed. Reload it again.`,
-  );
 }
