@@ -13,7 +13,7 @@ const BLOCK = 1 << 16;
 
 /** Users and hashes that arrive one by one, kept as the bytes of lines: a million of them are no heap. */
 export class NewLines {
-  /** All lines, each with a line feed, when {@link end} has been called. */
+  /** All lines, each with a line feed, after {@link flush}. */
   readonly blocks: Buffer[] = [];
   length = 0;
   count = 0;
@@ -37,11 +37,11 @@ export class NewLines {
     this.isAscending &&= name > this.#lastName;
     this.#lastName = name;
     this.count++;
-    if (this.#text.length > BLOCK) this.#check();
+    if (this.#text.length > BLOCK) this.flush();
   }
 
-  /** Checks what has been added since the last time, and makes bytes of it. */
-  #check(): void {
+  /** Checks what has been added since the last time, and makes bytes of it. Is to be called after the last line. */
+  flush(): void {
     const bytes = Buffer.from(this.#text);
     const pending = this.#pending;
     let start = 0;
@@ -61,11 +61,6 @@ export class NewLines {
     if (this.length > MAX_FILE_BYTES) {
       throw new PasswordFileError('ERR_INVALID_ARGUMENT', 'These are more users than a file can hold.');
     }
-  }
-
-  /** Checks the last lines. */
-  end(): void {
-    this.#check();
   }
 
   /** An index of all lines in one buffer, made once. Yields now and then. */

@@ -39,7 +39,7 @@ export async function setHashes(
     onProgress?.(number);
   };
   await forEachEntry(entries, add, signal);
-  lines.end();
+  lines.flush();
   if (lines.count === 0 && removeOthers && !allowEmpty) {
     throw invalid(
       'The source yielded no entries, and removeOthers would remove all users. If that is meant, set allowEmpty.',
