@@ -11,6 +11,7 @@ import {
   isAnything,
   isFunction,
   isSignal,
+  MAX_TIMER,
   oneOf,
   readOptions,
   whole,
@@ -62,7 +63,6 @@ export interface Settings {
   reload: ReloadSettings | undefined;
 }
 
-const MAX_TIMER = 0x7fff_ffff;
 const MAX_ID = 0xffff_fffe;
 
 /** Checks the arguments of a `PasswordFile`, copies them and fills in the defaults. */

@@ -8,6 +8,7 @@ import {
   invalidOption,
   isAnything,
   isSignal,
+  MAX_TIMER,
   type OptionCheck,
   readOptions,
   whole,
@@ -35,13 +36,9 @@ export interface LoginOptions {
 }
 
 const DEFAULT_TIMEOUT = 10_000;
-/** The longest delay of a timer. */
-const MAX_TIMEOUT = 0x7fff_ffff;
 /** Milliseconds from one attempt to the next: the first pause, doubled each time up to the longest. */
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 500;
-/** Milliseconds without an answer that say more than an earlier failure. */
-const FAIR_WAIT = 500;
 /** Milliseconds that the broker has to close the connection after DISCONNECT. */
 const CLOSE_TIMEOUT = 1_000;
 
@@ -49,9 +46,7 @@ const CLOSE_TIMEOUT = 1_000;
 interface Failure {
   error: PasswordFileError;
   /** Another attempt may end in another way. */
-  isPassing?: boolean;
-  /** The timeout came so soon that an earlier failure says more. */
-  isCutShort?: boolean;
+  isPassing: boolean;
 }
 
 /**
@@ -81,21 +76,17 @@ interface Failure {
 export async function confirmLogin(options: LoginOptions): Promise<void> {
   const login = readLogin(options);
   const { timeout, signal } = login;
-  signal?.throwIfAborted();
   const deadline = performance.now() + timeout;
   const left = () => deadline - performance.now();
 
   const connect = await connector(login);
   signal?.throwIfAborted();
-  let last: PasswordFileError | undefined;
+  let failure: Failure | undefined;
   for (let wait = FIRST_PAUSE; ; wait = Math.min(2 * wait, LONGEST_PAUSE)) {
-    const failure = await attempt(connect, login, left());
+    failure = await attempt(connect, login, left(), failure);
     if (failure === undefined) return;
     signal?.throwIfAborted();
-    const { error, isPassing, isCutShort } = failure;
-    const wasRefused = last?.code === 'ERR_LOGIN_REFUSED' && error.code === 'ERR_LOGIN_TIMEOUT';
-    if (last === undefined || !(isCutShort || wasRefused)) last = error;
-    if (!isPassing || left() < FIRST_PAUSE) throw last;
+    if (!failure.isPassing || left() < FIRST_PAUSE) throw failure.error;
     // Less towards the end, so that the last attempt comes close to it.
     await pause(Math.min(wait, left() / 2), signal);
   }
@@ -125,13 +116,18 @@ const LOGIN_CHECKS: { [K in keyof LoginOptions]-?: OptionCheck } = {
       : 'true, false or options of tls.connect',
   username: isAnything,
   password: isAnything,
-  timeout: /* @__PURE__ */ whole(1, MAX_TIMEOUT),
+  timeout: /* @__PURE__ */ whole(1, MAX_TIMER),
   signal: isSignal,
   clientId: id => (isClientId(id) ? undefined : 'a string of 1 to 65535 bytes'),
 };
 
 /** One connection, from its begin to its end: resolves when it is closed, whatever happens. */
-function attempt(connect: () => Socket, login: Login, ms: number): Promise<Failure | undefined> {
+function attempt(
+  connect: () => Socket,
+  login: Login,
+  ms: number,
+  last?: Failure,
+): Promise<Failure | undefined> {
   const { signal, tls } = login;
   return new Promise(resolve => {
     const socket = connect();
@@ -139,7 +135,8 @@ function attempt(connect: () => Socket, login: Login, ms: number): Promise<Failu
     let answer = Buffer.alloc(0);
     const destroy = () => socket.destroy();
     let timer = setTimeout(() => {
-      outcome = timedOut(login, !socket.connecting, ms);
+      // What went wrong before says more than that the time ran out.
+      outcome = last ?? timedOut(login, !socket.connecting);
       destroy();
     }, ms);
     const stopListening = signal === undefined ? () => {} : onAbort(signal, destroy);
@@ -163,7 +160,7 @@ function attempt(connect: () => Socket, login: Login, ms: number): Promise<Failu
         clearTimeout(timer);
         stopListening();
         const dropped = `failed: the connection was dropped without an answer. ${otherKind(login)}`;
-        outcome ??= failure(login, 'ERR_LOGIN_FAILED', dropped, { isPassing: true });
+        outcome ??= failed(login, 'ERR_LOGIN_FAILED', dropped, true);
         resolve(outcome === 'accepted' ? undefined : outcome);
       });
   });
@@ -193,10 +190,10 @@ function outcomeOf(answer: Uint8Array, login: Login): Failure | 'accepted' | und
   if (code === 'incomplete') return undefined;
   if (code === 'not MQTT') {
     const problem = `failed: what answers there is no listener for MQTT over TCP. ${otherKind(login)}`;
-    return failure(login, 'ERR_LOGIN_FAILED', problem);
+    return failed(login, 'ERR_LOGIN_FAILED', problem);
   }
   const problem = `was refused with CONNACK ${code}, ${refusals()[code] ?? 'which MQTT 3.1.1 does not know.'}`;
-  return failure(login, 'ERR_LOGIN_REFUSED', problem, { isPassing: [3, 4, 5].includes(code) });
+  return failed(login, 'ERR_LOGIN_REFUSED', problem, [3, 4, 5].includes(code));
 }
 
 /** CONNACK return codes (MQTT 3.1.1 section 3.2.2.3), with what to do. */
@@ -213,14 +210,12 @@ function refusals(): Readonly<Record<number, string>> {
   };
 }
 
-function timedOut(login: Login, isConnected: boolean, ms: number): Failure {
+function timedOut(login: Login, isConnected: boolean): Failure {
   const within = `within ${login.timeout} ms`;
-  if (!isConnected) {
-    const problem = `failed: no connection ${within}. Does a firewall block it?`;
-    return failure(login, 'ERR_LOGIN_FAILED', problem, { isCutShort: true });
-  }
-  const problem = `was not answered ${within}. Is the broker busy, or stopped? ${otherKind(login)}`;
-  return failure(login, 'ERR_LOGIN_TIMEOUT', problem, { isCutShort: ms < FAIR_WAIT });
+  const problem = isConnected
+    ? `was not answered ${within}. Is the broker busy, or stopped? ${otherKind(login)}`
+    : `failed: no connection ${within}. Does a firewall block it?`;
+  return failed(login, isConnected ? 'ERR_LOGIN_TIMEOUT' : 'ERR_LOGIN_FAILED', problem);
 }
 
 function connectionFailed(login: Login, cause: NodeJS.ErrnoException): Failure {
@@ -231,20 +226,20 @@ function connectionFailed(login: Login, cause: NodeJS.ErrnoException): Failure {
     ? `Does the broker run, and listen there? ${otherKind(login)}`
     : 'Set tls: ca to trust its certificate, servername if that is for another name, cert and key if it asks for them.';
   const problem = `failed: ${message.trim() || code}. ${remedy}`;
-  return failure(login, 'ERR_LOGIN_FAILED', problem, { isPassing }, { cause });
+  return failed(login, 'ERR_LOGIN_FAILED', problem, isPassing, cause);
 }
 
 function otherKind({ tls }: Login): string {
   return tls ? 'If it has no TLS, leave out tls.' : 'If it speaks TLS, set tls.';
 }
 
-function failure(
+function failed(
   { host, port, username }: Login,
   code: PasswordFileErrorCode,
   problem: string,
-  traits?: Omit<Failure, 'error'>,
-  details?: { cause: unknown },
+  isPassing = false,
+  cause?: unknown,
 ): Failure {
   const message = `The login at ${host}:${port} ${problem}`;
-  return { error: new PasswordFileError(code, message, { username, ...details }), ...traits };
+  return { error: new PasswordFileError(code, message, { username, cause }), isPassing };
 }

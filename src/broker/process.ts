@@ -11,7 +11,7 @@ export interface ProcessOwner {
   groups: number[];
 }
 
-/** A process that may be signalled as far as it is the broker; see {@link BrokerProcess.catchesHangup}. */
+/** A process, as /proc/PID/status shows it (man 5 proc_pid_status). */
 export interface BrokerProcess {
   pid: number;
   /** What messages call it: its pid, and where that was found. */
@@ -19,14 +19,10 @@ export interface BrokerProcess {
   /** Escaped for messages. */
   name: string;
   owner: ProcessOwner;
-  /** Whether it listens for SIGHUP, which ends a process that does not. */
-  catchesHangup: boolean;
-}
-
-/** What /proc/PID/status says (man 5 proc_pid_status). */
-interface Process extends BrokerProcess {
   parent: number;
   isDead: boolean;
+  /** Whether it listens for SIGHUP, which ends a process that does not. */
+  catchesHangup: boolean;
 }
 
 const MOSQUITTO = 'mosquitto';
@@ -62,18 +58,14 @@ export function brokerWithPidFile(path: string): BrokerProcess {
 }
 
 /** Why a process must not be signalled; `undefined`: it is the broker. */
-function whyNot({ pid, name, isDead }: Process): string | undefined {
-  const relation = pid === process.pid ? 'this very process' : 'an ancestor of this process';
-  const isRelated = ancestors().has(pid);
-  if (name !== MOSQUITTO) {
-    // What Node 24 calls its own process.
-    const found = name === 'MainThread' ? 'node' : name;
-    return `is ${found}, not ${MOSQUITTO}: ${isRelated ? `it is ${relation}. ` : ''}${OTHER_CONTAINER}`;
+function whyNot({ pid, name, isDead }: BrokerProcess): string | undefined {
+  if (ancestors().has(pid)) {
+    const relation = pid === process.pid ? 'this very process' : 'an ancestor of this process';
+    return `is ${name}, but not the broker: it is ${relation}. ${OTHER_CONTAINER}`;
   }
-  if (isRelated) return `is called ${name}, but is ${relation}. ${OTHER_CONTAINER}`;
-  return isDead
-    ? `is a ${name} that has ended (a zombie). Start the broker; it reads the file then.`
-    : undefined;
+  if (name !== MOSQUITTO) return `is ${name}, not ${MOSQUITTO}. ${OTHER_CONTAINER}`;
+  if (isDead) return `is a ${name} that has ended (a zombie). Start the broker; it reads the file then.`;
+  return undefined;
 }
 
 function whyUnseen(pid: number): string {
@@ -148,7 +140,7 @@ function ancestors(): Set<number> {
   return pids;
 }
 
-function readProcess(pid: number, label = `pid ${pid}`): Process | undefined {
+function readProcess(pid: number, label = `pid ${pid}`): BrokerProcess | undefined {
   const status = readProc(`${pid}/status`);
   if (status === undefined) return undefined;
   const field = (name: string) => statusField(status, name) ?? '';

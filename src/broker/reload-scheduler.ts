@@ -4,7 +4,7 @@ import { inspect } from 'node:util';
 import { type Finding, PasswordFileError } from '../errors.js';
 import { pause } from '../util/abort.js';
 import { attempt } from '../util/attempt.js';
-import { isFunction, type OptionCheck, readOptions, whole } from '../util/read-options.js';
+import { isFunction, MAX_TIMER, type OptionCheck, readOptions, whole } from '../util/read-options.js';
 import type { Sent } from './hang-up.js';
 import type { ProcessOwner } from './process.js';
 import { DEFAULT_TIMEOUT, sendReload } from './reload.js';
@@ -38,7 +38,7 @@ export interface ReloadSettings {
 export function readReloadOptions(options: ReloadOptions): ReloadSettings {
   const checks = {
     ...TARGET_CHECKS,
-    minInterval: whole(0, 2 ** 31 - 1),
+    minInterval: whole(0, MAX_TIMER),
     maxLoad: isShare,
     onError: isFunction,
   };

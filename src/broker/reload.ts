@@ -1,5 +1,5 @@
 import { pause } from '../util/abort.js';
-import { isSignal, readOptions, whole } from '../util/read-options.js';
+import { isSignal, MAX_TIMER, readOptions, whole } from '../util/read-options.js';
 import { runCommand } from './command.js';
 import { hangUp, type Sent } from './hang-up.js';
 import { type BrokerProcess, type Eligible, reloadFailed } from './process.js';
@@ -17,8 +17,6 @@ export interface ReloadBrokerOptions {
 }
 
 export const DEFAULT_TIMEOUT = 10_000;
-/** The longest delay of a timer. */
-const MAX_TIMEOUT = 0x7fff_ffff;
 /** Milliseconds between two looks at a broker that is starting. */
 const STARTING_PAUSE = 20;
 
@@ -50,7 +48,7 @@ const STARTING_PAUSE = 20;
  */
 export async function reloadBroker(target: ReloadTarget, options: ReloadBrokerOptions = {}): Promise<void> {
   const found = targetOf(readOptions('target', target, TARGET_CHECKS));
-  const checks = { timeout: whole(0, MAX_TIMEOUT), signal: isSignal };
+  const checks = { timeout: whole(0, MAX_TIMER), signal: isSignal };
   await sendReload(found, ROOT_OR_CALLER, readOptions('', options, checks));
 }
 

@@ -54,6 +54,9 @@ export function whole(from: number, to: number): OptionCheck {
       : `a whole number from ${from} to ${to}`;
 }
 
+/** The longest delay of a timer, in milliseconds. */
+export const MAX_TIMER = 0x7fff_ffff;
+
 export const isString: OptionCheck = value => (typeof value === 'string' ? undefined : 'a string');
 
 export const isFunction: OptionCheck = value => (typeof value === 'function' ? undefined : 'a function');

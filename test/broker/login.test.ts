@@ -344,17 +344,8 @@ describe.concurrent('a user who is not let in', () => {
   });
 
   test('has a broker that drops the connection first and then says nothing', async ({ expect }) => {
-    const { port, hellos } = await broker(socket => socket.destroy(), stayAway);
-    const error = await failure({ ...ALICE, port, timeout: 2 * SHORT });
-    expect(error.code).toBe('ERR_LOGIN_TIMEOUT');
-    expect(hellos.length).toBe(2);
-  });
-
-  test('has a broker that drops the connection first and then has no time to say anything', async ({
-    expect,
-  }) => {
     const { port, hellos } = await broker(socket => socket.resetAndDestroy(), stayAway);
-    const error = await failure({ ...ALICE, port, timeout: 400 });
+    const error = await failure({ ...ALICE, port, timeout: SHORT });
     expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNRESET' } });
     expect(hellos.length).toBe(2);
   });

@@ -90,15 +90,16 @@ needs(linux, perl).describe('a broker by its pid', () => {
   test('is not a process of another name, which gets nothing', async () => {
     const other = await standIn({ name: 'mosquitto_sub' });
     const message = await failure({ pid: other.pid });
-    expect(message).toContain(`pid ${other.pid} is mosquitto_sub, not mosquitto: `);
+    expect(message).toContain(`pid ${other.pid} is mosquitto_sub, not mosquitto. `);
     expect(message).toMatch(RECIPES);
     expect(await other.hangups()).toBe(0);
   });
 
   test('is not this process', async () => {
     const message = await failure({ pid: process.pid });
-    expect(message).toContain(`pid ${process.pid} is ${await nameOf(process.pid)}, not mosquitto: `);
-    expect(message).toContain('this very process');
+    expect(message).toContain(
+      `pid ${process.pid} is ${await nameOf(process.pid)}, but not the broker: it is this very process. `,
+    );
     expect(message).toMatch(RECIPES);
   });
 
@@ -109,13 +110,14 @@ needs(linux, perl).describe('a broker by its pid', () => {
       process.on('SIGHUP', () => {});
       return reloadBroker({ pid: process.pid }).catch(error => error.message);
     `);
-    expect(message).toMatch(/^pid \d+ is called mosquitto, but is this very process\. /);
+    expect(message).toMatch(/^pid \d+ is mosquitto, but not the broker: it is this very process\. /);
   });
 
   test('is not the parent of this process', async () => {
     const message = await failure({ pid: process.ppid });
-    expect(message).toContain(`pid ${process.ppid} is ${await nameOf(process.ppid)}, not mosquitto: `);
-    expect(message).toContain('an ancestor of this process');
+    expect(message).toContain(
+      `pid ${process.ppid} is ${await nameOf(process.ppid)}, but not the broker: it is an ancestor of this process. `,
+    );
   });
 
   test('is not the parent of the parent, even if that is called mosquitto', async () => {
@@ -131,7 +133,9 @@ needs(linux, perl).describe('a broker by its pid', () => {
     `,
       { through: [grandparent, 'sh', '-c', '"$@"; exit $?', 'sh'] },
     );
-    expect(message).toMatch(/^pid \d+ is called mosquitto, but is an ancestor of this process\. /);
+    expect(message).toMatch(
+      /^pid \d+ is mosquitto, but not the broker: it is an ancestor of this process\. /,
+    );
   });
 
   test('has ended', async () => {
@@ -215,7 +219,7 @@ needs(linux, perl).describe('a broker by its pid file', () => {
     const path = await pidFile(`${other.pid}`);
     const error = await reloadBroker({ pidFile: path }).catch(error => error);
     expect(error).toMatchObject({ code: 'ERR_RELOAD_FAILED', path });
-    expect(error.message).toContain(`pid ${other.pid} (in ${path}) is other, not mosquitto: `);
+    expect(error.message).toContain(`pid ${other.pid} (in ${path}) is other, not mosquitto. `);
     expect(error.message).toMatch(RECIPES);
     expect(await other.hangups()).toBe(0);
   });
