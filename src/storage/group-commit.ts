@@ -122,13 +122,12 @@ class Commit {
   async run(): Promise<void> {
     this.#join();
     if (this.#edits.length === 0) return;
-    const waiting = { lock: this.#source.policy.lock, signal: this.#cancelled.signal };
+    const { lock } = this.#source.policy;
     let isCommitted = false;
     let failure: { error: unknown } | undefined;
     try {
-      isCommitted = await replaceFile(systemDisk, this.target, waiting, (place, temp) =>
-        this.#write(place, temp),
-      );
+      const work = (place: Place, temp: TempFile) => this.#write(place, temp);
+      isCommitted = await replaceFile(this.target, lock, this.#cancelled.signal, work);
     } catch (error) {
       failure = { error };
       isCommitted = (error as Partial<PasswordFileError>).committed === true;

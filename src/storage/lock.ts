@@ -28,19 +28,8 @@ export interface Writer {
   /** A temp file of this writer could not be removed. */
   abandon(name: string): void;
   /** Waits a little before the next look. Throws when the time is over or the wait is cancelled. */
-  pause(obstacle: Obstacle): Answer<void>;
+  pause(): Answer<void>;
 }
-
-/** Why a writer waits. */
-export type Obstacle =
-  /** The names that were seen in the lock directory. */
-  | readonly string[]
-  /** The lock directory cannot be listed. */
-  | 'unreadable'
-  /** The candidate directory was removed. */
-  | 'swept'
-  /** The password file cannot be renamed over (only on Windows). */
-  | 'in use';
 
 export type Outcome = 'committed' | 'unchanged' | 'fenced';
 
@@ -79,9 +68,9 @@ export async function commitLocked(
 export async function acquire(writer: Writer): Promise<TempFile> {
   try {
     for (;;) {
-      const obstacle = await tryToAcquire(writer);
-      if (obstacle === undefined) return writer.temp as TempFile;
-      await writer.pause(obstacle);
+      const temp = await tryToAcquire(writer);
+      if (temp !== undefined) return temp;
+      await writer.pause();
     }
   } catch (error) {
     await release(writer, false);
@@ -105,50 +94,47 @@ async function prepare(writer: Writer): Promise<TempFile | undefined> {
   }
 }
 
-/** Renames the candidate directory to the lock directory. Returns what to wait for; `undefined`: the lock is acquired. */
-async function tryToAcquire(writer: Writer): Promise<Obstacle | undefined> {
+/** Renames the candidate directory to the lock directory. `undefined`: it has to wait. */
+async function tryToAcquire(writer: Writer): Promise<TempFile | undefined> {
   const { disk } = writer;
   const lock = lockDirectory(writer.file);
   writer.temp ??= await prepare(writer);
   const { temp } = writer;
-  if (temp === undefined) return 'swept';
+  if (temp === undefined) return undefined;
   try {
     if (disk.windows) await close(disk, temp);
     await disk.rename(temp.directory, lock);
     temp.directory = lock;
     if (disk.windows) temp.fd = await disk.open(lock, temp.name);
-    return undefined;
+    return temp;
   } catch (error) {
     const code = systemCode(error);
     const isRefusal = disk.windows && isRefused(error);
     // Refused in the lock directory: another writer has removed the temp file already.
     if (code === 'ENOENT' || (isRefusal && temp.directory === lock)) {
       await release(writer, false);
-      return 'swept';
-    }
-    if (code === 'ENOTEMPTY' || code === 'EEXIST' || isRefusal) return lookAtOwner(writer);
-    throw error;
+    } else if (code === 'ENOTEMPTY' || code === 'EEXIST' || isRefusal) await lookAtOwner(writer);
+    else throw error;
+    return undefined;
   }
 }
 
-/** Breaks the lock if its owner is dead. Returns what to wait for. */
-async function lookAtOwner(writer: Writer): Promise<Obstacle> {
+/** Breaks the lock if its owner is dead. */
+async function lookAtOwner(writer: Writer): Promise<void> {
   const { disk } = writer;
   const lock = lockDirectory(writer.file);
   let names: string[];
   try {
     names = await disk.list(lock, MOST_TEMP_FILES);
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return [];
-    if (isRefused(error)) return 'unreadable';
+    if (systemCode(error) === 'ENOENT' || isRefused(error)) return;
     throw error;
   }
   // NTFS and some network file systems do not rename a directory onto an empty one.
   if (names.length === 0) await tryTo(() => disk.rmdir(lock));
   for (const name of names) {
-    if ((await writer.isStale(lock, name)) && (await fence(writer, lock, name))) return [];
+    if ((await writer.isStale(lock, name)) && (await fence(writer, lock, name))) return;
   }
-  return names;
 }
 
 /** What is not in the lock directory any more can no longer be renamed to the password file. */
@@ -187,7 +173,7 @@ export async function commit(writer: Writer, temp: TempFile): Promise<Outcome> {
       }
       if (!disk.windows || !isRefused(error)) throw error;
     }
-    await writer.pause('in use');
+    await writer.pause();
   }
 }
 

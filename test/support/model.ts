@@ -329,6 +329,8 @@ function runUntilUnanswered(
   return new Promise((resolve, reject) => {
     let nonces = 0;
     let answered = 0;
+    /** The names in the lock directory since the last try to rename; `undefined`: it was not looked at. */
+    let seen: readonly string[] | undefined;
     const ask = (name: Call['name'], ...args: readonly string[]): Promise<never> => {
       const answer = answers[answered++];
       if (answer === undefined) {
@@ -347,13 +349,20 @@ function runUntilUnanswered(
       windows: exploring.windows === true,
       mkdir: path => ask('mkdir', path),
       rmdir: path => ask('rmdir', path),
-      rename: (from, to) => ask('rename', from, to),
+      rename: (from, to) => {
+        seen = undefined;
+        return ask('rename', from, to);
+      },
       create: (directory, name) => ask('create', directory, name),
       open: (directory, name) => ask('open', directory, name),
       // Nobody else can see it, unless the rules of NTFS hold.
       close: () => (exploring.windows ? ask('close') : undefined),
       unlink: (directory, name) => ask('unlink', directory, name),
-      list: directory => ask('list', directory),
+      list: async directory => {
+        const names: string[] = await ask('list', directory);
+        if (directory === LOCK) seen = names;
+        return names;
+      },
       isSame: path => ask('isSame', path),
     };
     const writer: Writer = {
@@ -365,7 +374,7 @@ function runUntilUnanswered(
       tempFileName: nonce => `${nonce}.${id + 1}..-`,
       isStale: (directory, name) => ask('isStale', directory, name),
       abandon: () => undefined,
-      pause: obstacle => ask('pause', ...(typeof obstacle === 'string' ? [obstacle] : obstacle)),
+      pause: () => ask('pause', ...(seen ?? ['nobody'])),
     };
     exploring
       .run(writer, () => ask('work'))
@@ -398,7 +407,7 @@ function rememberedAfter(
 
 /** Looking again at what has not changed would go on for ever. */
 function canGoOn(state: State, seen: readonly string[]): boolean {
-  if (seen.length === 1 && (seen[0] === 'swept' || seen[0] === 'in use')) return true;
+  if (seen[0] === 'nobody') return true;
   const names = state.directories.get(LOCK) ?? [];
   const owner = Number(names[0]?.split('.')[1] ?? 0) - 1;
   return names.join() !== seen.join() || names.length === 0 || state.dead[owner] === true;
