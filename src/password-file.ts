@@ -18,7 +18,7 @@ import {
   setUsers,
 } from './operations/set-users.js';
 import { type UpgradeOptions, upgrade } from './operations/upgrade.js';
-import { Verifier } from './operations/verify.js';
+import { verify } from './operations/verify.js';
 import {
   type PasswordFileOptions,
   type ProgressOptions,
@@ -61,7 +61,6 @@ export class PasswordFile {
   readonly #settings: Settings;
   readonly #cache: Cache;
   readonly #source: EditSource;
-  readonly #verifier: Verifier;
   readonly #reloads: ReloadScheduler | undefined;
 
   /**
@@ -73,7 +72,6 @@ export class PasswordFile {
     this.#settings = settingsOf(path, options);
     const { path: file, policy, fileMustExist, reload } = this.#settings;
     this.#cache = new Cache(file, fileMustExist);
-    this.#verifier = new Verifier(this.#cache, this.#settings);
     const committed = () => {
       this.#cache.drop();
       this.#reloads?.committed();
@@ -234,7 +232,7 @@ export class PasswordFile {
     password: string | Uint8Array | undefined,
     options?: WaitOptions,
   ): Promise<boolean> {
-    return this.#verifier.verify(username, password, options);
+    return verify(this.#cache, this.#settings, username, password, options);
   }
 
   /**

@@ -3,7 +3,6 @@ import { LineReader } from '../document/line.js';
 import type { NameIndex } from '../document/name-index.js';
 import { type BrokerRelease, type LoadedHash, readBrokerHash } from './stored-hash.js';
 
-const NUL = 0;
 const LF = 10;
 
 /** So many bytes the broker's `fgets` reads at once at first; each time that a line does not fit, 1,000 more. */
@@ -49,47 +48,34 @@ function beginsLine(bytes: Uint8Array, at: number): boolean {
   return at === 0 || bytes[at - 1] === LF;
 }
 
-/** Whom a broker of one release lets in, and by which hash. Made for one content of the file; making it costs nothing. */
-export class BrokerUsers {
-  readonly #index: NameIndex;
-  readonly #release: BrokerRelease;
-  readonly #line: LineReader;
-  #nul: number | undefined;
-
-  /** @param index of the whole file, or at least of the names that are asked for */
-  constructor(index: NameIndex, release: BrokerRelease) {
-    this.#index = index;
-    this.#release = release;
-    this.#line = new LineReader(index.bytes);
+/**
+ * What a broker of one release compares a user's password with; `undefined`: it lets no client with this name in, or that
+ * is not sure. Only the lines of this name count: whether another line keeps Mosquitto 2.1 from loading the file is for
+ * `checkPasswordFile` to say.
+ *
+ * @param index of the whole file, or at least of this name
+ */
+export function brokerHash(index: NameIndex, name: string, release: BrokerRelease): LoadedHash | undefined {
+  if (!canBeSent(name)) return undefined;
+  const lines = index.lines(name);
+  if (lines.length > MAX_LINES) return undefined;
+  const line = new LineReader(index.bytes);
+  let found: LoadedHash | undefined;
+  let read = 0;
+  for (const start of lines) {
+    line.read(start);
+    const fate = fateOf(line, release, index.firstNul);
+    if (fate === 'skipped') continue;
+    // 2.1.2 plugins/password-file/password_parse.c refuses a file with a duplicate name.
+    if (fate === 'unsure' || (++read > 1 && release === '2.1')) return undefined;
+    // 2.0 uses the last line that it can read (2.0.11 src/security_default.c `pwfile__parse`).
+    found = hashOfLine(line, release) ?? found;
   }
+  return found;
+}
 
-  /**
-   * What the broker compares this user's password with; `undefined`: it lets no client with this name in, or that is
-   * not sure. Only the lines of this name count: whether another line keeps Mosquitto 2.1 from loading the file is for
-   * `checkPasswordFile` to say.
-   */
-  hashOf(name: string): LoadedHash | undefined {
-    if (!canBeSent(name)) return undefined;
-    const lines = this.#index.lines(name);
-    if (lines.length > MAX_LINES) return undefined;
-    this.#nul ??= this.#index.bytes.indexOf(NUL);
-    let found: LoadedHash | undefined;
-    let read = 0;
-    for (const start of lines) {
-      this.#line.read(start);
-      const fate = fateOf(this.#line, this.#release, this.#nul);
-      if (fate === 'skipped') continue;
-      // 2.1.2 plugins/password-file/password_parse.c refuses a file with a duplicate name.
-      if (fate === 'unsure' || (++read > 1 && this.#release === '2.1')) return undefined;
-      // 2.0 uses the last line that it can read (2.0.11 src/security_default.c `pwfile__parse`).
-      found = this.#hashOfLine() ?? found;
-    }
-    return found;
-  }
-
-  #hashOfLine(): LoadedHash | undefined {
-    const { hashStart, hashEnd } = this.#line.fields();
-    if (hashEnd - hashStart > MAX_BYTES) return undefined;
-    return readBrokerHash(this.#line.bytes.toString('latin1', hashStart, hashEnd), this.#release).hash;
-  }
+function hashOfLine(line: LineReader, release: BrokerRelease): LoadedHash | undefined {
+  const { hashStart, hashEnd } = line.fields();
+  if (hashEnd - hashStart > MAX_BYTES) return undefined;
+  return readBrokerHash(line.bytes.toString('latin1', hashStart, hashEnd), release).hash;
 }

@@ -4,6 +4,7 @@ import { halfSipHash } from '../util/half-sip-hash.js';
 import { LineReader } from './line.js';
 
 const LF = 10;
+const NUL = 0;
 /** The table consists of segments, so that growing one takes no long step. */
 const SEGMENTS = 16;
 /** The bits of a hash that choose its segment. */
@@ -34,6 +35,7 @@ export class NameIndex {
   readonly #duplicates = new Map<number, number[]>();
   #scanned = 0;
   #arrived = 0;
+  #firstNul: number | undefined;
 
   /** @param wanted the only names that will be asked for; without it, any */
   constructor(bytes: Buffer, wanted?: ReadonlySet<string>, seed = randomFillSync(new Uint32Array(2))) {
@@ -53,6 +55,12 @@ export class NameIndex {
     const wanted = this.#wanted;
     if (wanted === undefined || names === undefined || names.size > MAX_WANTED) return wanted === undefined;
     return Array.from(names).every(name => wanted.has(hashOf(this.#seed, Buffer.from(name))));
+  }
+
+  /** The position of the first NUL of the file, or -1. */
+  get firstNul(): number {
+    this.#firstNul ??= this.bytes.indexOf(NUL);
+    return this.#firstNul;
   }
 
   /** How many names there are. They are numbered from 0, in the order of their first lines. */

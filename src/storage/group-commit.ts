@@ -9,14 +9,17 @@ import type { Cache } from './cache.js';
 import { ownershipOf, systemDisk } from './disk.js';
 import { notReplaceable, type Place, resolveTarget } from './path.js';
 import { type Snapshot, takeSnapshot } from './snapshot.js';
-import { copyOwnership, type ReplacePolicy, type TempFile, writeAndSync } from './temp-file.js';
+import { type CreateOptions, copyOwnership, type TempFile, writeAndSync } from './temp-file.js';
 import { type LockSettings, replaceFile } from './writer.js';
 
 /** How often edits are made for one commit at most because some of them were cancelled. */
 const ATTEMPTS = 10;
 
 /** How a file is written; edits that agree in it can share a commit. */
-export interface WritePolicy extends ReplacePolicy {
+export interface WritePolicy {
+  create: CreateOptions;
+  /** Where the file's owner or group cannot be kept: go on (`true`), or `ERR_OWNERSHIP`. */
+  allowOwnerChange: boolean;
   lock: LockSettings;
 }
 

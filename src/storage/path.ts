@@ -5,7 +5,6 @@ import { basename, dirname, join, parse, resolve, sep } from 'node:path';
 import { PasswordFileError, systemCode } from '../errors.js';
 import { attempt } from '../util/attempt.js';
 import { O_PATH, type Ownership, ownershipOf } from './disk.js';
-import { candidateDirectory, newNonce } from './lock-owner.js';
 
 /** A file and the directory that holds it. The directory is open, so that nobody can put another in its place. */
 export interface Place {
@@ -18,8 +17,6 @@ export interface Place {
 }
 
 const MAX_LINKS = 40;
-/** Linux and macOS allow 255 bytes for a name. */
-const NAME_MAX = 255;
 /** How coarsely file systems stamp a change, in milliseconds. */
 const CLOCK_TICK = 20;
 
@@ -53,13 +50,11 @@ function tryToOpen(path: string): Place | undefined {
   // Should it fail: nothing was written to it.
   const close = () => void attempt(() => fs.closeSync(fd));
   const opened = `/proc/self/fd/${fd}`;
-  let isKept = false;
-  try {
-    isKept = isBelow(opened, directories);
-  } finally {
-    if (!isKept) close();
+  if (attempt(() => isBelow(opened, directories))) {
+    return { path: target, file: `${opened}/${basename(target)}`, directory, close };
   }
-  return isKept ? { path: target, file: `${opened}/${basename(target)}`, directory, close } : undefined;
+  close();
+  return undefined;
 }
 
 /** Says which directory a system error is about. */
@@ -146,10 +141,6 @@ function isWritableByOthers({ uid, mode }: Ownership): boolean {
 /** Refuses places in which no atomic replacement can do right, before anything is made there. */
 export function assertUsable({ path, file, directory }: Place): void {
   const user = process.geteuid?.();
-  // The name of a candidate directory is the longest one beside the file.
-  if (Buffer.byteLength(basename(candidateDirectory(path, newNonce()))) > NAME_MAX) {
-    throw notReplaceable(path, 'has too long a name to be edited. Give it a shorter one.');
-  }
   if (file === path && user === 0 && isWritableByOthers(directory)) {
     const problem =
       'lies in a directory that others may write, in which root needs /proc to be safe from them.';
@@ -202,6 +193,9 @@ export function writeError(cause: unknown, path: string): unknown {
 /** What it means that the system refuses to make or rename files beside this one; `undefined`: another error. */
 function refusalOf(code: string, path: string): string | undefined {
   switch (code) {
+    case 'ENAMETOOLONG':
+      // A candidate directory has a longer one.
+      return 'has too long a name to be edited. Give it a shorter one.';
     case 'EBUSY':
       return 'is itself a mount point, as a single-file bind mount is. Mount the directory that holds it instead.';
     case 'EACCES':

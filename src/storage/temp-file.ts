@@ -14,13 +14,6 @@ export interface CreateOptions {
   mode?: number | undefined;
 }
 
-/** What is allowed to change with the bytes. */
-export interface ReplacePolicy {
-  create: CreateOptions;
-  /** Where the file's owner or group cannot be kept: go on (`true`), or `ERR_OWNERSHIP`. */
-  allowOwnerChange: boolean;
-}
-
 /** A temp file: in a candidate directory, then in the lock directory. */
 export interface TempFile {
   directory: string;
@@ -54,7 +47,7 @@ export function copyOwnership(
   temp: TempFile,
   { path, directory }: Place,
   old: Ownership | undefined,
-  { create, allowOwnerChange }: ReplacePolicy,
+  { create, allowOwnerChange }: { create: CreateOptions; allowOwnerChange: boolean },
 ): void {
   const fd = temp.fd as number;
   const made = disk.ownership(fd);

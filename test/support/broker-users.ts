@@ -1,13 +1,18 @@
 /** Whom a broker lets in, by the rules of the library. */
-import type { BrokerRelease } from '../../src/check/stored-hash.js';
-import { BrokerUsers } from '../../src/check/users.js';
+import type { BrokerRelease, LoadedHash } from '../../src/check/stored-hash.js';
+import { brokerHash } from '../../src/check/users.js';
 import { comparedPassword } from '../../src/credentials/rules.js';
 import { compareKey } from '../../src/hash/hash.js';
 import { limited } from '../../src/util/limiter.js';
 import { indexed } from './indexed.js';
 
+export interface BrokerUsers {
+  hashOf(name: string): LoadedHash | undefined;
+}
+
 export function brokerUsers(bytes: Buffer, release: BrokerRelease): BrokerUsers {
-  return new BrokerUsers(indexed(bytes), release);
+  const index = indexed(bytes);
+  return { hashOf: name => brokerHash(index, name, release) };
 }
 
 export async function letsIn(users: BrokerUsers, name: string, password: string): Promise<boolean> {
