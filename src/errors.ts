@@ -85,7 +85,6 @@ export type PasswordFileErrorCode =
  * | `NOT_READABLE` | error | refused | the broker's user cannot read the file |
  * | `WORLD_ACCESSIBLE` | warning | warning | others than owner and group have a permission |
  * | `FOREIGN_OWNER`, `FOREIGN_GROUP` | warning | warning | owner or group is not that of the broker's user |
- * | `LEFTOVER` | warning | warning | a directory that a dead writer left |
  */
 export type FindingCode =
   | 'MISSING_HASH'
@@ -122,8 +121,7 @@ export type FindingCode =
   | 'NOT_READABLE'
   | 'WORLD_ACCESSIBLE'
   | 'FOREIGN_OWNER'
-  | 'FOREIGN_GROUP'
-  | 'LEFTOVER';
+  | 'FOREIGN_GROUP';
 
 /** Something about a password file that a broker refuses, or that is odd. */
 export interface Finding {

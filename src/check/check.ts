@@ -1,9 +1,9 @@
 import { canBeSent, MAX_BYTES } from '../credentials/rules.js';
 import { type LineFields, LineReader, MAX_FILE_BYTES, skipBlanks } from '../document/line.js';
 import { NameIndex } from '../document/name-index.js';
-import { type Finding, PasswordFileError } from '../errors.js';
+import { type Finding, invalidArgument } from '../errors.js';
 import { DEFAULT_MAX_ITERATIONS, isCanonicalHash } from '../hash/encoding.js';
-import { isAnything, readOptions } from '../util/read-options.js';
+import { invalidOption, oneOf, readOptions } from '../util/read-options.js';
 import { type FindingKind, FindingList, shownName } from './findings.js';
 import { type BrokerRelease, type HashFault, type LoadedHash, readBrokerHash } from './stored-hash.js';
 import { fateOf, type LineFate } from './users.js';
@@ -13,7 +13,6 @@ const LF = 10;
 const CR = 13;
 const HASH_SIGN = 35;
 const DOLLAR = 36;
-const COLON = 58;
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 
 /** A step of the generator takes in so many lines or bytes. */
@@ -70,17 +69,13 @@ export function* checkLines(
   bytes: Uint8Array,
   options: { broker: BrokerRelease },
 ): Generator<void, CheckReport> {
-  const { broker } = readOptions<{ broker: BrokerRelease }>('', options, { broker: isAnything });
-  if (!(bytes instanceof Uint8Array))
-    throw new PasswordFileError('ERR_INVALID_ARGUMENT', 'The content of the file must be a Uint8Array.');
-  if (bytes.length > MAX_FILE_BYTES)
-    throw new PasswordFileError(
-      'ERR_INVALID_ARGUMENT',
-      `The file has ${bytes.length} bytes, and only files of up to ${MAX_FILE_BYTES} bytes are checked. ` +
-        'Spread its users over the files of several brokers.',
-    );
-  if (broker !== '2.0' && broker !== '2.1')
-    throw new PasswordFileError('ERR_INVALID_ARGUMENT', "The option broker must be '2.0' or '2.1'.");
+  const { broker } = readOptions<{ broker: BrokerRelease }>('', options, { broker: oneOf('2.0', '2.1') });
+  if (broker === undefined) throw invalidOption('broker', 'given');
+  if (!(bytes instanceof Uint8Array)) throw invalidOption('The content of the file', 'a Uint8Array');
+  if (bytes.length > MAX_FILE_BYTES) {
+    const problem = `The file has ${bytes.length} bytes, and only files of up to ${MAX_FILE_BYTES} bytes are checked.`;
+    throw invalidArgument(`${problem} Spread its users over the files of several brokers.`);
+  }
   const check = new Check(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), broker);
   for (let lines = 1, stepEnd = STEP_BYTES; check.next < bytes.length; lines++) {
     check.readLine();
@@ -168,7 +163,7 @@ class Check {
     if (this.#release === '2.0' && this.#nul >= 0 && start > this.#nul) return;
     if (BYTE_ORDER_MARK.every((byte, i) => bytes[start + i] === byte)) this.#report('BYTE_ORDER_MARK');
     if (contentEnd < end) {
-      this.#reportNul(fate);
+      this.#report(this.#release === '2.1' && fate === 'unsure' ? 'NUL_BYTE.long' : 'NUL_BYTE');
       if (fate !== 'read') return;
     } else if (fate === 'unsure' && nameStart >= 0) this.#report('LOST_LAST_LINE', shownName(this.#line));
     if (!this.#hasCrLf && end < bytes.length && end > start && bytes[end - 1] === CR) {
@@ -176,21 +171,9 @@ class Check {
       this.#report('CR_LF');
     }
     if (nameStart < 0) this.#checkOther();
-    else if (nameStart === nameEnd)
-      this.#report(this.#isNothingButColons() ? 'EMPTY_NAME.colons' : 'EMPTY_NAME');
+    else if (nameStart === nameEnd) this.#report('EMPTY_NAME');
     else if (nameEnd - nameStart > MAX_BYTES) this.#report('LONG_NAME');
     else this.#checkEntry(fate, isDuplicate);
-  }
-
-  #reportNul(fate: LineFate): void {
-    if (this.#release === '2.1' && fate === 'unsure') this.#report('NUL_BYTE.long');
-    else this.#report(this.#line.bytes[this.#line.start] === HASH_SIGN ? 'NUL_BYTE.comment' : 'NUL_BYTE');
-  }
-
-  /** Such a line has no name for `strtok` to find, where not even a line feed follows the colons. */
-  #isNothingButColons(): boolean {
-    const { bytes, contentEnd, nameEnd } = this.#line;
-    return nameEnd === contentEnd && bytes[contentEnd - 1] === COLON && bytes[contentEnd] !== LF;
   }
 
   /** A comment, a blank line, or one that the broker skips for want of a `:`. */

@@ -48,8 +48,6 @@ const ERRORS = {
     'drops the connection of such a client. Use another name.',
   NUL_BYTE:
     'There is a NUL byte in this line. Mosquitto 2.1 drops the line, 2.0 all that follow too. Remove the NUL.',
-  'NUL_BYTE.comment':
-    'There is a NUL byte in this comment. Mosquitto 2.0 loses all lines that follow. Remove the NUL byte.',
   LOST_LAST_LINE:
     'The broker may lose this line: it has no line feed, and may just fill the buffer. Add a line feed.',
 };
@@ -66,8 +64,6 @@ const WARNINGS = {
     'Set a new password for this user.',
   WEAK_HASH:
     'The hash is $6$, the format of Mosquitto 1.x: one fast SHA-512. Set a new password for this user.',
-  'EMPTY_NAME.colons':
-    "There is nothing but ':' in this line. The broker skips it, but only while no line feed follows. Remove it.",
   PATTERN_ACL_NAME:
     "The user name contains a '+' or '#', and every pattern ACL denies such a client. Use another name.",
   HASH_SIGN_NAME:
@@ -93,7 +89,6 @@ export type FindingKind = keyof typeof REFUSED | keyof typeof ERRORS | keyof typ
 /** What a finding means for a release: `'refused'` is an error over which the broker does not load the file. */
 export function verdictOf(kind: FindingKind, release: BrokerRelease): 'refused' | Finding['severity'] {
   if (kind in REFUSED) return release === '2.1' ? 'refused' : kind in ON_2_0 ? 'warning' : 'error';
-  if (kind === 'NUL_BYTE.comment' && release === '2.1') return 'warning';
   return kind in ERRORS ? 'error' : 'warning';
 }
 

@@ -73,22 +73,11 @@ function decodeBase64(text: string, lengths: readonly number[]): Uint8Array | un
   return lengths.includes(bytes.length) ? bytes : undefined;
 }
 
-/** More digits than these are over a 64-bit `long`. */
-const LONG_DIGITS = 19;
-
-/**
- * C `atoi` with a 64-bit `long`, as in glibc: blanks, a sign, digits up to the first other character; what `strtol`
- * makes of them is cut to 32 bits.
- */
+/** C `atoi`: blanks, a sign, digits up to the first other character, cut to 32 bits. 0: not positive, or too long to be sure. */
 function atoi(text: string): number {
-  const [, sign, digits = ''] = /^[\t-\r ]*([+-]?)0*([0-9]*)/.exec(text) ?? [];
-  const long = BigInt(digits.length > LONG_DIGITS ? '9'.repeat(LONG_DIGITS) : digits);
-  const clamped = sign === '-' ? (long > MAX_LONG ? MIN_LONG : -long) : long > MAX_LONG ? MAX_LONG : long;
-  return Number(BigInt.asIntN(32, clamped));
+  const [, digits = ''] = /^[\t-\r ]*\+?0*([0-9]*)/.exec(text) ?? [];
+  return digits.length > 18 ? 0 : Number(BigInt.asIntN(32, BigInt(digits)));
 }
-
-const MAX_LONG = 0x7fff_ffff_ffff_ffffn;
-const MIN_LONG = -0x8000_0000_0000_0000n;
 
 /**
  * Whether a field is rather a hash, if a damaged or foreign one, than a password in plain text: it begins like one

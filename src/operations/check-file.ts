@@ -1,12 +1,10 @@
 /** What only the file system knows of a password file, added to what its bytes tell. */
 import * as fs from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { type CheckReport, checkLines } from '../check/check.js';
-import { type Finding, type FindingCode, systemCode } from '../errors.js';
+import type { Finding, FindingCode } from '../errors.js';
 import type { Settings, WaitOptions } from '../options.js';
 import type { Cache } from '../storage/cache.js';
-import { firstNames } from '../storage/disk.js';
-import { isCandidate, isGone, lockDirectory, parseTempFileName } from '../storage/lock-owner.js';
 import { resolveTarget } from '../storage/path.js';
 import { inSlices } from '../util/event-loop.js';
 import {
@@ -17,10 +15,6 @@ import {
   readOptions,
   whole,
 } from '../util/read-options.js';
-
-/** So many names beside the file are read, and so many directories of writers are looked at. */
-const MAX_NAMES = 1024;
-const MAX_LEFTOVERS = 100;
 
 /** The user that the broker runs as. */
 export interface BrokerUser {
@@ -47,7 +41,7 @@ export async function checkFile(
   const brokerUser = given.brokerUser && readBrokerUser(given.brokerUser);
   signal?.throwIfAborted();
   const target = resolveTarget(settings.path);
-  const findings = [...placeFindings(settings, target, brokerUser), ...leftovers(target)];
+  const findings = [...placeFindings(settings, target, brokerUser)];
   const isFile = !findings.some(({ code }) => code === 'NOT_A_FILE');
   const bytes = isFile ? (await cache.snapshot(signal))?.index.bytes : undefined;
   const report = await inSlices(checkLines(bytes ?? Buffer.alloc(0), { broker: settings.broker }), signal);
@@ -145,27 +139,6 @@ function unreadableFor(user: BrokerUser, target: string): string | undefined {
 function isAllowed({ uid, gid, groups = [] }: BrokerUser, stats: fs.Stats, bit: number): boolean {
   const shift = stats.uid === uid ? 6 : [gid, ...groups].includes(stats.gid) ? 3 : 0;
   return ((stats.mode >> shift) & bit) !== 0;
-}
-
-/** Directories of writers that are gone for sure. Anybody may have planted any number, so not all are looked at. */
-function* leftovers(target: string): Generator<Finding> {
-  const beside = dirname(target);
-  const isWriters = (name: string) => name === basename(lockDirectory(target)) || isCandidate(target, name);
-  for (const name of namesIn(beside, MAX_NAMES).filter(isWriters).slice(0, MAX_LEFTOVERS)) {
-    const directory = join(beside, name);
-    const owners = namesIn(directory, 2).map(parseTempFileName);
-    if (!owners.every(owner => owner !== undefined && isGone(owner))) continue;
-    yield warning('LEFTOVER', `${directory} was left by a writer that died. The next write removes it.`);
-  }
-}
-
-function namesIn(directory: string, most: number): string[] {
-  try {
-    return firstNames(directory, most);
-  } catch (cause) {
-    if (systemCode(cause) === undefined) throw cause;
-    return [];
-  }
 }
 
 function error(code: FindingCode, message: string): Finding {

@@ -189,7 +189,7 @@ describe('findings', () => {
     [`al\xef\xbf\xbeice:${GOOD}`, 'UNSENDABLE_NAME', 'error', 'error'],
     [`al\xe9ice:${GOOD}`, 'UNSENDABLE_NAME', 'error', 'error'],
     [`al\0ice:${GOOD}`, 'NUL_BYTE', 'error', 'error'],
-    ['# a\0b', 'NUL_BYTE', 'error', 'warning'],
+    ['# a\0b', 'NUL_BYTE', 'error', 'error'],
     [`alice:$7$$101$AQIDBAUGBwgJCgsM$${KEY}`, 'ODD_HASH', 'warning', 'warning'],
     [`alice:$7$101x$AQIDBAUGBwgJCgsM$${KEY}`, 'ODD_HASH', 'warning', 'warning'],
     [`alice:${GOOD}$extra`, 'ODD_HASH', 'warning', 'warning'],
@@ -242,7 +242,6 @@ describe('findings', () => {
     [`alice:${GOOD}`, ['NO_FINAL_NEWLINE']],
     [`a:${GOOD}\r\nb:${GOOD}\r\n`, ['CR_LF']],
     [`a:${LONG_SALT}\nb:${LONG_SALT}\nc:${LONG_SALT}\n`, ['LONG_SALT']],
-    ['# only colons\n::', ['EMPTY_NAME', 'NO_FINAL_NEWLINE']],
   ])('%j: nothing else', (file, codes) => {
     const { loads, findings } = check(file, '2.1');
     expect(loads).toBe(true);
@@ -254,16 +253,6 @@ describe('findings', () => {
     for (const line of [':secret', `:${GOOD}`, `${GOOD}:`, `${KEY}:x`]) {
       for (const found of check(`${line}\n`, '2.1').findings) expect(found).not.toHaveProperty('username');
     }
-  });
-
-  test.each([
-    [':', true],
-    ['::', true],
-    [':\n', false],
-    [': ', false],
-    [' :', false],
-  ])('a last line of %j loads in 2.1: %s', (last, loads) => {
-    expect(check(`alice:${GOOD}\n${last}`, '2.1').loads).toBe(loads);
   });
 
   test.each(['\n', '\r\n'])('a byte behind a hash counts after lines that end with %j', ending => {
@@ -300,6 +289,11 @@ describe('findings', () => {
       expect({ loads, users }).toEqual({ loads: true, users: ['alice'] });
       expect(findings.map(({ code }) => code)).toEqual(iterations > 1_000_000 ? ['SLOW_HASH'] : []);
     }
+  });
+
+  test('iterations over 2^63 - 1 are refused, whatever their lowest bits', () => {
+    expect(check(`alice:${GOOD.replace('101', `${2n ** 63n + 101n}`)}\n`, '2.1').loads).toBe(false);
+    expect(check(`alice:${GOOD.replace('101', `${2n ** 32n + 101n}`)}\n`, '2.1').loads).toBe(true);
   });
 
   test.each([255, 1255])('a last line of %i bytes without line feed may be lost', length => {

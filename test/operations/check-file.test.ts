@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { PasswordFile } from '../../src/password-file.js';
-import { tempFileName } from '../../src/storage/lock-owner.js';
 import { run, testDirectory } from '../support/directory.js';
 import { needs, program, root } from '../support/require.js';
 
@@ -191,25 +190,5 @@ describe('check', () => {
         expect({ owner, group, mode, refused }).toEqual({ owner, group, mode, refused: cat.status !== 0 });
       }
     }
-  });
-
-  test('finds what dead writers left, and not what living ones need', async () => {
-    const nonce = '0123456789abcdef';
-    const dead = tempFileName(nonce).replace(`.${process.pid}.`, '.4194304.');
-    await mkdir(join(directory, `passwd.${nonce}.writer`));
-    await writeFile(join(directory, `passwd.${nonce}.writer`, dead), '');
-    await mkdir(join(directory, 'passwd.writer'));
-    await writeFile(join(directory, 'passwd.writer', tempFileName(nonce)), '');
-    expect(await check()).toEqual({ loads: true, users: ['alice'], codes: [['warning', 'LEFTOVER']] });
-  });
-
-  test('looks at no more than a hundred directories of writers', async () => {
-    const dead = tempFileName('0123456789abcdef').replace(`.${process.pid}.`, '.4194304.');
-    for (let i = 0; i < 150; i++) {
-      const candidate = join(directory, `passwd.${i.toString(16).padStart(16, '0')}.writer`);
-      await mkdir(candidate);
-      await writeFile(join(candidate, dead), '');
-    }
-    expect((await check()).codes).toEqual(Array.from({ length: 100 }, () => ['warning', 'LEFTOVER']));
   });
 });

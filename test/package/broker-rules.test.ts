@@ -23,7 +23,6 @@ const KINDS: Record<FindingKind, true> = {
   WEAK_HASH: true,
   SLOW_HASH: true,
   EMPTY_NAME: true,
-  'EMPTY_NAME.colons': true,
   DUPLICATE_NAME: true,
   LONG_NAME: true,
   UNSENDABLE_NAME: true,
@@ -31,7 +30,6 @@ const KINDS: Record<FindingKind, true> = {
   HASH_SIGN_NAME: true,
   NUL_BYTE: true,
   'NUL_BYTE.long': true,
-  'NUL_BYTE.comment': true,
   LOST_LAST_LINE: true,
   COMMENTED_OUT: true,
   NO_COLON: true,
@@ -53,7 +51,6 @@ const OF_THE_FILE = [
   'WORLD_ACCESSIBLE',
   'FOREIGN_OWNER',
   'FOREIGN_GROUP',
-  'LEFTOVER',
 ] as const satisfies FindingCode[];
 
 const text = readFileSync(new URL('../../docs/broker-rules.md', import.meta.url), 'utf8');
