@@ -7,7 +7,7 @@
  * | `ERR_INVALID_USERNAME` | no client could log in with this user name |
  * | `ERR_INVALID_PASSWORD` | no client could log in with this password, or it is not set at all |
  * | `ERR_INVALID_HASH` | not a hash in the form that mosquitto_passwd writes |
- * | `ERR_UNSUPPORTED_HASH` | a well-formed hash that this Node cannot compute, or that is never made |
+ * | `ERR_UNSUPPORTED_HASH` | a well-formed hash that this Node cannot compute |
  * | `ERR_COST_LIMIT` | computing the hash would occupy a thread for too long; see `maxIterations` |
  * | `ERR_USER_EXISTS` | `addUser`: the name is in the file already |
  * | `ERR_FILE_MISSING` | there is no such file and `missing: 'error'` is set |

@@ -47,7 +47,7 @@ export type HashSettings = { [K in keyof FileHashOptions]-?: NonNullable<FileHas
 
 const isIterations = /* @__PURE__ */ whole(1, MAX_ITERATIONS);
 const FILE_HASH_CHECKS = {
-  algorithm: checkAlgorithm,
+  algorithm: /* @__PURE__ */ oneOf('pbkdf2-sha512', 'sha512'),
   iterations: isIterations,
   saltBytes: /* @__PURE__ */ oneOf(12, 64),
   maxIterations: isIterations,
@@ -65,8 +65,7 @@ const HASH_CHECKS: { [K in keyof Required<HashOptions>]: OptionCheck } = {
  * Mosquitto 2.0 and 2.1 both read the default (2.0.11 src/security_default.c, 2.1.2 common/password_mosq.c).
  *
  * @param password a string (hashed as UTF-8, not normalised) or bytes; `undefined`, an unset variable, is an error
- * @throws PasswordFileError `ERR_INVALID_PASSWORD`, `ERR_INVALID_ARGUMENT` (options), `ERR_COST_LIMIT`,
- *   `ERR_UNSUPPORTED_HASH` (argon2id)
+ * @throws PasswordFileError `ERR_INVALID_PASSWORD`, `ERR_INVALID_ARGUMENT` (options), `ERR_COST_LIMIT`
  * @example
  * ```ts
  * import { hashPassword } from 'mosquitto-passwd-ts';
@@ -179,14 +178,6 @@ export function readHashOptions(
     throw new PasswordFileError('ERR_INVALID_ARGUMENT', 'Give either salt or saltBytes.');
   assertCost({ algorithm, iterations } as KeyParams, maxIterations);
   return { algorithm, iterations, saltBytes, maxIterations, salt: salt && new Uint8Array(salt) };
-}
-
-function checkAlgorithm(algorithm: unknown): string | undefined {
-  if (algorithm !== 'argon2id') return oneOf('pbkdf2-sha512', 'sha512')(algorithm);
-  throw new PasswordFileError(
-    'ERR_UNSUPPORTED_HASH',
-    'argon2id hashes are not made, because stock Mosquitto brokers cannot read them. Use pbkdf2-sha512.',
-  );
 }
 
 function newKeyParams(settings: HashSettings): KeyParams {

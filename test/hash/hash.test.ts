@@ -94,8 +94,8 @@ describe('argon2id, as mosquitto_passwd 2.1.2 built with argon2 writes it', () =
   test('is not made', async () => {
     const algorithm = 'argon2id' as 'sha512';
     await expect(hashPassword('secret', { algorithm })).rejects.toMatchObject({
-      code: 'ERR_UNSUPPORTED_HASH',
-      message: expect.stringMatching(/stock Mosquitto brokers cannot read them\. Use pbkdf2-sha512/),
+      code: 'ERR_INVALID_ARGUMENT',
+      message: 'algorithm must be one of "pbkdf2-sha512", "sha512".',
     });
   });
 });
@@ -339,72 +339,73 @@ describe('parseHash', () => {
     expect(parsed.key.buffer.byteLength).toBe(64);
   });
 
-  const pbkdf2 =
-    /has not the form \$7\$iterations\$salt\$key with 1 to 2147483647 iterations, where numbers have no leading zero, and the salt \(12 or 64 bytes\) and the key \(64 bytes\) are canonical base64\./;
-  const sha512 = /has not the form \$6\$salt\$key, where /;
-  const phc =
-    /has not the form \$argon2id\$v=19\$m=…,t=…,p=…\$salt\$key with at least 8 KiB of memory m for each lane p, and no padding, where /;
+  const form =
+    /has none of the forms \$7\$iterations\$salt\$key \(1 to 2147483647 iterations\), \$6\$salt\$key and \$argon2id\$v=19\$m=…,t=…,p=…\$salt\$key \(m: at least 8 KiB for each lane p; no padding\), where numbers have no leading zero, and the salt \(12 or 64 bytes\) and the key \(64 bytes\) are canonical base64\. Use a hash that mosquitto_passwd or hashPassword wrote\.$/;
   test.each<[string, unknown, RegExp]>([
-    ['undefined', undefined, /is undefined, not a string/],
+    [
+      'undefined',
+      undefined,
+      /is undefined, not a string\. Use a hash that mosquitto_passwd or hashPassword wrote\.$/,
+    ],
     ['null', null, /is null, not a string/],
     ['bytes', Buffer.from('$7$'), /is object, not a string/],
-    ['nothing', '', /does not start with '\$'/],
-    ['a plain password', 'secret', /does not start with '\$'/],
-    ['a blank before it', ` $7$101$${salt}$${key}`, /does not start with '\$'/],
-    ['a $ alone', '$', /none of the types \$7\$, \$6\$ and \$argon2id\$/],
-    ['bcrypt', '$2b$12$abcdefghijklmnopqrstuv', /none of the types/],
-    ['argon2i', argon2id.replace('argon2id', 'argon2i'), /none of the types/],
-    ['$7$ without a key', `$7$101$${salt}`, pbkdf2],
-    ['$7$ with a field more', `$7$101$${salt}$${key}$`, pbkdf2],
-    ['$6$ with iterations', `$6$101$${salt}$${key}`, sha512],
-    ['no iterations', `$7$$${salt}$${key}`, pbkdf2],
-    ['0 iterations', `$7$0$${salt}$${key}`, pbkdf2],
-    ['negative iterations', `$7$-1$${salt}$${key}`, pbkdf2],
-    ['a sign', `$7$+101$${salt}$${key}`, pbkdf2],
-    ['a leading zero', `$7$0101$${salt}$${key}`, pbkdf2],
-    ['a blank in the iterations', `$7$ 101$${salt}$${key}`, pbkdf2],
-    ['hexadecimal iterations', `$7$0x65$${salt}$${key}`, pbkdf2],
-    ['an exponent', `$7$1e2$${salt}$${key}`, pbkdf2],
-    ['fractional iterations', `$7$1.0$${salt}$${key}`, pbkdf2],
-    ['Arabic digits', `$7$\u0661\u0660\u0661$${salt}$${key}`, pbkdf2],
-    ['2^31 iterations', `$7$2147483648$${salt}$${key}`, pbkdf2],
-    ['2^32 + 101 iterations', `$7$4294967397$${salt}$${key}`, pbkdf2],
-    ['iterations of 21 digits', `$7$100000000000000000000$${salt}$${key}`, pbkdf2],
-    ['an empty salt', `$7$101$$${key}`, pbkdf2],
-    ['a salt of 11 bytes', `$7$101$${Buffer.alloc(11).toString('base64')}$${key}`, pbkdf2],
-    ['a salt of 63 bytes', `$6$${Buffer.alloc(63).toString('base64')}$${key}`, sha512],
-    ['a salt of 65 bytes', `$6$${Buffer.alloc(65).toString('base64')}$${key}`, sha512],
-    ['a salt without padding', `$7$101$${bare(longSalt)}$${key}`, pbkdf2],
-    ['a URL-safe salt', `$7$101$${'-_'.repeat(8)}$${key}`, pbkdf2],
-    ['a line feed in the salt', `$7$101$${salt.slice(0, 8)}\n${salt.slice(8)}$${key}`, pbkdf2],
-    ['text behind the salt', `$7$101$${salt}=$${key}`, pbkdf2],
-    ['a key without padding', `$7$101$${salt}$${bare(key)}`, pbkdf2],
-    ['a key with half its padding', `$7$101$${salt}$${key.slice(0, -1)}`, pbkdf2],
-    ['spare bits in the key', `$7$101$${salt}$${key.slice(0, -3)}h==`, pbkdf2],
-    ['a carriage return behind the key', `$7$101$${salt}$${key}\r`, pbkdf2],
-    ['a line feed behind the key', `$6$${salt}$${key}\n`, sha512],
-    ['an empty key', `$7$101$${salt}$`, pbkdf2],
-    ['a key of 63 bytes', `$7$101$${salt}$${Buffer.alloc(63).toString('base64')}`, pbkdf2],
-    ['a key of 65 bytes', `$6$${salt}$${Buffer.alloc(65).toString('base64')}`, sha512],
-    ['argon2id without a version', argon2id.replace('v=19$', ''), phc],
-    ['another version of argon2', argon2id.replace('v=19', 'v=16'), phc],
-    ['costs in another order', argon2id.replace('m=47104,t=1', 't=1,m=47104'), phc],
-    ['a cost more', argon2id.replace('t=1,', 't=1,keyid=x,'), phc],
-    ['a cost more at the end', argon2id.replace('p=1', 'p=1,keyid=x'), phc],
-    ['a cost more at the beginning', argon2id.replace('m=4', 'keyid=x,m=4'), phc],
-    ['text behind the memory', argon2id.replace('47104', '47104k'), phc],
-    ['text behind the passes', argon2id.replace('t=1', 't=1.'), phc],
-    ['text behind the lanes', argon2id.replace('p=1', 'p=1x'), phc],
-    ['no memory', argon2id.replace('m=47104', 'm=0'), phc],
-    ['memory with a leading zero', argon2id.replace('m=4', 'm=04'), phc],
-    ['too little memory', argon2id.replace('47104', '7'), phc],
-    ['no passes', argon2id.replace('t=1', 't=0'), phc],
-    ['no lanes', argon2id.replace('p=1', 'p=0'), phc],
-    ['2^32 KiB of memory', argon2id.replace('m=47104', 'm=4294967296'), phc],
-    ['2^32 passes', argon2id.replace('t=1', 't=4294967296'), phc],
-    ['2^24 lanes', argon2id.replace('m=47104,t=1,p=1', 'm=4294967295,t=1,p=16777216'), phc],
-    ['a padded argon2id salt', argon2id.replace(bare(longSalt), longSalt), phc],
-    ['a padded argon2id key', `${argon2id}==`, phc],
+    ['nothing', '', form],
+    ['a plain password', 'secret', form],
+    ['a blank before it', ` $7$101$${salt}$${key}`, form],
+    ['a $ alone', '$', form],
+    ['bcrypt', '$2b$12$abcdefghijklmnopqrstuv', form],
+    ['argon2i', argon2id.replace('argon2id', 'argon2i'), form],
+    ['$7$ without a key', `$7$101$${salt}`, form],
+    ['$7$ with a field more', `$7$101$${salt}$${key}$`, form],
+    ['$6$ with iterations', `$6$101$${salt}$${key}`, form],
+    ['no iterations', `$7$$${salt}$${key}`, form],
+    ['0 iterations', `$7$0$${salt}$${key}`, form],
+    ['negative iterations', `$7$-1$${salt}$${key}`, form],
+    ['a sign', `$7$+101$${salt}$${key}`, form],
+    ['a leading zero', `$7$0101$${salt}$${key}`, form],
+    ['a blank in the iterations', `$7$ 101$${salt}$${key}`, form],
+    ['hexadecimal iterations', `$7$0x65$${salt}$${key}`, form],
+    ['an exponent', `$7$1e2$${salt}$${key}`, form],
+    ['fractional iterations', `$7$1.0$${salt}$${key}`, form],
+    ['Arabic digits', `$7$\u0661\u0660\u0661$${salt}$${key}`, form],
+    ['2^31 iterations', `$7$2147483648$${salt}$${key}`, form],
+    ['2^32 + 101 iterations', `$7$4294967397$${salt}$${key}`, form],
+    ['iterations of 21 digits', `$7$100000000000000000000$${salt}$${key}`, form],
+    ['an empty salt', `$7$101$$${key}`, form],
+    ['a salt of 11 bytes', `$7$101$${Buffer.alloc(11).toString('base64')}$${key}`, form],
+    ['a salt of 63 bytes', `$6$${Buffer.alloc(63).toString('base64')}$${key}`, form],
+    ['a salt of 65 bytes', `$6$${Buffer.alloc(65).toString('base64')}$${key}`, form],
+    ['a salt without padding', `$7$101$${bare(longSalt)}$${key}`, form],
+    ['a URL-safe salt', `$7$101$${'-_'.repeat(8)}$${key}`, form],
+    ['a line feed in the salt', `$7$101$${salt.slice(0, 8)}\n${salt.slice(8)}$${key}`, form],
+    ['text behind the salt', `$7$101$${salt}=$${key}`, form],
+    ['a key without padding', `$7$101$${salt}$${bare(key)}`, form],
+    ['a key with half its padding', `$7$101$${salt}$${key.slice(0, -1)}`, form],
+    ['spare bits in the key', `$7$101$${salt}$${key.slice(0, -3)}h==`, form],
+    ['a carriage return behind the key', `$7$101$${salt}$${key}\r`, form],
+    ['a line feed behind the key', `$6$${salt}$${key}\n`, form],
+    ['an empty key', `$7$101$${salt}$`, form],
+    ['a key of 63 bytes', `$7$101$${salt}$${Buffer.alloc(63).toString('base64')}`, form],
+    ['a key of 65 bytes', `$6$${salt}$${Buffer.alloc(65).toString('base64')}`, form],
+    ['argon2id without a version', argon2id.replace('v=19$', ''), form],
+    ['another version of argon2', argon2id.replace('v=19', 'v=16'), form],
+    ['costs in another order', argon2id.replace('m=47104,t=1', 't=1,m=47104'), form],
+    ['a cost more', argon2id.replace('t=1,', 't=1,keyid=x,'), form],
+    ['a cost more at the end', argon2id.replace('p=1', 'p=1,keyid=x'), form],
+    ['a cost more at the beginning', argon2id.replace('m=4', 'keyid=x,m=4'), form],
+    ['text behind the memory', argon2id.replace('47104', '47104k'), form],
+    ['text behind the passes', argon2id.replace('t=1', 't=1.'), form],
+    ['text behind the lanes', argon2id.replace('p=1', 'p=1x'), form],
+    ['no memory', argon2id.replace('m=47104', 'm=0'), form],
+    ['memory with a leading zero', argon2id.replace('m=4', 'm=04'), form],
+    ['too little memory', argon2id.replace('47104', '7'), form],
+    ['no passes', argon2id.replace('t=1', 't=0'), form],
+    ['no lanes', argon2id.replace('p=1', 'p=0'), form],
+    ['2^32 KiB of memory', argon2id.replace('m=47104', 'm=4294967296'), form],
+    ['2^32 passes', argon2id.replace('t=1', 't=4294967296'), form],
+    ['2^24 lanes', argon2id.replace('m=47104,t=1,p=1', 'm=4294967295,t=1,p=16777216'), form],
+    ['a padded argon2id salt', argon2id.replace(bare(longSalt), longSalt), form],
+    ['a padded argon2id key', `${argon2id}==`, form],
   ])('refuses %s', (_what, hash, message) => {
     const refusal = expect.objectContaining({
       name: 'PasswordFileError',
@@ -413,9 +414,6 @@ describe('parseHash', () => {
     });
     expect(() => parseHash(hash as string)).toThrow(refusal);
     expect(() => assertHash(hash as string, MAX_ITERATIONS)).toThrow(refusal);
-    expect(() => parseHash(hash as string)).toThrow(
-      / Use a hash that mosquitto_passwd or hashPassword wrote\.$/,
-    );
   });
 });
 
@@ -433,32 +431,32 @@ describe('formatHash', () => {
     [
       'a short salt',
       { algorithm: 'sha512', salt: new Uint8Array(8), key },
-      /the form \$6\$.* the salt \(12 or 64 bytes\)/,
+      /none of the forms .* the salt \(12 or 64 bytes\)/,
     ],
     [
       'a short key',
       { algorithm: 'sha512', salt, key: new Uint8Array(32) },
-      /the form \$6\$.* the key \(64 bytes\)/,
+      /none of the forms .* the key \(64 bytes\)/,
     ],
     [
       'no iterations',
       { algorithm: 'pbkdf2-sha512', salt, key },
-      /the form \$7\$.* with 1 to 2147483647 iterations/,
+      /the forms \$7\$\S+ \(1 to 2147483647 iterations\)/,
     ],
     [
       '0 iterations',
       { algorithm: 'pbkdf2-sha512', iterations: 0, salt, key },
-      /the form \$7\$.* with 1 to 2147483647 iterations/,
+      /the forms \$7\$\S+ \(1 to 2147483647 iterations\)/,
     ],
     [
       '1e21 iterations',
       { algorithm: 'pbkdf2-sha512', iterations: 1e21, salt, key },
-      /the form \$7\$.* with 1 to 2147483647 iterations/,
+      /the forms \$7\$\S+ \(1 to 2147483647 iterations\)/,
     ],
     [
       'little memory',
       { algorithm: 'argon2id', memory: 15, passes: 1, parallelism: 2, salt, key },
-      /the form \$argon2id\$.* at least 8 KiB of memory m for each lane p/,
+      /\$argon2id\$\S+ \(m: at least 8 KiB for each lane p;/,
     ],
   ])('refuses %s', (_what, parsed, message) => {
     const refusal = { code: 'ERR_INVALID_HASH', message: expect.stringMatching(message) };
