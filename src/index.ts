@@ -14,6 +14,7 @@ export {
   type UsernameOptions,
 } from './credentials/generate.js';
 export { assertPassword, assertUsername } from './credentials/rules.js';
+export type { SetOutcome } from './document/draft.js';
 export type { PasswordDraft } from './document/update-draft.js';
 export {
   type Finding,
@@ -48,7 +49,7 @@ export {
 export type { BrokerUser, CheckOptions } from './operations/check-file.js';
 export type { EntriesOptions, HashEntry } from './operations/entries.js';
 export type { SetHashesOptions } from './operations/set-hashes.js';
-export type { PasswordEntry, SetOutcome } from './operations/set-users.js';
+export type { PasswordEntry } from './operations/set-users.js';
 export type { UpgradeOptions } from './operations/upgrade.js';
 export type { PasswordFileOptions, ProgressOptions, WaitOptions } from './options.js';
 export { PasswordFile } from './password-file.js';

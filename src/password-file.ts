@@ -2,7 +2,7 @@ import { ReloadScheduler } from './broker/reload-scheduler.js';
 import type { CheckReport } from './check/check.js';
 import { type Credentials, type CredentialsOptions, generateCredentials } from './credentials/generate.js';
 import { assertPassword, assertUsername, ownCopy } from './credentials/rules.js';
-import type { Draft } from './document/draft.js';
+import type { Draft, SetOutcome } from './document/draft.js';
 import { asString, type PasswordDraft, runUpdate } from './document/update-draft.js';
 import { invalidArgument, PasswordFileError, systemCode } from './errors.js';
 import { assertHash } from './hash/encoding.js';
@@ -10,13 +10,7 @@ import { newHash } from './hash/hash.js';
 import { type CheckOptions, canRead, checkFile } from './operations/check-file.js';
 import { type EntriesOptions, type HashEntry, readEntries } from './operations/entries.js';
 import { type SetHashesOptions, setHashes } from './operations/set-hashes.js';
-import {
-  addPassword,
-  type PasswordEntry,
-  readPasswords,
-  type SetOutcome,
-  setUsers,
-} from './operations/set-users.js';
+import { type PasswordEntry, setUsers } from './operations/set-users.js';
 import { type UpgradeOptions, upgrade } from './operations/upgrade.js';
 import { verify } from './operations/verify.js';
 import {
@@ -108,8 +102,8 @@ export class PasswordFile {
     password: string | Uint8Array | undefined,
     options?: WaitOptions,
   ): Promise<SetOutcome> {
-    const passwords = addPassword(new Map(), username, password);
-    const outcomes = await setUsers(this.#source, this.#settings, passwords, { signal: signalOf(options) });
+    const entries = new Map([[username, password]]);
+    const outcomes = await setUsers(this.#source, this.#settings, entries, { signal: signalOf(options) });
     return outcomes.get(username) as SetOutcome;
   }
 
@@ -164,10 +158,8 @@ export class PasswordFile {
     entries: Iterable<PasswordEntry> | AsyncIterable<PasswordEntry>,
     options?: ProgressOptions,
   ): Promise<{ added: number; updated: number; unchanged: number }> {
-    const checked = progressOptions(options);
-    const passwords = await readPasswords(entries, checked.signal);
     const counts = { added: 0, updated: 0, unchanged: 0 };
-    const outcomes = await setUsers(this.#source, this.#settings, passwords, checked);
+    const outcomes = await setUsers(this.#source, this.#settings, entries, progressOptions(options));
     for (const outcome of outcomes.values()) counts[outcome]++;
     return counts;
   }
@@ -272,12 +264,8 @@ export class PasswordFile {
   async setHash(username: string, hash: string, options?: WaitOptions): Promise<SetOutcome> {
     assertUsername(username);
     assertHash(hash, this.#settings.hash.maxIterations);
-    return this.#edit({ names: new Set([username]), signal: signalOf(options) }, draft => {
-      if (!draft.isDuplicate(username) && draft.get(username) === hash) return 'unchanged';
-      const outcome = draft.has(username) ? 'updated' : 'added';
-      draft.set(username, hash);
-      return outcome;
-    });
+    const names = new Set([username]);
+    return this.#edit({ names, signal: signalOf(options) }, draft => draft.set(username, hash));
   }
 
   /**

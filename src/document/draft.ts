@@ -10,6 +10,9 @@ const LF = 10;
 const BLOCK_BITS = 16;
 const LINES_JOINED = 512;
 
+/** What became of a user: `'unchanged'` where the password verified already, with the same algorithm and cost. */
+export type SetOutcome = 'added' | 'updated' | 'unchanged';
+
 /** Edits over a file's bytes, which stay as they are. */
 export class Draft {
   readonly index: NameIndex;
@@ -44,8 +47,11 @@ export class Draft {
     return !this.#edits.has(name) && this.index.lines(name).length > 1;
   }
 
-  set(name: string, hash: string): void {
+  set(name: string, hash: string): SetOutcome {
+    if (this.get(name) === hash && !this.isDuplicate(name)) return 'unchanged';
+    const outcome = this.has(name) ? 'updated' : 'added';
     this.#edit(name, hash);
+    return outcome;
   }
 
   delete(name: string): boolean {

@@ -1,7 +1,7 @@
 /** Gives any number of users hashes that were made elsewhere, in one commit. What arrives is kept as bytes. */
 import type { MergeCounts } from '../document/merge.js';
 import { NewLines } from '../document/new-lines.js';
-import { PasswordFileError } from '../errors.js';
+import { invalidArgument } from '../errors.js';
 import type { Settings, WaitOptions } from '../options.js';
 import { type EditSource, submit } from '../storage/group-commit.js';
 import { type Entries, forEachEntry } from '../util/entries.js';
@@ -33,7 +33,7 @@ export async function setHashes(
   const lines = new NewLines(settings.hash.maxIterations);
   const add = (username: unknown, hash: unknown, number: number): void => {
     if (typeof username !== 'string' || typeof hash !== 'string') {
-      throw invalid(`Entry ${number} is not a user name and a hash, each a string.`, settings);
+      throw invalidArgument(`Entry ${number} is not a user name and a hash, each a string.`, settings.path);
     }
     lines.add(username, hash);
     onProgress?.(number);
@@ -41,9 +41,9 @@ export async function setHashes(
   await forEachEntry(entries, add, signal);
   lines.flush();
   if (lines.count === 0 && removeOthers && !allowEmpty) {
-    throw invalid(
+    throw invalidArgument(
       'The source yielded no entries, and removeOthers would remove all users. If that is meant, set allowEmpty.',
-      settings,
+      settings.path,
     );
   }
   return submit({
@@ -54,8 +54,4 @@ export async function setHashes(
     signal,
     apply: draft => draft.merge(lines, removeOthers),
   });
-}
-
-function invalid(message: string, { path }: Settings): PasswordFileError {
-  return new PasswordFileError('ERR_INVALID_ARGUMENT', message, { path });
 }

@@ -1,7 +1,7 @@
 /** Gives many users their passwords in one commit; hashing comes first, on all cores. */
 
 import { assertPassword, assertUsername, ownCopy } from '../credentials/rules.js';
-import type { Draft } from '../document/draft.js';
+import type { SetOutcome } from '../document/draft.js';
 import { tryParseHash } from '../hash/encoding.js';
 import { compareKey, type HashSettings, newHash } from '../hash/hash.js';
 import type { ProgressOptions, Settings } from '../options.js';
@@ -10,40 +10,24 @@ import { orAborted } from '../util/abort.js';
 import { type Entries, forEachEntry } from '../util/entries.js';
 import { inParallel, limited } from '../util/limiter.js';
 
-/** What became of a user: `'unchanged'` where the password verified already, with the same algorithm and cost. */
-export type SetOutcome = 'added' | 'updated' | 'unchanged';
-
 /** A user name and its password; `undefined`, an unset variable, is `ERR_INVALID_PASSWORD`. */
 export type PasswordEntry = readonly [username: string, password: string | Uint8Array | undefined];
 
-/** Checked and copied, by user name. */
-export type Passwords = Map<string, string | Uint8Array>;
-
-/** Of a name that comes twice the last password counts. */
-export function addPassword(passwords: Passwords, username: unknown, password: unknown): Passwords {
-  assertUsername(username);
-  const own = ownCopy(password);
-  assertPassword(own, username);
-  return passwords.set(username, own);
-}
-
-export async function readPasswords(
-  entries: Entries<unknown>,
-  signal: AbortSignal | undefined,
-): Promise<Passwords> {
-  const passwords: Passwords = new Map();
-  await forEachEntry(entries, (name, password) => void addPassword(passwords, name, password), signal);
-  return passwords;
-}
-
-/** Sets all of them or, should anything fail, none. */
+/** Sets all of them or, should anything fail, none. Of a name that comes twice the last password counts. */
 export async function setUsers(
   source: EditSource,
   { hash: settings }: Settings,
-  passwords: Passwords,
+  entries: Entries<unknown>,
   { signal, onProgress }: ProgressOptions,
 ): Promise<Map<string, SetOutcome>> {
-  signal?.throwIfAborted();
+  const passwords = new Map<string, string | Uint8Array>();
+  const addPassword = (username: unknown, password: unknown): void => {
+    assertUsername(username);
+    const own = ownCopy(password);
+    assertPassword(own, username);
+    passwords.set(username, own);
+  };
+  await forEachEntry(entries, addPassword, signal);
   const names = new Set(passwords.keys());
   const before = await source.cache.view(signal, names);
   const hashes = new Map<string, string>();
@@ -54,24 +38,20 @@ export async function setUsers(
     onProgress?.(hashes.size, names.size);
   };
   await orAborted(inParallel(names.size, passwords, prepare, signal), signal);
-  return submit({ source, names, signal, apply: draft => makeEdits(draft, names, hashes) });
-}
-
-/** A hash that was kept is set again where another writer has changed it since. */
-function* makeEdits(
-  draft: Draft,
-  names: ReadonlySet<string>,
-  hashes: ReadonlyMap<string, string>,
-): Generator<void, Map<string, SetOutcome>> {
-  const outcomes = new Map<string, SetOutcome>();
-  for (const name of names) {
-    yield;
-    const hash = hashes.get(name) as string;
-    const isUnchanged = !draft.isDuplicate(name) && draft.get(name) === hash;
-    outcomes.set(name, isUnchanged ? 'unchanged' : draft.has(name) ? 'updated' : 'added');
-    if (!isUnchanged) draft.set(name, hash);
-  }
-  return outcomes;
+  return submit({
+    source,
+    names,
+    signal,
+    *apply(draft) {
+      const outcomes = new Map<string, SetOutcome>();
+      for (const name of names) {
+        yield;
+        // A hash that was kept is set again where another writer has changed it since.
+        outcomes.set(name, draft.set(name, hashes.get(name) as string));
+      }
+      return outcomes;
+    },
+  });
 }
 
 async function isUpToDate(
