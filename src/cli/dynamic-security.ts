@@ -1,9 +1,11 @@
 /** Adds the users of a password file to the file of Mosquitto's dynamic-security plugin. */
+import { randomBytes } from 'node:crypto';
+import * as fs from 'node:fs';
+import { basename, dirname, resolve } from 'node:path';
 import { type DynamicSecurityClient, exportDynamicSecurity, type PasswordFile } from '../index.js';
 import type { Command } from './arguments.js';
-import { interruption } from './input.js';
-import { CliError, complain, inform, Skipped } from './output.js';
-import { openReplaceable } from './replaceable-file.js';
+import { describe, interruption } from './input.js';
+import { CliError, complain, inform, Skipped, STATUS } from './output.js';
 
 /** What a list of the file holds. It may hold anything. */
 interface Holder {
@@ -25,14 +27,6 @@ const MANY = 10_000;
 export async function exportClients({ path, given }: Command, file: PasswordFile): Promise<number> {
   const configPath = given.get('--dynsec') ?? '';
   const role = given.get('--role');
-  const configFile = openReplaceable(configPath);
-  const config = parse(configPath, configFile.bytes);
-  if (role !== undefined && !hasRole(config, role)) {
-    throw new CliError(
-      `${configPath} has no role ${role}. Make it with mosquitto_ctrl dynsec createRole, or name another one.`,
-    );
-  }
-
   const leftOut = new Skipped(path);
   const leaveOut = (username: string, reason: string) =>
     leftOut.report({ line: 0, severity: 'error', message: `User ${username}: ${reason}` });
@@ -40,17 +34,22 @@ export async function exportClients({ path, given }: Command, file: PasswordFile
     file.entries({ signal: interruption(), onSkipped: leftOut.report }),
     { broker: given.get('--broker') === '2.1' ? '2.1' : '2.0', roles: role === undefined ? [] : [role] },
   );
+  const { bytes, stats } = read(configPath);
+  const config = parse(configPath, bytes);
+  if (role !== undefined && !hasRole(config, role)) {
+    throw new CliError(
+      `${configPath} has no role ${role}. Make it with mosquitto_ctrl dynsec createRole, or name another one.`,
+    );
+  }
   const merged = merge(configPath, config, clients, given.has('--force'));
   for (const { username, reason } of skipped) leaveOut(username, reason);
   for (const name of merged.admins) {
     leaveOut(name, `In ${configPath} this client has the role admin, and stays.`);
   }
   const isChanged = merged.added + merged.replaced > 0;
-  if (isChanged) {
-    // In the form of the release that has written it.
-    const indent = configFile.bytes.includes('\n\t') ? '\t' : undefined;
-    configFile.replace(Buffer.from(`${JSON.stringify(merged.config, undefined, indent)}\n`));
-  }
+  // In the form of the release that has written it.
+  const indent = bytes.includes('\n\t') ? '\t' : undefined;
+  if (isChanged) replace(configPath, stats, `${JSON.stringify(merged.config, undefined, indent)}\n`);
   const isQuiet = given.has('--quiet');
   inform(`Clients in ${configPath}: ${merged.added} added, ${merged.replaced} replaced.\n`, isQuiet);
   if (isChanged) inform(NOTES, isQuiet);
@@ -71,6 +70,54 @@ function warnOfMany({ clients }: Config, role: string | undefined): void {
       'once it has saved the file itself, in another order, with 20,000 in 10 to 104 s. ' +
       'Keep the password file, or use several roles.\n',
   );
+}
+
+/**
+ * Reads a file. Its directory is the working directory from then on, so that nobody can lead its replacement to another
+ * one.
+ */
+export function read(path: string): { bytes: Buffer; stats: fs.Stats } {
+  const absolute = resolve(path);
+  const name = basename(absolute);
+  try {
+    process.chdir(dirname(absolute));
+    if (process.platform !== 'win32' && fs.realpathSync.native(name) !== absolute) {
+      throw new CliError(`There is a symbolic link in ${path}. Pass the path without it.`);
+    }
+    // A FIFO would keep it waiting.
+    const fd = fs.openSync(name, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK);
+    const stats = fs.fstatSync(fd);
+    if (!stats.isFile()) throw new CliError(`${path} is not a file.`);
+    const bytes = fs.readFileSync(fd);
+    fs.closeSync(fd);
+    return { bytes, stats };
+  } catch (error) {
+    if (error instanceof CliError) throw error;
+    throw new CliError(`Unable to open file ${path}. ${describe(error)}.`);
+  }
+}
+
+/** Replaces a file in the working directory atomically. It keeps its owner and mode. */
+export function replace(path: string, { uid, gid, mode }: fs.Stats, text: string): void {
+  const temp = `.${randomBytes(12).toString('hex')}.tmp`;
+  let status: number = STATUS.FAILED;
+  try {
+    const fd = fs.openSync(temp, 'wx', 0o600);
+    fs.writeFileSync(fd, text);
+    fs.fchownSync(fd, uid, gid);
+    fs.fchmodSync(fd, mode & 0o777);
+    fs.fsyncSync(fd);
+    fs.renameSync(temp, basename(path));
+    status = STATUS.CHANGED_BUT;
+    // Windows syncs no directories.
+    if (process.platform !== 'win32') fs.fsyncSync(fs.openSync('.', 'r'));
+  } catch (error) {
+    fs.rmSync(temp, { force: true });
+    const outcome = status === STATUS.FAILED ? 'was not changed' : 'was changed, but may not be on disk yet';
+    const { code } = error as NodeJS.ErrnoException;
+    const remedy = code === 'EPERM' || code === 'EACCES' ? ' Run as the owner of the file or as root.' : '';
+    throw new CliError(`${path} ${outcome}: ${describe(error)}.${remedy}`, { status });
+  }
 }
 
 export function parse(path: string, bytes: Uint8Array): Config {
