@@ -53,7 +53,6 @@ const NAMES_TRIED = 100;
  */
 export class PasswordFile {
   readonly #settings: Settings;
-  readonly #cache: Cache;
   readonly #source: EditSource;
   readonly #reloads: ReloadScheduler | undefined;
 
@@ -65,12 +64,12 @@ export class PasswordFile {
   constructor(path: string | URL, options?: PasswordFileOptions) {
     this.#settings = settingsOf(path, options);
     const { path: file, policy, fileMustExist, reload } = this.#settings;
-    this.#cache = new Cache(file, fileMustExist);
+    const cache = new Cache(file, fileMustExist);
     const committed = () => {
-      this.#cache.drop();
+      cache.drop();
       this.#reloads?.committed();
     };
-    this.#source = { policy, cache: this.#cache, committed };
+    this.#source = { policy, cache, committed };
     // Not declared: TypeScript 5.0 does not know the symbol.
     const { dispose } = Symbol as { dispose?: symbol };
     if (dispose !== undefined) Object.defineProperty(this, dispose, { value: () => this.close() });
@@ -148,7 +147,6 @@ export class PasswordFile {
    * twice the last password counts. Hashing uses all threads of the pool.
    *
    * @param entries pairs of user name and password; an error or abort closes the iterator
-   * @returns how many users were added, updated and found unchanged
    * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`, with `username`
    * @example
    * const devices = new Map([['device_1', 'first password'], ['device_2', 'second password']]);
@@ -224,7 +222,7 @@ export class PasswordFile {
     password: string | Uint8Array | undefined,
     options?: WaitOptions,
   ): Promise<boolean> {
-    return verify(this.#cache, this.#settings, username, password, options);
+    return verify(this.#source.cache, this.#settings, username, password, options);
   }
 
   /**
@@ -233,7 +231,7 @@ export class PasswordFile {
    * @example console.log(await new PasswordFile('/tmp/example-passwd').hasUser('alice'));
    */
   async hasUser(username: string, options?: WaitOptions): Promise<boolean> {
-    return (await this.#cache.view(signalOf(options))).has(asString(username));
+    return (await this.#source.cache.view(signalOf(options))).has(asString(username));
   }
 
   /**
@@ -243,7 +241,7 @@ export class PasswordFile {
    */
   async users(options?: WaitOptions): Promise<string[]> {
     const signal = signalOf(options);
-    return inSlices((await this.#cache.view(signal)).names(), signal);
+    return inSlices((await this.#source.cache.view(signal)).names(), signal);
   }
 
   /**
@@ -252,7 +250,7 @@ export class PasswordFile {
    * @example console.log(await new PasswordFile('/tmp/example-passwd').getHash('alice')); // $7$101$…
    */
   async getHash(username: string, options?: WaitOptions): Promise<string | undefined> {
-    return (await this.#cache.view(signalOf(options))).get(asString(username));
+    return (await this.#source.cache.view(signalOf(options))).get(asString(username));
   }
 
   /**
@@ -279,7 +277,7 @@ export class PasswordFile {
    */
   entries(options?: EntriesOptions): AsyncIterable<HashEntry> {
     const checked = readOptions<EntriesOptions>('', options, { signal: isSignal, onSkipped: isFunction });
-    return { [Symbol.asyncIterator]: () => readEntries(this.#cache, this.#settings, checked) };
+    return { [Symbol.asyncIterator]: () => readEntries(this.#source.cache, this.#settings, checked) };
   }
 
   /**
@@ -287,9 +285,7 @@ export class PasswordFile {
    * is read to its end before the lock is taken, and kept as bytes. The last of duplicate names wins. Where nothing is
    * to change, there is no commit and no reload.
    *
-   * @param entries pairs of user name and hash, rows of a database for example; `return()` of the iterator is called
-   *   where an error or abort ends it
-   * @returns how many users were added, updated, found unchanged and removed
+   * @param entries pairs of user name and hash, rows of a database for example; an error or abort closes the iterator
    * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_HASH`, `ERR_COST_LIMIT`, with the number of the
    *   entry in the message, and `ERR_INVALID_ARGUMENT` (with `removeOthers`, the source yielded nothing)
    * @example
@@ -340,7 +336,7 @@ export class PasswordFile {
    * @example const { loads, users, findings } = await new PasswordFile('/tmp/example-passwd').check();
    */
   async check(options?: CheckOptions): Promise<CheckReport> {
-    return checkFile(this.#cache, this.#settings, options);
+    return checkFile(this.#source.cache, this.#settings, options);
   }
 
   /**
@@ -370,7 +366,7 @@ export class PasswordFile {
    * file.close();
    */
   close(): void {
-    this.#cache.close();
+    this.#source.cache.close();
   }
 
   /** Has an edit made by the next commit. */

@@ -5,6 +5,7 @@ import { basename, dirname, join, parse, resolve, sep } from 'node:path';
 import { PasswordFileError, systemCode } from '../errors.js';
 import { attempt } from '../util/attempt.js';
 import { O_PATH, type Ownership, ownershipOf } from './disk.js';
+import { lockDirectory } from './lock-owner.js';
 
 /** A file and the directory that holds it. The directory is open, so that nobody can put another in its place. */
 export interface Place {
@@ -192,10 +193,13 @@ export function writeError(cause: unknown, path: string): unknown {
 
 /** What it means that the system refuses to make or rename files beside this one; `undefined`: another error. */
 function refusalOf(code: string, path: string): string | undefined {
+  const lock = lockDirectory(path);
   switch (code) {
     case 'ENAMETOOLONG':
       // A candidate directory has a longer one.
       return 'has too long a name to be edited. Give it a shorter one.';
+    case 'ENOTDIR':
+      return `cannot be edited, because ${lock} ${kindOf(lock)}, and writers need that name for a directory. Remove it if nobody needs it, then repeat the call.`;
     case 'EBUSY':
       return 'is itself a mount point, as a single-file bind mount is. Mount the directory that holds it instead.';
     case 'EACCES':
@@ -208,4 +212,12 @@ function refusalOf(code: string, path: string): string | undefined {
     default:
       return undefined;
   }
+}
+
+/** What is at a path, for messages. */
+export function kindOf(path: string): string {
+  const stats = fs.lstatSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return 'is gone by now';
+  const kind = stats.isDirectory() ? 'directory' : stats.isSymbolicLink() ? 'symbolic link' : 'file';
+  return `is a ${kind} of user ${stats.uid}`;
 }

@@ -19,24 +19,22 @@ const NOT_A_FILE = 'is not a regular file. Give the path of a file.';
 
 /** The bytes of a file with an index of their names. */
 export class Snapshot {
-  /** Open, so that the inode number is not reused while the snapshot is compared with the file. Once closed, never current. */
-  readonly file: OpenFile | undefined;
-  readonly #readAt: number;
-
+  /**
+   * @param readAt when it was read, in milliseconds since 1970
+   * @param file open, so that the inode number is not reused while the snapshot is compared with the file. Once closed,
+   *   the snapshot is never current.
+   */
   constructor(
     readonly index: NameIndex,
     readonly stats: fs.BigIntStats,
-    readAt: number,
-    fd: number | undefined,
-  ) {
-    this.#readAt = readAt;
-    this.file = fd === undefined ? undefined : new OpenFile(fd, this);
-  }
+    readonly readAt: number,
+    readonly file: OpenFile | undefined,
+  ) {}
 
   /** Whether the file at `path` is still this one, unchanged. */
   isCurrent(path: string): boolean {
     // A change in the tick in which the file was read would not show.
-    if (this.#readAt - Number(this.stats.ctimeNs / 1_000_000n) <= CLOCK_TICK) return false;
+    if (this.readAt - Number(this.stats.ctimeNs / 1_000_000n) <= CLOCK_TICK) return false;
     if (this.file?.use() === false) return false;
     const now = attempt(() => fs.statSync(path, { bigint: true }));
     const fields = ['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'] as const;
@@ -69,7 +67,7 @@ export async function takeSnapshot(
       const index = await readIndexed(fd, Number(stats.size), names);
       if (index === undefined) continue;
       // On Windows an open file cannot be replaced.
-      const kept = systemDisk.windows ? undefined : fd;
+      const kept = systemDisk.windows ? undefined : new OpenFile(fd, index);
       if (kept !== undefined) fd = undefined;
       return new Snapshot(index, stats, readAt, kept);
     } catch (error) {

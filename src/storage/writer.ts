@@ -1,12 +1,11 @@
 /** One writer from its first attempt to the end: how long it waits for others, what it reports of them, its heartbeat. */
-import { lstatSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { PasswordFileError, systemCode } from '../errors.js';
 import { pause } from '../util/abort.js';
 import { systemDisk } from './disk.js';
 import { commitLocked, tryTo, type Writer } from './lock.js';
 import { abandon, isStale, lockDirectory, newNonce, parseTempFileName, tempFileName } from './lock-owner.js';
-import { assertUsable, notReplaceable, openPlace, type Place, writeError } from './path.js';
+import { assertUsable, kindOf, openPlace, type Place, writeError } from './path.js';
 import { startHeartbeat, type TempFile } from './temp-file.js';
 
 /** How long writers wait for each other, in milliseconds. */
@@ -48,7 +47,7 @@ export async function replaceFile(
     await syncDirectory(place, outcome === 'committed');
     return outcome === 'committed';
   } catch (error) {
-    throw systemCode(error) === 'ENOTDIR' ? obstructed(place.path, error) : writeError(error, place.path);
+    throw writeError(error, place.path);
   } finally {
     stopHeartbeat();
     place.close();
@@ -110,20 +109,6 @@ async function obstacleOf({ disk, file, temp }: Writer, path: string): Promise<s
   }
   const claim = `process ${owner.pid} in pid namespace ${owner.realm.split('-').at(-1) || 'unknown'}`;
   return `${lock} holds the file of another writer. Its name says ${claim}. Find out what that process waits for, or ${more}.`;
-}
-
-/** The error where something else than a directory has the name of the lock directory. */
-function obstructed(path: string, cause: unknown): PasswordFileError {
-  const lock = lockDirectory(path);
-  const problem = `cannot be edited, because ${lock} ${kindOf(lock)}, and writers need that name for a directory.`;
-  return notReplaceable(path, `${problem} Remove it if nobody needs it, then repeat the call.`, cause);
-}
-
-function kindOf(path: string): string {
-  const stats = lstatSync(path, { throwIfNoEntry: false });
-  if (stats === undefined) return 'is gone by now';
-  const kind = stats.isDirectory() ? 'directory' : stats.isSymbolicLink() ? 'symbolic link' : 'file';
-  return `is a ${kind} of user ${stats.uid}`;
 }
 
 /** Makes the renames in the file's directory durable. */
