@@ -8,7 +8,6 @@ import { type FindingKind, FindingList, shownName } from './findings.js';
 import { type BrokerRelease, type HashFault, type LoadedHash, readBrokerHash } from './stored-hash.js';
 import { fateOf, type LineFate } from './users.js';
 
-const NUL = 0;
 const LF = 10;
 const CR = 13;
 const HASH_SIGN = 35;
@@ -92,11 +91,10 @@ class Check {
   readonly #release: BrokerRelease;
   readonly #line: LineReader;
   readonly #names: NameIndex;
-  readonly #nul: number;
+  /** The names of the lines with which somebody can log in. */
   readonly #users: string[] = [];
-  /** 1 for each name of {@link #users}, by its number; a line with a name has three bytes, but for the last one. */
-  readonly #isUser: Uint8Array;
-  /** Users with a further line that the broker may read or not. */
+  #hasDuplicates = false;
+  /** The names of further lines that the broker may read or not. */
   readonly #unsure = new Set<string>();
   readonly #findings: FindingList;
   #number = 0;
@@ -108,17 +106,16 @@ class Check {
     this.#findings = new FindingList(release);
     this.#line = new LineReader(bytes);
     this.#names = new NameIndex(bytes);
-    this.#isUser = new Uint8Array(Math.ceil(bytes.length / 3));
-    this.#nul = bytes.indexOf(NUL);
   }
 
   report(): CheckReport {
     const { bytes } = this.#line;
     if (bytes.length > 0 && bytes.at(-1) !== LF) this.#report('NO_FINAL_NEWLINE');
     const loads = !this.#findings.isRefused;
-    const unsure = this.#unsure;
-    const users = unsure.size === 0 ? this.#users : this.#users.filter(name => !unsure.has(name));
-    return { loads, users: loads ? users : [], findings: this.#findings.all() };
+    let users = loads ? this.#users : [];
+    if (this.#hasDuplicates) users = [...new Set(users)];
+    if (this.#unsure.size > 0) users = users.filter(name => !this.#unsure.has(name));
+    return { loads, users, findings: this.#findings.all() };
   }
 
   #report(kind: FindingKind, username?: string): void {
@@ -131,9 +128,9 @@ class Check {
     line.read(this.next);
     this.next = line.next;
     this.#number++;
-    const fate = fateOf(line, this.#release, this.#nul);
+    const fate = fateOf(line, this.#release, this.#names.firstNul);
     const name = fate === 'read' ? this.#canonicalName() : undefined;
-    if (name !== undefined && this.#names.add(line)) this.#addUser(name, this.#names.count - 1);
+    if (name !== undefined && this.#names.add(line)) this.#users.push(name);
     else this.#checkLine(fate, name !== undefined);
   }
 
@@ -148,19 +145,13 @@ class Check {
     return CANONICAL_NAME.test(name) ? name : undefined;
   }
 
-  /** Adds a name once, by its number. */
-  #addUser(name: string, number: number): void {
-    if (this.#isUser[number] === 1) return;
-    this.#isUser[number] = 1;
-    this.#users.push(name);
-  }
-
   /** @param isDuplicate the line is canonical but for its name, which an earlier line has */
   #checkLine(fate: LineFate, isDuplicate: boolean): void {
     const { bytes, start, end, contentEnd, nameStart, nameEnd } = this.#line;
-    if (fate === 'unsure' && this.#isUser[this.#names.numberOf(this.#line)] === 1)
-      this.#unsure.add(this.#line.name() as string);
-    if (this.#release === '2.0' && this.#nul >= 0 && start > this.#nul) return;
+    if (fate === 'unsure' && nameStart >= 0 && this.#names.numberOf(this.#line) >= 0)
+      this.#unsure.add(this.#line.name() ?? '');
+    const { firstNul } = this.#names;
+    if (this.#release === '2.0' && firstNul >= 0 && start > firstNul) return;
     if (BYTE_ORDER_MARK.every((byte, i) => bytes[start + i] === byte)) this.#report('BYTE_ORDER_MARK');
     if (contentEnd < end) {
       this.#report(this.#release === '2.1' && fate === 'unsure' ? 'NUL_BYTE.long' : 'NUL_BYTE');
@@ -190,13 +181,15 @@ class Check {
     const line = this.#line;
     const fields = line.fields();
     const shown = shownName(line);
-    if (isDuplicate || !this.#names.add(line)) this.#report('DUPLICATE_NAME', shown);
+    if (isDuplicate || !this.#names.add(line)) {
+      this.#hasDuplicates = true;
+      this.#report('DUPLICATE_NAME', shown);
+    }
     this.#checkSeparators(fields, shown);
     const name = line.name();
     const isSendable = this.#checkName(name, shown);
     const isReadable = this.#checkHash(fields, shown);
-    if (name !== undefined && isSendable && isReadable && fate === 'read')
-      this.#addUser(name, this.#names.numberOf(line));
+    if (name !== undefined && isSendable && isReadable && fate === 'read') this.#users.push(name);
   }
 
   #checkSeparators({ hashStart, hashEnd, colons, hasFurtherField }: LineFields, shown?: string): void {
