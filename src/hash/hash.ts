@@ -83,11 +83,9 @@ export async function hashPassword(
 }
 
 /** {@link hashPassword} with a password and settings that are checked and nobody else's. */
-export function newHash(password: string | Uint8Array, settings: HashSettings): Promise<string> {
+export async function newHash(password: string | Uint8Array, settings: HashSettings): Promise<string> {
   const params = newKeyParams(settings);
-  return limited<string>(done =>
-    deriveKey(password, params, (error, key) => done(error, error ? '' : joinHash(params, key))),
-  );
+  return joinHash(params, await limited<Uint8Array>(done => deriveKey(password, params, done)));
 }
 
 /**

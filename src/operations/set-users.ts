@@ -6,7 +6,6 @@ import { tryParseHash } from '../hash/encoding.js';
 import { compareKey, type HashSettings, newHash } from '../hash/hash.js';
 import type { ProgressOptions, Settings } from '../options.js';
 import { type EditSource, submit } from '../storage/group-commit.js';
-import { orAborted } from '../util/abort.js';
 import { type Entries, forEachEntry } from '../util/entries.js';
 import { inParallel, limited } from '../util/limiter.js';
 
@@ -37,7 +36,7 @@ export async function setUsers(
     hashes.set(name, isKept ? present : await newHash(password, settings));
     onProgress?.(hashes.size, names.size);
   };
-  await orAborted(inParallel(names.size, passwords, prepare, signal), signal);
+  await inParallel(names.size, passwords, prepare, signal);
   return submit({
     source,
     names,

@@ -9,7 +9,6 @@ import type { Finding } from '../errors.js';
 import { newHash } from '../hash/hash.js';
 import type { ProgressOptions, Settings } from '../options.js';
 import { type EditSource, submit } from '../storage/group-commit.js';
-import { orAborted } from '../util/abort.js';
 import { inSlices, nextTurn } from '../util/event-loop.js';
 import { inParallel } from '../util/limiter.js';
 import { isFunction, isSignal, readOptions } from '../util/read-options.js';
@@ -69,7 +68,7 @@ async function commitHashes(
     hashes[i] = await newHash(trimmed(line.rest() as Buffer), settings.hash);
     onProgress?.(++done, plain.length);
   };
-  await orAborted(inParallel(plain.length, plain.entries(), hash, signal), signal);
+  await inParallel(plain.length, plain.entries(), hash, signal);
   return submit({
     source,
     names: undefined,

@@ -32,14 +32,10 @@ export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefine
 }
 
 /** Waits. An abort rejects. */
-export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+export function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const passed = new Promise<void>(resolve => {
     timer = setTimeout(resolve, ms);
   });
-  try {
-    await orAborted(passed, signal);
-  } finally {
-    clearTimeout(timer);
-  }
+  return orAborted(passed, signal).finally(() => clearTimeout(timer));
 }

@@ -2,6 +2,7 @@
  * Hashes share Node's thread pool with fsync, large reads and writes, and DNS, and a job in the pool cannot be cancelled.
  * So most hashes wait here, and few there: a system call never waits long behind them.
  */
+import { orAborted } from './abort.js';
 
 /** Called with the result of a job; not before the function that began it has returned. */
 export type Done<T> = (error: Error | null, value: T) => void;
@@ -81,12 +82,12 @@ export async function withPriority<T>(call: (done: Done<T>) => void): Promise<T>
 }
 
 /** Calls `run` for each of `count` items, many at once; the first failure or abort ends it. */
-export async function inParallel<T>(
+export function inParallel<T>(
   count: number,
   items: Iterable<T>,
   run: (item: T) => Promise<void>,
   signal?: AbortSignal | undefined,
-): Promise<void> {
+): Promise<unknown> {
   // All lanes take items from one generator, which the first lane that fails closes.
   const shared = (function* () {
     yield* items;
@@ -97,5 +98,5 @@ export async function inParallel<T>(
       await run(item);
     }
   };
-  await Promise.all(Array.from({ length: Math.min(count, 256) }, lane));
+  return orAborted(Promise.all(Array.from({ length: Math.min(count, 256) }, lane)), signal);
 }
