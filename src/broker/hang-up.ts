@@ -4,14 +4,6 @@ import { pause } from '../util/abort.js';
 import { type BrokerProcess, reloadFailed } from './process.js';
 import { type ProcessState, ProcessView } from './process-view.js';
 
-/** A signal that was sent. */
-export interface Sent {
-  /** When, by the monotonic clock. */
-  at: number;
-  /** Milliseconds of CPU time that the broker took to reload; `undefined`: the kernel does not say when it was over. */
-  cost: number | undefined;
-}
-
 /** Milliseconds from one look to the next, which come at an eighth of the time that has passed. */
 const SHORTEST_PAUSE = 1;
 const LONGEST_PAUSE = 25;
@@ -22,13 +14,14 @@ const WAKING_TIME = 0.02;
  * Sends SIGHUP. Resolves when the broker has reloaded, or has been busy all the time until the timeout, or at once
  * where the kernel does not say what it does.
  *
- * @returns `undefined`: it ended before it had reloaded
+ * @returns the milliseconds of CPU time that it took to reload; `undefined`: the kernel does not say when it was over;
+ *   `'ended'`: it ended before that
  */
 export async function hangUp(
   broker: BrokerProcess,
   timeout: number,
   signal: AbortSignal | undefined,
-): Promise<Sent | undefined> {
+): Promise<number | 'ended' | undefined> {
   const { pid, label, name } = broker;
   const view = new ProcessView(pid);
   try {
@@ -38,18 +31,18 @@ export async function hangUp(
     const lookedAt = performance.now();
     const sleptOn = before?.isAsleep === true && view.timesScheduled() === scheduled;
     const at = performance.now();
-    if (!kill(broker)) return undefined;
-    if (before === undefined || !(cpuTime > 0)) return { at, cost: undefined };
+    if (!kill(broker)) return 'ended';
+    if (before === undefined || !(cpuTime > 0)) return undefined;
     const reload = new Reload(before, sleptOn && at - lookedAt < WAKING_TIME);
 
     for (;;) {
       const now = view.state();
-      if (now === undefined) return undefined;
+      if (now === undefined) return 'ended';
       if (now.isPending) cpuTime = view.cpuTime();
-      if (reload.isOver(now)) return { at, cost: view.cpuTime() - cpuTime };
+      if (reload.isOver(now)) return view.cpuTime() - cpuTime;
       const elapsed = performance.now() - at;
       if (elapsed >= timeout) {
-        if (!now.isPending) return { at, cost: undefined };
+        if (!now.isPending) return undefined;
         throw reloadFailed(
           `${label} is ${name}, but has not taken the signal within ${timeout} ms. Is it stopped? It reloads when it ` +
             'goes on.',

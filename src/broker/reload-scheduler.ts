@@ -5,7 +5,6 @@ import { type Finding, PasswordFileError } from '../errors.js';
 import { pause } from '../util/abort.js';
 import { attempt } from '../util/attempt.js';
 import { isFunction, MAX_TIMER, type OptionCheck, readOptions, whole } from '../util/read-options.js';
-import type { Sent } from './hang-up.js';
 import type { ProcessOwner } from './process.js';
 import { DEFAULT_TIMEOUT, sendReload } from './reload.js';
 import { type ReloadTarget, TARGET_CHECKS, type Target, targetOf } from './reload-target.js';
@@ -106,19 +105,20 @@ export class ReloadScheduler {
     await pause(Math.max(0, this.#notBefore - performance.now()), undefined);
     this.#current = this.#next as Promise<void>;
     this.#next = undefined;
+    let cost: number | undefined;
     try {
       this.#hasFailed = false;
-      const { at, cost } = await this.#send();
-      this.#notBefore = at + this.#interval(cost);
+      cost = await this.#send();
     } catch (error) {
       this.#hasFailed = true;
-      this.#notBefore = performance.now() + this.#interval(undefined);
       void this.#callOnError(error);
       throw error;
+    } finally {
+      this.#notBefore = performance.now() + this.#interval(cost);
     }
   }
 
-  async #send(): Promise<Sent> {
+  async #send(): Promise<number | undefined> {
     const { path, check, isReadableBy } = this.#file;
     const { loads, findings } = await check();
     if (!loads) throw refused(path, findings);
@@ -136,11 +136,15 @@ export class ReloadScheduler {
     }
   }
 
-  /** @param cost what the last reload took; `undefined`: nobody knows whether it is over */
+  /**
+   * Milliseconds from the end of a reload to the begin of the next.
+   *
+   * @param cost what the reload took; `undefined`: nobody knows whether it is over
+   */
   #interval(cost: number | undefined): number {
     const { minInterval, maxLoad } = this.#settings;
     if (cost === undefined) return this.#duration(minInterval ?? DEFAULT_INTERVAL);
-    return Math.max(minInterval ?? 0, cost / maxLoad);
+    return Math.max(minInterval ?? 0, cost / maxLoad - cost);
   }
 
   /** Milliseconds after which a reload should be over. */

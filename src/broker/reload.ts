@@ -1,7 +1,7 @@
 import { pause } from '../util/abort.js';
 import { isSignal, MAX_TIMER, readOptions, whole } from '../util/read-options.js';
 import { runCommand } from './command.js';
-import { hangUp, type Sent } from './hang-up.js';
+import { hangUp } from './hang-up.js';
 import { type BrokerProcess, type Eligible, reloadFailed } from './process.js';
 import { type ReloadTarget, TARGET_CHECKS, type Target, targetOf } from './reload-target.js';
 
@@ -57,21 +57,21 @@ const ROOT_OR_CALLER: Eligible = {
   includes: ({ uid }) => [0, process.getuid?.(), process.geteuid?.()].includes(uid),
 };
 
-/** {@link reloadBroker}, with what has been checked. */
+/** {@link reloadBroker}, with what has been checked. Resolves with what {@link hangUp} says. */
 export async function sendReload(
   target: Target,
   eligible: Eligible,
   { timeout = DEFAULT_TIMEOUT, signal }: ReloadBrokerOptions,
-): Promise<Sent> {
+): Promise<number | undefined> {
   signal?.throwIfAborted();
   if (typeof target !== 'function') {
     await runCommand(target, timeout, signal);
-    return { at: performance.now(), cost: undefined };
+    return undefined;
   }
   const find = () => listening(() => target(eligible), timeout, signal);
   const broker = await find();
-  const sent = await hangUp(broker, timeout, signal);
-  if (sent !== undefined) return sent;
+  let cost = await hangUp(broker, timeout, signal);
+  if (cost !== 'ended') return cost;
   const problem =
     `${broker.label} ended before it had read the file, and its log may say why. ` +
     'Start it again; it reads the file then.';
@@ -80,7 +80,9 @@ export async function sendReload(
     signal?.throwIfAborted();
     throw reloadFailed(problem, { cause });
   });
-  return (await hangUp(next, timeout, signal)) ?? Promise.reject(reloadFailed(problem));
+  cost = await hangUp(next, timeout, signal);
+  if (cost === 'ended') throw reloadFailed(problem);
+  return cost;
 }
 
 /**
