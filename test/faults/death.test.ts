@@ -215,7 +215,7 @@ needs(...tracing).describe('a writer that is killed at a system call of an updat
   }
 });
 
-/** The function of the disk that makes a system call; `undefined`: the call only looks, or is a part of `create`. */
+/** The function of the disk that makes a system call; `undefined`: the call only looks, is a heartbeat, or is a part of `create`. */
 function changeBy({ name, text }: Call): string | undefined {
   const [, opened = ''] = /^\w+\(\d+<([^>]*)>/.exec(text) ?? [];
   const isDirectory = !/\/(passwords|[0-9a-f]{16}\.[^/]*)$/.test(opened);
@@ -224,7 +224,11 @@ function changeBy({ name, text }: Call): string | undefined {
   if (name === 'fchown' || name === 'fchmod') return isDirectory ? undefined : name.slice(1);
   if (name === 'fsync') return isDirectory ? 'syncDirectory' : 'sync';
   if (name === 'pwrite64') return 'write';
-  if (/^(statx|newfstatat|fstat|stat|lstat|readlink|access|openat|close|pread64|getdents64)$/.test(name))
+  if (
+    /^(statx|newfstatat|fstat|stat|lstat|readlink|access|openat|close|pread64|getdents64|utimensat)$/.test(
+      name,
+    )
+  )
     return undefined;
   return `unknown: ${text}`;
 }
