@@ -40,11 +40,10 @@ export class Cache {
    * What the file holds at some moment after the call; `undefined`: there is none. Callers of one turn of the event loop
    * share one look at the file. An abort ends the waiting at once, but not a read that others may wait for.
    */
-  async snapshot(
+  snapshot(
     signal?: AbortSignal | undefined,
     names?: ReadonlySet<string> | undefined,
   ): Promise<Snapshot | undefined> {
-    signal?.throwIfAborted();
     this.#nextLook ??= { names: new Set(), snapshot: nextTurn().then(() => this.#look()) };
     const look = this.#nextLook;
     if (names === undefined || names.size > MAX_WANTED) look.names = undefined;
