@@ -1,4 +1,7 @@
-/** The mutants of a source, and the source with all of them in it: `__mutant(7)` decides which of them is active. */
+/**
+ * The mutants of a source, and the source with all of them in it: `__mutant(7)` decides whether the seventh is active,
+ * `__activeOf(7, 8)` says which of them is.
+ */
 import ts from 'typescript';
 
 export interface Mutant {
@@ -24,6 +27,10 @@ interface Change {
   start: number;
   end: number;
   code: string;
+}
+
+interface Numbered extends Change {
+  number: number;
 }
 
 type Part = [kind: Mutant['kind'], part: { getStart(): number; getEnd(): number }, code: string];
@@ -57,11 +64,18 @@ export function mutantsOf(source: string): Mutant[] {
 /** The source with all its mutants, the first of which has the number `first`. */
 export function withMutants(source: string, first = 0): string {
   const file = parse(source);
-  const changes = new Map<ts.Node, (Change & { number: number })[]>();
+  const changes = new Map<ts.Node, Numbered[]>();
   for (const [index, change] of changesOf(file).entries()) {
     changes.set(change.node, [...(changes.get(change.node) ?? []), { ...change, number: first + index }]);
   }
+  const constants = constantsOf(file, [...changes.values()].flat());
   const render = (node: ts.Node): string => {
+    if (ts.isTypeNode(node)) return node.getText();
+    if (ts.isIdentifier(node) && constants.has(node.text) && isReference(node)) {
+      return ts.isShorthandPropertyAssignment(node.parent)
+        ? `${node.text}: ${node.text}$()`
+        : `${node.text}$()`;
+    }
     let code = '';
     let end = node.getStart();
     ts.forEachChild(node, child => {
@@ -69,17 +83,92 @@ export function withMutants(source: string, first = 0): string {
       end = child.getEnd();
     });
     code += source.slice(end, node.getEnd());
-    for (const change of changes.get(node) ?? []) {
-      const isActive = `__mutant(${change.number})`;
-      const other = changed(source, change, node.getStart(), node.getEnd());
-      code =
-        change.kind === 'statement'
-          ? `{ if (!${isActive}) { ${code} } }`
-          : `(${isActive} ? ${other} : ${code})`;
-    }
-    return code;
+    return (changes.get(node) ?? []).reduce((text, change) => withChange(source, text, change), code);
   };
-  return render(file);
+  return [render(file), ...[...constants].map(([name, constant]) => functionOf(name, constant, render))].join(
+    '\n',
+  );
+}
+
+function withChange(source: string, code: string, change: Numbered): string {
+  const isActive = `__mutant(${change.number})`;
+  if (change.kind === 'statement') return `{ if (!${isActive}) { ${code} } }`;
+  const other = changed(source, change, change.node.getStart(), change.node.getEnd());
+  return `(${isActive} ? ${other} : ${code})`;
+}
+
+/** A constant of the module whose value depends on mutants. */
+interface Constant {
+  value: ts.Expression;
+  /** The numbers of these mutants. */
+  numbers: number[];
+}
+
+/**
+ * The constants that have their value when the module is loaded, by their names. Where they are used, a function takes
+ * their place, so that their mutants can be active after that.
+ */
+function constantsOf(file: ts.SourceFile, changes: Numbered[]): Map<string, Constant> {
+  const constants = new Map<string, Constant>();
+  const names = declaredNames(file);
+  for (const statement of file.statements) {
+    if (!ts.isVariableStatement(statement)) continue;
+    for (const { name, initializer: value } of statement.declarationList.declarations) {
+      if (!ts.isIdentifier(name) || value === undefined) continue;
+      const numbers = changes.filter(({ node }) => isEvaluatedIn(value, node)).map(({ number }) => number);
+      const visit = (node: ts.Node): void => {
+        if (ts.isFunctionLike(node) || ts.isTypeNode(node)) return;
+        if (ts.isIdentifier(node)) numbers.push(...(constants.get(node.text)?.numbers ?? []));
+        ts.forEachChild(node, visit);
+      };
+      visit(value);
+      const isUnique = names.indexOf(name.text) === names.lastIndexOf(name.text);
+      if (numbers.length > 0 && isUnique) constants.set(name.text, { value, numbers });
+    }
+  }
+  return constants;
+}
+
+/** Has the value of the constant with the active mutant. */
+function functionOf(name: string, { value, numbers }: Constant, render: (node: ts.Node) => string): string {
+  return `var ${name}$active, ${name}$value;
+  function ${name}$() {
+    const active = __activeOf(${numbers.join(', ')});
+    if (active === undefined) return ${name};
+    if (${name}$active !== active) {
+      ${name}$value = ${render(value)};
+      ${name}$active = active;
+    }
+    return ${name}$value;
+  }`;
+}
+
+/** Whether a node is a part of an expression, and no part of a function in it. */
+function isEvaluatedIn(expression: ts.Expression, node: ts.Node): boolean {
+  const end = ts.findAncestor(node, outer => outer === expression || ts.isFunctionLike(outer));
+  return end === expression && !ts.isFunctionLike(expression);
+}
+
+function declaredNames(file: ts.SourceFile): string[] {
+  const names: string[] = [];
+  const visit = (node: ts.Node): void => {
+    const { name } = node as ts.NamedDeclaration;
+    const isVariable = ts.isVariableDeclaration(node) || ts.isParameter(node) || ts.isBindingElement(node);
+    if (isVariable && name !== undefined && ts.isIdentifier(name)) names.push(name.text);
+    ts.forEachChild(node, visit);
+  };
+  visit(file);
+  return names;
+}
+
+/** Whether an identifier stands for a value: it neither declares one nor names a property. */
+function isReference(node: ts.Identifier): boolean {
+  const { parent } = node;
+  if (ts.isExportSpecifier(parent) || ts.isImportSpecifier(parent)) return false;
+  if (ts.isPropertyAccessExpression(parent)) return parent.expression === node;
+  if (ts.isShorthandPropertyAssignment(parent)) return true;
+  if (ts.isPropertyAssignment(parent)) return parent.initializer === node;
+  return (parent as { name?: ts.Node }).name !== node;
 }
 
 function parse(source: string): ts.SourceFile {

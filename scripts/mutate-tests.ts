@@ -1,54 +1,86 @@
 /** Runs the unit tests over sources with mutants in them. */
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createVitest, type TestModule, type Vitest } from 'vitest/node';
 import config from '../vitest.config.js';
+import type { Mutation } from './mutate-runner.js';
 
 /** What became of a mutant: detected, over time, survived, not covered by any test. */
 export type Outcome = 'd' | 't' | 's' | 'n';
 
-/** The tests of one file that reach a mutant. */
-interface Reaching {
+/** The tests of a file, and which mutants they reach. */
+export interface TestFile {
   path: string;
-  testIds: string[];
-  /** Milliseconds that they take without a mutant. */
-  usual: number;
+  /** Milliseconds until the first test begins. */
+  setup: number;
+  /** The mutants that are reached before the first test, and in no test of any file. */
+  reachedBefore: number[];
+  tests: { id: string; usual: number; reached: number[] }[];
 }
+
+/** The mutants that each test, by its id, is to run with. */
+type Plan = Map<string, number[]>;
+
+/** The last step of a test with a mutant. */
+interface Step {
+  step: string;
+  mutant: number;
+  test: string;
+}
+
+const CACHE = 'node_modules/.cache/mutants';
+/** Milliseconds that tests may take beside 5 times their usual duration. */
+const LIMIT = 4_000;
 
 export class UnitTests {
   readonly #vitest: Vitest;
   readonly #count: number;
   readonly #temporary: string;
-  #reaching: Reaching[][] = [];
-  /** How many mutants the tests of a file have detected. */
+  readonly #log: string;
+  /** How many mutants the tests of a file have detected in processes of their own. */
   readonly #detected = new Map<string, number>();
 
   private constructor(vitest: Vitest, count: number, temporary: string) {
     this.#vitest = vitest;
     this.#count = count;
     this.#temporary = temporary;
+    this.#log = join(temporary, 'log');
   }
 
   /**
    * @param count of mutants
+   * @param workers how many files run at once while they are looked at for what they reach
    * @param transform the source with its mutants of a path; `undefined`: it has none
    */
-  static async start(count: number, transform: (path: string) => string | undefined): Promise<UnitTests> {
+  static async start(
+    count: number,
+    workers: number,
+    transform: (path: string) => string | undefined,
+  ): Promise<UnitTests> {
     // Mutants leave files behind.
     const temporary = mkdtempSync(join(tmpdir(), 'mutants-'));
     chmodSync(temporary, 0o1777);
-    process.env.TMPDIR = temporary;
     const { projects = [], ...shared } = config.test ?? {};
     const unit = projects.find(
       project => typeof project === 'object' && 'test' in project && project.test?.name === 'unit',
     );
     const options = {
       ...{ ...shared, ...(unit as { test?: object }).test },
-      ...{ config: false as const, watch: false, maxWorkers: 1, reporters: [{}] },
+      ...{ config: false as const, watch: false, maxWorkers: workers, reporters: [{}], silent: true },
       // A mutant may break a process for all that follows.
       ...{ isolate: true, sequence: { shuffle: false } },
-      setupFiles: ['scripts/mutate-worker.ts'],
+      ...{ runner: 'scripts/mutate-runner.ts', env: { TMPDIR: temporary } },
       // A mutant that never stops to allocate ends soon.
       execArgv: ['--max-old-space-size=1024'],
     };
@@ -58,66 +90,99 @@ export class UnitTests {
       transform: (_: string, id: string) => transform(id),
     };
     const vitest = await createVitest('test', options, { resolve: config.resolve ?? {}, plugins: [plugin] });
-    const tests = new UnitTests(vitest, count, temporary);
-    await tests.#findReaching();
-    return tests;
+    return new UnitTests(vitest, count, temporary);
   }
 
-  /** Runs all tests without a mutant. Those that fail then are left out. */
-  async #findReaching(): Promise<void> {
-    this.#reaching = Array.from({ length: this.#count }, () => []);
-    this.#vitest.provide('mutation', { count: this.#count, active: -1, limit: 0 });
+  /** The files of tests, the fast ones first. Tests that fail without a mutant are left out. */
+  async findReaching(): Promise<TestFile[]> {
     const specifications = await this.#vitest.globTestSpecifications();
-    const { testModules } = await this.#vitest.runTestSpecifications(specifications, true);
-    for (const module of testModules) this.#addReaching(module);
+    const shared = filesIn('src', 'fixtures', 'test/support');
+    const key = `${hashOf([...shared, 'scripts/mutants.ts'])}-${this.#count}`;
+    const cached = (path: string) => join(CACHE, `${key}-${hashOf([path])}.json`);
+    const unknown = specifications.filter(({ moduleId }) => !existsSync(cached(moduleId)));
+    if (unknown.length > 0) {
+      mkdirSync(CACHE, { recursive: true });
+      this.#provide({ limit: 0 });
+      const { testModules } = await this.#vitest.runTestSpecifications(unknown, true);
+      for (const module of testModules) {
+        writeFileSync(cached(module.moduleId), JSON.stringify(reachingOf(module)));
+      }
+    }
+    const files = specifications.map(
+      ({ moduleId }): TestFile => JSON.parse(readFileSync(cached(moduleId), 'utf8')),
+    );
+    const inTests = new Set(files.flatMap(({ tests }) => tests.flatMap(({ reached }) => reached)));
+    return files
+      .map(file => ({ ...file, reachedBefore: file.reachedBefore.filter(mutant => !inTests.has(mutant)) }))
+      .sort((a, b) => usualOf(a) - usualOf(b));
   }
 
-  #addReaching(module: TestModule): void {
-    const { collectDuration, setupDuration } = module.diagnostic();
-    for (const test of module.children.allTests('failed')) {
-      console.warn(`${module.relativeModuleId} fails without a mutant: ${test.fullName}`);
+  /** Runs the tests of a file with each of the mutants, and tells which of them they detect. */
+  async run(file: TestFile, mutants: number[], onDetected: (mutant: number, outcome: Outcome) => void) {
+    const doubtful = new Set<number>();
+    const detected = new Set<number>();
+    let plan = planOf(file, new Set(mutants));
+    while (plan.size > 0) {
+      const steps = await this.#runEach(file, plan);
+      // Nothing was run: the process cannot get to its tests.
+      if (steps.length === 0) break;
+      for (const { mutant, step } of steps) {
+        if (step === 'detected' || step === 'overtime') {
+          detected.add(mutant);
+          onDetected(mutant, step === 'detected' ? 'd' : 't');
+        } else if (step !== 'passed') doubtful.add(mutant);
+      }
+      plan = rest(plan, steps);
     }
-    const tests = [...module.children.allTests('passed')];
-    const outside = new Set(tests.flatMap(test => test.meta().reachedBefore ?? []));
-    for (const [mutant, reaching] of this.#reaching.entries()) {
-      const those = tests.filter(test => outside.has(mutant) || test.meta().reached?.includes(mutant));
-      if (those.length === 0) continue;
-      const durations = those.map(test => test.diagnostic()?.duration ?? 0);
-      reaching.push({
-        path: module.moduleId,
-        testIds: those.map(({ id }) => id),
-        usual: durations.reduce((sum, duration) => sum + duration, collectDuration + setupDuration),
-      });
+    for (const mutant of new Set([...doubtful, ...[...plan.values()].flat()])) {
+      const outcome = detected.has(mutant) ? undefined : await this.runAlone(file, mutant);
+      if (outcome !== undefined) onDetected(mutant, outcome);
     }
   }
 
-  /** Runs the tests that reach a mutant, up to the first that fails: the fast ones first, and those that often fail. */
-  async run(mutant: number): Promise<Outcome> {
-    const reaching = this.#reaching[mutant] ?? [];
-    const rank = ({ path, usual }: Reaching) => usual / (1 + (this.#detected.get(path) ?? 0));
-    for (const tests of reaching.toSorted((a, b) => rank(a) - rank(b))) {
-      const start = performance.now();
-      if (await this.#pass(tests, mutant)) continue;
-      const outcome = performance.now() - start >= limitOf(tests) ? 't' : 'd';
-      const detected = (this.#detected.get(tests.path) ?? 0) + 1;
-      this.#detected.set(tests.path, detected);
-      // Now and then: is it the mutant that they fail of?
-      if (!Number.isInteger(Math.log2(detected)) || (await this.#pass(tests, this.#count))) return outcome;
-      console.warn(`${tests.path}: some of its tests fail without a mutant`);
-    }
-    return reaching.length === 0 ? 'n' : 's';
+  /** Runs tests with each of their mutants in one process, until it ends. */
+  async #runEach(file: TestFile, plan: Plan): Promise<Step[]> {
+    writeFileSync(this.#log, '');
+    const usual = new Map(file.tests.map(test => [test.id, test.usual]));
+    const tests = [...plan].map(([id, numbers]) => [id, { mutants: numbers, usual: usual.get(id) ?? 0 }]);
+    this.#provide({ limit: LIMIT, plan: Object.fromEntries(tests) });
+    await this.#runTests(file.path, [...plan.keys()]);
+    return readSteps(this.#log);
   }
 
-  /** @param active the active mutant; none has the number that is their count */
-  async #pass(tests: Reaching, active: number): Promise<boolean> {
-    this.#vitest.provide('mutation', { count: this.#count, active, limit: limitOf(tests) });
-    const specification = this.#vitest
-      .getRootProject()
-      .createSpecification(tests.path, { testIds: tests.testIds });
+  /** Runs the tests that reach a mutant in a process of its own, up to the first that fails. */
+  async runAlone(file: TestFile, mutant: number): Promise<Outcome | undefined> {
+    const isBefore = file.reachedBefore.includes(mutant);
+    const tests = file.tests.filter(({ reached }) => isBefore || reached.includes(mutant));
+    const usual = tests.reduce((sum, test) => sum + test.usual, file.setup);
+    const pass = async (active: number): Promise<boolean> => {
+      this.#provide({ active, limit: LIMIT + 5 * usual });
+      return this.#runTests(
+        file.path,
+        tests.map(({ id }) => id),
+      );
+    };
+    const start = performance.now();
+    if (await pass(mutant)) return undefined;
+    const outcome = performance.now() - start >= LIMIT + 5 * usual ? 't' : 'd';
+    const detected = (this.#detected.get(file.path) ?? 0) + 1;
+    this.#detected.set(file.path, detected);
+    // Now and then: is it the mutant that they fail of?
+    if (!Number.isInteger(Math.log2(detected)) || (await pass(this.#count))) return outcome;
+    console.warn(`${file.path}: some of its tests fail without a mutant`);
+    return undefined;
+  }
+
+  async #runTests(path: string, testIds: string[]): Promise<boolean> {
+    const specification = this.#vitest.getRootProject().createSpecification(path, { testIds });
     const { testModules, unhandledErrors } = await this.#vitest.runTestSpecifications([specification]);
     // All that have ever run are among them.
-    const module = testModules.find(({ moduleId }) => moduleId === tests.path);
+    const module = testModules.find(({ moduleId }) => moduleId === path);
     return module?.ok() === true && unhandledErrors.length === 0;
+  }
+
+  #provide(mutation: Omit<Mutation, 'count' | 'log'>): void {
+    this.#vitest.provide('mutation', { count: this.#count, log: this.#log, ...mutation });
   }
 
   async close(): Promise<void> {
@@ -126,7 +191,83 @@ export class UnitTests {
   }
 }
 
-/** Milliseconds after which tests count as over time. */
-function limitOf({ usual }: Reaching): number {
-  return 5 * usual + 5_000;
+function filesIn(...directories: string[]): string[] {
+  return directories.flatMap(directory =>
+    readdirSync(directory, { recursive: true, withFileTypes: true })
+      .filter(entry => entry.isFile())
+      .map(entry => join(entry.parentPath, entry.name))
+      .sort(),
+  );
+}
+
+function hashOf(paths: string[]): string {
+  const hash = createHash('sha256');
+  for (const path of paths) hash.update(`${path}\0`).update(readFileSync(path));
+  return hash.digest('hex').slice(0, 16);
+}
+
+/** What the tests of a file reached without a mutant. */
+function reachingOf(module: TestModule): TestFile {
+  const { collectDuration, setupDuration } = module.diagnostic();
+  for (const test of module.children.allTests('failed')) {
+    console.warn(`${module.relativeModuleId} fails without a mutant: ${test.fullName}`);
+  }
+  const tests = [...module.children.allTests()];
+  return {
+    path: module.moduleId,
+    setup: collectDuration + setupDuration,
+    reachedBefore: tests.flatMap(test => test.meta().reachedBefore ?? []),
+    tests: tests
+      .filter(test => test.ok() && test.result().state === 'passed')
+      .map(test => ({
+        id: test.id,
+        usual: test.diagnostic()?.duration ?? 0,
+        reached: test.meta().reached ?? [],
+      })),
+  };
+}
+
+function usualOf({ tests }: TestFile): number {
+  return tests.reduce((sum, { usual }) => sum + usual, 0);
+}
+
+/** Each test of a file with those of the mutants that it reaches. */
+function planOf({ tests }: TestFile, mutants: Set<number>): Plan {
+  const plan: Plan = new Map();
+  for (const { id, reached } of tests) {
+    const those = reached.filter(mutant => mutants.has(mutant));
+    if (those.length > 0) plan.set(id, those);
+  }
+  return plan;
+}
+
+/** What became of each mutant in each test, in a process that may have ended at any point. */
+function readSteps(log: string): Step[] {
+  const last = new Map<string, Step>();
+  let key = '';
+  for (const line of readFileSync(log, 'utf8').trim().split('\n')) {
+    const [step = '', mutant = '', test = ''] = line.split(' ');
+    if (step === '') continue;
+    const before = last.get(key);
+    if (step === 'overtime') {
+      // Only while the mutant was active.
+      if (before?.step === 'begin') last.set(key, { ...before, step });
+    } else {
+      key = `${mutant} ${test}`;
+      last.set(key, { step, mutant: Number(mutant), test });
+    }
+  }
+  return [...last.values()];
+}
+
+/** The plan without the steps that were taken, and without mutants that passed not all of them. */
+function rest(plan: Plan, steps: Step[]): Plan {
+  const ended = new Set(steps.filter(({ step }) => step !== 'passed').map(({ mutant }) => mutant));
+  const passed = new Set(steps.map(({ mutant, test }) => `${mutant} ${test}`));
+  const remaining: Plan = new Map();
+  for (const [test, mutants] of plan) {
+    const those = mutants.filter(mutant => !ended.has(mutant) && !passed.has(`${mutant} ${test}`));
+    if (those.length > 0) remaining.set(test, those);
+  }
+  return remaining;
 }

@@ -3,19 +3,22 @@
  * says how to read what it prints.
  *
  * `--files GLOB`, any number: these sources alone. `--sample N`: N mutants of each, chosen by `--seed`. `--all`: also
- * mutants that have a result.
+ * mutants that have a result. `--workers N`: N processes at a time.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { relative } from 'node:path';
+import { availableParallelism } from 'node:os';
+import { dirname, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createFilter } from 'vite';
 import { type Mutant, mutantsOf, withMutants } from './mutants.js';
-import { type Outcome, UnitTests } from './mutate-tests.js';
+import { type Outcome, type TestFile, UnitTests } from './mutate-tests.js';
 
 const SOURCES = ['src/{hash,credentials,document,check,storage,operations}/*.ts', 'src/broker/reload*.ts'];
 const REPORT = 'test/mutants/report.json';
 const ACCEPTED = 'test/mutants/accepted.json';
+/** Milliseconds that a part of the work usually takes. */
+const PART = 60_000;
 /** The least share of all mutants that the tests are to detect. */
 const LEAST = 0.9;
 
@@ -43,6 +46,7 @@ const { values: options } = parseArgs({
     sample: { type: 'string', default: 'Infinity' },
     seed: { type: 'string', default: '1' },
     all: { type: 'boolean', default: false },
+    workers: { type: 'string', default: String(availableParallelism()) },
   },
 });
 const accepted: { file: string; mutant: string; reason: string }[] = JSON.parse(
@@ -57,8 +61,8 @@ function readReport(): Record<string, FileReport> {
   return existsSync(REPORT) ? JSON.parse(readFileSync(REPORT, 'utf8')) : {};
 }
 
-function readSources(): Source[] {
-  const isChosen = createFilter(options.files, undefined, { resolve: process.cwd() });
+function readSources(...patterns: string[]): Source[] {
+  const isChosen = isIn(...patterns);
   const report = readReport();
   let first = 0;
   const read = (path: string): Source => {
@@ -72,9 +76,14 @@ function readSources(): Source[] {
   };
   const paths = readdirSync('src', { recursive: true, encoding: 'utf8' }).map(name => `src/${name}`);
   return paths
-    .filter(path => path.endsWith('.ts') && isChosen(`${process.cwd()}/${path}`))
+    .filter(path => path.endsWith('.ts') && isChosen(path))
     .sort()
     .map(read);
+}
+
+function isIn(...patterns: string[]): (path: string) => boolean {
+  const filter = createFilter(patterns, undefined, { resolve: process.cwd() });
+  return path => filter(`${process.cwd()}/${path}`);
 }
 
 /** The mutants of a source that are to run, by their index in it. */
@@ -103,28 +112,94 @@ function write(source: Source): void {
   writeFileSync(REPORT, `${JSON.stringify(sorted, undefined, 2)}\n`);
 }
 
-async function run(sources: Source[]): Promise<void> {
-  const work = sources.flatMap(source => chosen(source).map(index => ({ source, index })));
-  const count = sources.reduce((sum, { mutants }) => sum + mutants.length, 0);
-  console.log(`${work.length} of ${count} mutants to run`);
-  if (work.length === 0) return;
-  const texts = new Map(sources.map(({ path, text, first }) => [path, withMutants(text, first)]));
-  const tests = await UnitTests.start(count, id => texts.get(relative(process.cwd(), id)));
+/** Runs the tests of one file after the other, each with the mutants that no file before has detected. */
+async function run(sources: Source[], all: Source[]): Promise<void> {
+  const mutants = new Map(
+    sources.flatMap(source =>
+      chosen(source).map(index => [source.first + index, { source, index }] as const),
+    ),
+  );
+  const count = all.reduce((sum, { mutants }) => sum + mutants.length, 0);
+  console.log(`${mutants.size} of ${count} mutants to run`);
+  if (mutants.size === 0) return;
   const start = performance.now();
+  const texts = new Map(all.map(({ path, text, first }) => [path, withMutants(text, first)]));
+  const workers = Number(options.workers);
+  const open = new Set(mutants.keys());
+  const settle = (number: number, outcome: Outcome) => {
+    const { source, index } = mutants.get(number) ?? {};
+    if (source === undefined || index === undefined || !open.delete(number)) return;
+    source.outcomes[index] = outcome;
+    write(source);
+  };
+  const lanes = Array.from({ length: workers }, () =>
+    UnitTests.start(count, workers, id => texts.get(relative(process.cwd(), id))),
+  );
   try {
-    for (const { source, index } of work) {
-      const outcome = await tests.run(source.first + index);
-      source.outcomes[index] = outcome;
-      write(source);
-      const mutant = source.mutants[index];
-      if (mutant === undefined || !isUndetected(outcome) || isAccepted(source, mutant)) continue;
-      const problem = outcome === 's' ? 'survived' : 'not covered';
-      console.log(`${source.path}:${mutant.line} ${problem}, ${mutant.kind}: ${mutant.text}`);
-    }
+    const files = (await (await lanes[0])?.findReaching()) ?? [];
+    const pathOf = (number: number) => mutants.get(number)?.source.path ?? '';
+    const work = workOn(files, open, settle, pathOf);
+    const runLane = async (lane: Promise<UnitTests>) => {
+      for (const runOn of work) await runOn(await lane);
+    };
+    await Promise.all(lanes.map(runLane));
+    const covered = new Set(files.flatMap(reachedBy));
+    for (const number of [...open]) settle(number, covered.has(number) ? 's' : 'n');
   } finally {
-    await tests.close();
+    for (const lane of lanes) await (await lane).close();
   }
-  console.log(`${((performance.now() - start) / 1000 / work.length).toFixed(1)} s for each mutant`);
+  console.log(`${((performance.now() - start) / 1000 / mutants.size).toFixed(1)} s for each mutant`);
+}
+
+/** The parts of the work, each of which takes about {@link PART}, as long as mutants are open. */
+function* workOn(
+  files: TestFile[],
+  open: Set<number>,
+  settle: (number: number, outcome: Outcome) => void,
+  pathOf: (number: number) => string,
+): Generator<(tests: UnitTests) => Promise<void>> {
+  for (const file of files) {
+    const inTests = new Set(file.tests.flatMap(({ reached }) => reached));
+    const those = [...open].filter(number => inTests.has(number));
+    const size = Math.ceil(those.length / (1 + durationWith(those, file) / PART));
+    for (let from = 0; from < those.length; from += size) {
+      const part = those.slice(from, from + size);
+      yield tests =>
+        tests.run(
+          file,
+          part.filter(number => open.has(number)),
+          settle,
+        );
+    }
+    const left = those.filter(number => open.has(number)).length;
+    console.log(`${relative('test', file.path)}: ${those.length - left} of ${those.length} are detected`);
+  }
+  for (const number of [...open]) {
+    const reaching = files.filter(({ reachedBefore }) => reachedBefore.includes(number));
+    const directory = dirname(pathOf(number)).replace('src', 'test');
+    const isNear = ({ path }: TestFile) => Number(dirname(relative('.', path)) === directory);
+    reaching.sort((a, b) => isNear(b) - isNear(a));
+    yield async tests => {
+      for (const file of open.has(number) ? reaching : []) {
+        const outcome = await tests.runAlone(file, number);
+        if (outcome === undefined) continue;
+        settle(number, outcome);
+        break;
+      }
+    };
+  }
+}
+
+/** How long the tests of a file usually take with each of the mutants. */
+function durationWith(mutants: number[], { tests }: TestFile): number {
+  const chosen = new Set(mutants);
+  const times = ({ reached }: TestFile['tests'][number]) =>
+    reached.filter(number => chosen.has(number)).length;
+  return tests.reduce((sum, test) => sum + test.usual * times(test), 0);
+}
+
+function reachedBy({ reachedBefore, tests }: TestFile): number[] {
+  return [...reachedBefore, ...tests.flatMap(({ reached }) => reached)];
 }
 
 /** Prints the scores. Returns what is wrong. */
@@ -158,8 +233,11 @@ function judge(sources: Source[]): string[] {
   return problems;
 }
 
-const sources = readSources();
-await run(sources);
+// Mutants keep their numbers, whichever are chosen: so what tests reach is found once.
+const all = readSources(...SOURCES, ...options.files);
+const isChosen = isIn(...options.files);
+const sources = all.filter(({ path }) => isChosen(path));
+await run(sources, all);
 for (const problem of judge(sources)) {
   console.error(problem);
   process.exitCode = 1;

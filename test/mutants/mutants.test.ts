@@ -3,15 +3,19 @@ import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
 import { mutantsOf, withMutants } from '../../scripts/mutants.js';
 
-/** What a function returns with each of its mutants active in turn, and last without any. */
-function results(body: string, ...args: unknown[]): unknown[] {
+/** What `run` returns with each of the mutants active in turn, and last without any. The source is loaded before. */
+function results(source: string, ...args: unknown[]): unknown[] {
   const compilerOptions = { target: ts.ScriptTarget.ESNext };
-  const source = `function run(a, b) { ${body} }`;
   const { outputText } = ts.transpileModule(withMutants(source, 7), { compilerOptions });
-  const load = new Function('__mutant', `${outputText}\nreturn run;`);
-  return [...mutantsOf(source), undefined].map((_, index) =>
-    load((number: number) => number === 7 + index)(...args),
+  let active = -1;
+  const run = new Function('__mutant', '__activeOf', `${outputText}\nreturn run;`)(
+    (number: number) => number === active,
+    (...numbers: number[]) => (numbers.includes(active) ? active : undefined),
   );
+  return [...mutantsOf(source), undefined].map((_, index) => {
+    active = 7 + index;
+    return run(...args);
+  });
 }
 
 function mutationsOf(source: string): string[] {
@@ -26,7 +30,17 @@ describe('each mutant', () => {
     ['a part of an optional chain', 'return a?.b?.c.d', [{ b: { c: { d: 1 } } }], [1, 1, 1]],
     ['a regular expression', 'return /^b+$/.test(a);', ['ab'], [true, false, false, false, false]],
   ])('is active alone: %s', (_what, body, args, expected) => {
-    expect(results(body, ...args)).toEqual(expected);
+    expect(results(`function run(a, b) { ${body} }`, ...args)).toEqual(expected);
+  });
+
+  test.each([
+    ['a constant', 'const A = 3; const run = b => b + A;', [3], [7, 0, 6]],
+    ['one that another has', 'const A = 3; const B = A * 2; const run = () => B;', [], [8, 1.5, 9, 6]],
+    ['one in an object', 'const A = 3; const run = () => ({ A });', [], [{ A: 4 }, { A: 3 }]],
+    ['one with the name of a property', 'const A = 3; const run = b => b.A * A;', [{ A: 1 }], [4, 1 / 3, 3]],
+    ['none with the name of a parameter', 'const A = 3; const run = A => A;', [5], [5, 5]],
+  ])('is active after the module has been loaded: %s', (_what, source, args, expected) => {
+    expect(results(source, ...args)).toEqual(expected);
   });
 });
 
