@@ -88,9 +88,9 @@ export interface Eligible {
 export function brokerCalled(name: string, eligible: Eligible): BrokerProcess {
   assertOwnProc();
   const all = readdirSync('/proc').filter(entry => /^\d+$/.test(entry));
-  const called = all.filter(pid => readProc(`${pid}/comm`) === `${name}\n`);
   const related = ancestors();
-  const running = called
+  const running = all
+    .filter(pid => readProc(`${pid}/comm`) === `${name}\n`)
     .map(pid => readProcess(Number(pid)))
     .filter(found => found !== undefined)
     .filter(({ pid, isDead }) => !isDead && !related.has(pid));
@@ -99,9 +99,9 @@ export function brokerCalled(name: string, eligible: Eligible): BrokerProcess {
 
   const shown = printable(name);
   if (found.length > 1) {
-    const pids = listed(found.map(({ pid }) => pid));
+    const pids = found.slice(0, MAX_LISTED).map(({ pid }) => pid);
     throw reloadFailed(
-      `${found.length} processes are called ${shown} (${pids}), so it is not clear which one to reload. ` +
+      `${found.length} processes are called ${shown} (${pids.join(', ')}), so it is not clear which one to reload. ` +
         'Name it by { pidFile } or { pid }.',
     );
   }
@@ -113,10 +113,9 @@ export function brokerCalled(name: string, eligible: Eligible): BrokerProcess {
         `that user runs the broker, use { process: '${shown}', uid: ${uid} }.`,
     );
   }
-  const others =
-    called.length === 0 ? '' : `, but for zombies and ancestors of this process (pids ${listed(called)})`;
   throw reloadFailed(
-    `None of the ${all.length} processes here is called ${shown}${others}. Is the broker running? ${OTHER_CONTAINER}`,
+    `None of the ${all.length} processes here is called ${shown}. Is the broker running? Zombies and ancestors of this ` +
+      `process do not count. ${OTHER_CONTAINER}`,
   );
 }
 
@@ -162,10 +161,6 @@ function readProcess(pid: number, label = `pid ${pid}`): BrokerProcess | undefin
 /** Any user can give a process a name that a terminal takes for a command. */
 function printable(name: string): string {
   return name.replace(/[^ -~]/gu, character => `\\u{${character.codePointAt(0)?.toString(16)}}`);
-}
-
-function listed(pids: readonly unknown[]): string {
-  return `${pids.slice(0, MAX_LISTED).join(', ')}${pids.length > MAX_LISTED ? ', …' : ''}`;
 }
 
 /** The first bytes of a file, more than a pid has. Does not wait where it is a FIFO. */

@@ -61,7 +61,6 @@ async function set(command: Command): Promise<number> {
   return reload(command, file, outcome !== 'unchanged', { username, password });
 }
 
-/** Deletes users. */
 async function remove(command: Command): Promise<number> {
   const { usernames } = command;
   const file = open(command);
@@ -146,7 +145,6 @@ async function verify(command: Command): Promise<number> {
   return isRight ? STATUS.DONE : STATUS.FAILED;
 }
 
-/** Prints the user names. */
 async function list(command: Command): Promise<number> {
   const names = await open(command).users();
   const isJson = command.given.has('--json');
@@ -265,7 +263,6 @@ async function reload(
   }
 }
 
-/** Waits until the broker lets the user in. */
 async function confirm(
   { given }: Command,
   login: { username: string; password: input.Password },
