@@ -1,4 +1,5 @@
 import { closeSync, openSync, readSync } from 'node:fs';
+import { attempt } from '../util/attempt.js';
 
 /** What the kernel shows of a process to everybody who sees it (man 5 proc_pid_status, proc_pid_schedstat). */
 export interface ProcessState {
@@ -59,12 +60,10 @@ export class ProcessView {
 
   /** `''`: its process has ended. */
   #read(which: 0 | 1): string {
-    try {
-      const length = readSync(this.#files[which] as number, this.#buffer, 0, this.#buffer.length, 0);
-      return this.#buffer.toString('latin1', 0, length);
-    } catch {
-      return '';
-    }
+    const length = attempt(() =>
+      readSync(this.#files[which] as number, this.#buffer, 0, this.#buffer.length, 0),
+    );
+    return this.#buffer.toString('latin1', 0, length ?? 0);
   }
 }
 

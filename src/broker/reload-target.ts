@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { attempt } from '../util/attempt.js';
 import { invalidOption, type OptionCheck, whole } from '../util/read-options.js';
 import {
   type BrokerProcess,
@@ -69,12 +70,8 @@ function isCommand(command: unknown): boolean {
   return Array.isArray(command) && command.every(isArgument) && Boolean(command[0]);
 }
 
+/** `undefined`: it is no path, nor a URL of a file. */
 function pathOf(pidFile: unknown): string | undefined {
-  try {
-    const path = pidFile instanceof URL ? fileURLToPath(pidFile) : pidFile;
-    return typeof path === 'string' && !path.includes('\0') ? path : undefined;
-  } catch {
-    // A URL with another scheme than file:.
-    return undefined;
-  }
+  const path = pidFile instanceof URL ? attempt(() => fileURLToPath(pidFile)) : pidFile;
+  return typeof path === 'string' && !path.includes('\0') ? path : undefined;
 }

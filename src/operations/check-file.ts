@@ -6,6 +6,7 @@ import type { Finding, FindingCode } from '../errors.js';
 import type { Settings, WaitOptions } from '../options.js';
 import type { Cache } from '../storage/cache.js';
 import { resolveTarget } from '../storage/path.js';
+import { attempt } from '../util/attempt.js';
 import { inSlices } from '../util/event-loop.js';
 import {
   invalidOption,
@@ -119,11 +120,7 @@ function symbolicLink({ broker, brokerFollowsLinks }: Settings): Finding {
 
 /** Whether a user could read the file; not where that cannot be found out. */
 export function canRead(user: BrokerUser, target: string): boolean {
-  try {
-    return unreadableFor(user, target) === undefined;
-  } catch {
-    return false;
-  }
+  return attempt(() => unreadableFor(user, target) === undefined) ?? false;
 }
 
 /** What keeps a user from reading a file: the file or one of its directories; `undefined`: nothing. */
