@@ -211,12 +211,8 @@ class Check {
   }
 
   /** Reports what there is to report of a hash; `true`: the broker can read it. */
-  #checkHash({ hashStart, hashEnd }: LineFields, shown: string | undefined): boolean {
-    if (hashEnd - hashStart > MAX_BYTES) {
-      this.#report('LONG_HASH', shown);
-      return false;
-    }
-    const field = this.#line.bytes.toString('latin1', hashStart, hashEnd);
+  #checkHash({ hashEnd }: LineFields, shown: string | undefined): boolean {
+    const field = this.#line.hash();
     const reading = readBrokerHash(field, this.#release);
     if (reading.hash === undefined)
       this.#report(this.#isColonInName(reading.fault, hashEnd) ? 'COLON_IN_NAME' : reading.fault, shown);

@@ -1,3 +1,4 @@
+import { MAX_BYTES } from '../credentials/rules.js';
 import { KEY_BYTES, type Pbkdf2Hash, type Sha512Hash, tryParseHash } from '../hash/encoding.js';
 
 /** The release lines of the broker whose rules differ: 2.0.x, and 2.1.x with its password-file plugin. */
@@ -9,6 +10,7 @@ export type LoadedHash = Pbkdf2Hash | Sha512Hash;
 /** Why a broker cannot read a hash, as findings have it. */
 export type HashFault =
   | 'MISSING_HASH'
+  | 'LONG_HASH'
   | 'PLAIN_TEXT'
   | `UNSUPPORTED_HASH.${'argon2id' | 'type'}`
   | `MALFORMED_HASH.${'fields' | 'iterations' | 'salt' | 'key'}`
@@ -28,11 +30,12 @@ const FIELDS = /^\$*([^$]+)(?:\$+([^$]+))?(?:\$+([^$]+))?(?:\$+([^$]+))?/;
  * first `$` may be missing; 2.1 insists on `$7$` or `$6$`. Sources: 2.0.11 src/security_default.c
  * `unpwd__decode_passwords`, 2.1.2 libcommon/password_common.c `mosquitto_pw_decode`.
  *
- * @param field what follows the `:`, trimmed, each byte a character; at most 65,535 of them
+ * @param field what follows the `:`, trimmed, each byte a character
  * @returns the hash and whether it is in the form that mosquitto_passwd writes, or why the broker refuses it
  */
 export function readBrokerHash(field: string, release: BrokerRelease): HashReading {
   if (field === '') return { fault: 'MISSING_HASH' };
+  if (field.length > MAX_BYTES) return { fault: 'LONG_HASH' };
   const parsed = tryParseHash(field);
   if (parsed !== undefined && parsed.algorithm !== 'argon2id') {
     const isRead = release === '2.1' || parsed.salt.length === 12;

@@ -1,4 +1,4 @@
-import { canBeSent, MAX_BYTES } from '../credentials/rules.js';
+import { canBeSent } from '../credentials/rules.js';
 import { LineReader } from '../document/line.js';
 import type { NameIndex } from '../document/name-index.js';
 import { type BrokerRelease, type LoadedHash, readBrokerHash } from './stored-hash.js';
@@ -69,13 +69,7 @@ export function brokerHash(index: NameIndex, name: string, release: BrokerReleas
     // 2.1.2 plugins/password-file/password_parse.c refuses a file with a duplicate name.
     if (fate === 'unsure' || (++read > 1 && release === '2.1')) return undefined;
     // 2.0 uses the last line that it can read (2.0.11 src/security_default.c `pwfile__parse`).
-    found = hashOfLine(line, release) ?? found;
+    found = readBrokerHash(line.hash(), release).hash ?? found;
   }
   return found;
-}
-
-function hashOfLine(line: LineReader, release: BrokerRelease): LoadedHash | undefined {
-  const { hashStart, hashEnd } = line.fields();
-  if (hashEnd - hashStart > MAX_BYTES) return undefined;
-  return readBrokerHash(line.bytes.toString('latin1', hashStart, hashEnd), release).hash;
 }

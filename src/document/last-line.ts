@@ -1,4 +1,3 @@
-import { MAX_BYTES } from '../credentials/rules.js';
 import { tryParseHash } from '../hash/encoding.js';
 import { isBlank, LineReader } from './line.js';
 
@@ -30,8 +29,7 @@ export function* canBeEnded(bytes: Buffer, lastLine: number, isReplaced: boolean
 
 /** Whether every release reads the hash of a line, though 2.0 then drops a user with a salt of 64 bytes. */
 function isReadByAll(line: LineReader): boolean {
-  const { hashStart, hashEnd } = line.fields();
-  const hash = hashEnd - hashStart > MAX_BYTES ? undefined : tryParseHash(line.hash());
+  const hash = tryParseHash(line.hash());
   return hash !== undefined && hash.algorithm !== 'argon2id';
 }
 

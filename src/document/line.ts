@@ -3,6 +3,8 @@
  * 2.1.2 plugins/password-file. Both cut a line at its first NUL, take one that starts with `#` or has no `:` for no
  * entry, split the others at runs of `:`, and trim blanks (C `isspace`) round name and hash.
  */
+import { MAX_BYTES } from '../credentials/rules.js';
+
 const NUL = 0;
 const LF = 10;
 const CR = 13;
@@ -97,10 +99,10 @@ export class LineReader {
     return bytes.compare(name, from, to, nameStart, nameEnd) === 0;
   }
 
-  /** What the broker takes for the hash, trimmed, each byte a character; `''` where there is none. */
+  /** What the broker takes for the hash, trimmed, each byte a character; `''`: none. Of one too long to be read, the start. */
   hash(): string {
     const { hashStart, hashEnd } = this.fields();
-    return this.bytes.toString('latin1', hashStart, hashEnd);
+    return this.bytes.toString('latin1', hashStart, Math.min(hashEnd, hashStart + MAX_BYTES + 1));
   }
 
   /** What follows the name of an entry. */

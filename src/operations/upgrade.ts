@@ -98,8 +98,7 @@ function* sortLines(view: Draft, broker: BrokerRelease): Generator<void, Sorted>
     yield;
     number++;
     if (line.nameStart < 0) continue;
-    const { hashStart, hashEnd } = line.fields();
-    const hash = hashEnd - hashStart > MAX_BYTES ? '' : line.bytes.toString('latin1', hashStart, hashEnd);
+    const hash = line.hash();
     if (isReadable(hash)) continue;
     const obstacle = obstacleTo(view, line, hash, broker);
     if (obstacle === undefined) plain.push(line.start);
