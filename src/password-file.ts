@@ -27,7 +27,7 @@ import { type Edit, type EditSource, submit } from './storage/group-commit.js';
 import { resolveTarget } from './storage/path.js';
 import { orAborted } from './util/abort.js';
 import type { Entries } from './util/entries.js';
-import { inSlices } from './util/event-loop.js';
+import { runYielding } from './util/event-loop.js';
 import { isAnything, isFunction, isSignal, readOptions } from './util/read-options.js';
 
 /** How many generated names `provision` tries before it says that the options allow too few. */
@@ -241,7 +241,7 @@ export class PasswordFile {
    */
   async users(options?: WaitOptions): Promise<string[]> {
     const signal = signalOf(options);
-    return inSlices((await this.#source.cache.view(signal)).names(), signal);
+    return runYielding((await this.#source.cache.view(signal)).names(), signal);
   }
 
   /**

@@ -3,7 +3,7 @@ import { unlink, writeFile } from 'node:fs/promises';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { hashPasswordSync } from '../src/hash/hash.js';
 import { PasswordFile } from '../src/password-file.js';
-import { nextTurn } from '../src/util/event-loop.js';
+import { yieldToEventLoop } from '../src/util/event-loop.js';
 import { newFile } from './support/password-file.js';
 
 /** More than are begun at once, and more than are under way then. */
@@ -137,7 +137,7 @@ test('a call that comes while the file is being read goes by what has taken its 
   await writeFile(path, line + Array.from({ length: 50_000 }, (_, i) => `other${i}${line}`).join(''));
   await writeFile(other, lineOf(1));
   const earlier = file.verify('user0', passwordOf(0));
-  await nextTurn();
+  await yieldToEventLoop();
   renameSync(other, path);
   expect(await file.verify('user1', passwordOf(1))).toBe(true);
   expect(await earlier).toBe(true);

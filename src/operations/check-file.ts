@@ -7,7 +7,7 @@ import type { Settings, WaitOptions } from '../options.js';
 import type { Cache } from '../storage/cache.js';
 import { resolveTarget } from '../storage/path.js';
 import { attempt } from '../util/attempt.js';
-import { inSlices } from '../util/event-loop.js';
+import { runYielding } from '../util/event-loop.js';
 import {
   invalidOption,
   isAnything,
@@ -45,7 +45,7 @@ export async function checkFile(
   const findings = [...placeFindings(settings, target, brokerUser)];
   const isFile = !findings.some(({ code }) => code === 'NOT_A_FILE');
   const bytes = isFile ? (await cache.snapshot(signal))?.index.bytes : undefined;
-  const report = await inSlices(checkLines(bytes ?? Buffer.alloc(0), { broker: settings.broker }), signal);
+  const report = await runYielding(checkLines(bytes ?? Buffer.alloc(0), { broker: settings.broker }), signal);
   const loads = bytes !== undefined && report.loads && !findings.some(({ severity }) => severity === 'error');
   return { loads, users: loads ? report.users : [], findings: [...findings, ...report.findings] };
 }

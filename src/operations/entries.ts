@@ -9,7 +9,7 @@ import { type Finding, systemCode } from '../errors.js';
 import { assertHash, isCanonicalHash } from '../hash/encoding.js';
 import type { Settings, WaitOptions } from '../options.js';
 import type { Cache } from '../storage/cache.js';
-import { nextTurn } from '../util/event-loop.js';
+import { yieldToEventLoop } from '../util/event-loop.js';
 
 /** Options of `entries`. */
 export interface EntriesOptions extends WaitOptions {
@@ -35,7 +35,7 @@ export async function* readEntries(
   let sliceEnd = performance.now() + SLICE;
   for (let start = 0, number = 1; start < bytes.length; start = line.next, number++) {
     if (number % 64 === 0 && performance.now() > sliceEnd) {
-      await nextTurn();
+      await yieldToEventLoop();
       sliceEnd = performance.now() + SLICE;
     }
     signal?.throwIfAborted();

@@ -3,7 +3,7 @@ import { Draft } from '../document/draft.js';
 import { MAX_WANTED, NameIndex } from '../document/name-index.js';
 import { fileMissing } from '../errors.js';
 import { orAborted } from '../util/abort.js';
-import { nextTurn } from '../util/event-loop.js';
+import { yieldToEventLoop } from '../util/event-loop.js';
 import { openPlace } from './path.js';
 import { type Snapshot, takeSnapshot } from './snapshot.js';
 
@@ -44,7 +44,7 @@ export class Cache {
     signal?: AbortSignal | undefined,
     names?: ReadonlySet<string> | undefined,
   ): Promise<Snapshot | undefined> {
-    this.#nextLook ??= { names: new Set(), snapshot: nextTurn().then(() => this.#look()) };
+    this.#nextLook ??= { names: new Set(), snapshot: yieldToEventLoop().then(() => this.#look()) };
     const look = this.#nextLook;
     if (names === undefined || names.size > MAX_WANTED) look.names = undefined;
     else for (const name of names) look.names?.add(name);

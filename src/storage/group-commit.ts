@@ -4,7 +4,7 @@ import type { Change } from '../document/merge.js';
 import { MAX_WANTED, NameIndex } from '../document/name-index.js';
 import { fileMissing, type PasswordFileError } from '../errors.js';
 import { onAbort } from '../util/abort.js';
-import { inSlices } from '../util/event-loop.js';
+import { runYielding } from '../util/event-loop.js';
 import type { Cache } from './cache.js';
 import { ownershipOf, systemDisk } from './disk.js';
 import { notReplaceable, type Place, resolveTarget } from './path.js';
@@ -202,7 +202,7 @@ class Commit {
       for (const pending of edits) {
         if (!pending.isCancelled) fileExists = await this.#make(pending, draft, fileExists);
       }
-      const changes = await inSlices(draft.changes());
+      const changes = await runYielding(draft.changes());
       if (this.#edits !== edits) continue;
       for (const pending of edits) pending.stopListening?.();
       return { changes, fileExists };
@@ -216,7 +216,7 @@ class Commit {
     draft.begin();
     try {
       if (!fileExists && source.cache.fileMustExist && !creates) throw fileMissing(this.target);
-      pending.outcome = { value: await inSlices(edit.apply(draft, fileExists), signal) };
+      pending.outcome = { value: await runYielding(edit.apply(draft, fileExists), signal) };
       return fileExists || creates || draft.hasChanged();
     } catch (error) {
       draft.rollBack();

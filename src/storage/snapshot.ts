@@ -5,7 +5,7 @@ import { MAX_FILE_BYTES } from '../document/line.js';
 import { NameIndex } from '../document/name-index.js';
 import { PasswordFileError, systemCode } from '../errors.js';
 import { attempt } from '../util/attempt.js';
-import { inSlices } from '../util/event-loop.js';
+import { runYielding } from '../util/event-loop.js';
 import { withPriority } from '../util/limiter.js';
 import { type Answer, systemDisk } from './disk.js';
 import { OpenFile } from './open-files.js';
@@ -94,7 +94,7 @@ async function readIndexed(
   const index = new NameIndex(buffer.subarray(0, size), names);
   for (let length = 0; ; ) {
     // Lines are indexed while the next bytes arrive.
-    const [count] = await Promise.all([read(fd, buffer, length), inSlices(index.scan(length))]);
+    const [count] = await Promise.all([read(fd, buffer, length), runYielding(index.scan(length))]);
     if (count === 0) return length === size ? index : undefined;
     length += count;
     if (length > size) return undefined;

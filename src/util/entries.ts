@@ -1,7 +1,7 @@
 /** Pairs that a caller passes, from an iterable or async iterable. */
 import { invalidArgument } from '../errors.js';
 import { orAborted } from './abort.js';
-import { nextTurn } from './event-loop.js';
+import { yieldToEventLoop } from './event-loop.js';
 
 /** Pairs out of an array, a `Map`, a generator, a database cursor, … */
 export type Entries<V> =
@@ -36,7 +36,7 @@ export async function forEachEntry(
         throw invalidArgument(`Entry ${number} is not an array of user name and value.`);
       visit(value[0], value[1], number);
       if (number % 64 !== 0 || performance.now() < sliceEnd) continue;
-      await nextTurn();
+      await yieldToEventLoop();
       sliceEnd = performance.now() + SLICE;
     }
   };

@@ -2,7 +2,7 @@
 import { EventEmitter, once } from 'node:events';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { findBrokers, login, type RunningBroker, startBroker } from '../support/broker.js';
@@ -62,7 +62,7 @@ test('reads see all users of a large file while an edit of the same PasswordFile
     const edit = fresh.setHash('edited', stamp(1, attempt)).then(() => {
       isCommitted = true;
     });
-    while (!isCommitted && sizeOfTempFile() < size) await nextTurn();
+    while (!isCommitted && sizeOfTempFile() < size) await yieldToEventLoop();
     // Their index of the file is made while the edit, which needed one name of it, replaces the file.
     const [has, names] = await Promise.all([fresh.hasUser('user7'), fresh.users(), edit]);
     expect([has, names.length >= users]).toEqual([true, true]);

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readlinkSync } from 'node:fs';
 import { rename, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { Cache } from '../../src/storage/cache.js';
 import { testDirectory } from '../support/directory.js';
@@ -20,7 +20,7 @@ beforeEach(() => {
 /** Until a change of the file would show in its times. */
 async function clockTick(): Promise<void> {
   const { ctimeMs } = await stat(path);
-  while (Date.now() - ctimeMs <= 20) await nextTurn();
+  while (Date.now() - ctimeMs <= 20) await yieldToEventLoop();
 }
 
 /** The open files of this process in a directory. */
@@ -58,7 +58,7 @@ describe('a cache', () => {
     await writeFile(path, MANY);
     await clockTick();
     const first = cache.index();
-    await nextTurn();
+    await yieldToEventLoop();
     const more = Array.from({ length: 10 }, () => cache.index());
     expect(new Set(await Promise.all([first, ...more])).size).toBe(1);
   });
@@ -67,7 +67,7 @@ describe('a cache', () => {
     await writeFile(path, MANY);
     for (const forget of [() => cache.drop(), () => cache.close()]) {
       const reading = cache.view();
-      for (let turn = 0; turn < 3; turn++) await nextTurn();
+      for (let turn = 0; turn < 3; turn++) await yieldToEventLoop();
       forget();
       expect((await reading).has('user59999')).toBe(true);
     }
@@ -123,10 +123,10 @@ describe.skipIf(!existsSync('/proc/self/fd'))('open files', () => {
     cache = new Cache(path, false);
     await writeFile(path, MANY);
     const reading = cache.index();
-    for (let turn = 0; turn < 3; turn++) await nextTurn();
+    for (let turn = 0; turn < 3; turn++) await yieldToEventLoop();
     cache.close();
     expect((await reading).lines('user1')).toHaveLength(1);
-    while (openIn(directory).length > 0) await nextTurn();
+    while (openIn(directory).length > 0) await yieldToEventLoop();
   });
 
   test('are at most 32 in a process, the last ones used', async () => {
@@ -141,7 +141,7 @@ describe.skipIf(!existsSync('/proc/self/fd'))('open files', () => {
       await each.index();
       expect((await caches[0]?.index()) === first).toBe(true);
     }
-    while (openIn(directory).length > 32) await nextTurn();
+    while (openIn(directory).length > 32) await yieldToEventLoop();
     const last = Array.from({ length: 31 }, (_, n) => `passwd${n + 9}`);
     expect(openIn(directory).sort()).toEqual(['passwd0', ...last].sort());
     expect((await caches[1]?.index())?.lines('user1')).toEqual([0]);
@@ -156,7 +156,7 @@ describe.skipIf(!existsSync('/proc/self/fd'))('open files', () => {
     await writeFile(`${path}.new`, MANY);
     await rename(`${path}.new`, path);
     await cache.index();
-    while (openIn(directory).length > 1) await nextTurn();
+    while (openIn(directory).length > 1) await yieldToEventLoop();
     expect(openIn(directory)).toEqual(['passwd']);
   });
 });

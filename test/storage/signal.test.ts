@@ -4,7 +4,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
-import { nextTurn } from '../../src/util/event-loop.js';
+import { yieldToEventLoop } from '../../src/util/event-loop.js';
 import { expectOnly } from '../support/directory.js';
 import { diskCalls } from '../support/disk-calls.js';
 import {
@@ -208,10 +208,10 @@ describe('a signal', () => {
         if (outcome !== 'pending') return [turns, outcome];
         if (turns === turn) {
           controller.abort(reason);
-          await nextTurn();
+          await yieldToEventLoop();
           return [turns, outcome];
         }
-        await nextTurn();
+        await yieldToEventLoop();
       }
     };
     const [turns] = await abortIn(Infinity);

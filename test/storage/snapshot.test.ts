@@ -1,7 +1,7 @@
 import { appendFileSync, truncateSync } from 'node:fs';
 import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
 import { HASH, hold, newFile, OTHER_HASH, READS } from '../support/password-file.js';
@@ -54,12 +54,12 @@ describe('verify, hasUser, users and getHash', () => {
     await writeFile(path, many);
     const growing = file.hasUser('zoe');
     // The first of several reads is under way.
-    await nextTurn();
+    await yieldToEventLoop();
     appendFileSync(path, `zoe:${HASH}\n`);
     expect(await growing).toBe(true);
     await writeFile(path, many);
     const shrinking = file.users();
-    await nextTurn();
+    await yieldToEventLoop();
     truncateSync(path, many.indexOf('user100:'));
     expect(await shrinking).toHaveLength(100);
   });

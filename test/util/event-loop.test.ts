@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { inSlices, nextTurn } from '../../src/util/event-loop.js';
+import { runYielding, yieldToEventLoop } from '../../src/util/event-loop.js';
 
-/** Work that takes several slices, and what it has done. */
+/** Work that yields several times, and what it has done. */
 function work(): { done: { steps: number }; steps: Generator<void, string> } {
   const done = { steps: 0 };
   const busy = Buffer.alloc(1 << 20);
@@ -17,26 +17,26 @@ function work(): { done: { steps: number }; steps: Generator<void, string> } {
   };
 }
 
-test('inSlices lets the event loop turn and resolves with the result', async () => {
+test('runYielding lets the event loop turn and resolves with the result', async () => {
   let turns = 0;
   let isOver = false;
-  const result = inSlices(work().steps).finally(() => {
+  const result = runYielding(work().steps).finally(() => {
     isOver = true;
   });
   while (!isOver) {
-    await nextTurn();
+    await yieldToEventLoop();
     turns++;
   }
   expect(await result).toBe('result');
   expect(turns).toBeGreaterThan(2);
 });
 
-test('inSlices takes no further step after an abort', async () => {
+test('runYielding takes no further step after an abort', async () => {
   const { done, steps } = work();
   const controller = new AbortController();
   const reason = new Error('the caller has gone');
-  const result = inSlices(steps, controller.signal);
-  await nextTurn();
+  const result = runYielding(steps, controller.signal);
+  await yieldToEventLoop();
   controller.abort(reason);
   const { steps: before } = done;
   await expect(result).rejects.toBe(reason);
