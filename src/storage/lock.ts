@@ -9,7 +9,7 @@
 import { dirname } from 'node:path';
 import { systemCode } from '../errors.js';
 import type { Answer, Disk, Ownership } from './disk.js';
-import { candidateDirectory, isCandidate, lockDirectory } from './lock-owner.js';
+import { abandon, candidateDirectory, isCandidate, lockDirectory, tempFileName } from './lock-owner.js';
 import type { TempFile } from './temp-file.js';
 
 /** A writer of one password file, and how it decides what depends on clocks and chance. */
@@ -22,11 +22,8 @@ export interface Writer {
   /** The temp file of this attempt. */
   temp: TempFile | undefined;
   newNonce(): string;
-  tempFileName(nonce: string): string;
   /** Whether a name in the lock directory, or in a candidate directory, is that of a temp file whose writer is dead. */
   isStale(directory: string, name: string): Answer<boolean>;
-  /** A temp file of this writer could not be removed. */
-  abandon(name: string): void;
   /** Waits a little before the next look. Throws when the time is over or the wait is cancelled. */
   pause(): Answer<void>;
 }
@@ -82,7 +79,7 @@ export async function acquire(writer: Writer): Promise<TempFile> {
 async function prepare(writer: Writer): Promise<TempFile | undefined> {
   const { disk } = writer;
   const nonce = writer.newNonce();
-  const name = writer.tempFileName(nonce);
+  const name = tempFileName(nonce);
   const directory = candidateDirectory(writer.file, nonce);
   await disk.mkdir(directory);
   try {
@@ -192,7 +189,7 @@ async function remove(writer: Writer, directory: string, name: string): Promise<
   try {
     await writer.disk.unlink(directory, name);
   } catch (error) {
-    if (systemCode(error) !== 'ENOENT') writer.abandon(name);
+    if (systemCode(error) !== 'ENOENT') abandon(name);
   }
   await tryTo(() => writer.disk.rmdir(directory));
 }

@@ -4,7 +4,7 @@ import { PasswordFileError, systemCode } from '../errors.js';
 import { pause } from '../util/abort.js';
 import { systemDisk } from './disk.js';
 import { commitLocked, tryTo, type Writer } from './lock.js';
-import { abandon, isStale, lockDirectory, newNonce, parseTempFileName, tempFileName } from './lock-owner.js';
+import { isStale, lockDirectory, newNonce, parseTempFileName } from './lock-owner.js';
 import { assertUsable, kindOf, openPlace, type Place, writeError } from './path.js';
 import { startHeartbeat, type TempFile } from './temp-file.js';
 
@@ -63,7 +63,7 @@ function newWriter(
   const started = performance.now();
   let pauses = 0;
   return {
-    ...{ disk, file, directory, temp: undefined, newNonce, tempFileName, abandon },
+    ...{ disk, file, directory, temp: undefined, newNonce },
 
     async isStale(parent, name) {
       const orphanAge = parent === lockDirectory(file) ? Infinity : ORPHAN_AGE;

@@ -264,7 +264,7 @@ class Model {
     const [path = '', other = ''] = args;
     switch (name) {
       case 'isStale': {
-        const owner = Number(other.split('.')[1]) - 1;
+        const owner = Number(other[0]);
         yield { answer: { value: true }, state };
         if (!state.dead[owner]) yield { answer: { value: false }, state };
         return;
@@ -370,10 +370,9 @@ function runUntilUnanswered(
       file: FILE,
       directory: { uid: 0, gid: 0, mode: 0o755 },
       temp: undefined,
+      // Begins with the writer, as the name of a temp file does then.
       newNonce: () => `${id}${String(nonces++).padStart(15, '0')}`,
-      tempFileName: nonce => `${nonce}.${id + 1}..-`,
       isStale: (directory, name) => ask('isStale', directory, name),
-      abandon: () => undefined,
       pause: () => ask('pause', ...(seen ?? ['nobody'])),
     };
     exploring
@@ -409,7 +408,7 @@ function rememberedAfter(
 function canGoOn(state: State, seen: readonly string[]): boolean {
   if (seen[0] === 'nobody') return true;
   const names = state.directories.get(LOCK) ?? [];
-  const owner = Number(names[0]?.split('.')[1] ?? 0) - 1;
+  const owner = Number(names[0]?.[0] ?? -1);
   return names.join() !== seen.join() || names.length === 0 || state.dead[owner] === true;
 }
 
