@@ -18,8 +18,8 @@ export interface Place {
 }
 
 const MAX_LINKS = 40;
-/** How coarsely file systems stamp a change, in milliseconds. */
-const CLOCK_TICK = 20;
+/** How coarsely file systems stamp a change at worst, in milliseconds. */
+export const CLOCK_TICK = 20;
 
 /**
  * The file that a path leads to, its symbolic links followed; it need not exist yet.

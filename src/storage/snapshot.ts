@@ -9,11 +9,9 @@ import { runYielding } from '../util/event-loop.js';
 import { withPriority } from '../util/limiter.js';
 import { type Answer, systemDisk } from './disk.js';
 import { OpenFile } from './open-files.js';
-import { notReplaceable, OPENED, type Place } from './path.js';
+import { CLOCK_TICK, notReplaceable, OPENED, type Place } from './path.js';
 
 const CHUNK = 4_194_304;
-/** The clock that stamps files ticks this coarsely at worst, in milliseconds. */
-const CLOCK_TICK = 20;
 const ATTEMPTS = 10;
 const NOT_A_FILE = 'is not a regular file. Give the path of a file.';
 

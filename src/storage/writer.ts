@@ -63,7 +63,11 @@ function newWriter(
   const started = performance.now();
   let pauses = 0;
   return {
-    ...{ disk, file, directory, temp: undefined, newNonce },
+    disk,
+    file,
+    directory,
+    temp: undefined,
+    newNonce,
 
     async isStale(parent, name) {
       const orphanAge = parent === lockDirectory(file) ? Infinity : ORPHAN_AGE;
