@@ -25,11 +25,10 @@ export async function hangUp(
   const { pid, label, name } = broker;
   const view = new ProcessView(pid);
   try {
-    let cpuTime = view.cpuTime();
-    const scheduled = view.timesScheduled();
+    let [cpuTime, turns] = view.schedule();
     const before = view.state();
     const lookedAt = performance.now();
-    const sleptOn = before?.isAsleep === true && view.timesScheduled() === scheduled;
+    const sleptOn = before?.isAsleep === true && view.schedule()[1] === turns;
     const at = performance.now();
     if (!kill(broker)) return 'ended';
     if (before === undefined || !(cpuTime > 0)) return undefined;
@@ -38,8 +37,8 @@ export async function hangUp(
     for (;;) {
       const now = view.state();
       if (now === undefined) return 'ended';
-      if (now.isPending) cpuTime = view.cpuTime();
-      if (reload.isOver(now)) return view.cpuTime() - cpuTime;
+      if (now.isPending) [cpuTime] = view.schedule();
+      if (reload.isOver(now)) return view.schedule()[0] - cpuTime;
       const elapsed = performance.now() - at;
       if (elapsed >= timeout) {
         if (!now.isPending) return undefined;

@@ -44,14 +44,10 @@ export class ProcessView {
     };
   }
 
-  /** Milliseconds of CPU time that it has used; 0: not shown. Of one that is asleep the kernel knows it exactly. */
-  cpuTime(): number {
-    return Number(this.#read(1).split(' ')[0]) / 1e6;
-  }
-
-  /** How often it has been given a CPU so far. */
-  timesScheduled(): number {
-    return Number(this.#read(1).split(' ')[2]);
+  /** Milliseconds of CPU time so far, exact for one that is asleep, 0: not shown; and how often it has been given a CPU. */
+  schedule(): [cpuTime: number, turns: number | undefined] {
+    const [nanoseconds = 0, , turns] = this.#read(1).split(' ').map(Number);
+    return [nanoseconds / 1e6, turns];
   }
 
   close(): void {

@@ -174,12 +174,9 @@ function readStart(path: string): string {
       closeSync(file);
     }
   } catch (cause) {
-    const code = systemCode(cause);
-    const problem =
-      code === 'ENOENT'
-        ? 'does not exist. Is the broker running, and is this the pid_file of its mosquitto.conf?'
-        : `cannot be read (${code}).`;
-    throw reloadFailed(`The pid file ${path} ${problem}`, { cause, path });
+    const problem = `The pid file ${path} cannot be read (${systemCode(cause)}).`;
+    const remedy = 'Is the broker running, and is this the pid_file of its mosquitto.conf?';
+    throw reloadFailed(`${problem} ${remedy}`, { cause, path });
   }
 }
 

@@ -265,7 +265,7 @@ needs(linux, perl).describe('a broker by its pid file', () => {
     const missing = join(directory, 'missing');
     const error = await reloadBroker({ pidFile: missing }).catch(error => error);
     expect(error).toMatchObject({ code: 'ERR_RELOAD_FAILED', path: missing, cause: { code: 'ENOENT' } });
-    expect(error.message).toContain('does not exist. Is the broker running');
+    expect(error.message).toContain('cannot be read (ENOENT). Is the broker running');
     expect(await failure({ pidFile: directory })).toContain(`${directory} cannot be read (EISDIR)`);
     const fifo = join(directory, 'fifo');
     expect(spawnSync('mkfifo', [fifo]).status).toBe(0);

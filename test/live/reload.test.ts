@@ -129,7 +129,7 @@ describeBrokers('reload', broker => {
     const running = await start();
     await running.stop();
     const message = await reloadBroker({ pidFile }).catch(error => error.message);
-    expect(message).toContain(`The pid file ${pidFile} does not exist. Is the broker running`);
+    expect(message).toContain(`The pid file ${pidFile} cannot be read (ENOENT). Is the broker running`);
   });
 
   test('of a broker that was killed and left its pid file', async () => {
