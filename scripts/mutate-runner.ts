@@ -10,8 +10,8 @@ export interface Mutation {
   count: number;
   /** The mutant that is active all the time. */
   active?: number;
-  /** For each test by its id: the mutants that it runs with, one after the other, and its usual duration. */
-  plan?: Record<string, { mutants: number[]; usual: number }>;
+  /** For each test by its id: the mutants that it runs with, one after the other, and what it usually takes. */
+  plan?: Record<string, { mutants: number[]; usual: number; places: number }>;
   /** Milliseconds until the process ends; with a plan: in tests, beside 5 times their usual duration. */
   limit: number;
   /** The file that takes what becomes of each mutant of the plan, a line for each step. */
@@ -25,6 +25,8 @@ declare module 'vitest' {
   interface TaskMeta {
     /** The mutants that this test reaches. */
     reached?: number[];
+    /** How often it comes to a place that mutants change. */
+    places?: number;
     /** Those that have been reached before the first test. */
     reachedBefore?: number[];
   }
@@ -34,9 +36,12 @@ const { count, active: only, plan, limit, log } = inject('mutation');
 const NONE = -1;
 const reached = new Uint8Array(count);
 let active = only ?? NONE;
+/** How often places that mutants change are still reached, before the test is ended. */
+let placesLeft = Number.POSITIVE_INFINITY;
 Object.assign(globalThis, {
   __mutant(number: number): boolean {
     reached[number] = 1;
+    if (placesLeft-- <= 0) throw new Error('The mutant does not come to an end.');
     return number === active;
   },
   __activeOf(...numbers: number[]): number | undefined {
@@ -71,10 +76,12 @@ class Finder extends TestRunner {
     const before = this.#take();
     if (this.#isFirst) test.meta.reachedBefore = before;
     this.#isFirst = false;
+    placesLeft = Number.MAX_SAFE_INTEGER;
   }
 
   onAfterRetryTask(test: RunnerTestCase): void {
     test.meta.reached = this.#take();
+    test.meta.places = Number.MAX_SAFE_INTEGER - placesLeft;
   }
 
   #take(): number[] {
@@ -130,6 +137,7 @@ class EachMutant extends TestRunner {
     super.onBeforeTryTask(test);
     setLimit(limit + 5 * (plan?.[test.id]?.usual ?? 0));
     if (this.#isConfirming) return;
+    placesLeft = 100_000 + 20 * (plan?.[test.id]?.places ?? 0);
     this.#mutant = this.#waiting.shift() ?? NONE;
     this.#note('begin', test);
     reached[this.#mutant] = 0;
@@ -138,6 +146,7 @@ class EachMutant extends TestRunner {
 
   onAfterRetryTask(test: RunnerTestCase): void {
     active = NONE;
+    placesLeft = Number.POSITIVE_INFINITY;
     setLimit(60_000);
     const { result } = test;
     if (result === undefined || result.state === 'skip') return;

@@ -26,7 +26,7 @@ export interface TestFile {
   setup: number;
   /** The mutants that are reached before the first test, and in no test of any file. */
   reachedBefore: number[];
-  tests: { id: string; usual: number; reached: number[] }[];
+  tests: { id: string; usual: number; places: number; reached: number[] }[];
 }
 
 /** The mutants that each test, by its id, is to run with. */
@@ -97,7 +97,7 @@ export class UnitTests {
   async findReaching(): Promise<TestFile[]> {
     const specifications = await this.#vitest.globTestSpecifications();
     const shared = filesIn('src', 'fixtures', 'test/support');
-    const key = `${hashOf([...shared, 'scripts/mutants.ts'])}-${this.#count}`;
+    const key = `${hashOf([...shared, 'scripts/mutants.ts', 'scripts/mutate-runner.ts'])}-${this.#count}`;
     const cached = (path: string) => join(CACHE, `${key}-${hashOf([path])}.json`);
     const unknown = specifications.filter(({ moduleId }) => !existsSync(cached(moduleId)));
     if (unknown.length > 0) {
@@ -143,8 +143,10 @@ export class UnitTests {
   /** Runs tests with each of their mutants in one process, until it ends. */
   async #runEach(file: TestFile, plan: Plan): Promise<Step[]> {
     writeFileSync(this.#log, '');
-    const usual = new Map(file.tests.map(test => [test.id, test.usual]));
-    const tests = [...plan].map(([id, numbers]) => [id, { mutants: numbers, usual: usual.get(id) ?? 0 }]);
+    const tests = file.tests.map(({ id, usual, places }) => [
+      id,
+      { mutants: plan.get(id) ?? [], usual, places },
+    ]);
     this.#provide({ limit: LIMIT, plan: Object.fromEntries(tests) });
     await this.#runTests(file.path, [...plan.keys()]);
     return readSteps(this.#log);
@@ -222,6 +224,7 @@ function reachingOf(module: TestModule): TestFile {
       .map(test => ({
         id: test.id,
         usual: test.diagnostic()?.duration ?? 0,
+        places: test.meta().places ?? 0,
         reached: test.meta().reached ?? [],
       })),
   };
