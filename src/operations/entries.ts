@@ -9,7 +9,7 @@ import { type Finding, systemCode } from '../errors.js';
 import { assertHash, isCanonicalHash } from '../hash/encoding.js';
 import type { Settings, WaitOptions } from '../options.js';
 import type { Cache } from '../storage/cache.js';
-import { yieldToEventLoop } from '../util/event-loop.js';
+import { Turn } from '../util/event-loop.js';
 
 /** Options of `entries`. */
 export interface EntriesOptions extends WaitOptions {
@@ -20,9 +20,6 @@ export interface EntriesOptions extends WaitOptions {
 /** A user name and a hash. */
 export type HashEntry = readonly [username: string, hash: string];
 
-/** How long lines are read before the event loop has its turn, in milliseconds. */
-const SLICE = 10;
-
 /** All entries of one version of the file, which is kept until the end or until `return()` is called. */
 export async function* readEntries(
   cache: Cache,
@@ -32,12 +29,9 @@ export async function* readEntries(
   const index = await cache.index(signal);
   const { bytes } = index;
   const line = new LineReader(bytes);
-  let sliceEnd = performance.now() + SLICE;
+  const turn = new Turn();
   for (let start = 0, number = 1; start < bytes.length; start = line.next, number++) {
-    if (number % 64 === 0 && performance.now() > sliceEnd) {
-      await yieldToEventLoop();
-      sliceEnd = performance.now() + SLICE;
-    }
+    if (number % 64 === 0 && turn.isOver()) await turn.yield();
     signal?.throwIfAborted();
     line.read(start);
     if (line.nameStart < 0 || !isLast(line, index)) continue;

@@ -1,15 +1,12 @@
 /** Pairs that a caller passes, from an iterable or async iterable. */
 import { invalidArgument } from '../errors.js';
 import { orAborted } from './abort.js';
-import { yieldToEventLoop } from './event-loop.js';
+import { Turn } from './event-loop.js';
 
 /** Pairs out of an array, a `Map`, a generator, a database cursor, … */
 export type Entries<V> =
   | Iterable<readonly [username: string, value: V]>
   | AsyncIterable<readonly [username: string, value: V]>;
-
-/** How long a source that never waits may keep the event loop to itself, in milliseconds. */
-const SLICE = 10;
 
 /**
  * Calls `visit` with the parts of each pair and its number, counted from 1. An abort rejects at once and calls the
@@ -25,7 +22,7 @@ export async function forEachEntry(
   // Not after a failure of the iterator itself: that has ended it.
   let isOpen = true;
   const readAll = async (): Promise<void> => {
-    let sliceEnd = performance.now() + SLICE;
+    const turn = new Turn();
     for (let number = 1; signal?.aborted !== true; number++) {
       isOpen = false;
       const result = iterator.next();
@@ -35,9 +32,8 @@ export async function forEachEntry(
       if (!Array.isArray(value) || value.length !== 2)
         throw invalidArgument(`Entry ${number} is not an array of user name and value.`);
       visit(value[0], value[1], number);
-      if (number % 64 !== 0 || performance.now() < sliceEnd) continue;
-      await yieldToEventLoop();
-      sliceEnd = performance.now() + SLICE;
+      // A source may never wait.
+      if (number % 64 === 0 && turn.isOver()) await turn.yield();
     }
   };
   try {

@@ -1,21 +1,35 @@
 /** How long work may keep the event loop to itself, in milliseconds. */
-const SLICE = 15;
+const LONGEST_TURN = 10;
 /** Steps between two looks at the clock. A step may be a line of 64 KiB. */
 const STEPS = 4;
+
+/** The time that long work has run without yielding to the event loop. */
+export class Turn {
+  #start = performance.now();
+
+  /** Whether it is time to yield. */
+  isOver(): boolean {
+    return performance.now() - this.#start > LONGEST_TURN;
+  }
+
+  async yield(): Promise<void> {
+    await yieldToEventLoop();
+    this.#start = performance.now();
+  }
+}
 
 /** Runs long work of many steps, and yields to the event loop now and then. An abort ends it there. */
 export async function runYielding<T>(
   work: Generator<unknown, T>,
   signal?: AbortSignal | undefined,
 ): Promise<T> {
-  let sliceEnd = performance.now() + SLICE;
+  const turn = new Turn();
   for (let steps = 1; ; steps++) {
     const { done, value } = work.next();
     if (done) return value;
-    if (steps % STEPS !== 0 || performance.now() < sliceEnd) continue;
-    await yieldToEventLoop();
+    if (steps % STEPS !== 0 || !turn.isOver()) continue;
+    await turn.yield();
     signal?.throwIfAborted();
-    sliceEnd = performance.now() + SLICE;
   }
 }
 
