@@ -1,5 +1,4 @@
-import type { ChildProcess, spawn as Spawn } from 'node:child_process';
-import type { PasswordFileError } from '../errors.js';
+import { PasswordFileError } from '../errors.js';
 import { orAborted } from '../util/abort.js';
 import { reloadFailed } from './process.js';
 
@@ -15,46 +14,38 @@ export async function runCommand(
   // Loaded only now, to keep it out of the time that importing this library takes.
   const { spawn } = await import('node:child_process');
   signal?.throwIfAborted();
-  const child = start(spawn, program, args);
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const error = reloadFailed(`${program} did not end within ${timeout} ms, so it was ended.`);
-    timer = setTimeout(() => reject(error), timeout);
-  });
-  try {
-    await orAborted(Promise.race([ended(child, program), late]), signal);
-  } finally {
-    clearTimeout(timer);
-    child.kill('SIGKILL');
-    child.unref();
-    child.stderr?.destroy();
-  }
-}
-
-function start(spawn: typeof Spawn, program: string, args: string[]): ChildProcess {
-  try {
-    return spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], windowsHide: true });
-  } catch (cause) {
-    throw notStarted(program, cause as NodeJS.ErrnoException);
-  }
-}
-
-function ended(child: ChildProcess, program: string): Promise<void> {
-  let stderr = '';
-  // There is no pipe where file descriptors ran out.
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    stderr = (stderr + text).slice(-MAX_QUOTED);
-  });
-  return new Promise((resolve, reject) => {
-    child.on('error', cause => reject(notStarted(program, cause)));
+  let stop = (): void => undefined;
+  const ended = new Promise<void>((resolve, reject) => {
+    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], windowsHide: true });
+    const fail = (problem: string) => reject(reloadFailed(`${program} ${problem}`));
+    const timer = setTimeout(() => fail(`did not end within ${timeout} ms, so it was ended.`), timeout);
+    stop = () => {
+      clearTimeout(timer);
+      child.kill('SIGKILL');
+      child.unref();
+      child.stderr?.destroy();
+    };
+    let stderr = '';
+    // There is no pipe where file descriptors ran out.
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      stderr = (stderr + text).slice(-MAX_QUOTED);
+    });
+    child.on('error', reject);
     // What it has started in the background may keep its standard error open, which delays 'close'.
     child.on('exit', status => status === 0 && resolve());
     child.on('close', (status, killedBy) => {
-      const end = killedBy === null ? `ended with status ${status}` : `was ended by ${killedBy}`;
       const said = stderr.replace(/[\s\p{Cc}]+/gu, ' ').trim();
-      reject(reloadFailed(`${program} ${end}${said && `: ${said}`}`));
+      const end = killedBy === null ? `ended with status ${status}` : `was ended by ${killedBy}`;
+      fail(`${end}${said && `: ${said}`}`);
     });
+  }).catch(cause => {
+    throw cause instanceof PasswordFileError ? cause : notStarted(program, cause);
   });
+  try {
+    await orAborted(ended, signal);
+  } finally {
+    stop();
+  }
 }
 
 /** The system's error holds the arguments, which may be secrets. The cause here holds none. */
