@@ -19,6 +19,8 @@ const REPORT = 'test/mutants/report.json';
 const ACCEPTED = 'test/mutants/accepted.json';
 /** Milliseconds that a part of the work usually takes. */
 const PART = 60_000;
+/** Milliseconds of tests that a mutant passes, after which it has survived. */
+const ENOUGH = 15_000;
 /** The least share of all mutants that the tests are to detect. */
 const LEAST = 0.9;
 
@@ -158,12 +160,22 @@ function* workOn(
   settle: (number: number, outcome: Outcome) => void,
   pathOf: (number: number) => string,
 ): Generator<(tests: UnitTests) => Promise<void>> {
-  for (const file of files) {
-    const inTests = new Set(file.tests.flatMap(({ reached }) => reached));
-    const those = [...open].filter(number => inTests.has(number));
-    const size = Math.ceil(those.length / (1 + durationWith(those, file) / PART));
+  const isNear = ({ path }: TestFile, number: number) =>
+    dirname(relative('test', path)) === dirname(relative('src', pathOf(number)));
+  /** How long the tests have taken that a mutant has passed. */
+  const passed = new Map<number, number>();
+  const turns = [true, false].flatMap(isFirst => files.map(file => ({ file, isFirst })));
+  for (const { file, isFirst } of turns) {
+    const durations = durationsOf(file);
+    const those = [...open].filter(
+      number =>
+        durations.has(number) && isNear(file, number) === isFirst && (passed.get(number) ?? 0) < ENOUGH,
+    );
+    const duration = those.reduce((sum, number) => sum + (durations.get(number) ?? 0), 0);
+    const size = Math.ceil(those.length / (1 + duration / PART));
     for (let from = 0; from < those.length; from += size) {
       const part = those.slice(from, from + size);
+      for (const number of part) passed.set(number, (passed.get(number) ?? 0) + (durations.get(number) ?? 0));
       yield tests =>
         tests.run(
           file,
@@ -172,13 +184,12 @@ function* workOn(
         );
     }
     const left = those.filter(number => open.has(number)).length;
-    console.log(`${relative('test', file.path)}: ${those.length - left} of ${those.length} are detected`);
+    if (those.length > 0)
+      console.log(`${relative('test', file.path)}: detects ${those.length - left} of ${those.length}`);
   }
   for (const number of [...open]) {
     const reaching = files.filter(({ reachedBefore }) => reachedBefore.includes(number));
-    const directory = dirname(pathOf(number)).replace('src', 'test');
-    const isNear = ({ path }: TestFile) => Number(dirname(relative('.', path)) === directory);
-    reaching.sort((a, b) => isNear(b) - isNear(a));
+    reaching.sort((a, b) => Number(isNear(b, number)) - Number(isNear(a, number)));
     yield async tests => {
       for (const file of open.has(number) ? reaching : []) {
         const outcome = await tests.runAlone(file, number);
@@ -190,12 +201,13 @@ function* workOn(
   }
 }
 
-/** How long the tests of a file usually take with each of the mutants. */
-function durationWith(mutants: number[], { tests }: TestFile): number {
-  const chosen = new Set(mutants);
-  const times = ({ reached }: TestFile['tests'][number]) =>
-    reached.filter(number => chosen.has(number)).length;
-  return tests.reduce((sum, test) => sum + test.usual * times(test), 0);
+/** How long the tests of a file usually take that reach a mutant. */
+function durationsOf({ tests }: TestFile): Map<number, number> {
+  const durations = new Map<number, number>();
+  for (const { usual, reached } of tests) {
+    for (const number of reached) durations.set(number, (durations.get(number) ?? 0) + usual);
+  }
+  return durations;
 }
 
 function reachedBy({ reachedBefore, tests }: TestFile): number[] {
