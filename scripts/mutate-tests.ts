@@ -93,7 +93,7 @@ export class UnitTests {
     return new UnitTests(vitest, count, temporary);
   }
 
-  /** The files of tests, the fast ones first. Tests that fail without a mutant are left out. */
+  /** The files of tests, those with fast tests first. Tests that fail without a mutant are left out. */
   async findReaching(): Promise<TestFile[]> {
     const specifications = await this.#vitest.globTestSpecifications();
     const shared = filesIn('src', 'fixtures', 'test/support');
@@ -114,7 +114,7 @@ export class UnitTests {
     const inTests = new Set(files.flatMap(({ tests }) => tests.flatMap(({ reached }) => reached)));
     return files
       .map(file => ({ ...file, reachedBefore: file.reachedBefore.filter(mutant => !inTests.has(mutant)) }))
-      .sort((a, b) => usualOf(a) - usualOf(b));
+      .sort((a, b) => meanOf(a) - meanOf(b));
   }
 
   /** Runs the tests of a file with each of the mutants, and tells which of them they detect. */
@@ -230,8 +230,8 @@ function reachingOf(module: TestModule): TestFile {
   };
 }
 
-function usualOf({ tests }: TestFile): number {
-  return tests.reduce((sum, { usual }) => sum + usual, 0);
+function meanOf({ tests }: TestFile): number {
+  return tests.reduce((sum, { usual }) => sum + usual, 0) / tests.length;
 }
 
 /** Each test of a file with those of the mutants that it reaches. */

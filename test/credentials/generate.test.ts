@@ -97,6 +97,12 @@ describe('generateUsername', () => {
       'ERR_INVALID_USERNAME',
       /longer than 65535 bytes/,
     ],
+    [
+      'a prefix with which the name is longer than MQTT can carry',
+      { prefix: 'x'.repeat(65_528) },
+      'ERR_INVALID_USERNAME',
+      /longer than 65535 bytes/,
+    ],
   ])('refuses %s', (_what, options, code, message) => {
     const refusal = { code, message: expect.stringMatching(message) };
     expect(() => generateUsername(options)).toThrow(expect.objectContaining(refusal));

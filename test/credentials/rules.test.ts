@@ -178,7 +178,7 @@ describe('assertPassword', () => {
     ['noncharacters', '\uffff'],
     ['non-ASCII letters', 'pässwörd'],
     ['bytes that are no UTF-8', new Uint8Array([0xff, 0x80])],
-    ['65,535 bytes', 'é'.repeat(32_767)],
+    ['65,535 bytes', `${'é'.repeat(32_767)}x`],
   ])('takes %s', (_what, password) => {
     expect(() => assertPassword(password)).not.toThrow();
   });
@@ -193,6 +193,7 @@ describe('assertPassword', () => {
     ['null', null, unset('null')],
     ['a number', 12345678, unset('number')],
     ['an array', [1, 2, 3], unset('object')],
+    ['an object that calls itself bytes', { [Symbol.toStringTag]: 'Uint8Array', length: 6 }, unset('object')],
     ['empty', '', empty],
     ['no bytes', new Uint8Array(), empty],
     ['with a NUL in it', 'before\0after', nul],
@@ -225,15 +226,16 @@ describe('assertPassword', () => {
 });
 
 describe('comparedPassword', () => {
-  test.each<[string | Uint8Array, string | undefined]>([
-    ['secret', 'secret'],
-    ['secret\0more', 'secret'],
-    [Buffer.from('secret\0more'), 'secret'],
-    ['\0', undefined],
-    ['', undefined],
-    ['lone \ud800', undefined],
-    ['x'.repeat(65_536), undefined],
-  ])('%j', (password, compared) => {
+  test.each<[string, string | Uint8Array, string | undefined]>([
+    ['all of a word', 'secret', 'secret'],
+    ['what stands before a NUL', 'secret\0more', 'secret'],
+    ['the bytes before a NUL', new TextEncoder().encode('secret\0more'), 'secret'],
+    ['nothing before a NUL that comes first', '\0', undefined],
+    ['nothing of no characters', '', undefined],
+    ['nothing with half of a surrogate pair', 'lone \ud800', undefined],
+    ['all of 65,535 bytes', 'x'.repeat(65_535), 'x'.repeat(65_535)],
+    ['nothing of 65,536 bytes', 'x'.repeat(65_536), undefined],
+  ])('is %s', (_what, password, compared) => {
     const bytes = comparedPassword(password);
     expect(bytes && Buffer.from(bytes).toString()).toBe(compared);
   });

@@ -151,6 +151,11 @@ describe('a line with such a hash', () => {
     expect(await file.users()).toEqual([]);
   });
 
+  test('is written with 1 GiB and 16 passes of argon2id, which are the limit', async () => {
+    const { file } = newFile();
+    expect(await file.setHash('alice', argon2id(2 ** 20, 16))).toBe('added');
+  });
+
   test('is written where hash.maxIterations allows it', async () => {
     const { path } = newFile();
     const file = new PasswordFile(path, { hash: { maxIterations: 2 ** 31 - 1 } });

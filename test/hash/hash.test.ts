@@ -139,18 +139,21 @@ describe('a new hash', () => {
     expect(await verifyPassword('\ufffd\ufffd\ufffd', hash)).toBe(false);
   });
 
-  test('is of the password and the salt as they were at the call', async () => {
-    const password = Buffer.from('secret');
-    const salt = Buffer.alloc(12, 7);
-    const others = Array.from({ length: 500 }, () => hashPassword('other'));
-    const hashing = hashPassword(password, { salt });
-    const verifying = verifyPassword(password, hashPasswordSync('secret'));
-    password.fill(0);
-    salt.fill(0);
-    expect(await hashing).toBe(hashPasswordSync('secret', { salt: Buffer.alloc(12, 7) }));
-    expect(await verifying).toBe(true);
-    await Promise.all(others);
-  });
+  test.each(['secret', 'x'.repeat(65_535)])(
+    'is of the password and the salt as they were at the call',
+    async text => {
+      const password = Buffer.from(text);
+      const salt = Buffer.alloc(12, 7);
+      const others = Array.from({ length: 500 }, () => hashPassword('other'));
+      const hashing = hashPassword(password, { salt });
+      const verifying = verifyPassword(password, hashPasswordSync(text));
+      password.fill(0);
+      salt.fill(0);
+      expect(await hashing).toBe(hashPasswordSync(text, { salt: Buffer.alloc(12, 7) }));
+      expect(await verifying).toBe(true);
+      await Promise.all(others);
+    },
+  );
 
   test('takes bytes of another realm, and no Proxy of bytes', async () => {
     const bytes = runInNewContext('new Uint8Array([115, 101, 99, 114, 101, 116])');
@@ -358,6 +361,8 @@ describe('parseHash', () => {
     ['$7$ without a key', `$7$101$${salt}`, form],
     ['$7$ with a field more', `$7$101$${salt}$${key}$`, form],
     ['$6$ with iterations', `$6$101$${salt}$${key}`, form],
+    ['text before $6$', `x$6$${salt}$${key}`, form],
+    ['text before argon2id', `x${argon2id}`, form],
     ['no iterations', `$7$$${salt}$${key}`, form],
     ['0 iterations', `$7$0$${salt}$${key}`, form],
     ['negative iterations', `$7$-1$${salt}$${key}`, form],
@@ -414,6 +419,32 @@ describe('parseHash', () => {
     });
     expect(() => parseHash(hash as string)).toThrow(refusal);
     expect(() => assertHash(hash as string, MAX_ITERATIONS)).toThrow(refusal);
+    const bytes = Buffer.from(hash === null ? '' : ((hash as string | undefined) ?? ''));
+    expect(isCanonicalHash(bytes, 0, bytes.length, MAX_ITERATIONS)).toBe(false);
+  });
+
+  test.each([salt, longSalt])(
+    'and isCanonicalHash take the same bytes in any place of $7$101$%s$…',
+    saltText => {
+      const bytes = Buffer.from(`$7$101$${saltText}$${key}`);
+      for (const [at, byte] of [...bytes].entries()) {
+        for (const other of Buffer.from('$/019:=ABQQagwz{')) {
+          bytes[at] = other;
+          const isTaken = tryParseHash(bytes.toString()) !== undefined;
+          expect([at, other, isCanonicalHash(bytes, 0, bytes.length, MAX_ITERATIONS)]).toEqual([
+            at,
+            other,
+            isTaken,
+          ]);
+        }
+        bytes[at] = byte;
+      }
+    },
+  );
+
+  test('and isCanonicalHash take the greatest cost that is allowed', () => {
+    const bytes = Buffer.from(`$7$101$${salt}$${key}`);
+    expect([100, 101].map(limit => isCanonicalHash(bytes, 0, bytes.length, limit))).toEqual([false, true]);
   });
 });
 
