@@ -329,7 +329,7 @@ function runUntilUnanswered(
   return new Promise((resolve, reject) => {
     let nonces = 0;
     let answered = 0;
-    /** The names in the lock directory since the last try to rename; `undefined`: it was not looked at. */
+    /** The names that this writer saw in the lock directory; `undefined`: not since it paused or changed something. */
     let seen: readonly string[] | undefined;
     const ask = (name: Call['name'], ...args: readonly string[]): Promise<never> => {
       const answer = answers[answered++];
@@ -345,19 +345,25 @@ function runUntilUnanswered(
       if ('error' in answer) return Promise.reject({ code: answer.error });
       return Promise.resolve(answer.value as never);
     };
+    const changing = async (answer: Promise<void>): Promise<void> => {
+      try {
+        await answer;
+        seen = undefined;
+      } catch (error) {
+        if ((error as { code: string }).code === 'ENOENT') seen = undefined;
+        throw error;
+      }
+    };
     const disk: Partial<Disk> = {
       windows: exploring.windows === true,
       mkdir: path => ask('mkdir', path),
       rmdir: path => ask('rmdir', path),
-      rename: (from, to) => {
-        seen = undefined;
-        return ask('rename', from, to);
-      },
+      rename: (from, to) => changing(ask('rename', from, to)),
       create: (directory, name) => ask('create', directory, name),
       open: (directory, name) => ask('open', directory, name),
       // Nobody else can see it, unless the rules of NTFS hold.
       close: () => (exploring.windows ? ask('close') : undefined),
-      unlink: (directory, name) => ask('unlink', directory, name),
+      unlink: (directory, name) => changing(ask('unlink', directory, name)),
       list: async directory => {
         const names: string[] = await ask('list', directory);
         if (directory === LOCK) seen = names;
@@ -373,7 +379,11 @@ function runUntilUnanswered(
       // Begins with the writer, as the name of a temp file does then.
       newNonce: () => `${id}${String(nonces++).padStart(15, '0')}`,
       isStale: (directory, name) => ask('isStale', directory, name),
-      pause: () => ask('pause', ...(seen ?? ['nobody'])),
+      pause: () => {
+        const names = seen ?? ['nobody'];
+        seen = undefined;
+        return ask('pause', ...names);
+      },
     };
     exploring
       .run(writer, () => ask('work'))
