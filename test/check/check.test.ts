@@ -150,6 +150,21 @@ describe('what 2.0.11 and 2.0.21 did, beside those files', () => {
   });
 
   test.each([
+    ['a NUL within a line', `alice:${GOOD}\n#x\0y\nalice:${LAST}\n`],
+    ['a NUL that ends a line', `alice:${GOOD}\n#x\0\nalice:${LAST}\n`],
+    [
+      'a line with a NUL, in a file that ends with a line feed',
+      `alice:${GOOD}\nalice:${LAST}\0\nbob:${GOOD}\n`,
+    ],
+  ])('2.0 does not use a further line of a name after %s', (_what, file) => {
+    expect(check(file, '2.0').users).toEqual(['alice']);
+    expect(brokerUsers(Buffer.from(file), '2.0').hashOf('alice')?.key).toEqual(
+      new Uint8Array(Buffer.from(KEY, 'base64')),
+    );
+  });
+
+  test.each([
+    ['after a NUL that begins a line of more', `alice:${GOOD}\n\0x\nalice:${LAST}\n`],
     ['on a line with a NUL', `alice:${GOOD}\nalice:${LAST}\0\nbob:${GOOD}`],
     ['after a NUL that begins a line', `alice:${GOOD}\n\0\nalice:${LAST}\n`],
     ['on a last line that may be lost', `alice:${GOOD}\n${`alice:${LAST}:`.padEnd(255, 'x')}`],
@@ -248,9 +263,56 @@ describe('findings', () => {
     expect(findings.map(({ code }) => code)).toEqual(codes);
   });
 
+  test.each<[what: string, file: string, on20: string, on21?: string]>([
+    ['a file of one byte', 'x', 'NO_COLON NO_FINAL_NEWLINE'],
+    ['a CR at the end of the file', 'alice:x\r', 'PLAIN_TEXT NO_FINAL_NEWLINE'],
+    ['blanks without a hash', 'alice:  \n', 'MISSING_HASH'],
+    ['a comment with a hash alone', `#:${GOOD}\n`, 'COMMENTED_OUT'],
+    ['a comment with a user', `#alice: ${GOOD}\n`, 'COMMENTED_OUT'],
+    ['a comment with a colon before a user', `# at 10:30 #alice:${GOOD}\n`, ''],
+    ['a further field with a blank', `alice:${GOOD}:two words\n`, 'FURTHER_FIELD'],
+    ['a colon in a name', `service:alice: ${GOOD}\n`, 'FURTHER_FIELD COLON_IN_NAME'],
+    [
+      'a hash without $ whose iterations are 7',
+      `alice:7$7$AQIDBAUGBwgJCgsM$${KEY}\n`,
+      'ONLY_2_0_HASH',
+      'UNSUPPORTED_HASH',
+    ],
+    ['a million iterations', `alice:${GOOD.replace('101', '1000000')}$x\n`, 'ODD_HASH'],
+    ['a name of 65,535 bytes', `${'n'.repeat(65_535)}:${GOOD}\n bob:${GOOD}\n`, 'BLANKS'],
+    ['a NUL within a line', `alice:${GOOD}\n#x\0\nbob:x\n`, 'NUL_BYTE', 'NUL_BYTE PLAIN_TEXT'],
+    ['a NUL at the start', '\0\nbob:x\n', 'NUL_BYTE', 'NUL_BYTE PLAIN_TEXT'],
+  ])('all of them: %s', (_what, file, on20, on21 = on20) => {
+    const codes = RELEASES.map(release =>
+      check(file, release)
+        .findings.map(({ code }) => code)
+        .join(' '),
+    );
+    expect(codes).toEqual([on20, on21]);
+  });
+
+  test('say what becomes of the file where 2.1 refuses it, and only there', () => {
+    const messages = (file: string) => check(file, '2.1').findings.map(({ message }) => message);
+    expect(messages('alice:x\n')).toEqual([
+      expect.stringContaining('2.0 drops this user, 2.1 refuses the whole file'),
+    ]);
+    expect(messages(`alice:${GOOD}\nalice:${GOOD}\n`)).toEqual([
+      expect.stringContaining('2.0 uses the last of the lines, 2.1 refuses the whole file'),
+    ]);
+    expect(messages('alice\n')).toEqual([expect.not.stringContaining('refuses')]);
+  });
+
   test('name the user, but not what may be a hash or a password', () => {
+    expect(check(`${KEY.slice(0, 59)}:x\n`, '2.1').findings[0]).toHaveProperty('username');
     expect(check('alice:x\n', '2.1').findings[0]).toMatchObject({ username: 'alice' });
-    for (const line of [':secret', `:${GOOD}`, `${GOOD}:`, `${KEY}:x`]) {
+    for (const line of [
+      ':secret',
+      `:${GOOD}`,
+      `${GOOD}:`,
+      `${KEY}:x`,
+      `${KEY.slice(0, 60)}:x`,
+      `-${KEY.slice(0, 60)}:x`,
+    ]) {
       for (const found of check(`${line}\n`, '2.1').findings) expect(found).not.toHaveProperty('username');
     }
   });

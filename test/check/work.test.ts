@@ -103,6 +103,7 @@ describe('verify', () => {
   });
 
   test('lets nobody in by a name in more than 1,000 lines, and reads none of them', () => {
+    expect(brokerUsers(Buffer.from(`alice:${HASH}\n`.repeat(1000)), '2.0').hashOf('alice')).toBeDefined();
     const users = brokerUsers(Buffer.from(`alice:${HASH}\n`.repeat(1001)), '2.0');
     const read = vi.spyOn(LineReader.prototype, 'read');
     expect(users.hashOf('alice')).toBeUndefined();
@@ -148,5 +149,11 @@ describe('a report of more than 100,000 findings', () => {
     expect(findings.at(-2)).toMatchObject({ line: 100_000, code: 'NO_COLON' });
     expect(findings.at(-1)).toMatchObject({ line: 100_001, severity: 'error', code: 'MORE_FINDINGS' });
     expect(findings.at(-1)?.message).toContain('1 errors and 1 warnings');
+  });
+
+  test('ends with a warning where the others are warnings', () => {
+    const { findings } = checkPasswordFile(Buffer.from('no colon\n'.repeat(100_002)), { broker: '2.1' });
+    expect(findings.at(-1)).toMatchObject({ line: 100_001, severity: 'warning' });
+    expect(findings.at(-1)?.message).toContain('0 errors and 2 warnings');
   });
 });
