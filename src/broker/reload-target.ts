@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { attempt } from '../util/attempt.js';
+import { processStat } from '../util/proc.js';
 import { invalidOption, type OptionCheck, whole } from '../util/read-options.js';
 import {
   type BrokerProcess,
@@ -8,6 +9,7 @@ import {
   brokerWithPidFile,
   type Eligible,
   MAX_PID,
+  reloadFailed,
 } from './process.js';
 
 /**
@@ -56,13 +58,27 @@ export function targetOf({ pid, pidFile, process: name, uid, command }: ReloadTa
   if (uid !== undefined && name === undefined)
     throw invalidOption('uid', 'given with process, or not at all');
   if (command !== undefined) return [...command];
-  if (pid !== undefined) return () => brokerWithPid(pid);
+  if (pid !== undefined) return sameProcess(pid);
   if (name === undefined) {
     const path = pathOf(pidFile) as string;
     return () => brokerWithPidFile(path);
   }
   if (uid === undefined) return eligible => brokerCalled(name, eligible);
   return () => brokerCalled(name, { whom: `user ${uid}`, includes: owner => owner.uid === uid });
+}
+
+/** Finds the process that has this pid when it is looked up for the first time, and no later one. */
+function sameProcess(pid: number): FindBroker {
+  let first: string | undefined;
+  return () => {
+    const broker = brokerWithPid(pid);
+    const start = processStat(pid)?.start;
+    first ??= start;
+    if (start === first) return broker;
+    throw reloadFailed(
+      `pid ${pid} is another process than before: the broker has ended. Use { pidFile } for one that is started again.`,
+    );
+  };
 }
 
 function isCommand(command: unknown): boolean {
