@@ -1,7 +1,7 @@
 import crypto from 'node:crypto';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { PasswordFileError } from '../../src/errors.js';
 import {
   assertHash,
@@ -110,6 +110,12 @@ describe('a new hash', () => {
       Array.from({ length: 20 }, () => hashPassword('secret', { iterations: 1 })),
     );
     expect(new Set(hashes.map(hash => hash.split('$')[3])).size).toBe(20);
+  });
+
+  test('has a salt of 12 bytes, the first one of a process too', async () => {
+    vi.resetModules();
+    const loaded = await import('../../src/hash/hash.js');
+    expect(loaded.hashPasswordSync('secret')).toMatch(/^\$7\$101\$[A-Za-z0-9+/]{16}\$[A-Za-z0-9+/]{86}==$/);
   });
 
   test('is made as the options say', async () => {
