@@ -60,6 +60,15 @@ describe('a line reader', () => {
     ]);
   });
 
+  test.each([255, 256, 257, 300])('reads names and hashes of %i bytes up to their colon or NUL', length => {
+    const field = 'x'.repeat(length);
+    expect(linesOf(`${field}:${field}:y:z\n${field}:${field}\0y:z\n${field}\0y:z\n`)).toEqual([
+      { content: `${field}:${field}:y:z`, name: field, hash: field, hasFurtherField: true, colons: 1 },
+      { content: `${field}:${field}`, name: field, hash: field, ...usual },
+      { content: field },
+    ]);
+  });
+
   test.each([0, 1, 255, 256, 257, 65_535, 65_536, 65_537, 65_792, 131_072, 200_000])(
     'reads past runs of %i colons and blanks',
     length => {

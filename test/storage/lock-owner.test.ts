@@ -1,0 +1,152 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import {
+  abandon,
+  candidateDirectory,
+  isCandidate,
+  isGone,
+  isStale,
+  type LockOwner,
+  newNonce,
+  parseTempFileName,
+  tempFileName,
+} from '../../src/storage/lock-owner.js';
+
+const NONCE = '0123456789abcdef';
+const REALM = '12345678-1234-1234-1234-123456789abc-4026531836';
+const MONTH = 30 * 86_400_000;
+
+describe('the name of a temp file', () => {
+  test.each<[string, LockOwner]>([
+    [`${NONCE}.1.2.${REALM}`, { pid: 1, start: '2', realm: REALM }],
+    [
+      `${NONCE}.4194304.12345678901234567890.${REALM}`,
+      { pid: 4194304, start: '12345678901234567890', realm: REALM },
+    ],
+    [`${NONCE}.7..-`, { pid: 7, start: '', realm: '-' }],
+  ])('says who owns the lock: %s', (name, owner) => {
+    expect(parseTempFileName(name)).toEqual(owner);
+  });
+
+  test.each([
+    `x${NONCE}.1.2.${REALM}`,
+    `${NONCE}0.1.2.${REALM}`,
+    `${NONCE.slice(1)}.1.2.${REALM}`,
+    `${NONCE.toUpperCase()}.1.2.${REALM}`,
+    `${NONCE}.0.2.${REALM}`,
+    `${NONCE}.01.2.${REALM}`,
+    `${NONCE}.12345678901.2.${REALM}`,
+    `${NONCE}.1x.2.${REALM}`,
+    `${NONCE}.1.123456789012345678901.${REALM}`,
+    `${NONCE}.1.x.${REALM}`,
+    `${NONCE}.1.2.0${REALM}`,
+    `${NONCE}.1.2.x-1`,
+    `${NONCE}.1.2.${REALM}x`,
+    `${NONCE}.1.2.a-123456789012345678901`,
+    `${NONCE}.1.2.a`,
+    `${NONCE}.1.2`,
+    'passwd',
+    '',
+  ])('is not %j', name => {
+    expect(parseTempFileName(name)).toBeUndefined();
+    expect(isStale(name, 0n, 0, 0)).toBe(false);
+  });
+});
+
+test.each([
+  [candidateDirectory('/etc/passwd', newNonce()).slice(5), true],
+  [`passwd.${NONCE}.writer`, true],
+  [`passwd.${NONCE}.writer2`, false],
+  [`passwd.x${NONCE}.writer`, false],
+  [`passwd.${NONCE}x.writer`, false],
+  [`passwd.${NONCE}0.writer`, false],
+  [`passwd.${NONCE}-writer`, false],
+  [`passwd.${NONCE.toUpperCase()}.writer`, false],
+  [`passwd-${NONCE}.writer`, false],
+  [`passwe.${NONCE}.writer`, false],
+  [`other.${NONCE}.writer`, false],
+  ['passwd.writer', false],
+  ['passwd', false],
+])('%s is the candidate directory of a writer of passwd: %s', (name, expected) => {
+  expect(isCandidate('/etc/passwd', name)).toBe(expected);
+});
+
+describe.skipIf(!existsSync('/proc/self/stat'))('a writer', () => {
+  const own = parseTempFileName(tempFileName(newNonce())) as LockOwner;
+
+  test.each<[string, Partial<LockOwner>, boolean]>([
+    ['this process', {}, false],
+    ['this pid without a start time', { start: '' }, false],
+    ['this pid with another start time', { start: '1' }, true],
+    ['a pid that no process has', { pid: 2 ** 31 - 1 }, true],
+    ['this pid of another boot', { realm: REALM, start: '1' }, false],
+    ['a pid of nobody knows where', { realm: '-', pid: 2 ** 31 - 1 }, false],
+  ])('is gone for sure, or maybe not: %s', (_what, owner, expected) => {
+    const { pid, start, realm } = { ...own, ...owner };
+    expect(isGone({ pid, start, realm })).toBe(expected);
+    expect(isStale(`${newNonce()}.${pid}.${start}.${realm}`, undefined, 1000, MONTH)).toBe(expected);
+  });
+
+  test('is gone where it is a zombie, whose pid signals still reach', async () => {
+    // Its parent becomes `sleep`, which never asks how its child ended.
+    const parent = spawn('sh', ['-c', 'exec 3<&0; cat <&3 & echo $!; exec sleep 300']);
+    onTestFinished(() => void parent.kill());
+    const [output] = await once(parent.stdout, 'data');
+    const pid = Number(output);
+    const wait = { timeout: 30_000, interval: 5 };
+    await vi.waitUntil(() => readFileSync(`/proc/${parent.pid}/comm`, 'utf8') === 'sleep\n', wait);
+    parent.stdin.end();
+    const stat = () => readFileSync(`/proc/${pid}/stat`, 'utf8');
+    await vi.waitUntil(() => / Z /.test(stat()), wait);
+    expect(isGone({ ...own, pid, start: stat().split(' ')[21] as string })).toBe(true);
+  });
+});
+
+describe('a temp file', () => {
+  const other = (n: number) => `${n.toString(16).padStart(16, '0')}.1.2.${REALM}`;
+  let modified: bigint;
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['Date', 'performance'] });
+    modified = BigInt(Date.now()) * 1_000_000n;
+  });
+  afterEach(() => void vi.useRealTimers());
+
+  test('is stale once it has had no heartbeat for as long as is allowed', () => {
+    const name = tempFileName(newNonce());
+    expect(isStale(name, modified, 1000, MONTH)).toBe(false);
+    vi.advanceTimersByTime(999);
+    expect(isStale(name, modified, 1000, MONTH)).toBe(false);
+    vi.advanceTimersByTime(1);
+    expect(isStale(name, modified, 1000, MONTH)).toBe(true);
+    expect(isStale(name, modified + 1n, 1000, MONTH)).toBe(false);
+    expect(isStale(name, undefined, 0, 0)).toBe(false);
+  });
+
+  test('is stale at once where it is very old or was given up', () => {
+    const [old, given] = [tempFileName(newNonce()), tempFileName(newNonce())];
+    expect(isStale(old, modified, 1000, 1000)).toBe(false);
+    vi.advanceTimersByTime(1000);
+    expect(isStale(old, modified, 10_000, 1000)).toBe(false);
+    vi.advanceTimersByTime(1);
+    expect(isStale(old, modified, 10_000, 1000)).toBe(true);
+    abandon(given);
+    expect(isStale(given, undefined, 1000, MONTH)).toBe(true);
+  });
+
+  test('is remembered while no more than 10,000 others have been seen since', () => {
+    const isStaleNow = (name: string) => isStale(name, modified, 1000, MONTH);
+    const see = (count: number) => {
+      for (let n = 1; n <= count; n++) isStaleNow(other(n));
+    };
+    isStaleNow(other(0));
+    see(9_999);
+    vi.advanceTimersByTime(1000);
+    expect(isStaleNow(other(0))).toBe(true);
+    see(9_999);
+    expect(isStaleNow(other(0))).toBe(true);
+    see(10_000);
+    expect(isStaleNow(other(0))).toBe(false);
+  });
+});
