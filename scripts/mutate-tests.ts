@@ -42,6 +42,8 @@ interface Step {
 const CACHE = 'node_modules/.cache/mutants';
 /** Milliseconds that tests may take beside 5 times their usual duration. */
 const LIMIT = 4_000;
+/** Milliseconds. */
+const FAST = 100;
 
 export class UnitTests {
   readonly #vitest: Vitest;
@@ -93,7 +95,7 @@ export class UnitTests {
     return new UnitTests(vitest, count, temporary);
   }
 
-  /** The files of tests, those with fast tests first. Tests that fail without a mutant are left out. */
+  /** The files of tests, fast and slow tests apart, the fast ones first. Tests that fail without a mutant are left out. */
   async findReaching(): Promise<TestFile[]> {
     const specifications = await this.#vitest.globTestSpecifications();
     const shared = filesIn('src', 'fixtures', 'test/support');
@@ -114,6 +116,10 @@ export class UnitTests {
     const inTests = new Set(files.flatMap(({ tests }) => tests.flatMap(({ reached }) => reached)));
     return files
       .map(file => ({ ...file, reachedBefore: file.reachedBefore.filter(mutant => !inTests.has(mutant)) }))
+      .flatMap(file => [
+        { ...file, tests: file.tests.filter(({ usual }) => usual < FAST) },
+        { ...file, tests: file.tests.filter(({ usual }) => usual >= FAST) },
+      ])
       .sort((a, b) => meanOf(a) - meanOf(b));
   }
 
@@ -231,7 +237,7 @@ function reachingOf(module: TestModule): TestFile {
 }
 
 function meanOf({ tests }: TestFile): number {
-  return tests.reduce((sum, { usual }) => sum + usual, 0) / tests.length;
+  return tests.reduce((sum, { usual }) => sum + usual, 0) / Math.max(1, tests.length);
 }
 
 /** Each test of a file with those of the mutants that it reaches. */

@@ -315,6 +315,9 @@ describe('findings', () => {
     ]) {
       for (const found of check(`${line}\n`, '2.1').findings) expect(found).not.toHaveProperty('username');
     }
+    for (const found of check(' :'.padEnd(255, 'y'), '2.1').findings) {
+      expect(found).not.toHaveProperty('username');
+    }
   });
 
   test.each(['\n', '\r\n'])('a byte behind a hash counts after lines that end with %j', ending => {

@@ -47,6 +47,8 @@ describe('a stored hash is read as 2.0 and 2.1 read it', () => {
     ['without salt and key', '$7$101', 'MALFORMED_HASH.fields'],
     ['without a key', `$7$101$${salt}`, 'MALFORMED_HASH.fields'],
     ['without a key of $6$', `$6$${salt}`, 'MALFORMED_HASH.fields'],
+    ['without a key after its $', `$7$101$${salt}$`, 'MALFORMED_HASH.fields'],
+    ['without a key of $6$ after its $', `$6$${salt}$`, 'MALFORMED_HASH.fields'],
     ['without a salt', `$6$$${key}`, 'MALFORMED_HASH.fields'],
     ['with a salt that is no base64', `$7$101$${salt}%$${key}`, 'MALFORMED_HASH.salt'],
     ['with a salt of 2 bytes', `$7$101$AQI=$${key}`, 'MALFORMED_HASH.salt'],
