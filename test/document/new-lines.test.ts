@@ -1,0 +1,108 @@
+import { describe, expect, test } from 'vitest';
+import { isPlainName, NewLines } from '../../src/document/new-lines.js';
+import { hashPasswordSync } from '../../src/hash/hash.js';
+
+const HASH = hashPasswordSync('secret', { salt: Buffer.alloc(12, 1) });
+const LONG = 'x'.repeat(65_535);
+
+function linesOf(...entries: [name: string, hash: string][]): NewLines {
+  const lines = new NewLines(101);
+  for (const [name, hash] of entries) lines.add(name, hash);
+  return lines;
+}
+const textOf = (lines: NewLines) => Buffer.concat(lines.blocks).toString();
+
+describe('new lines', () => {
+  test.each([
+    ['a', 'a'],
+    ['all that is plain', 'first !"$%&~ last'],
+    ['a number sign inside', 'a#'],
+    ['letters that are no ASCII', 'é設'],
+    ['65,535 bytes', LONG],
+  ])('take a name: %s', (_what, name) => {
+    const lines = linesOf(['é', HASH], [name, HASH], ['last', HASH]);
+    lines.flush();
+    expect(textOf(lines)).toBe(`é:${HASH}\n${name}:${HASH}\nlast:${HASH}\n`);
+    expect(lines).toMatchObject({ count: 3, length: Buffer.byteLength(textOf(lines)) });
+  });
+
+  test.each([
+    ['an empty one', ''],
+    ['a comment', '#a'],
+    ['a blank first', ' a'],
+    ['a blank last', 'a '],
+    ['a colon', 'a:b'],
+    ['a control character', 'a\x1fb'],
+    ['DEL', 'a\x7fb'],
+    ['65,536 bytes', `${LONG}x`],
+    ['half of a surrogate pair', '\ud800'],
+  ])('refuse a name, and say which entry has it: %s', (_what, name) => {
+    for (const first of ['first', 'é']) {
+      const refusal = { code: 'ERR_INVALID_USERNAME', message: expect.stringMatching(/^Entry 2\b/) };
+      expect(() => linesOf([first, HASH], [name, HASH], ['last', HASH]).flush()).toThrow(
+        expect.objectContaining(refusal),
+      );
+    }
+  });
+
+  test.each([
+    ['plain text', 'secret', 'ERR_INVALID_HASH'],
+    ['text behind it', `${HASH}x`, 'ERR_INVALID_HASH'],
+    ['a further field', `${HASH}:x`, 'ERR_INVALID_HASH'],
+    ['a blank before it', ` ${HASH}`, 'ERR_INVALID_HASH'],
+    ['more iterations than allowed', HASH.replace('101', '102'), 'ERR_COST_LIMIT'],
+  ])('refuse a hash, and say which entry has it: %s', (_what, hash, code) => {
+    for (const name of ['bob', 'é']) {
+      const lines = linesOf(['é', HASH], ['alice', HASH], [name, hash]);
+      const refusal = { code, username: name, message: expect.stringContaining(`Entry 3 ("${name}"): `) };
+      expect(() => lines.flush()).toThrow(expect.objectContaining(refusal));
+    }
+  });
+
+  test('count entries over all that was flushed before', () => {
+    const lines = linesOf(['a', HASH], ['b', HASH]);
+    lines.flush();
+    lines.add('c', HASH);
+    lines.add('d', 'secret');
+    expect(() => lines.flush()).toThrow('Entry 4 ("d")');
+  });
+
+  test.each([
+    [['a', 'b', 'é'], true],
+    [['a', 'a'], false],
+    [['b', 'a', 'c'], false],
+    [['a', 'b', 'a'], false],
+  ])('know whether names are ascending: %j %s', (names, expected) => {
+    expect(linesOf(...names.map((name): [string, string] => [name, HASH])).isAscending).toBe(expected);
+  });
+
+  test('are indexed once, in one buffer', () => {
+    const lines = linesOf(['é', HASH], ['b', HASH]);
+    lines.flush();
+    lines.add('a', HASH);
+    lines.flush();
+    expect(lines.blocks).toHaveLength(2);
+    const index = () => {
+      const steps = lines.indexed();
+      for (;;) {
+        const step = steps.next();
+        if (step.done) return step.value;
+      }
+    };
+    const first = index();
+    const text = `é:${HASH}\nb:${HASH}\na:${HASH}\n`;
+    expect(first.bytes.toString()).toBe(text);
+    expect(textOf(lines)).toBe(text);
+    expect(['é', 'b', 'a'].map(name => first.lines(name))).toEqual(
+      [0, text.indexOf('b:') + 1, text.indexOf('a:') + 1].map(start => [start]),
+    );
+    expect(index()).toBe(first);
+  });
+});
+
+test('a name is plain only where a colon follows it', () => {
+  const bytes = Buffer.from('alice:x bob');
+  expect(isPlainName(bytes, 0, 5)).toBe(true);
+  expect(isPlainName(bytes, 0, 4)).toBe(false);
+  expect(isPlainName(bytes, 8, 11)).toBe(false);
+});
