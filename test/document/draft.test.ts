@@ -32,6 +32,9 @@ describe('set', () => {
       `#\0\nalice:${GOOD}`,
       `#\0\nbob:new\nalice:${GOOD}`,
     ],
+    ['changes a last line that an earlier NUL hides from 2.0', '#\0\nbob:b', '#\0\nbob:new'],
+    ['changes a last line in a file that starts with a NUL', '\0\nbob:b', '\0\nbob:new'],
+    ['adds before a last line in such a file', `\0\nalice:${GOOD}`, `\0\nbob:new\nalice:${GOOD}`],
     [
       'keeps comments, blank and malformed lines',
       '# c\n\nwhat\nalice:a\n:::\n',
@@ -68,6 +71,7 @@ describe('set', () => {
   test.each([255, 1255])('adds before a last line of %i bytes whose name is a duplicate', length => {
     const last = `alice:${GOOD}:`.padEnd(length, 'x');
     expect(set(`alice:a\n${last}`, 'bob', 'new')).toBe(`alice:a\nbob:new\n${last}`);
+    expect(set(`zed:z\nalice:a\n${last}`, 'bob', 'new')).toBe(`zed:z\nalice:a\nbob:new\n${last}`);
     expect(set(`al:a\n${last}`, 'bob', 'new')).toBe(`al:a\n${last}\nbob:new\n`);
     // The name stands in an earlier line, but is not its name.
     expect(set(`malice:a\n${last}`, 'bob', 'new')).toBe(`malice:a\n${last}\nbob:new\n`);
@@ -149,6 +153,24 @@ describe('several edits', () => {
     expect(after.toString()).toBe('bob:new\nalice:a\n');
   });
 
+  test('a user who goes and comes back with the same hash keeps the line as it is', () => {
+    const text = ' bob : b :more\nalice:a\n';
+    const after = edit(Buffer.from(text), draft => {
+      draft.delete('bob');
+      draft.set('bob', 'b');
+    });
+    expect(after.toString()).toBe(text);
+  });
+
+  test('lines far from each other change', () => {
+    const between = '# comment\n'.repeat(20_000);
+    const after = edit(Buffer.from(`${between}bob:b\n${between}alice:a\n`), draft => {
+      draft.delete('alice');
+      draft.set('bob', 'new');
+    });
+    expect(after.toString()).toBe(`${between}bob:new\n${between}`);
+  });
+
   test('a user who comes and goes leaves no trace', () => {
     const after = edit(Buffer.from('alice:a'), draft => {
       draft.set('bob', 'b');
@@ -168,6 +190,20 @@ describe('looking', () => {
     expect(draft.get('lead')).toBe('l');
     expect(draft.get('empty')).toBe('');
     expect(draft.get('nobody')).toBeUndefined();
+  });
+
+  test('rest gives all that follows the name in its last line, unless there is a colon before it', () => {
+    expect(['alice', 'bob', 'empty', 'lead', 'nobody'].map(name => draft.rest(name)?.toString())).toEqual([
+      ' a ',
+      '2',
+      '',
+      undefined,
+      undefined,
+    ]);
+    expect(draftOf(Buffer.from('bob:1:more\n')).rest('bob')?.toString()).toBe('1:more');
+    const edits = draftOf(Buffer.from('bob:1\n'));
+    edits.set('bob', '2');
+    expect(edits.rest('bob')).toBeUndefined();
   });
 
   test('has takes the name as the broker does', () => {
@@ -206,6 +242,7 @@ describe('rollBack', () => {
     draft.begin();
     expect(draft.hasChanged()).toBe(false);
     draft.delete('carol');
+    expect(draft.hasChanged()).toBe(true);
     draft.set('bob', '2');
     draft.set('bob', '3');
     draft.delete('alice');

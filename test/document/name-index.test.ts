@@ -4,7 +4,7 @@ import { NameIndex } from '../../src/document/name-index.js';
 import { halfSipHash } from '../../src/util/half-sip-hash.js';
 import { indexed } from '../support/indexed.js';
 
-const names = Array.from({ length: 30_000 }, (_, i) => `device-${i}`);
+const names = Array.from({ length: 3_000 }, (_, i) => `device-${i}`);
 const lineOf = (name: string) => `${name}:x\n`;
 const bytes = Buffer.from(names.map(lineOf).join(''));
 
@@ -17,7 +17,7 @@ describe('an index of names', () => {
       return start - lineOf(name).length;
     });
     expect(names.flatMap(name => index.lines(name))).toEqual(starts);
-    expect(index.lines('device-30000')).toEqual([]);
+    expect(index.lines('device-3000')).toEqual([]);
     expect(index.lines('device-')).toEqual([]);
   });
 
@@ -58,15 +58,15 @@ describe('an index of names', () => {
   });
 
   test('finds the wanted names and no others, if only few are wanted', () => {
-    const index = indexed(bytes, new Set(['device-7', 'device-4999', 'nobody']));
+    const index = indexed(bytes, new Set(['device-7', 'device-2999', 'nobody']));
     expect(index.lines('device-7')).toEqual([bytes.indexOf('device-7:')]);
-    expect(index.lines('device-4999')).toEqual([bytes.indexOf('device-4999:')]);
+    expect(index.lines('device-2999')).toEqual([bytes.indexOf('device-2999:')]);
     expect(index.lines('nobody')).toEqual([]);
     expect(index.lines('device-8')).toEqual([]);
   });
 
   test('finds all names, if many are wanted', () => {
-    const index = indexed(bytes, new Set(names.slice(10_000)));
+    const index = indexed(bytes, new Set(names.slice(1_000)));
     expect(names.filter(name => index.lines(name).length !== 1)).toEqual([]);
   });
 
