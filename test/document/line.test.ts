@@ -15,6 +15,7 @@ function linesOf(content: string) {
       continue;
     }
     const { hashStart, hashEnd, ...rest } = reader.fields();
+    expect(reader.nameEnd).toBeGreaterThanOrEqual(reader.nameStart);
     const name = text(reader.nameStart, reader.nameEnd);
     lines.push({ content, name, hash: text(hashStart, hashEnd), ...rest });
   }
@@ -28,6 +29,7 @@ describe('a line reader', () => {
     ['alice:x', { name: 'alice', hash: 'x', ...usual }],
     [' alice\t: x \r', { name: 'alice', hash: 'x', ...usual }],
     ['alice:x:y:z', { name: 'alice', hash: 'x', ...usual, hasFurtherField: true }],
+    ['\x08alice\x0e:\x1fx', { name: '\x08alice\x0e', hash: '\x1fx', ...usual }],
     ['::alice:: x', { name: 'alice', hash: 'x', ...usual, colons: 4 }],
     ['alice:', { name: 'alice', hash: '', ...usual }],
     [':x', { name: 'x', hash: '', hasFurtherField: false, colons: 1 }],
@@ -62,7 +64,10 @@ describe('a line reader', () => {
 
   test.each([255, 256, 257, 300])('reads names and hashes of %i bytes up to their colon or NUL', length => {
     const field = 'x'.repeat(length);
-    expect(linesOf(`${field}:${field}:y:z\n${field}:${field}\0y:z\n${field}\0y:z\n`)).toEqual([
+    expect(
+      linesOf(`${field}:${field}\n${field}:${field}:y:z\n${field}:${field}\0y:z\n${field}\0y:z\n`),
+    ).toEqual([
+      { content: `${field}:${field}`, name: field, hash: field, ...usual },
       { content: `${field}:${field}:y:z`, name: field, hash: field, hasFurtherField: true, colons: 1 },
       { content: `${field}:${field}`, name: field, hash: field, ...usual },
       { content: field },
@@ -81,6 +86,28 @@ describe('a line reader', () => {
       ]);
     },
   );
+
+  test('has the name of an entry in UTF-8, and compares it with bytes', () => {
+    const reader = new LineReader(Buffer.from('#a:x\nab\n\xff:x\nab:x\n', 'latin1'));
+    const names = [0, 5, 8, 12].map(start => {
+      reader.read(start);
+      return reader.name();
+    });
+    expect(names).toEqual([undefined, undefined, undefined, 'ab']);
+    expect(['ab', 'abc', 'a', 'ac', ''].map(name => reader.nameIs(Buffer.from(name)))).toEqual([
+      true,
+      false,
+      false,
+      false,
+      false,
+    ]);
+    expect(reader.nameIs(Buffer.from('xaby'), 1, 3)).toBe(true);
+    reader.read(5);
+    expect(reader.nameIs(Buffer.from(''))).toBe(false);
+    const replaced = new LineReader(Buffer.from('\ufffd:x'));
+    replaced.read(0);
+    expect(replaced.name()).toBe('\ufffd');
+  });
 
   test('finds the end of the content of any line, in whatever order lines are read', () => {
     const bytes = fc.array(fc.constantFrom('\0', '\n', ':', 'a'), { maxLength: 30 });

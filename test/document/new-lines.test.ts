@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { MAX_FILE_BYTES } from '../../src/document/line.js';
 import { isPlainName, NewLines } from '../../src/document/new-lines.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 
@@ -36,6 +37,7 @@ describe('new lines', () => {
     ['DEL', 'a\x7fb'],
     ['65,536 bytes', `${LONG}x`],
     ['half of a surrogate pair', '\ud800'],
+    ['a colon, as long as the one before', 'fi:st'],
   ])('refuse a name, and say which entry has it: %s', (_what, name) => {
     for (const first of ['first', 'é']) {
       const refusal = { code: 'ERR_INVALID_USERNAME', message: expect.stringMatching(/^Entry 2\b/) };
@@ -49,14 +51,37 @@ describe('new lines', () => {
     ['plain text', 'secret', 'ERR_INVALID_HASH'],
     ['text behind it', `${HASH}x`, 'ERR_INVALID_HASH'],
     ['a further field', `${HASH}:x`, 'ERR_INVALID_HASH'],
+    ['as long as the one before', `${HASH.slice(0, -1)}x`, 'ERR_INVALID_HASH'],
     ['a blank before it', ` ${HASH}`, 'ERR_INVALID_HASH'],
     ['more iterations than allowed', HASH.replace('101', '102'), 'ERR_COST_LIMIT'],
   ])('refuse a hash, and say which entry has it: %s', (_what, hash, code) => {
-    for (const name of ['bob', 'é']) {
+    for (const name of ['bob', 'carol', 'é']) {
       const lines = linesOf(['é', HASH], ['alice', HASH], [name, hash]);
       const refusal = { code, username: name, message: expect.stringContaining(`Entry 3 ("${name}"): `) };
       expect(() => lines.flush()).toThrow(expect.objectContaining(refusal));
     }
+  });
+
+  test.each<[string, string | undefined]>([
+    ['alice:secret', 'alice'],
+    ['a$b:secret', 'a$b'],
+    ['', undefined],
+    [HASH, undefined],
+    [`${'Ab0+/'.repeat(12)}:`, undefined],
+    [`${'Ab0+/'.repeat(12).slice(1)}:`, 'Ab0+/'.repeat(12).slice(1)],
+    [`${'x-'.repeat(60)}:`, 'x-'.repeat(50)],
+  ])('name the user of an entry that is refused, but nothing that may be a hash: %j', (name, username) => {
+    const entry = username === undefined ? 'Entry 2: ' : `Entry 2 (${JSON.stringify(username)}): `;
+    const refusal = { username, message: expect.stringMatching(entry.replace(/[$+()]/g, '\\$&')) };
+    expect(() => linesOf(['a', HASH], [name, 'x']).flush()).toThrow(expect.objectContaining(refusal));
+  });
+
+  test('are no more than a file can hold', () => {
+    const size = `a:${HASH}\n`.length;
+    const full = Object.assign(linesOf(['a', HASH]), { length: MAX_FILE_BYTES - size });
+    expect(() => full.flush()).not.toThrow();
+    const overfull = Object.assign(linesOf(['a', HASH]), { length: MAX_FILE_BYTES - size + 1 });
+    expect(() => overfull.flush()).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }));
   });
 
   test('count entries over all that was flushed before', () => {
