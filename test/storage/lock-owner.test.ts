@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import {
   abandon,
@@ -60,6 +60,7 @@ test.each([
   [`passwd.${NONCE}.writer`, true],
   [`passwd.${NONCE}.writer2`, false],
   [`passwd.x${NONCE}.writer`, false],
+  [`passwd.${NONCE}.${NONCE}.writer`, false],
   [`passwd.${NONCE}x.writer`, false],
   [`passwd.${NONCE}0.writer`, false],
   [`passwd.${NONCE}-writer`, false],
@@ -87,6 +88,19 @@ describe.skipIf(!existsSync('/proc/self/stat'))('a writer', () => {
     const { pid, start, realm } = { ...own, ...owner };
     expect(isGone({ pid, start, realm })).toBe(expected);
     expect(isStale(`${newNonce()}.${pid}.${start}.${realm}`, undefined, 1000, MONTH)).toBe(expected);
+  });
+
+  test('names its process, start time, boot and pid namespace', async () => {
+    vi.resetModules();
+    const loaded = await import('../../src/storage/lock-owner.js');
+    const start = readFileSync('/proc/self/stat', 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ')[19];
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    const namespace = readlinkSync('/proc/self/ns/pid').replace(/[^0-9]/g, '');
+    const name = `${NONCE}.${process.pid}.${start}.${boot}-${namespace}`;
+    expect([loaded.tempFileName(NONCE), loaded.tempFileName(NONCE)]).toEqual([name, name]);
+    expect(loaded.isGone({ ...own, start: '1' })).toBe(true);
   });
 
   test('is gone where it is a zombie, whose pid signals still reach', async () => {
