@@ -22,22 +22,23 @@ const methods: Record<string, (file: File, signal?: AbortSignal) => Promise<unkn
   setUser: (file, signal) => file.setUser('bob', PASSWORD, { signal }),
 };
 
-/** What a file of so many bytes is made of. */
-function hostileFiles(bytes: number): string[] {
-  const repeat = (text: string) => text.repeat(Math.floor(bytes / text.length));
+/** Files of about so many bytes, each made when it is asked for: garbage of this process would stall it too. */
+function* hostileFiles(bytes: number): Generator<Buffer> {
+  const repeat = (text: string) => Buffer.alloc(bytes, text, 'latin1');
   const lines = (line: (n: number) => string) => {
-    let text = '';
-    for (let n = 0; text.length < bytes; n++) text += line(n);
-    return text;
+    const file = Buffer.alloc(bytes);
+    for (let n = 0, used = 0; used < bytes; n++) used += file.write(line(n), used, 'latin1');
+    return file;
   };
-  return [
-    lines(n => `${n.toString(36)}:\n`),
-    lines(n => `d${n}:$6$\n`),
-    ...['a:\n', '\0\n', '\n', ':', '#:$7$\n', '\xff:x\n', 'no colon\n', 'alice:x\0\n'].map(repeat),
-    ...['1', '$', '$7', ' '].map(text => `alice:$7$${repeat(text)}$AQIDBAUGBwgJCgsM$x\n`),
-    `alice${repeat(' ')}:x\n`,
-    `${repeat('n')}:x\n`,
-  ];
+  yield lines(n => `${n.toString(36)}:\n`);
+  yield lines(n => `d${n}:$6$\n`);
+  for (const line of ['a:\n', '\0\n', '\n', ':', '#:$7$\n', '\xff:x\n', 'no colon\n', 'alice:x\0\n'])
+    yield repeat(line);
+  const around = (before: string, middle: string, after: string) =>
+    Buffer.concat([Buffer.from(before), repeat(middle), Buffer.from(after)]);
+  for (const text of ['1', '$', '$7', ' ']) yield around('alice:$7$', text, '$AQIDBAUGBwgJCgsM$x\n');
+  yield around('alice', ' ', ':x\n');
+  yield around('', 'n', ':x\n');
 }
 
 /** For each method the longest stretch of the event loop over all these files. */
@@ -46,7 +47,7 @@ export async function hostileStretches(bytes: number): Promise<Row[]> {
   const path = join(directory, 'hostile');
   for (const content of hostileFiles(bytes)) {
     for (const [i, call] of Object.values(methods).entries()) {
-      writeFileSync(path, Buffer.from(content, 'latin1'), { mode: 0o600 });
+      writeFileSync(path, content, { mode: 0o600 });
       const file = new library.PasswordFile(path, { hash: { iterations: 1 } });
       longest[i]?.push(await longestStretch(() => call(file).catch(() => undefined)));
     }
