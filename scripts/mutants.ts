@@ -171,6 +171,11 @@ function isReference(node: ts.Identifier): boolean {
   return (parent as { name?: ts.Node }).name !== node;
 }
 
+/** A source without its comments. */
+export function codeOf(source: string): string {
+  return ts.createPrinter({ removeComments: true }).printFile(parse(source));
+}
+
 function parse(source: string): ts.SourceFile {
   return ts.createSourceFile('source.ts', source, ts.ScriptTarget.ESNext, true);
 }

@@ -11,7 +11,7 @@ import { availableParallelism } from 'node:os';
 import { dirname, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createFilter } from 'vite';
-import { type Mutant, mutantsOf, withMutants } from './mutants.js';
+import { codeOf, type Mutant, mutantsOf, withMutants } from './mutants.js';
 import { type Outcome, type TestFile, UnitTests } from './mutate-tests.js';
 
 const SOURCES = ['src/{hash,credentials,document,check,storage,operations}/*.ts', 'src/broker/reload*.ts'];
@@ -25,7 +25,7 @@ const ENOUGH = 60_000;
 const LEAST = 0.9;
 
 interface FileReport {
-  /** Of the text and its mutants: with another one, the outcomes are of other mutants. */
+  /** Of the code, without comments, and its mutants: with another one, the outcomes are of other mutants. */
   hash: string;
   /** A letter for each mutant, in their order; `-`: not run yet. */
   outcomes: string;
@@ -70,7 +70,7 @@ function readSources(...patterns: string[]): Source[] {
   const read = (path: string): Source => {
     const text = readFileSync(path, 'utf8');
     const mutants = mutantsOf(text);
-    const hash = sha256(JSON.stringify([text, mutants])).slice(0, 12);
+    const hash = sha256(JSON.stringify([codeOf(text), mutants.map(mutant => mutant.text)])).slice(0, 12);
     const known = report[path]?.hash === hash ? report[path].outcomes : '';
     const outcomes = mutants.map((_, index) => (known[index] ?? '-') as Outcome | '-');
     first += mutants.length;

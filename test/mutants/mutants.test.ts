@@ -1,7 +1,7 @@
 /** What `npm run mutate` makes of a source. */
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
-import { mutantsOf, withMutants } from '../../scripts/mutants.js';
+import { codeOf, mutantsOf, withMutants } from '../../scripts/mutants.js';
 
 /** What `run` returns with each of the mutants active in turn, and last without any. The source is loaded before. */
 function results(source: string, ...args: unknown[]): unknown[] {
@@ -118,4 +118,9 @@ test('a mutant is told apart by its function, its line and what becomes of it, w
     { kind: 'number', line: 3, text: 'b: return this.c + 1; → return this.c + 2;' },
     { kind: 'number', line: 7, text: 'd: .f(2); → .f(3);' },
   ]);
+});
+
+test('comments are no code', () => {
+  expect(codeOf('/** What it is. */\nconst a = 1; // one\n')).toBe(codeOf('const a = 1;\n'));
+  expect(codeOf('const a = 1;\n')).not.toBe(codeOf('const a = 2;\n'));
 });
