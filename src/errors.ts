@@ -14,7 +14,7 @@
  * | `ERR_DIRECTORY_MISSING` | the directory of the file does not exist |
  * | `ERR_READ_FAILED` | the system refused to read the file (see `cause`), or it has 2 GiB or more |
  * | `ERR_WRITE_FAILED` | the system refused a step of writing; nothing changed; see `cause` |
- * | `ERR_NOT_REPLACEABLE` | what stands at the path cannot be replaced atomically: a mount point, a read-only directory, a FIFO, … |
+ * | `ERR_NOT_REPLACEABLE` | what is at the path cannot be replaced atomically: a mount point, a read-only directory, a FIFO, … |
  * | `ERR_OWNERSHIP` | the new file could not keep its owner and group |
  * | `ERR_LOCK_TIMEOUT` | another writer held the file for longer than `lock.timeout` |
  * | `ERR_RELOAD_REFUSED` | the broker was not signalled, because it would not load the file; see `findings` |

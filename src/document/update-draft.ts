@@ -86,7 +86,7 @@ class OpenDraft implements PasswordDraft {
   }
 }
 
-/** Lookups take any string: what stands in a file may break the rules for new names. */
+/** Lookups take any string: a name in the file may break the rules for new names. */
 export function asString(name: unknown): string {
   if (typeof name !== 'string') assertUsername(name);
   return name as string;

@@ -163,7 +163,7 @@ function parseAffordable(hash: string, options: VerifyOptions | undefined): Pars
   return parsed;
 }
 
-/** Checks and copies options, and fills in the defaults; `name` is what they stand in, for messages. */
+/** Checks and copies options, and fills in the defaults; messages call them `name`. */
 export function readHashOptions(
   name: string,
   options: HashOptions | undefined,

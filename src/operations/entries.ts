@@ -53,7 +53,7 @@ function isPlainLine({ bytes, nameStart, nameEnd, end }: LineReader, maxIteratio
   return isPlainName(bytes, nameStart, nameEnd) && isCanonicalHash(bytes, nameEnd + 1, end, maxIterations);
 }
 
-/** Of a duplicate name, both releases are served by the last line: 2.0 goes by it, 2.1 loads no such file. */
+/** Of a duplicate name the last line counts: 2.0 uses it, and 2.1 loads no such file. */
 function isLast(line: LineReader, index: NameIndex): boolean {
   return !index.isDuplicate(line) || index.lastLine(index.numberOf(line)) === line.start;
 }

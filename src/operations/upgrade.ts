@@ -1,4 +1,4 @@
-/** Hashing the passwords that stand in a file in plain text, and only those. */
+/** Hashes the passwords that a file holds in plain text, and only those. */
 
 import { type FindingKind, FindingList, shownName } from '../check/findings.js';
 import { type BrokerRelease, looksLikeHash, readBrokerHash } from '../check/stored-hash.js';

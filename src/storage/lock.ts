@@ -217,7 +217,7 @@ async function close(disk: Disk, temp: TempFile): Promise<void> {
   if (fd !== undefined) await tryTo(() => disk.close(fd));
 }
 
-/** A call whose failure changes nothing: what it leaves behind, a later writer sweeps. */
+/** A call whose failure changes nothing: a later writer removes what it leaves. */
 export async function tryTo<T>(call: () => Answer<T>): Promise<T | undefined> {
   try {
     return await call();

@@ -114,7 +114,7 @@ describe('forEachEntry', () => {
       turns++;
       counting = setImmediate(count);
     });
-    // The source ends when it has been let.
+    // The source ends when the event loop has turned three times.
     const source = (function* (): Generator<[string, number]> {
       for (let entries = 0; turns < 3 && entries < 1e8; entries++) yield ['a', 1];
     })();
