@@ -23,6 +23,9 @@
  * | `ERR_LOGIN_FAILED` | no answer to the login: no connection, or it was dropped |
  * | `ERR_LOGIN_TIMEOUT` | the broker did not let the user in within the timeout |
  * | `ERR_NOT_DURABLE` | the new file is in place (`committed: true`), but the disk did not confirm it |
+ *
+ * @example
+ * const remedies: Partial<Record<PasswordFileErrorCode, string>> = { ERR_USER_EXISTS: 'Pick another name.' };
  */
 export type PasswordFileErrorCode =
   | 'ERR_INVALID_ARGUMENT'
@@ -85,6 +88,8 @@ export type PasswordFileErrorCode =
  * | `NOT_READABLE` | error | refused | the broker's user cannot read the file |
  * | `WORLD_ACCESSIBLE` | warning | warning | others than owner and group have a permission |
  * | `FOREIGN_OWNER`, `FOREIGN_GROUP` | warning | warning | owner or group is not that of the broker's user |
+ *
+ * @example const weak: FindingCode[] = ['WEAK_HASH', 'PLAIN_TEXT'];
  */
 export type FindingCode =
   | 'MISSING_HASH'
@@ -123,7 +128,13 @@ export type FindingCode =
   | 'FOREIGN_OWNER'
   | 'FOREIGN_GROUP';
 
-/** Something about a password file that a broker refuses, or that is odd. */
+/**
+ * Something about a password file that a broker refuses, or that is odd.
+ *
+ * @example
+ * const { findings } = await new PasswordFile('/tmp/example-passwd').check();
+ * for (const { line, severity, message } of findings) console.log(`${line}: ${severity}: ${message}`);
+ */
 export interface Finding {
   /** The line it is about, counted from 1; 0: the file as a whole. */
   line: number;
@@ -140,7 +151,13 @@ export interface Finding {
   username?: string | undefined;
 }
 
-/** What a {@link PasswordFileError} can carry beside its code and message. */
+/**
+ * What a {@link PasswordFileError} can carry beside its code and message.
+ *
+ * @example
+ * const report = ({ path, cause }: PasswordFileErrorDetails) => console.error(path, cause);
+ * await new PasswordFile('/tmp/example-passwd').users().catch(report);
+ */
 export interface PasswordFileErrorDetails {
   /** The system's error, where one is the reason. */
   cause?: unknown;
@@ -165,7 +182,7 @@ export interface PasswordFileErrorDetails {
  * import { PasswordFile } from 'mosquitto-passwd-ts';
  *
  * try {
- *   await new PasswordFile('/mosquitto/auth/passwd').addUser('alice', 'correct horse');
+ *   await new PasswordFile('/tmp/example-passwd').addUser('alice', 'correct horse');
  * } catch (error) {
  *   if ((error as { code?: string }).code === 'ERR_USER_EXISTS') console.log('pick another name');
  *   else throw error;

@@ -17,7 +17,11 @@ import {
   whole,
 } from './util/read-options.js';
 
-/** How a `PasswordFile` behaves. */
+/**
+ * How a `PasswordFile` behaves.
+ *
+ * @example new PasswordFile('/tmp/example-passwd', { broker: '2.0', reload: { process: 'mosquitto' } });
+ */
 export interface PasswordFileOptions {
   /** Which release reads the file: what `verify` and `check` answer by. Default `'2.1'`, the stricter one. */
   broker?: '2.0' | '2.1' | undefined;
@@ -40,13 +44,23 @@ export interface PasswordFileOptions {
   reload?: ReloadOptions | undefined;
 }
 
-/** The option of a call that waits. */
+/**
+ * The option of a call that waits.
+ *
+ * @example await new PasswordFile('/tmp/example-passwd').users({ signal: AbortSignal.timeout(5_000) });
+ */
 export interface WaitOptions {
   /** Cancels: the promise rejects with its `reason`. An edit that is being written by then still settles by its commit. */
   signal?: AbortSignal | undefined;
 }
 
-/** The options of a call with many users. */
+/**
+ * The options of a call with many users.
+ *
+ * @example
+ * const options: ProgressOptions = { onProgress: (done, total) => console.log(`${done} of ${total}`) };
+ * await new PasswordFile('/tmp/example-passwd').setUsers([['alice', 'secret']], options); // 1 of 1
+ */
 export interface ProgressOptions extends WaitOptions {
   /** Called after each user with how many of how many are hashed. */
   onProgress?: ((done: number, total: number) => void) | undefined;

@@ -331,7 +331,7 @@ export class PasswordFile {
   /**
    * What a broker of the release in the `broker` option will make of the file: whether it loads the file at all, which
    * `verify` does not look at, and who can log in. Reports what its bytes say (`checkPasswordFile`) and what only the
-   * file system knows: a symbolic link, permissions, owner and group (not on Windows), what dead writers left.
+   * file system knows: a symbolic link, permissions, owner and group (not on Windows).
    *
    * @example const { loads, users, findings } = await new PasswordFile('/tmp/example-passwd').check();
    */
@@ -346,8 +346,9 @@ export class PasswordFile {
    * @throws PasswordFileError `ERR_RELOAD_REFUSED` (it would not load the file; see `findings`), `ERR_RELOAD_FAILED`
    *   (also where it ended before it had read the file), `ERR_INVALID_ARGUMENT` (there is no `reload` option)
    * @example
+   * const file = new PasswordFile('/tmp/example-passwd', { reload: { process: 'mosquitto' } });
    * await file.setUser('alice', 'correct horse');
-   * await file.reloaded();
+   * await file.reloaded().catch(error => console.error(error.message)); // where no broker runs
    */
   async reloaded(options?: WaitOptions): Promise<void> {
     const signal = signalOf(options);
@@ -362,6 +363,7 @@ export class PasswordFile {
    * that are collected.
    *
    * @example
+   * const file = new PasswordFile('/tmp/example-passwd');
    * console.log(await file.users());
    * file.close();
    */

@@ -15,7 +15,12 @@ import {
 } from '../util/read-options.js';
 import { connectPacket, DISCONNECT, readConnack } from './mqtt.js';
 
-/** Where and as whom {@link confirmLogin} logs in. */
+/**
+ * Where and as whom {@link confirmLogin} logs in.
+ *
+ * @example
+ * const alice: LoginOptions = { host: 'localhost', port: 1883, username: 'alice', password: 'secret' };
+ */
 export interface LoginOptions {
   /** The broker's host name or IP address. */
   host: string;

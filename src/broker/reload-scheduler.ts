@@ -9,7 +9,11 @@ import type { ProcessOwner } from './process.js';
 import { DEFAULT_TIMEOUT, sendReload } from './reload.js';
 import { type ReloadTarget, TARGET_CHECKS, type Target, targetOf } from './reload-target.js';
 
-/** Which broker a `PasswordFile` makes reload after its commits, and how often at most. */
+/**
+ * Which broker a `PasswordFile` makes reload after its commits, and how often at most.
+ *
+ * @example new PasswordFile('/tmp/example-passwd', { reload: { process: 'mosquitto', maxLoad: 0.1 } });
+ */
 export type ReloadOptions = ReloadTarget & {
   /**
    * Milliseconds from one signal to the next at least. Default 0 where the kernel shows when the broker has reloaded;

@@ -21,6 +21,8 @@ import {
  *   the user that the broker runs as; by default, for a `PasswordFile`, any user who may read the file, and for
  *   `reloadBroker` root and the user of this process.
  * - `command`: a program and its arguments, run without a shell, that makes it reload. It must end with status 0.
+ *
+ * @example const target: ReloadTarget = { command: ['docker', 'kill', '--signal=HUP', 'mosquitto'] };
  */
 export type ReloadTarget =
   | ({ pid: number } & Partial<Record<'pidFile' | 'process' | 'uid' | 'command', undefined>>)

@@ -5,7 +5,11 @@ import { hangUp } from './hang-up.js';
 import { type BrokerProcess, type Eligible, reloadFailed } from './process.js';
 import { type ReloadTarget, TARGET_CHECKS, type Target, targetOf } from './reload-target.js';
 
-/** How long {@link reloadBroker} waits. */
+/**
+ * How long {@link reloadBroker} waits.
+ *
+ * @example await reloadBroker({ command: ['true'] }, { timeout: 60_000 });
+ */
 export interface ReloadBrokerOptions {
   /**
    * Milliseconds to wait for a command to end, or for a broker to listen for SIGHUP while it is starting and to be

@@ -23,7 +23,12 @@ const CANONICAL_NAME = /^[ -"$-*,-9;-~]+$/;
 /** The position of the `$` before the salt, from the end of a canonical hash, if the salt has 12 bytes. */
 const SHORT_SALT_AT = -106;
 
-/** What a broker will make of a password file. */
+/**
+ * What a broker will make of a password file.
+ *
+ * @example
+ * const { loads, users, findings }: CheckReport = await new PasswordFile('/tmp/example-passwd').check();
+ */
 export interface CheckReport {
   /** The broker starts with this file, and keeps running on reload. */
   loads: boolean;

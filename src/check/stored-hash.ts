@@ -1,7 +1,11 @@
 import { MAX_BYTES } from '../credentials/rules.js';
 import { KEY_BYTES, type Pbkdf2Hash, type Sha512Hash, tryParseHash } from '../hash/encoding.js';
 
-/** The release lines of the broker whose rules differ: 2.0.x, and 2.1.x with its password-file plugin. */
+/**
+ * The release lines of the broker whose rules differ: 2.0.x, and 2.1.x with its password-file plugin.
+ *
+ * @example const oldest: BrokerRelease = '2.0';
+ */
 export type BrokerRelease = '2.0' | '2.1';
 
 /** What a broker compares a user's password with. */

@@ -3,7 +3,11 @@ import { PasswordFileError } from '../errors.js';
 import { isAnything, isString, readOptions, whole } from '../util/read-options.js';
 import { assertPassword, assertUsername } from './rules.js';
 
-/** How {@link generateUsername} makes a user name. */
+/**
+ * How {@link generateUsername} makes a user name.
+ *
+ * @example generateUsername({ prefix: 'sensor_', length: 12 });
+ */
 export interface UsernameOptions {
   /** What the name starts with. Default `'device_'`. */
   prefix?: string | undefined;
@@ -13,7 +17,11 @@ export interface UsernameOptions {
   alphabet?: string | undefined;
 }
 
-/** How {@link generatePassword} makes a password. */
+/**
+ * How {@link generatePassword} makes a password.
+ *
+ * @example generatePassword({ length: 40, alphabet: '0123456789abcdef' });
+ */
 export interface PasswordOptions {
   /** How many characters, 1 to 1024. Default 32. */
   length?: number | undefined;
@@ -21,7 +29,11 @@ export interface PasswordOptions {
   alphabet?: string | undefined;
 }
 
-/** Options for both halves of a login. */
+/**
+ * Options for both halves of a login.
+ *
+ * @example generateCredentials({ username: { prefix: 'sensor_' }, password: { length: 48 } });
+ */
 export interface CredentialsOptions {
   /** How the user name is made. */
   username?: UsernameOptions | undefined;
@@ -29,7 +41,11 @@ export interface CredentialsOptions {
   password?: PasswordOptions | undefined;
 }
 
-/** A login: what a device needs to connect. */
+/**
+ * A login: what a device needs to connect.
+ *
+ * @example const { username, password }: Credentials = generateCredentials();
+ */
 export interface Credentials {
   username: string;
   password: string;

@@ -10,7 +10,12 @@ const LF = 10;
 const BLOCK_BITS = 16;
 const LINES_JOINED = 512;
 
-/** What became of a user: `'unchanged'` where the password verified already, with the same algorithm and cost. */
+/**
+ * What became of a user: `'unchanged'` where the password verified already, with the same algorithm and cost.
+ *
+ * @example
+ * const outcome: SetOutcome = await new PasswordFile('/tmp/example-passwd').setUser('alice', 'secret');
+ */
 export type SetOutcome = 'added' | 'updated' | 'unchanged';
 
 /** Edits over a file's bytes, which stay as they are. */

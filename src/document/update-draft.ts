@@ -5,7 +5,14 @@ import { PasswordFileError } from '../errors.js';
 import { assertHash } from '../hash/encoding.js';
 import type { Draft } from './draft.js';
 
-/** The editable view of a password file that `PasswordFile.update` hands to its function. */
+/**
+ * The editable view of a password file that `PasswordFile.update` hands to its function.
+ *
+ * @example
+ * await new PasswordFile('/tmp/example-passwd').update((draft: PasswordDraft) => {
+ *   for (const name of [...draft.keys()]) if (name.startsWith('old_')) draft.delete(name);
+ * });
+ */
 export interface PasswordDraft {
   /** Whether the file has the name. */
   has(name: string): boolean;

@@ -3,7 +3,13 @@ import { type ParsedHash, parseHash } from '../hash/encoding.js';
 import { type Entries, forEachEntry } from '../util/entries.js';
 import { invalidOption, type OptionCheck, oneOf, readOptions } from '../util/read-options.js';
 
-/** A client as it is in the list `clients` of the plugin's JSON file, in one of the two forms. */
+/**
+ * A client as it is in the list `clients` of the plugin's JSON file, in one of the two forms.
+ *
+ * @example
+ * const rows = [['alice', await hashPassword('secret')] as const];
+ * const [alice]: DynamicSecurityClient[] = (await exportDynamicSecurity(rows)).clients;
+ */
 export interface DynamicSecurityClient {
   username: string;
   /** Base64 of the key; together with `salt` and `iterations` the form that Mosquitto 2.0 and 2.1 both read. */
@@ -18,7 +24,11 @@ export interface DynamicSecurityClient {
   roles?: Array<{ rolename: string }>;
 }
 
-/** How clients are exported. */
+/**
+ * How clients are exported.
+ *
+ * @example await exportDynamicSecurity(new PasswordFile('/tmp/example-passwd').entries(), { broker: '2.1' });
+ */
 export interface DynamicSecurityOptions {
   /** The oldest release that is to read the clients. Default `'2.0'`, whose form 2.1 reads too. */
   broker?: '2.0' | '2.1' | undefined;
@@ -26,7 +36,13 @@ export interface DynamicSecurityOptions {
   roles?: Iterable<string> | undefined;
 }
 
-/** A user that is not among the clients, and why. */
+/**
+ * A user that is not among the clients, and why.
+ *
+ * @example
+ * const { skipped } = await exportDynamicSecurity(new PasswordFile('/tmp/example-passwd').entries());
+ * for (const { username, reason } of skipped satisfies SkippedUser[]) console.log(username, reason);
+ */
 export interface SkippedUser {
   username: string;
   reason: string;

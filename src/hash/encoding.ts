@@ -1,7 +1,11 @@
 import { isBytes } from '../credentials/rules.js';
 import { PasswordFileError, type PasswordFileErrorDetails } from '../errors.js';
 
-/** `$7$`: PBKDF2-HMAC-SHA512 (RFC 8018 section 5.2), what Mosquitto 2.x writes. */
+/**
+ * `$7$`: PBKDF2-HMAC-SHA512 (RFC 8018 section 5.2), what Mosquitto 2.x writes.
+ *
+ * @example const { iterations, salt } = parseHash(hashPasswordSync('secret')) as Pbkdf2Hash; // 101, 12 bytes
+ */
 export interface Pbkdf2Hash {
   algorithm: 'pbkdf2-sha512';
   /** 1 to 2^31 − 1. Mosquitto 2.0 writes 101, 2.1 writes 1000. */
@@ -12,7 +16,11 @@ export interface Pbkdf2Hash {
   key: Uint8Array;
 }
 
-/** `$6$`: SHA-512 of password and salt, what Mosquitto 1.x writes. */
+/**
+ * `$6$`: SHA-512 of password and salt, what Mosquitto 1.x writes.
+ *
+ * @example const { salt, key } = parseHash(hashPasswordSync('secret', { algorithm: 'sha512' })) as Sha512Hash;
+ */
 export interface Sha512Hash {
   algorithm: 'sha512';
   /** 12 bytes, read by every release, or 64 bytes, read by 2.1 alone. */
@@ -21,7 +29,15 @@ export interface Sha512Hash {
   key: Uint8Array;
 }
 
-/** `$argon2id$` (RFC 9106), read only by brokers that were built with argon2; stock builds are not. */
+/**
+ * `$argon2id$` (RFC 9106), read only by brokers that were built with argon2; stock builds are not.
+ *
+ * @example
+ * const hash: Argon2idHash = {
+ *   ...{ algorithm: 'argon2id', memory: 47_104, passes: 1, parallelism: 1 },
+ *   ...{ salt: new Uint8Array(64), key: new Uint8Array(64) },
+ * };
+ */
 export interface Argon2idHash {
   algorithm: 'argon2id';
   /** Memory in KiB. */
@@ -36,7 +52,11 @@ export interface Argon2idHash {
   key: Uint8Array;
 }
 
-/** A parsed hash; `algorithm` says which of the three it is. */
+/**
+ * A parsed hash; `algorithm` says which of the three it is.
+ *
+ * @example const { algorithm }: ParsedHash = parseHash(hashPasswordSync('secret')); // 'pbkdf2-sha512'
+ */
 export type ParsedHash = Pbkdf2Hash | Sha512Hash | Argon2idHash;
 
 /** All that a key is computed from, except the password. */

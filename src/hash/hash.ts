@@ -15,7 +15,11 @@ import {
   parseHash,
 } from './encoding.js';
 
-/** What a hash may cost. */
+/**
+ * What a hash may cost.
+ *
+ * @example await verifyPassword('secret', hashPasswordSync('secret'), { maxIterations: 10_000 }); // true
+ */
 export interface VerifyOptions {
   /**
    * The most iterations of PBKDF2 that are computed, 1 to 2^31 − 1; more are `ERR_COST_LIMIT`. Default 1,000,000, about a
@@ -24,7 +28,11 @@ export interface VerifyOptions {
   maxIterations?: number | undefined;
 }
 
-/** How the hashes of a file are made. */
+/**
+ * How the hashes of a file are made.
+ *
+ * @example new PasswordFile('/tmp/example-passwd', { hash: { iterations: 1000, saltBytes: 64 } });
+ */
 export interface FileHashOptions extends VerifyOptions {
   /** Default `'pbkdf2-sha512'`. `'sha512'` is for Mosquitto 1.x brokers only: it is one fast SHA-512. */
   algorithm?: 'pbkdf2-sha512' | 'sha512' | undefined;
@@ -34,7 +42,11 @@ export interface FileHashOptions extends VerifyOptions {
   saltBytes?: 12 | 64 | undefined;
 }
 
-/** How a hash is made. */
+/**
+ * How a hash is made.
+ *
+ * @example hashPasswordSync('secret', { salt: new Uint8Array(12) }); // the same hash each time
+ */
 export interface HashOptions extends FileHashOptions {
   /** 12 or 64 bytes, to reproduce a hash. Default: `saltBytes` random bytes. */
   salt?: Uint8Array | undefined;

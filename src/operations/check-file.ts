@@ -17,7 +17,11 @@ import {
   whole,
 } from '../util/read-options.js';
 
-/** The user that the broker runs as. */
+/**
+ * The user that the broker runs as.
+ *
+ * @example const official: BrokerUser = { uid: 1883, gid: 1883 }; // in the container eclipse-mosquitto
+ */
 export interface BrokerUser {
   uid: number;
   gid: number;
@@ -25,7 +29,11 @@ export interface BrokerUser {
   groups?: readonly number[] | undefined;
 }
 
-/** The options of `PasswordFile.check`. */
+/**
+ * The options of `PasswordFile.check`.
+ *
+ * @example await new PasswordFile('/tmp/example-passwd').check({ brokerUser: { uid: 1883, gid: 1883 } });
+ */
 export interface CheckOptions extends WaitOptions {
   /** The user that the broker runs as, to see whether it may read the file. */
   brokerUser?: BrokerUser | undefined;

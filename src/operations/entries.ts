@@ -11,13 +11,23 @@ import type { Settings, WaitOptions } from '../options.js';
 import type { Cache } from '../storage/cache.js';
 import { Turn } from '../util/event-loop.js';
 
-/** Options of `entries`. */
+/**
+ * Options of `entries`.
+ *
+ * @example
+ * const options: EntriesOptions = { onSkipped: ({ message }) => console.warn(message) };
+ * for await (const [name] of new PasswordFile('/tmp/example-passwd').entries(options)) console.log(name);
+ */
 export interface EntriesOptions extends WaitOptions {
   /** Called with each user who is not among the entries: without a hash that `setHashes` accepts, or with a name that no client can send. */
   onSkipped?: ((finding: Finding) => void) | undefined;
 }
 
-/** A user name and a hash. */
+/**
+ * A user name and a hash.
+ *
+ * @example const rows: HashEntry[] = [['alice', await hashPassword('secret')]];
+ */
 export type HashEntry = readonly [username: string, hash: string];
 
 /** All entries of one version of the file, which is kept until the end or until `return()` is called. */

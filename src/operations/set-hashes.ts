@@ -7,7 +7,12 @@ import { type EditSource, submit } from '../storage/group-commit.js';
 import { type Entries, forEachEntry } from '../util/entries.js';
 import { isFunction, isSignal, oneOf, readOptions } from '../util/read-options.js';
 
-/** Options of `setHashes`. */
+/**
+ * Options of `setHashes`.
+ *
+ * @example
+ * await new PasswordFile('/tmp/example-passwd').setHashes([], { removeOthers: true, allowEmpty: true });
+ */
 export interface SetHashesOptions extends WaitOptions {
   /** Remove all other users: besides these, only comments, blank lines and lines without a colon stay. Default `false`. */
   removeOthers?: boolean | undefined;

@@ -9,7 +9,11 @@ import { type EditSource, submit } from '../storage/group-commit.js';
 import { type Entries, forEachEntry } from '../util/entries.js';
 import { inParallel, limited } from '../util/limiter.js';
 
-/** A user name and its password; `undefined`, an unset variable, is `ERR_INVALID_PASSWORD`. */
+/**
+ * A user name and its password; `undefined`, an unset variable, is `ERR_INVALID_PASSWORD`.
+ *
+ * @example const devices: PasswordEntry[] = [['device_1', 'first password'], ['device_2', 'second password']];
+ */
 export type PasswordEntry = readonly [username: string, password: string | Uint8Array | undefined];
 
 /** Sets all of them or, should anything fail, none. Of a name that comes twice the last password counts. */

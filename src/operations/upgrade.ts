@@ -15,7 +15,13 @@ import { isFunction, isSignal, readOptions } from '../util/read-options.js';
 
 const NUL = 0;
 
-/** What `upgrade` can be given. */
+/**
+ * What `upgrade` can be given.
+ *
+ * @example
+ * const options: UpgradeOptions = { onSkipped: ({ line, message }) => console.warn(line, message) };
+ * await new PasswordFile('/tmp/example-passwd').upgrade(options);
+ */
 export interface UpgradeOptions extends ProgressOptions {
   /** Called for each line that holds neither a readable hash nor a usable password; such lines stay as they are. After 100,000, once more with how many others there are. */
   onSkipped?: ((finding: Finding) => void) | undefined;

@@ -4,7 +4,11 @@ import { attempt } from '../util/attempt.js';
 import type { Disk, Ownership } from './disk.js';
 import type { Place } from './path.js';
 
-/** Owner and mode of a file that is made because there was none. */
+/**
+ * Owner and mode of a file that is made because there was none.
+ *
+ * @example new PasswordFile('/tmp/example-passwd', { create: { uid: 1883, gid: 1883, mode: 0o640 } });
+ */
 export interface CreateOptions {
   /** User id. Default: made by root the directory's owner, else the process's own. */
   uid?: number | undefined;

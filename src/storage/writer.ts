@@ -8,7 +8,11 @@ import { isStale, lockDirectory, newNonce, parseTempFileName } from './lock-owne
 import { assertUsable, kindOf, openPlace, type Place, writeError } from './path.js';
 import { startHeartbeat, type TempFile } from './temp-file.js';
 
-/** How long writers wait for each other, in milliseconds. */
+/**
+ * How long writers wait for each other, in milliseconds.
+ *
+ * @example new PasswordFile('/tmp/example-passwd', { lock: { timeout: 60_000 } });
+ */
 export interface LockOptions {
   /** How long to wait for other writers before `ERR_LOCK_TIMEOUT`. Default 30,000. */
   timeout?: number | undefined;

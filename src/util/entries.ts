@@ -3,7 +3,11 @@ import { invalidArgument } from '../errors.js';
 import { orAborted } from './abort.js';
 import { Turn } from './event-loop.js';
 
-/** Pairs out of an array, a `Map`, a generator, a database cursor, … */
+/**
+ * Pairs out of an array, a `Map`, a generator, a database cursor, …
+ *
+ * @example const devices: Entries<string> = new Map([['device_1', 'first password']]);
+ */
 export type Entries<V> =
   | Iterable<readonly [username: string, value: V]>
   | AsyncIterable<readonly [username: string, value: V]>;

@@ -11,6 +11,7 @@ import { describe, expect, inject, test } from 'vitest';
 import { type Broker, findBrokers, type RunningBroker, startBroker } from '../support/broker.js';
 import { testDirectory } from '../support/directory.js';
 import { broker, needs } from '../support/require.js';
+import { complaints } from './compile.js';
 import { PROJECT, run } from './packed.js';
 
 const PAGES = [
@@ -34,34 +35,6 @@ function modulesOf(page: string): string[] {
     else modules.push(`${modules.pop()}\n${block}`);
   }
   return modules;
-}
-
-/** What TypeScript says of modules as strict as this project, which are beside this file as far as it knows. */
-function complaints(modules: ReadonlyMap<string, string>): string[] {
-  const configFile = join(PROJECT, 'tsconfig.json');
-  const { config } = ts.readConfigFile(configFile, ts.sys.readFile);
-  const parsed = ts.parseJsonConfigFileContent(config, ts.sys, PROJECT, undefined, configFile);
-  const options = { ...parsed.options, noUnusedLocals: false };
-  const host = ts.createCompilerHost(options);
-  const { fileExists, readFile, getSourceFile } = host;
-  host.fileExists = path => modules.has(path) || fileExists(path);
-  host.readFile = path => modules.get(path) ?? readFile(path);
-  host.getSourceFile = (path, target, ...rest) => {
-    const text = modules.get(path);
-    return text === undefined
-      ? getSourceFile(path, target, ...rest)
-      : ts.createSourceFile(path, text, target);
-  };
-  const program = ts.createProgram([...modules.keys()], options, host);
-  return [...modules.keys()].flatMap(path => {
-    const source = program.getSourceFile(path);
-    return ts
-      .getPreEmitDiagnostics(program, source)
-      .map(
-        ({ messageText }) =>
-          `${path.slice(PROJECT.length)}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`,
-      );
-  });
 }
 
 /** Runs a module on a file of its own, with these texts replaced, each of which it must have. */
