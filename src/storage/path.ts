@@ -44,7 +44,7 @@ export function openPlace(path: string): Place {
 function tryToOpen(path: string): Place | undefined {
   const { path: target, directories } = follow(path);
   const directory = ownershipOf(directories.at(-1) as fs.BigIntStats);
-  if (process.platform !== 'linux' || !attempt(() => fs.existsSync('/proc/self/fd'))) {
+  if (process.platform !== 'linux' || !fs.existsSync('/proc/self/fd')) {
     return { path: target, file: target, directory, close: () => undefined };
   }
   const fd = fs.openSync(dirname(target), O_PATH | fs.constants.O_DIRECTORY);
@@ -73,23 +73,27 @@ function explained<T>(path: string, run: () => T): T {
 function isBelow(directory: string, seen: readonly fs.BigIntStats[]): boolean {
   let at = directory;
   for (const { dev, ino } of seen.toReversed()) {
-    const stats = fs.statSync(at, { bigint: true, throwIfNoEntry: false });
-    if (stats?.ino !== ino || stats.dev !== dev) return false;
+    const stats = fs.statSync(at, { bigint: true });
+    if (stats.ino !== ino || stats.dev !== dev) return false;
     at += '/..';
   }
   return true;
 }
 
-/** Follows a path name by name, because each symbolic link must belong to root or to our user. */
+/**
+ * Follows a path name by name, because each symbolic link must belong to root or to our user. `directories` are those
+ * on the way to the file, with the root twice: it is its own parent.
+ */
 function follow(path: string): { path: string; directories: fs.BigIntStats[] } {
   let at = '';
-  let directories: fs.BigIntStats[] = [];
+  let seen: fs.BigIntStats[] = [];
   const names: string[] = [];
   const goTo = (to: string): void => {
     const { root } = parse(to);
     if (root !== '') {
       at = root;
-      directories = [fs.lstatSync(root, { bigint: true })];
+      const stats = fs.lstatSync(root, { bigint: true });
+      seen = [stats, stats];
     }
     const parts = to.slice(root.length).split(sep);
     names.unshift(...parts.filter(name => name !== '' && name !== '.'));
@@ -98,8 +102,7 @@ function follow(path: string): { path: string; directories: fs.BigIntStats[] } {
   let links = 0;
   for (let name = names.shift(); name !== undefined; name = names.shift()) {
     if (name === '..') {
-      if (directories.length > 1) directories.pop();
-      at = dirname(at);
+      goTo(dirname(at));
       continue;
     }
     const next = join(at, name);
@@ -108,46 +111,41 @@ function follow(path: string): { path: string; directories: fs.BigIntStats[] } {
       if (++links > MAX_LINKS) {
         throw notReplaceable(path, 'is a symbolic link that leads in a circle or changes all the time.');
       }
-      goTo(readLink(next, stats, directories.at(-1) as fs.BigIntStats) ?? name);
-    } else if (names.length === 0) {
-      return { path: next, directories };
+      goTo(readLink(next, stats) ?? name);
     } else {
-      directories.push(stats as fs.BigIntStats);
+      seen.push(stats as fs.BigIntStats);
       at = next;
     }
   }
-  return { path: at, directories: directories.length > 1 ? directories.slice(0, -1) : directories };
+  return { path: at, directories: seen.slice(0, -1) };
 }
 
 /** Where a link leads; `undefined`: look again. */
-function readLink(link: string, stats: fs.BigIntStats, directory: fs.BigIntStats): string | undefined {
-  const user = process.geteuid?.() ?? 0;
-  if (stats.uid !== 0n && Number(stats.uid) !== user) {
-    const problem = `is a symbolic link of user ${stats.uid}, who could lead this process (user ${user}) to any file`;
+function readLink(link: string, { uid, ctimeNs }: fs.BigIntStats): string | undefined {
+  const user = process.geteuid?.();
+  if (uid !== 0n && Number(uid) !== user) {
+    const problem = `is a symbolic link of user ${uid}, who could lead this process (user ${user}) to any file`;
     throw notReplaceable(link, `${problem} with it. Pass the path of the file itself.`);
   }
-  const to = attempt(() => fs.readlinkSync(link));
-  if (!isWritableByOthers(ownershipOf(directory))) return to;
-  // Others could have put a link of theirs there in between, and this one back: that would show in its ctime.
-  const age = Date.now() - Number(stats.ctimeNs / 1_000_000n);
+  // Others may put a link of theirs there, and this one back. That shows in its ctime, but for one of the same tick.
+  const age = Date.now() - Number(ctimeNs / 1_000_000n);
   if (Math.abs(age) < CLOCK_TICK) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, CLOCK_TICK);
-  else if (attempt(() => fs.lstatSync(link, { bigint: true }).ctimeNs) === stats.ctimeNs) return to;
-  return undefined;
-}
-
-function isWritableByOthers({ uid, mode }: Ownership): boolean {
-  return (uid !== 0 && uid !== process.geteuid?.()) || (mode & 0o022) !== 0;
+  return attempt(() => {
+    const to = fs.readlinkSync(link);
+    return fs.lstatSync(link, { bigint: true }).ctimeNs === ctimeNs ? to : undefined;
+  });
 }
 
 /** Refuses places in which no atomic replacement can do right, before anything is made there. */
 export function assertUsable({ path, file, directory }: Place): void {
   const user = process.geteuid?.();
-  if (file === path && user === 0 && isWritableByOthers(directory)) {
+  const { uid, mode } = directory;
+  if (file === path && user === 0 && (uid !== 0 || (mode & 0o022) !== 0)) {
     const problem =
       'lies in a directory that others may write, in which root needs /proc to be safe from them.';
-    throw notReplaceable(path, `${problem} Mount /proc, or run as user ${directory.uid}.`);
+    throw notReplaceable(path, `${problem} Mount /proc, or run as user ${uid}.`);
   }
-  if ((directory.mode & 0o1000) !== 0 && user !== 0 && directory.uid !== user) {
+  if ((mode & 0o1000) !== 0 && user !== 0 && uid !== user) {
     const problem = 'lies in a sticky directory of another user (as /tmp is).';
     throw notReplaceable(path, `${problem} Put it into a directory of the service's own.`);
   }
@@ -181,7 +179,7 @@ export function writeError(cause: unknown, path: string): unknown {
   if (code === 'ENOENT' && !fs.existsSync(directory)) return directoryError(cause, directory);
   const refusal = refusalOf(code, path);
   if (refusal !== undefined) return notReplaceable(path, refusal, cause);
-  const { errno = 0, message } = cause as NodeJS.ErrnoException;
+  const { errno, message } = cause as NodeJS.ErrnoException;
   // Node has no name for it.
   const reason = errno === -constants.errno.EDQUOT ? 'EDQUOT: the disk quota is exhausted' : message;
   const problem = `${path} was not changed: ${reason.replaceAll(OPENED, directory)}.`;
@@ -206,7 +204,7 @@ function refusalOf(code: string, path: string): string | undefined {
     case 'EPERM':
       return 'cannot be replaced, because this user may not make files in its directory. Give it write permission there.';
     case 'EROFS':
-      return /\/\.\.[^/]+\/[^/]*$/.test(path)
+      return dirname(path).includes('/..')
         ? 'comes from a Kubernetes Secret or ConfigMap, which is read-only. Change it by the Kubernetes API, or use a volume.'
         : 'is mounted read-only. Mount its directory with write permission.';
     default:

@@ -1,3 +1,4 @@
+import fs, { readdirSync, readlinkSync, renameSync, rmdirSync, symlinkSync } from 'node:fs';
 import {
   chmod,
   chown,
@@ -11,12 +12,15 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
+import { CLOCK_TICK, kindOf, writeError } from '../../src/storage/path.js';
 import { callAs, NOBODY } from '../support/as-user.js';
+import { beforeCall, spyOnBuiltin } from '../support/builtins.js';
 import { expectOnly } from '../support/directory.js';
+import { diskCalls } from '../support/disk-calls.js';
 import { CALLS, HASH, newFile, quick } from '../support/password-file.js';
-import { namespaces, needs, root } from '../support/require.js';
+import { linux, namespaces, needs, root } from '../support/require.js';
 import { runScript } from '../support/script.js';
 
 let directory: string;
@@ -34,9 +38,10 @@ describe('symbolic links', () => {
     ['relative', 'data/target'],
     ['with dots', './data/../data/target'],
     ['absolute', undefined],
-  ])('%s: the target is replaced, the link stays', async (_what, to) => {
+    ['from above the root', '../'.repeat(99)],
+  ])('%s: the target is replaced, the link stays', async (_what, to = '') => {
     await writeFile(data('target'), `alice:${HASH}\n`);
-    const link = to ?? data('target');
+    const link = to.endsWith('target') ? to : to + data('target');
     await symlink(link, path);
     const { ino } = await stat(data('target'));
     expect(await file.setHash('bob', HASH)).toBe('added');
@@ -57,6 +62,45 @@ describe('symbolic links', () => {
     expect(await readFile(data('target'), 'utf8')).toBe(`alice:${HASH}\nbob:${HASH}\n`);
     expectOnly(join(directory, 'data'), 'second', 'target');
     expectOnly(directory, 'data', 'directory', 'passwd');
+  });
+
+  test('a chain of 40 is followed, one of 41 is not', async () => {
+    await writeFile(path, `alice:${HASH}\n`);
+    for (let n = 1; n <= 41; n++)
+      await symlink(n === 1 ? 'passwd' : `link${n - 1}`, join(directory, `link${n}`));
+    const users = (links: number) => new PasswordFile(join(directory, `link${links}`)).users();
+    expect(await users(40)).toEqual(['alice']);
+    await expect(users(41)).rejects.toMatchObject({ code: 'ERR_NOT_REPLACEABLE' });
+  });
+
+  test('one that is exchanged and put back while it is read: only its own target is replaced', async () => {
+    await symlink('data/target', path);
+    spyOnBuiltin(fs, 'readlinkSync').mockImplementationOnce(link => {
+      renameSync(path, data('aside'));
+      symlinkSync('data/other', path);
+      const to = readlinkSync(link);
+      renameSync(data('aside'), path);
+      return to;
+    });
+    await file.setHash('alice', HASH);
+    expectOnly(join(directory, 'data'), 'target');
+  });
+
+  test('a new one is read once another exchange of it would show', async () => {
+    const ages: number[] = [];
+    spyOnBuiltin(fs, 'readlinkSync').mockImplementation(link => {
+      ages.push(Date.now() - fs.lstatSync(link).ctimeMs);
+      return 'data/target';
+    });
+    await symlink('data/target', path);
+    await file.users();
+    expect(Math.min(...ages)).toBeGreaterThan(CLOCK_TICK - 1);
+  });
+
+  test.each(['.', 'data/..', 'data', '/'])('one to the directory %s is an error', async to => {
+    await symlink(to, path);
+    const message = expect.stringMatching(/ is not a regular file\. Give the path of a file\.$/);
+    await expect(file.users()).rejects.toMatchObject({ code: 'ERR_NOT_REPLACEABLE', message });
   });
 
   test('a dangling one: the target is made', async () => {
@@ -157,6 +201,79 @@ needs(root).describe('symbolic links of other users', () => {
   });
 });
 
+/** Descriptors that lead into a directory. */
+function descriptorsIn(directory: string): string[] {
+  const paths = readdirSync('/proc/self/fd').map(fd => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return '';
+    }
+  });
+  return paths.filter(to => to.startsWith(directory));
+}
+
+needs(linux).describe('a directory that is exchanged while the path to the file is followed', () => {
+  let data: string;
+  beforeEach(async () => {
+    data = join(directory, 'data');
+    await mkdir(join(data, 'inner'), { recursive: true });
+  });
+
+  test('again and again: the edit gives up after 40 attempts, and leaves nothing open', async () => {
+    let exchanges = 0;
+    beforeCall('openSync', data, () => {
+      renameSync(data, `${data}${++exchanges}`);
+      fs.mkdirSync(data);
+    });
+    await expect(new PasswordFile(join(data, 'passwd')).setHash('alice', HASH)).rejects.toMatchObject({
+      code: 'ERR_NOT_REPLACEABLE',
+      message: `${join(data, 'passwd')} leads through directories that others exchange all the time. Move the file.`,
+    });
+    expect(exchanges).toBe(40);
+    expect(descriptorsIn(directory)).toEqual([]);
+    expectOnly(data);
+  });
+
+  test('once: the edit is made where the path leads to', async () => {
+    let exchanges = 0;
+    beforeCall('openSync', data, () => {
+      if (exchanges++ > 0) return;
+      renameSync(data, join(directory, 'old'));
+      fs.mkdirSync(data);
+    });
+    expect(await new PasswordFile(join(data, 'passwd')).setHash('alice', HASH)).toBe('added');
+    expectOnly(data, 'passwd');
+    expectOnly(join(directory, 'old'), 'inner');
+    expect(exchanges).toBe(2);
+  });
+
+  for (const [what, name, at] of [
+    ['for a link of another user', 'openSync', '.'],
+    ['above for a link of another user', 'lstatSync', 'inner'],
+  ] as const) {
+    needs(root).test(`${what}: that link is refused`, async () => {
+      const vault = join(directory, 'vault');
+      await mkdir(join(vault, 'inner'), { recursive: true });
+      let exchanges = 0;
+      beforeCall(name, join(data, at), () => {
+        if (exchanges++ > 0) return;
+        renameSync(data, join(directory, 'aside'));
+        symlinkSync(vault, data);
+        fs.lchownSync(data, 1883, 1883);
+      });
+      const edit = new PasswordFile(join(data, at, 'passwd')).setHash('alice', HASH);
+      await expect(edit).rejects.toMatchObject({
+        code: 'ERR_NOT_REPLACEABLE',
+        message: expect.stringMatching(/data is a symbolic link of user 1883, /),
+      });
+      expect(exchanges).toBe(1);
+      expectOnly(vault, 'inner');
+      expectOnly(join(vault, 'inner'));
+    });
+  }
+});
+
 needs(root).describe('a directory that the user may search but not list', () => {
   test('is read', async () => {
     const inner = join(directory, 'inner');
@@ -193,6 +310,82 @@ needs(root, namespaces).describe('without /proc', () => {
     expect(await setHash()).toBe('added');
     expectOnly(directory, 'passwd');
   });
+});
+
+needs(root).describe('root on a system without /proc, as macOS,', () => {
+  beforeEach(() => {
+    const platform = Object.getOwnPropertyDescriptor(process, 'platform') as PropertyDescriptor;
+    onTestFinished(() => void Object.defineProperty(process, 'platform', platform));
+    Object.defineProperty(process, 'platform', { ...platform, value: 'darwin' });
+  });
+
+  test.each([
+    ['of its own', 'added', 0, 0o755],
+    ['of its own, which others may not even search', 'added', 0, 0o700],
+    ['of another user', 'ERR_NOT_REPLACEABLE', 1883, 0o755],
+    ['of user 1', 'ERR_NOT_REPLACEABLE', 1, 0o755],
+    ['that its group may write', 'ERR_NOT_REPLACEABLE', 0, 0o775],
+    ['that all others may write', 'ERR_NOT_REPLACEABLE', 0, 0o757],
+  ])('edits a file in a directory %s: %s', async (_what, expected, uid, mode) => {
+    await chown(directory, uid, uid);
+    await chmod(directory, mode);
+    expect(await file.setHash('alice', HASH).catch(({ code }) => code)).toBe(expected);
+    expectOnly(directory, ...(expected === 'added' ? ['passwd'] : []));
+  });
+});
+
+test('a directory that is removed meanwhile is an error that says so', async () => {
+  diskCalls.before = name => {
+    if (name === 'mkdir') rmdirSync(directory);
+  };
+  await expect(file.setHash('alice', HASH)).rejects.toMatchObject({
+    code: 'ERR_DIRECTORY_MISSING',
+    message: `The directory ${directory} does not exist. Make or mount it first.`,
+  });
+});
+
+/** System errors that tests cannot bring about everywhere. */
+describe('a system error', () => {
+  const explain = (code: string, message: string, errno?: number) =>
+    (writeError(Object.assign(new Error(message), { code, errno }), path) as Error).message;
+
+  test('is told with the directory as the user knows it', () => {
+    const message =
+      "EIO: i/o error, rename '/proc/self/fd/23/passwd.writer/temp' -> '/proc/self/fd/23/passwd'";
+    const [from, to] = [join(directory, 'passwd.writer/temp'), path];
+    expect(explain('EIO', message)).toBe(
+      `${path} was not changed: EIO: i/o error, rename '${from}' -> '${to}'. Mend that, then repeat the call.`,
+    );
+  });
+
+  test('of an exhausted disk quota, for which Node has no name, is explained', () => {
+    const message = 'Unknown system error -122: Unknown system error -122, write';
+    expect(explain('Unknown system error -122', message, -122)).toBe(
+      `${path} was not changed: EDQUOT: the disk quota is exhausted. Mend that, then repeat the call.`,
+    );
+  });
+
+  test.each([
+    ['/data/..2026_01_01/passwd', / comes from a Kubernetes Secret or ConfigMap, /],
+    ['/data/..2026_01_01/conf/passwd', / comes from a Kubernetes Secret or ConfigMap, /],
+    ['/data/passwd', / is mounted read-only\. /],
+    ['/data/..passwd', / is mounted read-only\. /],
+  ])('of a read-only file system says where %s comes from', (path, expected) => {
+    const error = Object.assign(new Error('read-only file system'), { code: 'EROFS' });
+    expect((writeError(error, path) as Error).message).toMatch(expected);
+  });
+});
+
+test('errors say what is at a path', async () => {
+  const user = process.getuid?.();
+  await symlink('nowhere', path);
+  await writeFile(`${path}2`, '');
+  expect([directory, path, `${path}2`, `${path}3`].map(kindOf)).toEqual([
+    `is a directory of user ${user}`,
+    `is a symbolic link of user ${user}`,
+    `is a file of user ${user}`,
+    'is gone by now',
+  ]);
 });
 
 describe('owner and mode', () => {

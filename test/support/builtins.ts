@@ -1,4 +1,5 @@
 /** Functions of Node's own modules, watched or replaced for one test in all modules that import them. */
+import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { type Mock, onTestFinished, vi } from 'vitest';
 
@@ -24,4 +25,17 @@ export function spyOnBuiltin<M extends object, N extends keyof M & string>(
     syncBuiltinESMExports();
   });
   return spy as never;
+}
+
+/** Calls a function before each call of `fs[name]` for this path, until the test has ended. What it throws, the call throws. */
+export function beforeCall(
+  name: 'lstatSync' | 'openSync' | 'readFileSync' | 'readlinkSync',
+  path: string,
+  call: () => void,
+): void {
+  const real = fs[name] as Callable;
+  spyOnBuiltin(fs as Record<typeof name, Callable>, name).mockImplementation((...args) => {
+    if (args[0] === path) call();
+    return real(...args);
+  });
 }
