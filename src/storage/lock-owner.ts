@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
+import { systemCode } from '../errors.js';
 import { attempt } from '../util/attempt.js';
 import { processStat, readProc } from '../util/proc.js';
 
@@ -27,15 +28,14 @@ export function newNonce(): string {
 
 /** The name of a temp file of this process. */
 export function tempFileName(nonce: string): string {
-  const { pid, start, realm } = self();
-  return `${nonce}.${pid}.${start}.${realm}`;
+  const start = processStat('self')?.start ?? '';
+  return `${nonce}.${process.pid}.${start}.${ownRealm()}`;
 }
 
 /** Who made a temp file; `undefined`: not the name of a temp file. */
 export function parseTempFileName(name: string): LockOwner | undefined {
-  const [, pid, start, realm] = TEMP_FILE.exec(name) ?? [];
-  if (pid === undefined || start === undefined || realm === undefined) return undefined;
-  return { pid: Number(pid), start, realm };
+  const [, pid, start = '', realm = ''] = TEMP_FILE.exec(name) ?? [];
+  return pid === undefined ? undefined : { pid: Number(pid), start, realm };
 }
 
 /** The directory that holds nothing but the lock owner's temp file. */
@@ -55,41 +55,27 @@ export function isCandidate(file: string, name: string): boolean {
 }
 
 /** Whether a writer is gone for sure. `false`: it is alive, or that cannot be known here. */
-export function isGone(owner: LockOwner): boolean {
-  const { realm, seesProc } = self();
-  if (realm === UNKNOWN_REALM || owner.realm !== realm) return false;
+export function isGone({ pid, start, realm }: LockOwner): boolean {
+  if (realm === UNKNOWN_REALM || realm !== ownRealm()) return false;
   try {
-    process.kill(owner.pid, 0);
+    process.kill(pid, 0);
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH';
+    return systemCode(error) === 'ESRCH';
   }
-  const stat = seesProc ? processStat(owner.pid) : undefined;
+  // /proc may show another pid namespace.
+  const isOurs = attempt(() => readlinkSync('/proc/self')) === String(process.pid);
+  const stat = isOurs ? processStat(pid) : undefined;
   if (stat === undefined) return false;
-  return stat.state === 'Z' || stat.state === 'X' || (owner.start !== '' && owner.start !== stat.start);
+  return stat.state === 'Z' || stat.state === 'X' || (start !== '' && start !== stat.start);
 }
 
 const UNKNOWN_REALM = '-';
 
-interface Self extends LockOwner {
-  /** Whether /proc shows our own pid namespace, so that a pid there is a pid here. */
-  seesProc: boolean;
-}
-
-let cached: Self | undefined;
-
-function self(): Self {
-  if (cached?.pid === process.pid) return cached;
-  const boot = readProc('sys/kernel/random/boot_id')?.trim() ?? '';
-  const namespace = attempt(() => readlinkSync('/proc/self/ns/pid').replace(/\D/g, '')) ?? '';
-  const found = {
-    pid: process.pid,
-    start: processStat('self')?.start ?? '',
-    realm: boot !== '' && namespace !== '' ? `${boot}-${namespace}` : UNKNOWN_REALM,
-    seesProc: attempt(() => readlinkSync('/proc/self')) === String(process.pid),
-  };
-  // What could not be read now may be readable later: descriptors may have run out.
-  if (found.realm !== UNKNOWN_REALM && found.start !== '') cached = found;
-  return found;
+/** Not kept: what cannot be read now may be readable later, since descriptors may have run out. */
+function ownRealm(): string {
+  const boot = readProc('sys/kernel/random/boot_id')?.trim();
+  const namespace = attempt(() => readlinkSync('/proc/self/ns/pid').replace(/\D/g, ''));
+  return boot && namespace ? `${boot}-${namespace}` : UNKNOWN_REALM;
 }
 
 /** How many temp files are remembered at most. */

@@ -13,6 +13,7 @@ import {
   parseTempFileName,
   tempFileName,
 } from '../../src/storage/lock-owner.js';
+import { beforeCall } from '../support/builtins.js';
 
 const NONCE = '0123456789abcdef';
 const REALM = '12345678-1234-1234-1234-123456789abc-4026531836';
@@ -90,17 +91,41 @@ describe.skipIf(!existsSync('/proc/self/stat'))('a writer', () => {
     expect(isStale(`${newNonce()}.${pid}.${start}.${realm}`, undefined, 1000, MONTH)).toBe(expected);
   });
 
-  test('names its process, start time, boot and pid namespace', async () => {
-    vi.resetModules();
-    const loaded = await import('../../src/storage/lock-owner.js');
+  test('names its process, start time, boot and pid namespace', () => {
     const start = readFileSync('/proc/self/stat', 'utf8')
       .replace(/^.*\) /s, '')
       .split(' ')[19];
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     const namespace = readlinkSync('/proc/self/ns/pid').replace(/[^0-9]/g, '');
-    const name = `${NONCE}.${process.pid}.${start}.${boot}-${namespace}`;
-    expect([loaded.tempFileName(NONCE), loaded.tempFileName(NONCE)]).toEqual([name, name]);
-    expect(loaded.isGone({ ...own, start: '1' })).toBe(true);
+    expect(tempFileName(NONCE)).toBe(`${NONCE}.${process.pid}.${start}.${boot}-${namespace}`);
+  });
+
+  const hide = (path: string) => {
+    for (const name of ['readFileSync', 'readlinkSync'] as const) {
+      beforeCall(name, path, () => {
+        throw Object.assign(new Error(`ENOENT: hidden, ${path}`), { code: 'ENOENT' });
+      });
+    }
+  };
+
+  test.each<[string, string, Partial<LockOwner>, boolean]>([
+    ['boot', '/proc/sys/kernel/random/boot_id', { realm: '-' }, false],
+    ['pid namespace', '/proc/self/ns/pid', { realm: '-' }, false],
+    ['start time', '/proc/self/stat', { start: '' }, true],
+  ])('that cannot know its %s names all else', (_what, path, unknown, isKnown) => {
+    hide(path);
+    expect(parseTempFileName(tempFileName(NONCE))).toEqual({ ...own, ...unknown });
+    // Of the same realm, which may be another one.
+    expect(isGone({ ...own, ...unknown, pid: 2 ** 31 - 1 })).toBe(isKnown);
+  });
+
+  test.each([
+    ['/proc shows another pid namespace', '/proc/self'],
+    ['/proc hides its process', `/proc/${process.pid}/stat`],
+  ])('is not gone because of what /proc says where %s', (_what, path) => {
+    hide(path);
+    expect(isGone({ ...own, start: '1' })).toBe(false);
+    expect(isGone({ ...own, pid: 2 ** 31 - 1 })).toBe(true);
   });
 
   test('is gone where it is a zombie, whose pid signals still reach', async () => {
@@ -119,7 +144,7 @@ describe.skipIf(!existsSync('/proc/self/stat'))('a writer', () => {
 });
 
 describe('a temp file', () => {
-  const other = (n: number) => `${n.toString(16).padStart(16, '0')}.1.2.${REALM}`;
+  const other = (n: number) => `${n.toString(16).padStart(16, '0')}.1.2.-`;
   let modified: bigint;
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ['Date', 'performance'] });
@@ -162,5 +187,9 @@ describe('a temp file', () => {
     expect(isStaleNow(other(0))).toBe(true);
     see(10_000);
     expect(isStaleNow(other(0))).toBe(false);
+    vi.advanceTimersByTime(1000);
+    expect(isStaleNow(other(2))).toBe(true);
+    isStaleNow(other(1));
+    expect(isStaleNow(other(2))).toBe(true);
   });
 });
