@@ -2,8 +2,9 @@
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { type Disk, systemDisk } from '../../src/storage/disk.js';
-import { startHeartbeat, writeAndSync } from '../../src/storage/temp-file.js';
+import { type Disk, type Ownership, systemDisk } from '../../src/storage/disk.js';
+import type { Place } from '../../src/storage/path.js';
+import { copyOwnership, startHeartbeat, type TempFile, writeAndSync } from '../../src/storage/temp-file.js';
 import { testDirectory } from '../support/directory.js';
 
 const MIB = 1_048_576;
@@ -40,6 +41,7 @@ describe.each([
   ['text of three bytes a character that nearly fills a block', ['ア'.repeat(MIB / 3), 'イウ']],
   ['bytes that fill a block', [Buffer.alloc(MIB, 'x'), Buffer.from('y')]],
   ['bytes that fill a block but for one, then two', [Buffer.alloc(MIB - 1, 'x'), Buffer.from('yz')]],
+  ['bytes of more than a block between fewer', ['é', Buffer.alloc(MIB + 1, 'x'), 'z']],
   ['nothing', []],
 ])('%s', (_what, pieces) => {
   const expected = Buffer.concat(pieces.map(piece => Buffer.from(piece)));
@@ -50,6 +52,45 @@ describe.each([
   ])('are written as they are, on a disk %s', async (_disk, disk) => {
     // Buffers of that length take long to print.
     expect((await written(disk, pieces)).equals(expected)).toBe(true);
+  });
+});
+
+describe('the owner of a temp file', () => {
+  const temp: TempFile = { directory: '/data/passwd.writer', name: 'temp', fd: 7 };
+  const ours = { uid: 1883, gid: 1883, mode: 0o100600 };
+  const place: Place = {
+    ...{ path: '/data/passwd', file: '/data/passwd' },
+    ...{ directory: { uid: 0, gid: 0, mode: 0o40755 }, close: () => undefined },
+  };
+
+  /** On a disk on which every change of an owner fails. Returns the owners that it was asked for. */
+  function copied(code: string, old: Ownership, allowOwnerChange: boolean): string[] {
+    const asked: string[] = [];
+    const chown = (_fd: number, uid: number, gid: number) => {
+      asked.push(`${uid}:${gid}`);
+      throw Object.assign(new Error(`${code}: chown`), { code });
+    };
+    const disk: Disk = { ...systemDisk, ownership: () => ours, chown, chmod: () => undefined };
+    copyOwnership(disk, temp, place, old, { create: {}, allowOwnerChange });
+    return asked;
+  }
+
+  test('is not changed to what it is: the file system may have no owners', () => {
+    expect(copied('ENOSYS', ours, false)).toEqual([]);
+  });
+
+  test.each([
+    ['EPERM', 'ERR_OWNERSHIP'],
+    ['EIO', 'EIO'],
+  ])('cannot be changed: %s is an error %s', (code, expected) => {
+    expect(() => copied(code, { ...ours, uid: 0 }, false)).toThrow(
+      expect.objectContaining({ code: expected }),
+    );
+  });
+
+  test('cannot be changed and need not: the group is, as far as that goes', () => {
+    expect(copied('EPERM', { ...ours, uid: 0, gid: 100 }, true)).toEqual(['0:100', '1883:100']);
+    expect(() => copied('EIO', { ...ours, uid: 0 }, true)).toThrow(expect.objectContaining({ code: 'EIO' }));
   });
 });
 
