@@ -1,9 +1,11 @@
-import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { PasswordFile } from '../src/password-file.js';
+import { descriptors, openIn } from './support/descriptors.js';
 import { HASH, newFile, quick } from './support/password-file.js';
+import { needs } from './support/require.js';
 
 let directory: string;
 let path: string;
@@ -14,18 +16,10 @@ beforeEach(async () => {
 });
 
 /** Whether this process has the password file open. */
-function isOpen(): boolean {
-  return readdirSync('/proc/self/fd').some(fd => {
-    try {
-      return readlinkSync(`/proc/self/fd/${fd}`) === path;
-    } catch {
-      return false;
-    }
-  });
-}
+const isOpen = () => openIn(directory).length > 0;
 
 describe('close', () => {
-  test.skipIf(!existsSync('/proc/self/fd'))('closes the file at once, until the next read', async () => {
+  needs(descriptors).test('closes the file at once, until the next read', async () => {
     expect(await file.verify('alice', 'secret')).toBe(true);
     expect(isOpen()).toBe(true);
     expect(file.close()).toBeUndefined();

@@ -35,7 +35,7 @@ export async function setUsers(
   const before = await source.cache.view(signal, names);
   const hashes = new Map<string, string>();
   const prepare = async ([name, password]: [string, string | Uint8Array]): Promise<void> => {
-    const present = before.isDuplicate(name) ? undefined : before.get(name);
+    const present = before.get(name);
     const isKept = present !== undefined && (await isUpToDate(present, password, settings));
     hashes.set(name, isKept ? present : await newHash(password, settings));
     onProgress?.(hashes.size, names.size);

@@ -45,7 +45,6 @@ export async function upgrade(
   const { signal, onSkipped } = options;
   let upgraded: string[] = [];
   for (;;) {
-    signal?.throwIfAborted();
     const view = await source.cache.view(signal);
     // Each of these steps may read a line of many megabytes.
     await yieldToEventLoop();
@@ -115,7 +114,6 @@ function* sortLines(view: Draft, broker: BrokerRelease): Generator<void, Sorted>
 
 /** Whether any broker can read it as a hash. */
 function isReadable(hash: string): boolean {
-  if (!/[67]\$/.test(hash)) return false;
   return readBrokerHash(hash, '2.1').hash !== undefined || readBrokerHash(hash, '2.0').hash !== undefined;
 }
 

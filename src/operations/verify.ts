@@ -26,7 +26,7 @@ export async function verify(
   const verified = limited<boolean>(done => {
     signal?.throwIfAborted();
     const compared = comparedPassword(own);
-    const stored = compared === undefined ? undefined : brokerHash(index, name, broker);
+    const stored = brokerHash(index, name, broker);
     if (compared === undefined || stored === undefined) {
       setImmediate(done, null, false);
       return LOOKUP_COST;

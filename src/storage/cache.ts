@@ -12,8 +12,8 @@ export class Cache {
   #snapshot: Snapshot | undefined;
   /** The look at the file that is to be taken in the next turn of the event loop, and the names that it is for. */
   #nextLook: { names: Set<string> | undefined; snapshot: Promise<Snapshot | undefined> } | undefined;
-  /** One read after another, so that those who wait share what was read. */
-  #lastRead: Promise<unknown> = Promise.resolve();
+  /** One read after another, so that those who wait share what was read. Does not hold that. */
+  #lastRead: Promise<void> = Promise.resolve();
 
   /**
    * @param path symbolic links are followed at each look
@@ -58,24 +58,22 @@ export class Cache {
 
   /** Forgets what the file held, because it has been replaced. */
   drop(): void {
-    this.#snapshot?.file?.close();
+    this.#snapshot?.close();
     this.#snapshot = undefined;
   }
 
   /** Closes the file; one that is being read is closed after that. The next call reads it again. */
   close(): void {
     this.#snapshot?.file?.closeSync();
-    this.#snapshot = undefined;
     void this.#lastRead.then(() => this.drop());
   }
 
-  #look(): Promise<Snapshot | undefined> | Snapshot {
+  #look(): Promise<Snapshot | undefined> {
     const names = this.#nextLook?.names;
     this.#nextLook = undefined;
-    const warm = this.current(this.path, names);
-    if (warm !== undefined) return warm;
     const read = this.#lastRead.then(() => this.current(this.path, names) ?? this.#read(names));
-    this.#lastRead = read.catch(() => undefined);
+    const ended = () => undefined;
+    this.#lastRead = read.then(ended, ended);
     return read;
   }
 

@@ -72,16 +72,18 @@ export const systemDisk = {
 function create(directory: string, name: string, owner: Ownership): Answer<number> {
   const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DIRECTORY, O_NOFOLLOW } = constants;
   const createIn = (opened: string) => fs.openSync(`${opened}/${name}`, O_RDWR | O_CREAT | O_EXCL, 0o600);
-  if (systemDisk.windows) return createIn(directory);
+  const user = process.geteuid?.();
+  // Windows has no such users.
+  if (user === undefined) return createIn(directory);
   const own = fs.openSync(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   try {
     const opened = isOpened(directory) ? `/proc/self/fd/${own}` : directory;
-    if (fs.fstatSync(own).uid !== process.geteuid?.() || firstNames(opened, 1).length > 0) {
+    if (fs.fstatSync(own).uid !== user || firstNames(opened, 1).length > 0) {
       throw Object.assign(new Error(`${directory} is not the directory that was made`), { code: 'ENOENT' });
     }
     const fd = createIn(opened);
     // Only now, because until then nobody else can reach into it. Where it fails, other writers cannot clean up in it.
-    attempt(() => fs.fchownSync(own, process.geteuid?.() === 0 ? owner.uid : -1, owner.gid));
+    attempt(() => fs.fchownSync(own, user === 0 ? owner.uid : -1, owner.gid));
     attempt(() => fs.fchmodSync(own, owner.mode & 0o1777));
     return fd;
   } finally {

@@ -63,14 +63,14 @@ class PendingEdit {
     readonly reject: (error: unknown) => void,
   ) {
     this.policy = edit.isAlone ? Symbol() : JSON.stringify(edit.source.policy);
-    if (edit.signal !== undefined) this.stopListening = onAbort(edit.signal, () => this.#cancel());
+    const { signal } = edit;
+    if (signal !== undefined) this.stopListening = onAbort(signal, () => this.#cancel(signal.reason));
   }
 
   /** Takes only this edit out of its commit. */
-  #cancel(): void {
+  #cancel(reason: unknown): void {
     this.isCancelled = true;
-    this.stopListening?.();
-    this.reject(this.edit.signal?.reason);
+    this.reject(reason);
     this.onCancel?.();
   }
 
@@ -126,7 +126,7 @@ class Commit {
     this.#join();
     if (this.#edits.length === 0) return;
     const { lock } = this.#source.policy;
-    let isCommitted = false;
+    let isCommitted: boolean;
     let failure: { error: unknown } | undefined;
     try {
       const work = (place: Place, temp: TempFile) => this.#write(place, temp);
@@ -138,7 +138,7 @@ class Commit {
     if (isCommitted)
       for (const source of new Set(this.#edits.map(({ edit }) => edit.source))) source.committed();
     for (const pending of this.#edits) pending.settle(failure);
-    this.#old?.file?.close();
+    this.#old?.close();
   }
 
   /** Adds all pending edits that can share this commit. If all are cancelled, so is the commit. */
@@ -174,7 +174,7 @@ class Commit {
   }
 
   async #read(place: Place): Promise<Snapshot | undefined> {
-    this.#old?.file?.close();
+    this.#old?.close();
     const names = this.#names();
     const known = this.#source.cache.current(place.file, names);
     if (known !== undefined) return known;

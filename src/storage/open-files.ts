@@ -16,7 +16,7 @@ export class OpenFile {
   constructor(fd: number, owner: object) {
     this.#fd = fd;
     openFiles.add(this);
-    abandoned.register(owner, this, this);
+    abandoned.register(owner, this);
     const [oldest] = openFiles;
     if (openFiles.size > MAX_OPEN) oldest?.close();
   }
@@ -30,16 +30,11 @@ export class OpenFile {
 
   /** Closes it, once. Nobody waits for that: it was only read, and dropping the pages of a large file is slow. */
   close(): void {
-    if (this.#remove()) fs.close(this.#fd, () => undefined);
+    if (openFiles.delete(this)) fs.close(this.#fd, () => undefined);
   }
 
   /** Closes it, once, before this returns. */
   closeSync(): void {
-    if (this.#remove()) fs.closeSync(this.#fd);
-  }
-
-  #remove(): boolean {
-    abandoned.unregister(this);
-    return openFiles.delete(this);
+    if (openFiles.delete(this)) fs.closeSync(this.#fd);
   }
 }

@@ -29,6 +29,10 @@ export class Snapshot {
     readonly file: OpenFile | undefined,
   ) {}
 
+  close(): void {
+    this.file?.close();
+  }
+
   /** Whether the file at `path` is still this one, unchanged. */
   isCurrent(path: string): boolean {
     // A change in the tick in which the file was read would not show.
@@ -50,7 +54,7 @@ export async function takeSnapshot(
   names: ReadonlySet<string> | undefined,
 ): Promise<Snapshot | undefined> {
   // O_NONBLOCK: a FIFO does not wait for a writer. O_NOFOLLOW: nobody has looked at a link that appears only now.
-  const { O_RDONLY, O_NONBLOCK = 0, O_NOFOLLOW = 0 } = fs.constants;
+  const { O_RDONLY, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
   for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
     let fd: number | undefined;
     try {
@@ -95,7 +99,6 @@ async function readIndexed(
     const [count] = await Promise.all([read(fd, buffer, length), runYielding(index.scan(length))]);
     if (count === 0) return length === size ? index : undefined;
     length += count;
-    if (length > size) return undefined;
   }
 }
 

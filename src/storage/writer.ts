@@ -46,7 +46,6 @@ export async function replaceFile(
   try {
     assertUsable(place);
     const outcome = await commitLocked(writer, temp => work(place, temp));
-    stopHeartbeat();
     if (outcome === 'fenced') throw writer.timedOut('other writers broke its lock again and again.');
     await syncDirectory(place, outcome === 'committed');
     return outcome === 'committed';
@@ -80,12 +79,10 @@ function newWriter(
       return isStale(name, modified, lock.stale, orphanAge);
     },
 
-    /** Waits for some milliseconds, longer each time up to 50. */
+    /** Waits for a random time, of up to 50 ms after some attempts. */
     async pause() {
-      signal.throwIfAborted();
       if (performance.now() - started > lock.timeout) throw this.timedOut(await obstacleOf(this, path));
-      const most = Math.min(50, 2 ** ++pauses);
-      await pause(most * (0.25 + 0.75 * Math.random()), signal);
+      await pause(Math.random() * Math.min(50, 2 ** ++pauses), signal);
     },
 
     timedOut(reason) {
@@ -106,10 +103,10 @@ async function obstacleOf({ disk, file, temp }: Writer, path: string): Promise<s
     if (systemCode(error) !== 'ENOENT')
       return `this user may not read ${lock}, which ${kindOf(lock)}. Give the writers a group of their own.`;
   }
-  if (name !== undefined && name === temp?.name)
-    return 'another process has it open all the time, or it is read-only. Change that.';
   const more = 'allow more time (in the library with lock.timeout)';
   if (name === undefined) return `other writers were quicker each time. Try again, or ${more}.`;
+  if (name === temp?.name)
+    return 'another process has it open all the time, or it is read-only. Change that.';
   const owner = parseTempFileName(name);
   if (owner === undefined) {
     const what = `${JSON.stringify(name)}, which no writer of this library made`;
@@ -126,7 +123,7 @@ async function syncDirectory({ path, file }: Place, committed: boolean): Promise
   } catch (cause) {
     const code = systemCode(cause);
     // Some file systems, and Windows, have no such call.
-    if (code === 'EINVAL' || code === 'ENOTSUP' || (systemDisk.windows && code !== undefined)) return;
+    if (code === 'EINVAL' || code === 'ENOTSUP' || systemDisk.windows) return;
     const done = committed ? 'The new file is in place' : 'Nothing was to change';
     const problem = `${done}, but the directory ${dirname(path)} could not be synced`;
     const message = `${problem}: after a power cut the old file may be back. Check the disk, then repeat the call.`;

@@ -194,6 +194,25 @@ describe('setHashes', () => {
     expect(commits).toBe(0);
   });
 
+  test('loses no edit that waits with it', async () => {
+    const edits = [
+      file.setHash('a', HASH),
+      file.setHash('b', HASH),
+      file.setHashes([['c', HASH]]),
+      file.setHash('d', HASH),
+      file.setHashes([['e', HASH]]),
+    ];
+    await Promise.all(edits);
+    expect((await file.users()).sort()).toEqual(['a', 'b', 'c', 'd', 'e']);
+  });
+
+  test('takes options that are false for those that are not given', async () => {
+    writeFileSync(path, `a:${HASH}\n`);
+    const options = { removeOthers: false, allowEmpty: false };
+    expect(await file.setHashes([['b', HASH]], options)).toEqual(counts(1));
+    expect(await file.users()).toEqual(['a', 'b']);
+  });
+
   test('an empty source is ERR_INVALID_ARGUMENT with removeOthers, unless allowEmpty', async () => {
     writeFileSync(path, `# users\na:${HASH}\n`);
     await expect(file.setHashes([], { removeOthers: true })).rejects.toMatchObject({

@@ -1,17 +1,35 @@
 /** What is done in directories that another user may have exchanged meanwhile. */
-import { chownSync, lstatSync, mkdirSync, openSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import fs, {
+  chmodSync,
+  chownSync,
+  closeSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { systemDisk } from '../../src/storage/disk.js';
-import { testDirectory } from '../support/directory.js';
-import { needs, root } from '../support/require.js';
+import { as } from '../support/as-user.js';
+import { spyOnBuiltin } from '../support/builtins.js';
+import { run, testDirectory } from '../support/directory.js';
+import { linux, namespaces, needs, program, root } from '../support/require.js';
+import { runScript } from '../support/script.js';
 
 let directory: string;
 /** The directory as the lock reaches it. */
 let opened: string;
 beforeEach(() => {
   directory = testDirectory();
-  opened = `/proc/self/fd/${openSync(directory, 'r')}`;
+  const fd = openSync(directory, 'r');
+  onTestFinished(() => closeSync(fd));
+  opened = `/proc/self/fd/${fd}`;
   mkdirSync(join(directory, 'other'), { mode: 0o700 });
   writeFileSync(join(directory, 'other/temp'), 'not a temp file');
 });
@@ -35,6 +53,31 @@ describe('a temp file is not created', () => {
     expectNothing('candidate');
   });
 
+  test('in an empty directory that a link leads to', () => {
+    mkdirSync(join(directory, 'empty'));
+    symlinkSync('empty', join(directory, 'candidate'));
+    expectNothing('candidate');
+    expect(readdirSync(join(directory, 'empty'))).toEqual([]);
+  });
+
+  needs(program('mkfifo')).test('where there is a FIFO, which nobody waits for', () => {
+    run('mkfifo', join(directory, 'candidate'));
+    expectNothing('candidate');
+  });
+
+  needs(linux).test('in a directory that takes the place of the one that was opened', () => {
+    mkdirSync(join(directory, 'candidate'));
+    mkdirSync(join(directory, 'empty'));
+    spyOnBuiltin(fs as { opendirSync(path: string): fs.Dir }, 'opendirSync').mockImplementationOnce(path => {
+      renameSync(join(directory, 'candidate'), join(directory, 'moved'));
+      symlinkSync('empty', join(directory, 'candidate'));
+      return fs.opendirSync(path);
+    });
+    systemDisk.close(systemDisk.create(join(opened, 'candidate'), 'new', OWNER) as number);
+    expect(readdirSync(join(directory, 'empty'))).toEqual([]);
+    expect(readdirSync(join(directory, 'moved'))).toEqual(['new']);
+  });
+
   test('in a directory that holds something', () => expectNothing('other'));
 
   needs(root).test("in another user's directory", () => {
@@ -46,11 +89,40 @@ describe('a temp file is not created', () => {
   });
 });
 
-needs(root).test('a candidate directory gets owner and permissions, and no set-id bit', () => {
-  systemDisk.mkdir(join(opened, 'candidate'));
-  systemDisk.close(systemDisk.create(join(opened, 'candidate'), 'new', OWNER) as number);
-  expect(stateOf('candidate')).toEqual([1883, 1883, 0o040777, ['new']]);
-  expect(stateOf('.').slice(0, 2)).toEqual([0, 0]);
+describe('a candidate directory', () => {
+  const create = () => systemDisk.close(systemDisk.create(join(opened, 'candidate'), 'new', OWNER) as number);
+
+  test('and its temp file are for nobody else at first', () => {
+    systemDisk.mkdir(join(opened, 'candidate'));
+    expect(lstatSync(join(directory, 'candidate')).mode).toBe(0o040700);
+    create();
+    expect(lstatSync(join(directory, 'candidate/new')).mode).toBe(0o100600);
+  });
+
+  needs(root).test('gets owner and permissions, and no set-id bit', () => {
+    systemDisk.mkdir(join(opened, 'candidate'));
+    create();
+    expect(stateOf('candidate')).toEqual([1883, 1883, 0o040777, ['new']]);
+    expect(stateOf('.').slice(0, 2)).toEqual([0, 0]);
+  });
+
+  needs(root).test('gets the group, if it cannot get the owner', async () => {
+    chmodSync(directory, 0o777);
+    await as({ uid: 1234, gid: 1234, groups: [OWNER.gid] }, () => {
+      systemDisk.mkdir(join(opened, 'candidate'));
+      create();
+    });
+    expect(stateOf('candidate')).toEqual([1234, OWNER.gid, 0o040777, ['new']]);
+  });
+
+  test('is left as it is where there are no user ids, as on Windows', () => {
+    vi.spyOn(process as { geteuid: unknown }, 'geteuid', 'get').mockReturnValue(undefined);
+    onTestFinished(() => void vi.restoreAllMocks());
+    systemDisk.mkdir(join(directory, 'candidate'));
+    systemDisk.close(systemDisk.create(join(directory, 'candidate'), 'new', OWNER) as number);
+    expect(lstatSync(join(directory, 'candidate')).mode).toBe(0o040700);
+    expect(readdirSync(join(directory, 'candidate'))).toEqual(['new']);
+  });
 });
 
 test('nothing is listed, looked at or removed through a link', () => {
@@ -65,3 +137,45 @@ test('no more names are read than asked for', () => {
   for (let n = 0; n < 50; n++) writeFileSync(join(directory, String(n)), '');
   expect(systemDisk.list(`${opened}/.`, 10)).toHaveLength(10);
 });
+
+test.each([
+  ['path', (path: string) => systemDisk.touch(path)],
+  [
+    'descriptor',
+    (path: string) => {
+      const fd = openSync(path, 'r+');
+      systemDisk.touch(fd);
+      closeSync(fd);
+    },
+  ],
+])('a file is touched by its %s: it was modified now', (_what, touch) => {
+  const path = join(directory, 'other/temp');
+  utimesSync(path, 0, 0);
+  const before = Date.now();
+  touch(path);
+  const { mtimeMs } = statSync(path);
+  // The system takes a fraction of seconds.
+  expect(Math.round(mtimeMs)).toBeGreaterThanOrEqual(before);
+  expect(Math.round(mtimeMs)).toBeLessThanOrEqual(Date.now());
+});
+
+needs(root, namespaces).test(
+  'without /proc, files are made, listed, looked at and removed by their paths',
+  async () => {
+    const names = await runScript(
+      `const { systemDisk } = await load('src/storage/disk.ts');
+    systemDisk.mkdir(args);
+    systemDisk.close(systemDisk.create(args, 'new', { uid: 0, gid: 0, mode: 0o700 }));
+    const before = systemDisk.list(args, 10);
+    systemDisk.modified(args, 'new');
+    systemDisk.unlink(args, 'new');
+    return [before, systemDisk.list(args, 10)];`,
+      {
+        // What is mounted over it has no process in it.
+        through: ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh'],
+        args: join(directory, 'candidate'),
+      },
+    );
+    expect(names).toEqual([['new'], []]);
+  },
+);

@@ -1,5 +1,5 @@
 import { getEventListeners } from 'node:events';
-import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
@@ -65,6 +65,37 @@ describe('a signal', () => {
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
+  test('of an edit that fails is let go', async () => {
+    await hold(path);
+    const { signal } = new AbortController();
+    const hasty = new PasswordFile(path, { ...quick, lock: { timeout: 0 } });
+    await expect(hasty.setHash('alice', HASH, { signal })).rejects.toMatchObject({
+      code: 'ERR_LOCK_TIMEOUT',
+    });
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  });
+
+  test('takes an edit out of those that wait together for another writer, and leaves the others waiting', async () => {
+    const controller = new AbortController();
+    const waiting: Array<Promise<unknown>> = [];
+    diskCalls.before = name => {
+      if (name !== 'sync') return;
+      // They are in one commit, before which another writer comes.
+      waiting.push(file.setHash('bob', HASH, { signal: controller.signal }), file.setHash('carol', HASH));
+      diskCalls.before = next => {
+        if (next === 'mkdir') {
+          mkdirSync(`${path}.writer`);
+          writeFileSync(join(`${path}.writer`, OTHER_WRITER), '');
+        } else if (next === 'list') queueMicrotask(() => controller.abort(reason));
+      };
+    };
+    expect(await file.setHash('alice', HASH)).toBe('added');
+    await expect(waiting[0]).rejects.toBe(reason);
+    await rm(join(`${path}.writer`, OTHER_WRITER));
+    expect(await waiting[1]).toBe('added');
+    expect(await file.users()).toEqual(['alice', 'carol']);
+  });
+
   test('takes only its own edit out', async () => {
     await hold(path);
     const controller = new AbortController();
@@ -87,6 +118,7 @@ describe('a signal', () => {
   test('does not end the waiting of an edit that comes when all others have given up', async () => {
     const controller = new AbortController();
     const lockDirectory = `${path}.writer`;
+    await writeFile(path, `carol:${HASH}\n`);
     let next: Promise<unknown> | undefined;
     diskCalls.before = name => {
       if (next === undefined) {
@@ -103,7 +135,7 @@ describe('a signal', () => {
     };
     await expect(file.setHash('alice', HASH, { signal: controller.signal })).rejects.toBe(reason);
     expect(await next).toBe('added');
-    expect(await file.users()).toEqual(['bob']);
+    expect(await file.users()).toEqual(['carol', 'bob']);
   });
 
   test('takes an edit out that waits behind one that is being written', async () => {

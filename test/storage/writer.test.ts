@@ -8,11 +8,12 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
 import { systemDisk } from '../../src/storage/disk.js';
 import { tempFileName } from '../../src/storage/lock-owner.js';
@@ -81,6 +82,87 @@ describe('what is where the lock directory is to be', () => {
     expect(Number(waited)).toBeGreaterThanOrEqual(50);
     expect(Number(waited)).toBeLessThanOrEqual(Math.ceil(passed));
   });
+
+  const isAcquiring = (name: string, [, to]: readonly unknown[]) =>
+    name === 'rename' && String(to).endsWith('.writer');
+  const isCommitting = (name: string, [, to]: readonly unknown[]) =>
+    name === 'rename' && !String(to).endsWith('.writer');
+
+  test.each<[what: string, message: string, windows: boolean, fail: typeof diskCalls.fail]>([
+    [
+      'that others acquire first each time',
+      'other writers were quicker each time. Try again, or allow more time (in the library with lock.timeout).',
+      false,
+      (name, args) => (isAcquiring(name, args) ? 'ENOTEMPTY' : undefined),
+    ],
+    [
+      'of which others remove the candidate directory each time',
+      'other writers were quicker each time. Try again, or allow more time (in the library with lock.timeout).',
+      false,
+      (name, args) => (isAcquiring(name, args) ? 'ENOENT' : undefined),
+    ],
+    [
+      'that this user may not read',
+      'this user may not read PATH.writer, which is gone by now. Give the writers a group of their own.',
+      false,
+      (name, args) => (isAcquiring(name, args) ? 'ENOTEMPTY' : name === 'list' ? 'EACCES' : undefined),
+    ],
+    [
+      'that is held, but the password file is open all the time on Windows',
+      'another process has it open all the time, or it is read-only. Change that.',
+      true,
+      (name, args) => (isCommitting(name, args) ? 'EPERM' : undefined),
+    ],
+  ])('a lock %s: the error says so and what to do', async (_what, message, windows, fail) => {
+    Object.assign(systemDisk, { windows });
+    onTestFinished(() => void Object.assign(systemDisk, { windows: process.platform === 'win32' }));
+    diskCalls.fail = fail;
+    const error: Error = await hasty()
+      .setHash('alice', HASH)
+      .then(
+        () => expect.unreachable(),
+        reason => reason,
+      );
+    expect(error).toMatchObject({ code: 'ERR_LOCK_TIMEOUT' });
+    expect(error.message.replace(/^Waited \d+ ms/, '').replaceAll(path, 'PATH')).toBe(
+      ` to write PATH, and nothing was changed: ${message}`,
+    );
+  });
+});
+
+describe('the temp file of a writer of another host', () => {
+  const foreign = `${nonce(1)}.1.5.00000000-0000-0000-0000-000000000000-4026531999`;
+  const minutesAgo = (minutes: number) => Date.now() / 1000 - 60 * minutes;
+  function leave(directory: string, age: number): void {
+    mkdirSync(directory);
+    writeFileSync(join(directory, foreign), '');
+    utimesSync(join(directory, foreign), minutesAgo(age), minutesAgo(age));
+  }
+
+  test.each([
+    [61, []],
+    [59, [`passwd.${nonce(1)}.writer`]],
+  ])('in a candidate directory, %i minutes old', async (age, left) => {
+    leave(`${path}.${nonce(1)}.writer`, age);
+    await file.setHash('alice', HASH);
+    expectOnly(directory, 'passwd', ...left);
+  });
+
+  test('in the lock directory is not judged by its age, because clocks differ', async () => {
+    leave(`${path}.writer`, 600);
+    const hasty = new PasswordFile(path, { ...quick, lock: { timeout: 50 } });
+    await expect(hasty.setHash('alice', HASH)).rejects.toMatchObject({ code: 'ERR_LOCK_TIMEOUT' });
+    expectOnly(`${path}.writer`, foreign);
+  });
+});
+
+test('the heartbeat of a writer ends with its edit', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  onTestFinished(() => void vi.useRealTimers());
+  await file.setHash('alice', HASH);
+  diskCalls.fail = name => (name === 'sync' ? 'EIO' : undefined);
+  await expect(file.setHash('bob', HASH)).rejects.toMatchObject({ code: 'ERR_WRITE_FAILED' });
+  expect(vi.getTimerCount()).toBe(0);
 });
 
 describe('planted candidate directories', () => {
@@ -247,9 +329,15 @@ test('a rename that says ENOENT although it happened, as over NFS, is a commit',
   expectOnly(directory, 'passwd');
 });
 
-test.each(['EINVAL', 'ENOTSUP'])(
-  'a file system that says %s to the sync of a directory is no obstacle to an edit',
-  async code => {
+test.each([
+  ['EINVAL', false],
+  ['ENOTSUP', false],
+  ['EPERM', true],
+])(
+  'a file system that says %s to the sync of a directory, on Windows: %s, is no obstacle to an edit',
+  async (code, windows) => {
+    Object.assign(systemDisk, { windows });
+    onTestFinished(() => void Object.assign(systemDisk, { windows: process.platform === 'win32' }));
     diskCalls.fail = name => (name === 'syncDirectory' ? code : undefined);
     expect(await file.setHash('alice', HASH)).toBe('added');
     expect(await file.setHash('alice', HASH)).toBe('unchanged');
@@ -273,6 +361,7 @@ test('a commit that could not be synced is reported to the broker', async () => 
   await expect(reloading.setHash('alice', HASH)).rejects.toMatchObject({
     code: 'ERR_NOT_DURABLE',
     committed: true,
+    message: expect.stringMatching(/^The new file is in place, but the directory /),
   });
   await reloading.reloaded();
   expect(existsSync(marker)).toBe(true);

@@ -31,13 +31,18 @@ export async function callAs<M extends Method>(
   ...args: Arguments<M>
 ): Promise<Result<M>> {
   const call = PasswordFile.prototype[method] as (...args: Arguments<M>) => Promise<Result<M>>;
-  if (process.geteuid?.() === user.uid) return call.apply(new PasswordFile(path, options), args);
+  return as(user, () => call.apply(new PasswordFile(path, options), args));
+}
+
+/** Runs something with the rights of this user, whom root becomes until it has settled. */
+export async function as<T>(user: User, run: () => T | Promise<T>): Promise<T> {
+  if (process.geteuid?.() === user.uid) return run();
   const groups = process.getgroups?.() ?? [];
   process.setgroups?.(user.groups ?? []);
   process.setegid?.(user.gid);
   process.seteuid?.(user.uid);
   try {
-    return await call.apply(new PasswordFile(path, options), args);
+    return await run();
   } finally {
     process.seteuid?.(0);
     process.setegid?.(0);

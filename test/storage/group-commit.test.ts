@@ -1,0 +1,45 @@
+/** Which edits share a commit. */
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeEach, expect, test } from 'vitest';
+import { PasswordFile } from '../../src/password-file.js';
+import { diskCalls } from '../support/disk-calls.js';
+import { countCommits, HASH, hold, newFile, OTHER_WRITER, quick } from '../support/password-file.js';
+
+let path: string;
+let file: PasswordFile;
+beforeEach(() => {
+  ({ path, file } = newFile());
+});
+
+const NAMES = Array.from({ length: 10 }, (_, n) => `user${n}`);
+
+test('all edits that come while a writer waits for another share its commit', async () => {
+  await hold(path);
+  const looked = new Promise<void>(resolve => {
+    diskCalls.before = name => {
+      if (name === 'list') resolve();
+    };
+  });
+  const edits = NAMES.map(name => file.setHash(name, HASH));
+  await looked;
+  const commits = countCommits();
+  await rm(join(`${path}.writer`, OTHER_WRITER));
+  await Promise.all(edits);
+  expect(commits.count).toBe(1);
+  expect(await file.users()).toEqual(NAMES);
+});
+
+test.each([
+  { allowOwnerChange: true },
+  { create: { mode: 0o640 } },
+  { lock: { timeout: 20_000 } },
+  { lock: { stale: 6_000 } },
+])('edits share no commit with those of an instance with %j', async options => {
+  const other = new PasswordFile(path, { ...quick, ...options });
+  const commits = countCommits();
+  const files = [file, other, file, other, file];
+  await Promise.all(files.map((each, n) => each.setHash(`user${n}`, HASH)));
+  expect(commits.count).toBe(2);
+  expect((await file.users()).sort()).toEqual(NAMES.slice(0, 5));
+});
