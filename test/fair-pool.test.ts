@@ -59,6 +59,21 @@ test.each<[string, (path: string) => Promise<unknown>]>([
   expect(pool.most).toBeGreaterThan(3);
 });
 
+test('calls of verify that were given up while they wait take no hash', async () => {
+  const { path, file } = newFile();
+  await writeFile(path, `alice:${USUAL_HASH}\n`);
+  const controller = new AbortController();
+  const calls = Array.from({ length: MANY }, () =>
+    file.verify('alice', 'secret', { signal: controller.signal }),
+  );
+  await calls[0];
+  controller.abort(new Error('enough'));
+  await Promise.allSettled(calls);
+  expect(await file.verify('alice', 'secret')).toBe(true);
+  // What was in the pool then, and the one after it.
+  expect(pool.events.filter(event => event === 'hash starts').length).toBeLessThan(MANY);
+});
+
 function users(count: number): Array<[string, string]> {
   return Array.from({ length: count }, (_, i) => [`user${i}`, 'secret']);
 }

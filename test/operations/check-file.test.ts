@@ -4,6 +4,7 @@ import { chmod, chown, mkdir, stat, symlink, unlink, writeFile } from 'node:fs/p
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { hashPasswordSync } from '../../src/hash/hash.js';
+import { canRead } from '../../src/operations/check-file.js';
 import { PasswordFile } from '../../src/password-file.js';
 import { run, testDirectory } from '../support/directory.js';
 import { needs, program, root } from '../support/require.js';
@@ -65,7 +66,17 @@ describe('check', () => {
 
   test('finds that there is no file, without which no broker starts', async () => {
     await unlink(path);
-    expect(await check()).toEqual({ loads: false, users: [], codes: [['error', 'MISSING_FILE']] });
+    const { loads, users, findings } = await new PasswordFile(path).check();
+    expect({ loads, users }).toEqual({ loads: false, users: [] });
+    expect(findings).toMatchObject([{ line: 0, severity: 'error', code: 'MISSING_FILE' }]);
+  });
+
+  test('rejects at a signal that is aborted, whatever is at the path', async () => {
+    const signal = AbortSignal.abort(new Error('no longer'));
+    await expect(check({ signal })).rejects.toThrow('no longer');
+    await unlink(path);
+    await mkdir(path);
+    await expect(check({ signal })).rejects.toThrow('no longer');
   });
 
   test.each(['directory', 'FIFO'])('finds a %s in its place', async what => {
@@ -162,13 +173,20 @@ describe('check', () => {
     }
   });
 
-  test("finds that the broker's user may not enter a directory", async () => {
-    await chmod(path, 0o604);
-    await chmod(directory, 0o700);
-    const { loads, codes } = await check({ brokerUser: { uid: 64_321, gid: 64_321 } });
-    expect(loads).toBe(false);
-    expect(codes).toContainEqual(['error', 'NOT_READABLE']);
-  });
+  test.each(['.', 'inner', 'inner/most'])(
+    "finds that the broker's user may not enter a directory, with the file in %s of it",
+    async inner => {
+      await mkdir(join(directory, inner), { recursive: true });
+      path = join(directory, inner, 'file');
+      await writeFile(path, '', { mode: 0o604 });
+      await chmod(directory, 0o700);
+      const brokerUser = { uid: 64_321, gid: 64_321 };
+      const { loads, findings } = await new PasswordFile(path).check({ brokerUser });
+      expect(loads).toBe(false);
+      const message = expect.stringContaining(`because of the mode of the directory ${directory}. `);
+      expect(findings).toContainEqual(expect.objectContaining({ code: 'NOT_READABLE', message }));
+    },
+  );
 
   needs(root, program('setpriv')).test('agrees with the kernel on who may read it', async () => {
     const [uid, gid] = [64_321, 64_322];
@@ -178,7 +196,7 @@ describe('check', () => {
       [0, 0],
     ] as const) {
       await chown(path, owner, group);
-      for (const mode of [0o600, 0o640, 0o604, 0o040, 0o400, 0o044]) {
+      for (const mode of [0o600, 0o640, 0o604, 0o040, 0o400, 0o044, 0o311, 0o751]) {
         await chmod(path, mode);
         const cat = spawnSync('setpriv', [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', 'cat', path]);
         const { codes } = await check({ brokerUser: { uid, gid } });
@@ -187,4 +205,14 @@ describe('check', () => {
       }
     }
   });
+});
+
+test.each([
+  ['may read the file', 0o604, true],
+  ['may not read the file', 0o640, false],
+  ['would find no file', undefined, false],
+])('a broker whose user %s is made to reload: mode %o, %s', async (_what, mode, expected) => {
+  if (mode === undefined) await unlink(path);
+  else await chmod(path, mode);
+  expect(canRead({ uid: 64_321, gid: 64_321 }, path)).toBe(expected);
 });

@@ -11,18 +11,19 @@ import { hashPasswordSync } from '../../src/hash/hash.js';
 import { PasswordFile } from '../../src/password-file.js';
 import { testDirectory } from '../support/directory.js';
 import { decode, goldens, versions, withoutSalts } from '../support/goldens.js';
+import { hold } from '../support/password-file.js';
 
-async function fileWith(content: string): Promise<{ path: string; file: PasswordFile }> {
+async function fileWith(content: string | Uint8Array): Promise<{ path: string; file: PasswordFile }> {
   const path = join(testDirectory(), 'passwd');
   await writeFile(path, content, { mode: 0o600 });
   return { path, file: new PasswordFile(path) };
 }
 
-async function upgraded(content: string) {
+async function upgraded(content: string | Uint8Array) {
   const { path, file } = await fileWith(content);
   const skipped: Finding[] = [];
   const names = await file.upgrade({ onSkipped: finding => skipped.push(finding) });
-  return { file, names, skipped, after: await readFile(path, 'utf8') };
+  return { file, names, skipped, after: await readFile(path, 'latin1') };
 }
 
 function golden(version: string, what: string) {
@@ -92,8 +93,10 @@ describe('upgrade', () => {
     ['a duplicate name', 'alice:hunter2\nalice:hunter3\n', 'DUPLICATE_NAME'],
     ['a NUL in the password', 'alice:o\0ne\n', 'NUL_BYTE'],
     ['a password longer than MQTT can carry', `alice:${'x'.repeat(65_536)}\n`, 'LONG_HASH'],
+    ['a name longer than MQTT can carry', `${'x'.repeat(65_536)}:hunter2\n`, 'LONG_NAME'],
+    ['a name that is no UTF-8', 'al\xffice:hunter2\n', 'UNSENDABLE_NAME'],
   ])('leaves %s alone and reports it', async (_what, line, code) => {
-    const { after, names, skipped } = await upgraded(`# first\n${line}bob:two\n`);
+    const { after, names, skipped } = await upgraded(Buffer.from(`# first\n${line}bob:two\n`, 'latin1'));
     expect(after.startsWith(`# first\n${line}`)).toBe(true);
     expect(names).toEqual(['bob']);
     expect(skipped[0]).toMatchObject({ line: 2, code });
@@ -107,6 +110,24 @@ describe('upgrade', () => {
       expect({ after, names, skipped }).toEqual({ after: `${line}\n`, names: [], skipped: [] });
     },
   );
+
+  test('takes names and passwords as long as MQTT can carry', async () => {
+    const longest = 'x'.repeat(65_535);
+    const { file, names } = await upgraded(`${longest}:${longest}\n`);
+    expect(names).toEqual([longest]);
+    expect(await file.verify(longest, longest)).toBe(true);
+  });
+
+  test('needs no onSkipped', async () => {
+    const { file } = await fileWith('alice:\nbob:two\n');
+    expect(await file.upgrade()).toEqual(['bob']);
+  });
+
+  test('waits for no other writer where there is nothing to hash', async () => {
+    const { path, file } = await fileWith(`alice:${hash}\n`);
+    await hold(path);
+    expect(await file.upgrade()).toEqual([]);
+  });
 
   test('reports its progress', async () => {
     const { file } = await fileWith('a:1\nb:2\nc:3\n');

@@ -1,9 +1,10 @@
-import { appendFileSync, truncateSync } from 'node:fs';
+import fs, { appendFileSync, truncateSync } from 'node:fs';
 import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
+import { spyOnBuiltin } from '../support/builtins.js';
 import { HASH, hold, newFile, OTHER_HASH, READS } from '../support/password-file.js';
 
 let directory: string;
@@ -63,6 +64,20 @@ describe('verify, hasUser, users and getHash', () => {
     truncateSync(path, many.indexOf('user100:'));
     expect(await shrinking).toHaveLength(100);
   });
+
+  test.each([
+    ['small', 1_000, 'readSync', 'read'],
+    ['large', 60_000, 'read', 'readSync'],
+  ] as const)(
+    'read a %s file of %i users by %s: the event loop waits for no large one, a small one for no busy thread pool',
+    async (_size, users, used, unused) => {
+      await writeFile(path, Array.from({ length: users }, (_, n) => `user${n}:${HASH}\n`).join(''));
+      const spies = { read: spyOnBuiltin(fs, 'read'), readSync: spyOnBuiltin(fs, 'readSync') };
+      expect(await file.users()).toHaveLength(users);
+      expect(spies[used]).toHaveBeenCalled();
+      expect(spies[unused]).not.toHaveBeenCalled();
+    },
+  );
 
   test('see where a symbolic link leads to now', async () => {
     await writeFile(join(directory, 'one'), `alice:${HASH}\n`);
