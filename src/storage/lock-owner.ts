@@ -78,15 +78,21 @@ function ownRealm(): string {
   return boot && namespace ? `${boot}-${namespace}` : UNKNOWN_REALM;
 }
 
-/** How many temp files are remembered at most. */
+/** How many temp files are remembered at most, of others and of ours. */
 const MAX_SEEN = 10_000;
 /** Since when the temp files of others have had no heartbeat. Least recently seen first. */
 const seen = new Map<string, { modified: bigint; since: number }>();
 const abandoned = new Set<string>();
 
-/** A temp file of ours could not be removed: its process is alive, its writer is not. */
+/** A temp file of ours is to be removed. Should that fail: its process is alive, its writer is not. */
 export function abandon(name: string): void {
   abandoned.add(name);
+  forgetOldest(abandoned);
+}
+
+function forgetOldest(names: Set<string> | Map<string, unknown>): void {
+  const [oldest] = names.keys();
+  if (oldest !== undefined && names.size > MAX_SEEN) names.delete(oldest);
 }
 
 /**
@@ -109,7 +115,6 @@ export function isStale(
   const { since } = before?.modified === modified ? before : { since: now };
   seen.delete(name);
   seen.set(name, { modified, since });
-  const [oldest] = seen.keys();
-  if (oldest !== undefined && seen.size > MAX_SEEN) seen.delete(oldest);
+  forgetOldest(seen);
   return now - since >= stale;
 }

@@ -54,7 +54,7 @@ export async function commitLocked(
       await sweep(writer);
       if (await work(temp)) outcome = await commit(writer, temp);
     } finally {
-      await release(writer, outcome === 'committed');
+      await release(writer);
     }
     if (outcome !== 'fenced') return outcome;
   }
@@ -70,7 +70,7 @@ export async function acquire(writer: Writer): Promise<TempFile> {
       await writer.pause();
     }
   } catch (error) {
-    await release(writer, false);
+    await release(writer);
     throw error;
   }
 }
@@ -85,7 +85,7 @@ async function prepare(writer: Writer): Promise<TempFile | undefined> {
   try {
     return { directory, name, fd: await disk.create(directory, name, writer.directory) };
   } catch (error) {
-    await remove(writer, directory, name);
+    await remove(disk, directory, name);
     if (systemCode(error) === 'ENOENT') return undefined;
     throw error;
   }
@@ -106,50 +106,40 @@ async function tryToAcquire(writer: Writer): Promise<TempFile | undefined> {
     return temp;
   } catch (error) {
     const code = systemCode(error);
-    const isRefusal = disk.windows && isRefused(error);
+    const isRefusal = isRefused(disk, error);
     // Refused in the lock directory: another writer has removed the temp file already.
-    if (code === 'ENOENT' || (isRefusal && temp.directory === lock)) {
-      await release(writer, false);
-    } else if (code === 'ENOTEMPTY' || code === 'EEXIST' || isRefusal) await lookAtOwner(writer);
+    if (code === 'ENOENT' || (isRefusal && temp.directory === lock)) await release(writer);
+    else if (code === 'ENOTEMPTY' || code === 'EEXIST' || isRefusal) await lookAtOwner(writer);
     else throw error;
     return undefined;
   }
 }
 
-/** Breaks the lock if its owner is dead. */
+/** Breaks the lock if its owner is dead: what is not in the lock directory can no longer be renamed to the file. */
 async function lookAtOwner(writer: Writer): Promise<void> {
-  const { disk } = writer;
-  const lock = lockDirectory(writer.file);
-  let names: string[];
-  try {
-    names = await disk.list(lock, MOST_TEMP_FILES);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT' || isRefused(error)) return;
-    throw error;
-  }
-  // NTFS and some network file systems do not rename a directory onto an empty one.
-  if (names.length === 0) await tryTo(() => disk.rmdir(lock));
-  for (const name of names) {
-    if ((await writer.isStale(lock, name)) && (await fence(writer, lock, name))) return;
-  }
+  const { disk, file } = writer;
+  const lock = lockDirectory(file);
+  if (await clean(writer, lock)) return;
+  await tryTo(() => disk.rename(lock, candidateDirectory(file, writer.newNonce())));
 }
 
-/** What is not in the lock directory any more can no longer be renamed to the password file. */
-async function fence(writer: Writer, lock: string, name: string): Promise<boolean> {
-  const ways = [
-    () => writer.disk.unlink(lock, name),
-    () => writer.disk.rename(lock, candidateDirectory(writer.file, writer.newNonce())),
-  ];
-  for (const way of ways) {
+/**
+ * Removes the temp files of dead writers from a directory, and the directory if it is empty then: NTFS and some network
+ * file systems do not rename another one onto it. `false`: one of these files could not be removed.
+ */
+async function clean(writer: Writer, directory: string): Promise<boolean> {
+  const { disk } = writer;
+  let isClean = true;
+  for (const name of (await tryTo(() => disk.list(directory, MOST_TEMP_FILES))) ?? []) {
+    if (!(await writer.isStale(directory, name))) continue;
     try {
-      await way();
-      return true;
+      await disk.unlink(directory, name);
     } catch (error) {
-      if (systemCode(error) === 'ENOENT') return true;
-      if (!isRefused(error)) throw error;
+      if (systemCode(error) !== 'ENOENT') isClean = false;
     }
   }
-  return false;
+  await tryTo(() => disk.rmdir(directory));
+  return isClean;
 }
 
 /**
@@ -168,30 +158,26 @@ export async function commit(writer: Writer, temp: TempFile): Promise<Outcome> {
         // NFS may repeat a rename that has succeeded already.
         return temp.fd !== undefined && (await disk.isSame(file, temp.fd)) ? 'committed' : 'fenced';
       }
-      if (!disk.windows || !isRefused(error)) throw error;
+      if (!isRefused(disk, error)) throw error;
     }
     await writer.pause();
   }
 }
 
-/** Removes what this writer has made and what still is its own. */
-async function release(writer: Writer, isCommitted: boolean): Promise<void> {
+/** Removes what this writer has made and what still is its own: after a commit the lock directory alone. */
+async function release(writer: Writer): Promise<void> {
   const { disk, temp } = writer;
   if (temp === undefined) return;
   writer.temp = undefined;
   await close(disk, temp);
-  if (isCommitted) await tryTo(() => disk.rmdir(temp.directory));
-  else await remove(writer, temp.directory, temp.name);
+  await remove(disk, temp.directory, temp.name);
 }
 
 /** A directory that is not empty after that, or gone, is somebody else's by now. */
-async function remove(writer: Writer, directory: string, name: string): Promise<void> {
-  try {
-    await writer.disk.unlink(directory, name);
-  } catch (error) {
-    if (systemCode(error) !== 'ENOENT') abandon(name);
-  }
-  await tryTo(() => writer.disk.rmdir(directory));
+async function remove(disk: Disk, directory: string, name: string): Promise<void> {
+  abandon(name);
+  await tryTo(() => disk.unlink(directory, name));
+  await tryTo(() => disk.rmdir(directory));
 }
 
 /** Removes candidate directories of dead writers. Any number may have been planted, so not all of them. */
@@ -202,13 +188,7 @@ async function sweep(writer: Writer): Promise<void> {
   while (candidates.length > MOST_CANDIDATES) {
     candidates.splice(Math.floor(Math.random() * candidates.length), 1);
   }
-  for (const candidate of candidates) {
-    const directory = `${dirname(file)}/${candidate}`;
-    for (const name of (await tryTo(() => disk.list(directory, MOST_TEMP_FILES))) ?? []) {
-      if (await writer.isStale(directory, name)) await tryTo(() => disk.unlink(directory, name));
-    }
-    await tryTo(() => disk.rmdir(directory));
-  }
+  for (const candidate of candidates) await clean(writer, `${dirname(file)}/${candidate}`);
 }
 
 async function close(disk: Disk, temp: TempFile): Promise<void> {
@@ -226,8 +206,7 @@ export async function tryTo<T>(call: () => Answer<T>): Promise<T | undefined> {
   }
 }
 
-/** Windows says EPERM, EACCES or EBUSY of what is open. */
-function isRefused(error: unknown): boolean {
-  const code = systemCode(error);
-  return code === 'EACCES' || code === 'EPERM' || code === 'EBUSY';
+/** Windows says EPERM, EACCES or EBUSY of what is open, or there already. */
+function isRefused(disk: Disk, error: unknown): boolean {
+  return disk.windows && ['EACCES', 'EPERM', 'EBUSY'].includes(systemCode(error) ?? '');
 }

@@ -26,7 +26,7 @@ interface Scenario {
 }
 
 const ENTER = ['mkdir', 'create', 'rename', 'list'];
-const COMMIT_AND_LEAVE = ['rename', 'close', 'rmdir', 'syncDirectory'];
+const COMMIT_AND_LEAVE = ['rename', 'close', 'unlink', 'rmdir', 'syncDirectory'];
 
 const freshFile: Scenario = {
   title: 'of a file that is not there yet',
@@ -55,7 +55,7 @@ const fileWithLeftovers: Scenario = {
   old: stampedLines('user', 100),
   leftovers: true,
   steps: [
-    ...['mkdir', 'create', 'rename', 'list', 'unlink', 'rename', 'list'],
+    ...['mkdir', 'create', 'rename', 'list', 'unlink', 'rmdir', 'rename', 'list'],
     // Two directories are swept, one of them empty.
     ...['list', 'unlink', 'rmdir', 'list', 'rmdir'],
     ...['chmod', 'write', 'sync', ...COMMIT_AND_LEAVE],

@@ -174,6 +174,15 @@ describe('a temp file', () => {
     expect(isStale(given, undefined, 1000, MONTH)).toBe(true);
   });
 
+  test('that was given up is remembered while no more than 9,999 others have been', () => {
+    const given = (n: number) => other(100_000 + n);
+    const isGivenUp = (n: number) => isStale(given(n), undefined, 1000, MONTH);
+    for (let n = 0; n < 10_000; n++) abandon(given(n));
+    expect(isGivenUp(0)).toBe(true);
+    abandon(given(10_000));
+    expect([isGivenUp(0), isGivenUp(1)]).toEqual([false, true]);
+  });
+
   test('is remembered while no more than 10,000 others have been seen since', () => {
     const isStaleNow = (name: string) => isStale(name, modified, 1000, MONTH);
     const see = (count: number) => {

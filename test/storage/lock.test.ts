@@ -1,7 +1,18 @@
-import { describe, expect, it } from 'vitest';
+import { fstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it, onTestFinished, test } from 'vitest';
+import { PasswordFile } from '../../src/password-file.js';
+import { systemDisk } from '../../src/storage/disk.js';
 import { acquire, commit, commitLocked, type Outcome, type Writer } from '../../src/storage/lock.js';
 import { lockDirectory } from '../../src/storage/lock-owner.js';
+import { expectOnly, testDirectory } from '../support/directory.js';
+import { diskCalls } from '../support/disk-calls.js';
 import { type Exploring, explore } from '../support/model.js';
+import { NtfsRegistry } from '../support/ntfs.js';
+import { HASH, newFile, quick } from '../support/password-file.js';
+import { linux, needs } from '../support/require.js';
+import { deadName, livingName } from '../support/temp-files.js';
 
 type Work = () => Promise<boolean>;
 
@@ -20,9 +31,10 @@ async function leavesTheTempFile(writer: Writer, work: Work): Promise<Outcome> {
     disk: {
       ...disk,
       unlink: async () => {
-        const { name } = movesIn.temp ?? { name: '' };
-        await disk.create(lock, name, writer.directory);
-        Object.assign(movesIn.temp ?? {}, { directory: lock });
+        const { temp } = movesIn;
+        if (temp === undefined || temp.directory === lock) return;
+        await disk.create(lock, temp.name, writer.directory);
+        temp.directory = lock;
       },
       rename: async (from, to) => {
         if (from !== lock) await disk.rename(from, to);
@@ -70,5 +82,183 @@ describe('writers in every interleaving', () => {
   ])('lose a commit when %s', async (_what, run) => {
     const { lost } = await explore({ writers: 2, deaths: 0, retries: 0, run });
     expect(lost?.filter(call => call.includes('/directory/passwd {'))).toHaveLength(2);
+  });
+});
+
+let directory: string;
+let path: string;
+let lock: string;
+let file: PasswordFile;
+beforeEach(() => {
+  ({ directory, path, file } = newFile());
+  lock = lockDirectory(path);
+  const disk = { ...systemDisk };
+  onTestFinished(() => void Object.assign(systemDisk, disk));
+});
+
+/** Makes the lock directory with a temp file of this name in it. */
+function lockAs(name: string): void {
+  mkdirSync(lock);
+  writeFileSync(join(lock, name), '');
+}
+
+/** What becomes of an edit: what it did, or the code of its error. */
+const edit = (username = 'alice') =>
+  file.setHash(username, HASH).then<string, string>(
+    outcome => outcome,
+    ({ code }) => code,
+  );
+
+describe.each([false, true])('a call that fails three times, with the rules of NTFS: %s', windows => {
+  const isLock = (path: unknown) => String(path).endsWith('.writer');
+  const CALLS = {
+    'rename to the lock directory': (name: string, [, to]: readonly unknown[]) =>
+      name === 'rename' && isLock(to),
+    'rename over the file': (name: string, [, to]: readonly unknown[]) => name === 'rename' && !isLock(to),
+    'open in the lock directory': (name: string) => name === 'open',
+  };
+  type Row = [call: keyof typeof CALLS, code: string, expected: string];
+  const inUse = (call: keyof typeof CALLS, otherwise: string): Row[] =>
+    ['EPERM', 'EACCES', 'EBUSY'].map(code => [call, code, windows ? 'added' : otherwise]);
+
+  test.each<Row>([
+    ...inUse('rename to the lock directory', 'ERR_NOT_REPLACEABLE'),
+    ['rename to the lock directory', 'EEXIST', 'added'],
+    ['rename to the lock directory', 'ENOTEMPTY', 'added'],
+    ['rename to the lock directory', 'ENOENT', 'added'],
+    ['rename to the lock directory', 'EIO', 'ERR_WRITE_FAILED'],
+    ...inUse('rename over the file', 'ERR_NOT_REPLACEABLE'),
+    ['rename over the file', 'ENOENT', 'added'],
+    ['rename over the file', 'EIO', 'ERR_WRITE_FAILED'],
+    ...inUse('open in the lock directory', 'added'),
+    ['open in the lock directory', 'ENOENT', 'added'],
+    ['open in the lock directory', 'EIO', windows ? 'ERR_WRITE_FAILED' : 'added'],
+  ])('%s, with %s: %s', async (call, code, expected) => {
+    Object.assign(systemDisk, { windows });
+    let failures = 0;
+    diskCalls.fail = (name, args) => (CALLS[call](name, args) && ++failures <= 3 ? code : undefined);
+    expect(await edit()).toBe(expected);
+    if (expected !== 'added') expect(failures).toBe(1);
+    expectOnly(directory, ...(expected === 'added' ? ['passwd'] : []));
+  });
+
+  test('or none: each descriptor is closed once', async () => {
+    Object.assign(systemDisk, { windows });
+    let open = 0;
+    const twice: unknown[] = [];
+    diskCalls.fail = (name, [fd]) => {
+      if (name === 'create' || name === 'open') open++;
+      if (name !== 'close') return undefined;
+      open--;
+      try {
+        fstatSync(fd as number);
+      } catch {
+        twice.push(fd);
+      }
+      return undefined;
+    };
+    expect([await edit(), await edit()]).toEqual(['added', 'unchanged']);
+    expect(twice).toEqual([]);
+    expect(open).toBe(0);
+  });
+});
+
+describe('the lock directory', () => {
+  // Writers of the model make no such name.
+  const living = livingName(0xa);
+
+  test('of a living writer is waited for', async () => {
+    lockAs(living);
+    file = new PasswordFile(path, { ...quick, lock: { timeout: 50 } });
+    expect(await edit()).toBe('ERR_LOCK_TIMEOUT');
+    expectOnly(directory, 'passwd.writer');
+    expectOnly(lock, living);
+  });
+
+  test('that is empty is removed, where no other can be renamed to it', async () => {
+    mkdirSync(lock);
+    diskCalls.fail = (name, [, to]) =>
+      name === 'rename' && to === lock && readdirSync(directory).includes('passwd.writer')
+        ? 'EEXIST'
+        : undefined;
+    expect(await edit()).toBe('added');
+    expectOnly(directory, 'passwd');
+  });
+
+  test('of a dead writer is renamed, where its temp file may not be removed', async () => {
+    lockAs(deadName(1));
+    let refusals = 0;
+    diskCalls.fail = (name, [, file]) =>
+      name === 'unlink' && file === deadName(1) && refusals++ === 0 ? 'EPERM' : undefined;
+    expect(await edit()).toBe('added');
+    expect(refusals).toBe(2);
+    expectOnly(directory, 'passwd');
+  });
+
+  test('is not renamed where another writer has just removed that temp file, and owns the lock by now', async () => {
+    lockAs(deadName(1));
+    diskCalls.before = name => {
+      if (name !== 'unlink') return;
+      diskCalls.before = undefined;
+      rmSync(join(lock, deadName(1)));
+      writeFileSync(join(lock, living), '');
+    };
+    file = new PasswordFile(path, { ...quick, lock: { timeout: 50 } });
+    expect(await edit()).toBe('ERR_LOCK_TIMEOUT');
+    expectOnly(lock, living);
+  });
+
+  test('of this process, whose temp file could not be removed, is free for the next edit', async () => {
+    await edit();
+    diskCalls.fail = name => (name === 'unlink' ? 'EPERM' : undefined);
+    expect(await edit()).toBe('unchanged');
+    diskCalls.fail = undefined;
+    file = new PasswordFile(path, { ...quick, lock: { stale: 60_000, timeout: 10_000 } });
+    expect(await edit('bob')).toBe('added');
+    expectOnly(directory, 'passwd');
+  });
+});
+
+test('a candidate directory that is swept before it is renamed is made again', async () => {
+  let swept = 0;
+  diskCalls.before = name => {
+    if (name !== 'rename' || swept++ > 0) return;
+    for (const name of readdirSync(directory)) rmSync(join(directory, name), { recursive: true });
+  };
+  expect(await edit()).toBe('added');
+  expectOnly(directory, 'passwd');
+});
+
+needs(linux).describe('with the rules of NTFS', () => {
+  beforeEach(() => new NtfsRegistry(testDirectory()).rule());
+
+  test('a file is made and replaced', async () => {
+    expect([await edit(), await edit('bob')]).toEqual(['added', 'added']);
+    expectOnly(directory, 'passwd');
+  });
+
+  test('the lock of a dead writer is broken', async () => {
+    lockAs(deadName(1));
+    expect(await edit()).toBe('added');
+    expectOnly(directory, 'passwd');
+  });
+
+  test('a file that another has open is replaced once it is closed', async () => {
+    await edit();
+    const handle = await open(path);
+    let refusals = 0;
+    const { rename } = systemDisk;
+    Object.assign(systemDisk, {
+      rename: (from: string, to: string) => {
+        try {
+          return rename(from, to);
+        } catch (error) {
+          if (++refusals === 3) void handle.close();
+          throw error;
+        }
+      },
+    });
+    expect(await edit('bob')).toBe('added');
+    expect(refusals).toBeGreaterThanOrEqual(3);
   });
 });

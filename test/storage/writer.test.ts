@@ -1,5 +1,4 @@
 /** What a writer does about others, and about whatever is where its lock is to be. */
-import { spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -16,11 +15,11 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
 import { systemDisk } from '../../src/storage/disk.js';
-import { tempFileName } from '../../src/storage/lock-owner.js';
 import { expectOnly } from '../support/directory.js';
 import { DISK_FUNCTIONS, diskCalls } from '../support/disk-calls.js';
 import { HASH, hold, newFile, OTHER_WRITER, quick } from '../support/password-file.js';
 import { runScript } from '../support/script.js';
+import { deadName, livingName, nonce } from '../support/temp-files.js';
 
 let directory: string;
 let path: string;
@@ -28,11 +27,6 @@ let file: PasswordFile;
 beforeEach(() => {
   ({ directory, path, file } = newFile());
 });
-
-const nonce = (n: number) => n.toString(16).padStart(16, '0');
-const DEAD = spawnSync('true').pid;
-/** The name of a temp file of a process that is gone. */
-const deadName = (n: number) => tempFileName(nonce(n)).replace(`.${process.pid}.`, `.${DEAD}.`);
 
 describe('what is where the lock directory is to be', () => {
   const hasty = () => new PasswordFile(path, { ...quick, lock: { timeout: 50 } });
@@ -189,11 +183,16 @@ describe('planted candidate directories', () => {
   });
 
   test('do not keep those of dead writers from being removed for ever', async () => {
-    plant(60, n => `not a temp file ${n}`);
-    mkdirSync(`${path}.${nonce(1_000)}.writer`);
-    writeFileSync(join(`${path}.${nonce(1_000)}.writer`, deadName(1_000)), '');
-    while (existsSync(`${path}.${nonce(1_000)}.writer`)) await file.update(() => undefined);
-    expect(readdirSync(directory)).toHaveLength(60);
+    plant(80, n => (n % 4 === 0 ? deadName(n) : `not a temp file ${n}`));
+    const count = () => readdirSync(directory).length;
+    while (count() > 60) await file.update(() => undefined);
+    expect(count()).toBe(60);
+  });
+
+  test('of living writers stay', async () => {
+    plant(1, livingName);
+    await file.setHash('alice', HASH);
+    expectOnly(directory, 'passwd', `passwd.${nonce(0)}.writer`);
   });
 
   test('that are links lead nowhere', async () => {
