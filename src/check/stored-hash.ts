@@ -25,9 +25,6 @@ export type HashReading =
   | { hash: LoadedHash; canonical: boolean; fault?: undefined }
   | { hash?: undefined; fault: HashFault };
 
-/** The first four fields between runs of `$`, as `strtok` finds them. */
-const FIELDS = /^\$*([^$]+)(?:\$+([^$]+))?(?:\$+([^$]+))?(?:\$+([^$]+))?/;
-
 /**
  * Reads a hash as a broker of this release does, which is more lenient than {@link parseHash}: runs of `$` count as
  * one, what follows the key is ignored, the iterations are read by C `atoi`. 2.0 splits all of it at `$`, so that the
@@ -45,7 +42,8 @@ export function readBrokerHash(field: string, release: BrokerRelease): HashReadi
     const isRead = release === '2.1' || parsed.salt.length === 12;
     return isRead ? { hash: parsed, canonical: true } : { fault: 'LONG_SALT.refused' };
   }
-  const [, type, ...fields] = FIELDS.exec(field) ?? [];
+  // As C `strtok` splits it.
+  const [type, ...fields] = field.match(/[^$]+/g) ?? [];
   if ((type !== '7' && type !== '6') || (release === '2.1' && !/^\$[67]\$/.test(field))) {
     if (!looksLikeHash(field)) return { fault: 'PLAIN_TEXT' };
     return { fault: type === 'argon2id' ? 'UNSUPPORTED_HASH.argon2id' : 'UNSUPPORTED_HASH.type' };
@@ -55,11 +53,11 @@ export function readBrokerHash(field: string, release: BrokerRelease): HashReadi
   if (type === '7' && iterations !== undefined && atoi(iterations) < 1)
     return { fault: 'MALFORMED_HASH.iterations' };
   if (saltText === undefined || keyText === undefined) return { fault: 'MALFORMED_HASH.fields' };
-  const salt = decodeBase64(saltText, [12, 64]);
+  const salt = decodeBase64(saltText);
   if (salt === undefined) return { fault: 'MALFORMED_HASH.salt' };
   if (release === '2.0' && salt.length === 64) return { fault: 'LONG_SALT.refused' };
-  const key = decodeBase64(keyText, [KEY_BYTES]);
-  if (key === undefined) return { fault: 'MALFORMED_HASH.key' };
+  const key = decodeBase64(keyText);
+  if (key?.length !== KEY_BYTES) return { fault: 'MALFORMED_HASH.key' };
   const hash: LoadedHash =
     iterations === undefined
       ? { algorithm: 'sha512', salt, key }
@@ -68,16 +66,14 @@ export function readBrokerHash(field: string, release: BrokerRelease): HashReadi
 }
 
 /**
- * RFC 4648 section 4, with padding. Stray bits in the last character are allowed, because every OpenSSL ignores them.
+ * 12 or 64 bytes (RFC 4648 section 4). Stray bits in the last character are allowed, because every OpenSSL ignores them.
  * Other damage is overlooked by some versions (2.0.11 src/security_default.c `base64__decode`, 2.1.2
  * libcommon/base64_common.c: `BIO_f_base64`, whose decoder changed between 3.0.19 and 3.5.7), so it is malformed here.
  */
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
+const BASE64 = /^(?:[A-Za-z0-9+/]{16}|[A-Za-z0-9+/]{86}==)$/;
 
-function decodeBase64(text: string, lengths: readonly number[]): Uint8Array | undefined {
-  if (!BASE64.test(text)) return undefined;
-  const bytes = new Uint8Array(Buffer.from(text, 'base64'));
-  return lengths.includes(bytes.length) ? bytes : undefined;
+function decodeBase64(text: string): Uint8Array | undefined {
+  return BASE64.test(text) ? new Uint8Array(Buffer.from(text, 'base64')) : undefined;
 }
 
 /** C `atoi`: blanks, a sign, digits up to the first other character, cut to 32 bits. 0: not positive, or too long to be sure. */
