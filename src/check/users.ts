@@ -37,7 +37,7 @@ export function fateOf(line: LineReader, release: BrokerRelease, nul: number): L
   const { bytes, start, end } = line;
   if (release === '2.0' && nul >= 0 && nul < start) return beginsLine(bytes, nul) ? 'unsure' : 'skipped';
   const isUnterminated = end === bytes.length;
-  if (line.contentEnd === end)
+  if (nul < 0 || line.contentEnd === end)
     return isUnterminated && (end - start) % FURTHER_READ === FIRST_READ ? 'unsure' : 'read';
   const isShort = end - start < FIRST_READ;
   if (isShort && isUnterminated) return 'read';

@@ -28,9 +28,6 @@ export class LineReader {
   #fieldStart = 0;
   #fieldEnd = 0;
   #fields: LineFields | undefined;
-  /** Where the search for the first NUL started last, and the NUL that it found. */
-  #searchedFrom = Infinity;
-  #nul = 0;
 
   constructor(bytes: Buffer) {
     this.bytes = bytes;
@@ -49,15 +46,8 @@ export class LineReader {
 
   /** Where the line ends for the broker: at its first NUL, or at its end. */
   get contentEnd(): number {
-    const { bytes, start } = this;
-    // One search serves all lines up to the NUL that it finds.
-    while (start < this.#searchedFrom || start > this.#nul) {
-      const from = start < this.#searchedFrom ? 0 : start;
-      const nul = bytes.indexOf(NUL, from);
-      this.#searchedFrom = from;
-      this.#nul = nul < 0 ? bytes.length : nul;
-    }
-    return Math.min(this.#nul, this.end);
+    const nul = this.bytes.subarray(this.start, this.end).indexOf(NUL);
+    return nul < 0 ? this.end : this.start + nul;
   }
 
   /** Reads the line that starts at `start`. */
@@ -93,10 +83,9 @@ export class LineReader {
   }
 
   /** Whether the line is an entry with the name that these bytes hold. */
-  nameIs(name: Uint8Array, from = 0, to = name.length): boolean {
+  nameIs(name: Uint8Array): boolean {
     const { bytes, nameStart, nameEnd } = this;
-    if (nameStart < 0 || nameEnd - nameStart !== to - from) return false;
-    return bytes.compare(name, from, to, nameStart, nameEnd) === 0;
+    return nameStart >= 0 && bytes.compare(name, 0, name.length, nameStart, nameEnd) === 0;
   }
 
   /** What the broker takes for the hash, trimmed, each byte a character; `''`: none. Of one too long to be read, the start. */

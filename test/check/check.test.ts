@@ -130,6 +130,10 @@ describe('what 2.0.11 and 2.0.21 did, beside those files', () => {
     }
   });
 
+  test('2.1 drops each line with a NUL, also after a NUL at the start of the file', () => {
+    expect(check(`\0\nalice:${GOOD}\0\nbob:${GOOD}\n`, '2.1').users).toEqual(['bob']);
+  });
+
   test('a short last line with a NUL and without line feed is read up to the NUL', () => {
     for (const release of RELEASES) {
       expect(check(`alice:${GOOD}\0junk`, release).users).toEqual(['alice']);
