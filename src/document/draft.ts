@@ -107,7 +107,7 @@ export class Draft {
 
   /** Whether there was an edit since {@link begin}. */
   hasChanged(): boolean {
-    return this.#undo.length > 0 || (this.#merged !== undefined && this.#merged.length > 0);
+    return this.#undo.length > 0 || Boolean(this.#merged?.length);
   }
 
   /** Undoes all edits since {@link begin}. */
@@ -117,7 +117,6 @@ export class Draft {
       else this.#edits.set(name, before);
     }
     this.#undo = [];
-    this.#merged = undefined;
   }
 
   /**
@@ -158,7 +157,7 @@ export class Draft {
       if (lines.length === 0 && hash !== null) added.push(`${name}:${hash}`);
       let isFirst = true;
       for (const start of lines) {
-        if (!isFirst) yield;
+        yield;
         line.read(start);
         const text = isFirst && hash !== null ? `${name}:${hash}${line.ending}` : '';
         if (text === '' || lines.length > 1 || line.hash() !== hash) {

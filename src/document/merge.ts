@@ -62,13 +62,16 @@ export function* mergeLines(bytes: Buffer, lines: NewLines, removeOthers: boolea
   for (let read = 1, start = 0; start < bytes.length; start = reader.next, read++) {
     if (read % 64 === 0) yield;
     reader.read(start);
-    const number = reader.nameStart < 0 ? -1 : users.numberOf(reader);
+    if (reader.nameStart < 0) {
+      if (removeOthers && hidesColon(reader)) changes.remove(reader);
+      continue;
+    }
+    const number = users.numberOf(reader);
     if (number < 0) {
-      if (!removeOthers || (reader.nameStart < 0 && !hidesColon(reader))) continue;
+      if (!removeOthers) continue;
       changes.remove(reader);
-      if (reader.nameStart < 0 || reader.nameEnd === reader.nameStart) continue;
       removed ??= new NameIndex(bytes);
-      if (removed.add(reader)) counts.removed++;
+      if (removed.add(reader) && reader.nameEnd > reader.nameStart) counts.removed++;
     } else if (found[number] !== ABSENT) {
       // A further line of that name.
       found[number] = UPDATED;

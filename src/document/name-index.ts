@@ -53,7 +53,7 @@ export class NameIndex {
   /** Whether these names can be looked up; without them, whether all can. */
   covers(names?: ReadonlySet<string> | undefined): boolean {
     const wanted = this.#wanted;
-    if (wanted === undefined || names === undefined || names.size > MAX_WANTED) return wanted === undefined;
+    if (wanted === undefined || names === undefined) return wanted === undefined;
     return Array.from(names).every(name => wanted.has(hashOf(this.#seed, Buffer.from(name))));
   }
 

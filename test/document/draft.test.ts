@@ -118,6 +118,14 @@ describe('delete', () => {
     expect(remove(before, 'bob')).toBe(after);
   });
 
+  test('set returns what became of the user', () => {
+    const draft = draftOf(Buffer.from('alice:a\nbob:b\nbob:b\n'));
+    const outcomes = ['a', 'new', 'new'].map(hash => draft.set('alice', hash));
+    expect(outcomes).toEqual(['unchanged', 'updated', 'unchanged']);
+    expect(['b', 'b'].map(hash => draft.set('bob', hash))).toEqual(['updated', 'unchanged']);
+    expect(['c', 'c'].map(hash => draft.set('carol', hash))).toEqual(['added', 'unchanged']);
+  });
+
   test('returns whether there was one', () => {
     const draft = draftOf(Buffer.from('alice:a\n'));
     expect(draft.delete('alice')).toBe(true);
@@ -459,10 +467,14 @@ describe('properties', () => {
   test('an index finds the same lines however the bytes arrive', () => {
     fc.assert(
       fc.property(file, fc.array(fc.nat(300)), fc.subarray(NAMES), (bytes, cuts, wanted) => {
-        const arriving = new NameIndex(bytes, new Set(wanted));
-        for (const cut of cuts.sort((a, b) => a - b))
-          if (cut > 0 && cut < bytes.length) scanTo(arriving, cut);
-        scanTo(arriving, bytes.length);
+        // What has not arrived yet is something else.
+        const buffer = Buffer.alloc(bytes.length, 'x:\n');
+        const arriving = new NameIndex(buffer, new Set(wanted));
+        for (const cut of [...cuts.sort((a, b) => a - b), bytes.length]) {
+          if (cut === 0 || cut > bytes.length) continue;
+          bytes.copy(buffer, 0, 0, cut);
+          scanTo(arriving, cut);
+        }
         for (const user of wanted) {
           let start = 0;
           const starts = linesOf(bytes).flatMap(line => {

@@ -70,6 +70,36 @@ describe('an index of names', () => {
     expect(names.filter(name => index.lines(name).length !== 1)).toEqual([]);
   });
 
+  test('covers the wanted names, or all', () => {
+    const index = indexed(bytes, new Set(['device-7', 'nobody']));
+    const covered = [['device-7'], ['nobody', 'device-7'], [], ['device-7', 'device-8']];
+    expect(covered.map(names => index.covers(new Set(names)))).toEqual([true, true, true, false]);
+    expect(index.covers()).toBe(false);
+    expect(indexed(bytes).covers()).toBe(true);
+    expect(indexed(bytes).covers(new Set(['device-8']))).toBe(true);
+    expect(indexed(bytes, new Set(names)).covers()).toBe(true);
+  });
+
+  test.each([
+    ['a:b\n', -1],
+    ['a:b\0\n\0', 3],
+    ['\0', 0],
+  ])('finds the first NUL in %j', (text, at) => {
+    const index = indexed(Buffer.from(text));
+    expect([index.firstNul, index.firstNul]).toEqual([at, at]);
+  });
+
+  test('numbers the names by their first lines, and knows the last line of each', () => {
+    const index = indexed(Buffer.from('bob:1\nalice:2\ncarol:3\nbob:4\nalice:5\nbob:6\n'));
+    expect(index.count).toBe(3);
+    expect([0, 1, 2].map(number => index.lastLine(number))).toEqual([36, 28, 14]);
+  });
+
+  test('yields after 64 lines', () => {
+    const index = new NameIndex(bytes);
+    expect([...index.scan(bytes.length)].length).toBeGreaterThanOrEqual(Math.floor(names.length / 64));
+  });
+
   test('says of each line whether its name is new, and whether another line has it', () => {
     const index = new NameIndex(Buffer.from('bob:1\nalice:2\n bob :3\n'));
     const line = new LineReader(index.bytes);
