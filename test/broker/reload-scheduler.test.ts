@@ -1,11 +1,14 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type ReloadOptions, ReloadScheduler, readReloadOptions } from '../../src/broker/reload-scheduler.js';
+import type { Finding } from '../../src/errors.js';
 import type { PasswordFileOptions } from '../../src/options.js';
 import { PasswordFile } from '../../src/password-file.js';
+import { processStat } from '../../src/util/proc.js';
 import { testDirectory } from '../support/directory.js';
-import { linux, needs, root } from '../support/require.js';
+import { linux, need, needs, root } from '../support/require.js';
 import { perl, standIn, uniqueName } from '../support/stand-in.js';
 
 /** Warnings that this process got since the test began. */
@@ -58,6 +61,15 @@ describe('a reload that goes wrong', () => {
         throw Object.assign(Object.create(null), { text: 'no mail today' });
       },
     ],
+    [
+      'throws what cannot show itself',
+      () => {
+        const cannotShow = () => {
+          throw new Error('no text');
+        };
+        throw Object.assign(new Error('no mail today'), { [inspect.custom]: cannotShow });
+      },
+    ],
   ])('warns where onError %s, and the next reload is made', async (_, onError) => {
     const file = reloadedBy(['false'], onError);
     await file.setUser('alice', 'pw');
@@ -65,11 +77,62 @@ describe('a reload that goes wrong', () => {
     await expect.poll(() => warnings.length).toBe(1);
     expect(warnings[0]?.message).toMatch(/onError.*no mail today/s);
     await expect(file.reloaded()).rejects.toMatchObject({ code: 'ERR_RELOAD_FAILED' });
+    await expect.poll(() => warnings.length).toBe(2);
+  });
+});
+
+describe('a reload that goes wrong where nobody waits', () => {
+  test('ends no process and warns of nothing', async () => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown) => void unhandled.push(error);
+    process.on('unhandledRejection', note);
+    onTestFinished(() => void process.off('unhandledRejection', note));
+    let checks = 0;
+    const reloads = scheduler({ command: ['true'], minInterval: 0 }, () => {
+      if (++checks === 1) throw new Error('no file today');
+    });
+    reloads.committed();
+    await expect.poll(() => checks).toBe(1);
+    // An unhandled rejection and a warning come before this.
+    await new Promise(setImmediate);
+    expect([unhandled, warnings]).toEqual([[], []]);
+    await reloads.reloaded();
+    expect(checks).toBe(2);
+  });
+});
+
+describe('a file that the broker would not load', () => {
+  test('is named with the first error in it, and no reload is made', async () => {
+    const marker = join(testDirectory(), 'reloaded');
+    const finding = (line: number, severity: 'error' | 'warning'): Finding => ({
+      line,
+      severity,
+      code: 'NO_COLON',
+      message: `It is the ${severity} of line ${line}.`,
+    });
+    const findings = [finding(1, 'warning'), finding(2, 'error'), finding(3, 'error')];
+    const reloads = scheduler({ command: ['touch', marker], minInterval: 0 }, () => {}, {
+      loads: false,
+      findings,
+    });
+    reloads.committed();
+    await expect(reloads.reloaded()).rejects.toMatchObject({
+      code: 'ERR_RELOAD_REFUSED',
+      findings,
+      message: expect.stringContaining(
+        ', which it would not load: line 2: It is the error of line 2. The file ',
+      ),
+    });
+    expect(existsSync(marker)).toBe(false);
   });
 });
 
 describe('the option', () => {
   const read = (options: object) => readReloadOptions({ command: ['true'], ...options });
+
+  test('maxLoad is a half by default', () => {
+    expect(read({})).toMatchObject({ maxLoad: 0.5, minInterval: undefined });
+  });
 
   test.each([
     ['maxLoad', Number.MIN_VALUE],
@@ -98,17 +161,23 @@ describe('the option', () => {
   });
 });
 
-/** A scheduler for a file that a broker always loads. `check` is called before each reload. */
-function scheduler(options: ReloadOptions, check: () => void | Promise<void> = () => {}) {
+/** A scheduler for a file of so many bytes. `check` is called before each reload; then the broker loads the file. */
+function scheduler(
+  options: ReloadOptions,
+  check: () => void | Promise<void> = () => {},
+  report: { loads: boolean; findings: Finding[] } = { loads: true, findings: [] },
+  bytes = 0,
+) {
   const path = join(testDirectory(), 'passwd');
   writeFileSync(path, '');
+  truncateSync(path, bytes);
   return new ReloadScheduler(
     {
       path,
       isReadableBy: () => true,
       async check() {
         await check();
-        return { loads: true, findings: [] };
+        return report;
       },
     },
     readReloadOptions(options),
@@ -215,11 +284,23 @@ needs(linux, perl).describe('the number of signals', () => {
   });
 });
 
+test('a reload that succeeds after one that failed is the last', async () => {
+  let checks = 0;
+  const reloads = scheduler({ command: ['true'], minInterval: 0 }, () => {
+    if (++checks === 1) throw new Error('no file today');
+  });
+  reloads.committed();
+  await expect(reloads.reloaded()).rejects.toThrow('no file today');
+  await reloads.reloaded();
+  await reloads.reloaded();
+  expect(checks).toBe(2);
+});
+
 needs(linux, perl).describe('the time between signals', () => {
   /** Milliseconds between two reloads, as the second one is asked for at once. */
-  async function interval(options: ReloadOptions): Promise<number> {
+  async function interval(options: ReloadOptions, bytes = 0): Promise<number> {
     const times: number[] = [];
-    const reloads = scheduler(options, () => void times.push(performance.now()));
+    const reloads = scheduler(options, () => void times.push(performance.now()), undefined, bytes);
     for (let i = 0; i < 2; i++) {
       reloads.committed();
       await reloads.reloaded();
@@ -233,18 +314,38 @@ needs(linux, perl).describe('the time between signals', () => {
     expect(await interval({ pid, minInterval: 700 })).toBeGreaterThanOrEqual(699);
   });
 
-  test('is a second at least after a command, which does not show when the broker has reloaded', async () => {
-    expect(await interval({ command: ['true'] })).toBeGreaterThanOrEqual(999);
+  /** The longest time for which this process has asked a timer to wait since then. */
+  function watchTimers(): () => number {
+    const timers = vi.spyOn(globalThis, 'setTimeout');
+    onTestFinished(() => timers.mockRestore());
+    return () => Math.max(...timers.mock.calls.map(([, delay]) => delay ?? 0));
+  }
+
+  test.each([
+    ['a second', 0, 1_000],
+    ['a second for a file of 10 kB', 10_000, 1_000],
+    ['longer for a file of 30 MB', 30_000_000, 1_200],
+  ])('is %s after a command, which does not show when the broker has reloaded', async (_, bytes, least) => {
+    const longestTimer = watchTimers();
+    expect(await interval({ command: ['true'], minInterval: undefined }, bytes)).toBeGreaterThanOrEqual(
+      least - 1,
+    );
+    // The timeout of the command is another timer.
+    expect(longestTimer()).toBe(10_000);
   });
 
   test('is no second where the kernel shows when the broker has reloaded', async () => {
-    const timers = vi.spyOn(globalThis, 'setTimeout');
-    onTestFinished(() => timers.mockRestore());
+    const longestTimer = watchTimers();
     const { pid } = await standIn();
     await interval({ pid });
-    const delays = timers.mock.calls.map(([, delay]) => delay ?? 0);
-    expect(delays.length).toBeGreaterThanOrEqual(2);
-    expect(Math.max(...delays)).toBeLessThan(900);
+    expect(longestTimer()).toBeLessThan(900);
+  });
+
+  test('is nothing where reloads may take all of the time', async () => {
+    const longestTimer = watchTimers();
+    const { pid } = await standIn({ work: 600 });
+    await interval({ pid, maxLoad: 1 });
+    expect(longestTimer()).toBeLessThan(600);
   });
 
   test('is as long as keeps reloads within maxLoad', async () => {
@@ -253,6 +354,40 @@ needs(linux, perl).describe('the time between signals', () => {
     expect(await interval({ pid, maxLoad: 0.1 })).toBeGreaterThan(40 / 0.1);
   });
 });
+
+const LAST_PID = '/proc/sys/kernel/ns_last_pid';
+const chosenPids = need('to be allowed to choose the pid of a process', () => {
+  accessSync(LAST_PID, constants.W_OK);
+  return true;
+});
+
+needs(linux, root, perl, chosenPids).test(
+  'a process that has the pid of the broker later gets no signal',
+  async () => {
+    const broker = await standIn();
+    const { pid } = broker;
+    const reloads = scheduler({ pid });
+    reloads.committed();
+    await reloads.reloaded();
+    expect(await broker.hangups()).toBe(1);
+
+    const start = processStat(pid)?.start;
+    await broker.kill();
+    let other = broker;
+    for (let attempts = 0; attempts < 100; attempts++) {
+      writeFileSync(LAST_PID, String(pid - 1));
+      other = await standIn();
+      if (other.pid === pid && processStat(pid)?.start !== start) break;
+      await other.kill();
+    }
+    reloads.committed();
+    await expect(reloads.reloaded()).rejects.toMatchObject({
+      code: 'ERR_RELOAD_FAILED',
+      message: expect.stringContaining(`pid ${pid} is another process than before: the broker has ended.`),
+    });
+    expect(await other.hangups()).toBe(0);
+  },
+);
 
 needs(linux, root, perl).describe('a broker by the name of its process', () => {
   const member = { user: 54_321, groups: [54_322] };

@@ -7,7 +7,7 @@ import type { Readable, Writable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { inspect } from 'node:util';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { reloadBroker } from '../../src/broker/reload.js';
 import type { ReloadTarget } from '../../src/broker/reload-target.js';
 import { PasswordFile } from '../../src/password-file.js';
@@ -332,6 +332,17 @@ needs(linux, perl).describe('a broker by its name', () => {
 
 needs(linux, root, perl).describe('a process of another user', () => {
   const stranger = { user: 54_321 };
+
+  test('is the broker where root runs it, whoever asks', async () => {
+    const name = uniqueName();
+    const broker = await standIn({ name });
+    for (const id of ['getuid', 'geteuid'] as const) {
+      const spy = vi.spyOn(process, id as 'getuid').mockReturnValue(stranger.user);
+      onTestFinished(() => spy.mockRestore());
+    }
+    await reloadBroker({ process: name });
+    expect(await broker.hangups()).toBe(1);
+  });
 
   test('does not keep the broker of root from being found by its name', async () => {
     const name = uniqueName();
@@ -665,7 +676,7 @@ test.each([
   [{ command: ['true', 5] }],
   [{ command: ['true', 'a\0b'] }],
   [{ process: 'mosquitto', uid: -1 }],
-  [{ process: 'mosquitto', uid: 2 ** 32 }],
+  [{ process: 'mosquitto', uid: 2 ** 32 - 1 }],
   [{ process: 'mosquitto', uid: 'mosquitto' }],
   [{ pid: 5, uid: 1883 }],
   [{ pid: 5, pidfile: '/run/mosquitto.pid' }],
@@ -674,6 +685,15 @@ test.each([
   await expect(reloadBroker(target as ReloadTarget)).rejects.toEqual(invalid);
   if (target === undefined) return;
   expect(() => new PasswordFile('passwd', { reload: target as ReloadTarget })).toThrow(invalid);
+});
+
+test.each<[ReloadTarget]>([
+  [{ pid: 1 }],
+  [{ pid: 2 ** 31 - 1 }],
+  [{ process: 'mosquitto', uid: 0 }],
+  [{ process: 'mosquitto', uid: 2 ** 32 - 2 }],
+])('%j is a target', reload => {
+  expect(new PasswordFile('passwd', { reload })).toBeInstanceOf(PasswordFile);
 });
 
 test.each([-1, Number.NaN, Number.POSITIVE_INFINITY, '5', 2 ** 31])('%j is no timeout', async timeout => {

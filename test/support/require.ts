@@ -4,6 +4,7 @@ import { mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestFunction, test } from 'vitest';
+import { attempt } from '../../src/util/attempt.js';
 import {
   type Broker,
   findBrokers,
@@ -110,13 +111,14 @@ function ofRelease<P extends Program>(programs: P[], release: Release | undefine
   return programs.filter(each => release === undefined || each.release === release);
 }
 
-function need(what: string, probe: () => boolean): Need {
+/** @param probe returns `false` or throws where it is missing */
+export function need(what: string, probe: () => boolean): Need {
   let met: boolean | undefined;
   return {
     what,
     isProgram: false,
     met: () => {
-      met ??= probe();
+      met ??= attempt(probe) === true;
       return met;
     },
   };
