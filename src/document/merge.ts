@@ -97,15 +97,14 @@ export function* mergeLines(bytes: Buffer, lines: NewLines, removeOthers: boolea
   return { changes: yield* changes.list(), added: pieces.map(({ text }) => text), counts };
 }
 
-function* isSame(bytes: Buffer, { blocks, length }: NewLines): Generator<void, boolean> {
-  if (bytes.length !== length) return false;
-  let start = 0;
+function* isSame(bytes: Buffer, { blocks }: NewLines): Generator<void, boolean> {
+  let rest = bytes;
   for (const block of blocks) {
     yield;
-    if (!block.equals(bytes.subarray(start, start + block.length))) return false;
-    start += block.length;
+    if (!block.equals(rest.subarray(0, block.length))) return false;
+    rest = rest.subarray(block.length);
   }
-  return true;
+  return rest.length === 0;
 }
 
 /** Whether a line that is no entry to the broker holds a colon after a NUL, and is no comment. */

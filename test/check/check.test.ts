@@ -134,6 +134,17 @@ describe('what 2.0.11 and 2.0.21 did, beside those files', () => {
     expect(check(`\0\nalice:${GOOD}\0\nbob:${GOOD}\n`, '2.1').users).toEqual(['bob']);
   });
 
+  test('2.0 reads a short last line that starts with a NUL', () => {
+    const codes = check('\0x', '2.0').findings.map(({ code }) => code);
+    expect(codes).toEqual(['NUL_BYTE', 'NO_COLON', 'NO_FINAL_NEWLINE']);
+  });
+
+  test('2.0 drops the user of a salt of 64 bytes, whatever follows the hash', () => {
+    const hash = hashPasswordSync('pw', { salt: Buffer.alloc(64, 1) });
+    for (const next of ['#'.repeat(200), '#$'.repeat(100), `#${'#$'.repeat(100)}`])
+      expect(check(`alice:${hash}\n${next}\n`, '2.0').users).toEqual([]);
+  });
+
   test('a short last line with a NUL and without line feed is read up to the NUL', () => {
     for (const release of RELEASES) {
       expect(check(`alice:${GOOD}\0junk`, release).users).toEqual(['alice']);

@@ -42,6 +42,7 @@ describe('users merged into a file', () => {
     ['fill an empty one in their order', '', ['b', 'c', 'a'], 'b+\nc+\na+\n', { added: 3 }],
     ['follow an empty line', '\n', ['a'], '\na+\n', { added: 1 }],
     ['leave what they are', 'a+\nb+\n', ['a', 'b'], 'a+\nb+\n', { unchanged: 2 }],
+    ['leave it where more follows', 'a+\nx=\n', ['a'], 'a+\nx=\n', { unchanged: 1 }],
     ['leave it in another order', 'b+\na+\n', ['a', 'b'], 'b+\na+\n', { unchanged: 2 }],
     ['change the first line', 'a=\nb+\n', ['a', 'b'], 'a+\nb+\n', { updated: 1, unchanged: 1 }],
     ['change the last line', 'a+\nb=\n', ['a', 'b'], 'a+\nb+\n', { updated: 1, unchanged: 1 }],
@@ -73,6 +74,7 @@ describe('users merged into a file', () => {
 
   test.each<[string, string, string[], string, object]>([
     ['replace all others', 'x=\ny=\n', ['a'], 'a+\n', { added: 1, removed: 2 }],
+    ['replace what follows theirs', 'a+\nx=\n', ['a'], 'a+\n', { unchanged: 1, removed: 1 }],
     ['replace a single line', 'x=\n', [], '', { removed: 1 }],
     ['keep comments and lines without a colon', 'x=\n# x=\n\ny\n', [], '# x=\n\ny\n', { removed: 1 }],
     ['count a duplicate name once', 'x=\ny=\n x =\nx=\n', [], '', { removed: 2 }],

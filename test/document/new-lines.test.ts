@@ -62,6 +62,16 @@ describe('new lines', () => {
     }
   });
 
+  test.each([
+    ['behind one in UTF-8, as long as the one before that', ['aa', 'é'], 'bb'],
+    ['with a name two bytes longer than the hash', ['a'], 'n'.repeat(HASH.length + 2)],
+  ])('refuse a hash as long as the others: %s', (_what, before, name) => {
+    const good = before.map((each): [string, string] => [each, HASH]);
+    expect(() => linesOf(...good, [name, 'x'.repeat(HASH.length)]).flush()).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_HASH' }),
+    );
+  });
+
   test.each<[string, string | undefined]>([
     ['alice:secret', 'alice'],
     ['a$b:secret', 'a$b'],
