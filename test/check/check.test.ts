@@ -130,8 +130,9 @@ describe('what 2.0.11 and 2.0.21 did, beside those files', () => {
     }
   });
 
-  test('2.1 drops each line with a NUL, also after a NUL at the start of the file', () => {
+  test('after a NUL at the start of the file 2.1 drops lines with another, 2.0 all lines', () => {
     expect(check(`\0\nalice:${GOOD}\0\nbob:${GOOD}\n`, '2.1').users).toEqual(['bob']);
+    expect(check(`\0\nbob:${GOOD}\n`, '2.0').users).toEqual([]);
   });
 
   test('2.0 reads a short last line that starts with a NUL', () => {

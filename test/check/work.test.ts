@@ -132,11 +132,29 @@ describe('long work yields', () => {
     expect(stepsOf(draft.changes())).toBeGreaterThanOrEqual(1000);
   });
 
+  test('an edit before a last line whose name other lines contain, after each of them', () => {
+    const draft = draftOf(Buffer.from('#alice\n'.repeat(1000) + `alice:${HASH}:`.padEnd(255, 'x')));
+    draft.set('bob', HASH);
+    expect(stepsOf(draft.changes())).toBeGreaterThanOrEqual(1000);
+  });
+
   test('many edits, after each of them', () => {
     const draft = draftOf(Buffer.from('alice:x\n'));
     for (let i = 0; i < 1000; i++) draft.set(`user${i}`, HASH);
     expect(stepsOf(draft.changes())).toBeGreaterThanOrEqual(1000);
   });
+});
+
+test('2 GiB are refused before any of them is looked at', () => {
+  const bytes = new Uint8Array(2 ** 31);
+  for (const broker of RELEASES) {
+    expect(() => checkPasswordFile(bytes, { broker })).toThrow(
+      expect.objectContaining({
+        code: 'ERR_INVALID_ARGUMENT',
+        message: expect.stringContaining('2147483648 bytes'),
+      }),
+    );
+  }
 });
 
 describe('a report of more than 100,000 findings', () => {

@@ -40,6 +40,13 @@ describe('users merged into a file', () => {
   test.each<[string, string, string[], string, object]>([
     ['fill an empty one', '', ['a', 'b'], 'a+\nb+\n', { added: 2 }],
     ['fill an empty one in their order', '', ['b', 'c', 'a'], 'b+\nc+\na+\n', { added: 3 }],
+    [
+      'come in the order of their first rows',
+      '',
+      ['a', 'p', 'y', 'p', 'q'],
+      'a+\np+\ny+\nq+\n',
+      { added: 4 },
+    ],
     ['follow an empty line', '\n', ['a'], '\na+\n', { added: 1 }],
     ['leave what they are', 'a+\nb+\n', ['a', 'b'], 'a+\nb+\n', { unchanged: 2 }],
     ['leave it where more follows', 'a+\nx=\n', ['a'], 'a+\nx=\n', { unchanged: 1 }],
@@ -86,6 +93,13 @@ describe('users merged into a file', () => {
       ['a', 'b'],
       'a+\nb+\n',
       { updated: 2, removed: 3 },
+    ],
+    [
+      'remove lines before a last one without a line feed',
+      'x=\na=',
+      ['a'],
+      'a+\n',
+      { updated: 1, removed: 1 },
     ],
     ['remove lines around one that stays', 'x=\na+\ny=\nz=\n', ['a'], 'a+\n', { unchanged: 1, removed: 3 }],
     ['remove a colon behind a NUL, uncounted', 'x\0=\n#\0=\nx\0\n', ['a'], '#\0=\nx\0\na+\n', { added: 1 }],

@@ -95,6 +95,13 @@ describe('an index of names', () => {
     expect([0, 1, 2].map(number => index.lastLine(number))).toEqual([36, 28, 14]);
   });
 
+  test('takes less memory than a file whose lines are as the library writes them', () => {
+    const file = Buffer.alloc(1_300_000, `${'device-1:'.padEnd(129, 'x')}\n`);
+    const before = process.memoryUsage().arrayBuffers;
+    const index = new NameIndex(file);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(index.bytes.length);
+  });
+
   test('yields after 64 lines', () => {
     const index = new NameIndex(bytes);
     expect([...index.scan(bytes.length)].length).toBeGreaterThanOrEqual(Math.floor(names.length / 64));
