@@ -101,13 +101,10 @@ function follow(path: string): { path: string; directories: fs.BigIntStats[] } {
   goTo(resolve(path));
   let links = 0;
   for (let name = names.shift(); name !== undefined; name = names.shift()) {
-    if (name === '..') {
-      goTo(dirname(at));
-      continue;
-    }
     const next = join(at, name);
     const stats = fs.lstatSync(next, { bigint: true, throwIfNoEntry: names.length > 0 });
-    if (stats?.isSymbolicLink()) {
+    if (name === '..') goTo(next);
+    else if (stats?.isSymbolicLink()) {
       if (++links > MAX_LINKS) {
         throw notReplaceable(path, 'is a symbolic link that leads in a circle or changes all the time.');
       }

@@ -312,6 +312,14 @@ needs(root).describe('beside other users', () => {
     expect(census(directory)).toEqual(before);
   });
 
+  test('a directory of another that all may write', async () => {
+    await chown(directory, 0, 0);
+    await chown(path, uid, gid);
+    await chmod(directory, 0o777);
+    expect(await edit()).toBe('added');
+    expectOnly(directory, 'passwd');
+  });
+
   test('a sticky directory of another', async () => {
     await chown(directory, 0, 0);
     await chown(path, uid, gid);
