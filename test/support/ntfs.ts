@@ -1,7 +1,8 @@
 /**
  * The rules of NTFS on Linux, for all processes that share a registry: no directory is renamed while a file in it is
- * open, nor to a name that exists; no file is renamed over one that is open; a removed file that is open stays in its
- * directory, where nobody can open it, until it is closed. Who has what open, /proc says.
+ * open, nor to a name that exists; no file is renamed over one that is open, nor, as on some network drives, one that is
+ * open itself; a removed file that is open stays in its directory, where nobody can open it, until it is closed. Who has
+ * what open, /proc says.
  */
 import fs from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -50,6 +51,7 @@ export class NtfsRegistry {
           );
           this.#refuseIf(isDirectory && fs.existsSync(target), 'rename to a directory');
           this.#refuseIf(!isDirectory && this.#hasOpen(path => path === target), 'rename over a file');
+          this.#refuseIf(!isDirectory && this.#hasOpen(path => path === source), 'rename of an open file');
           this.#refuseIf(this.#isRemoved(source), 'rename of a removed file');
           return rename(from, to);
         }),
