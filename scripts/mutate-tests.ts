@@ -24,7 +24,7 @@ export interface TestFile {
   path: string;
   /** Milliseconds until the first test begins. */
   setup: number;
-  /** The mutants that are reached before the first test, and in no test of any file. */
+  /** The mutants that are reached before the first test. */
   reachedBefore: number[];
   tests: { id: string; usual: number; places: number; reached: number[] }[];
 }
@@ -110,12 +110,8 @@ export class UnitTests {
         writeFileSync(cached(module.moduleId), JSON.stringify(reachingOf(module)));
       }
     }
-    const files = specifications.map(
-      ({ moduleId }): TestFile => JSON.parse(readFileSync(cached(moduleId), 'utf8')),
-    );
-    const inTests = new Set(files.flatMap(({ tests }) => tests.flatMap(({ reached }) => reached)));
-    return files
-      .map(file => ({ ...file, reachedBefore: file.reachedBefore.filter(mutant => !inTests.has(mutant)) }))
+    return specifications
+      .map(({ moduleId }): TestFile => JSON.parse(readFileSync(cached(moduleId), 'utf8')))
       .flatMap(file => [
         { ...file, tests: file.tests.filter(({ usual }) => usual < FAST) },
         { ...file, tests: file.tests.filter(({ usual }) => usual >= FAST) },
