@@ -203,15 +203,15 @@ function addChange(changes: Change[], start: number, end: number, text: string):
   else changes.push({ start, end, text });
 }
 
-/** The file with its changes made, in pieces: slices of the old bytes, and new text. */
+/** The file with its changes made, in pieces, some of them empty: slices of the old bytes, and new text. */
 export function* edited(bytes: Buffer, changes: Iterable<Change>): Generator<Uint8Array | string> {
   let done = 0;
   for (const { start, end, text } of changes) {
-    if (start > done) yield bytes.subarray(done, start);
-    if (text.length > 0) yield text;
+    yield bytes.subarray(done, start);
+    yield text;
     done = end;
   }
-  if (done < bytes.length) yield bytes.subarray(done);
+  yield bytes.subarray(done);
 }
 
 /** Lines with their endings, some hundred of them in one piece. */

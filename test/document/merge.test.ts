@@ -62,6 +62,7 @@ describe('users merged into a file', () => {
       'a+\r\nb+\r\nc+\r\n',
       { updated: 2, added: 1 },
     ],
+    ['change lines that end unlike each other', 'a=\r\nb=\n', ['a', 'b'], 'a+\r\nb+\n', { updated: 2 }],
     ['change lines among others', '#\na=\nx=\nb=\n', ['a', 'b'], '#\na+\nx=\nb+\n', { updated: 2 }],
     ['end a last line', 'a+', ['b'], 'a+\nb+\n', { added: 1 }],
     ['change a last line without a line feed', 'x=\na=', ['a'], 'x=\na+\n', { updated: 1 }],
