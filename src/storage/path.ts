@@ -44,7 +44,8 @@ export function openPlace(path: string): Place {
 function tryToOpen(path: string): Place | undefined {
   const { path: target, directories } = follow(path);
   const directory = ownershipOf(directories.at(-1) as fs.BigIntStats);
-  if (process.platform !== 'linux' || !fs.existsSync('/proc/self/fd')) {
+  // Deno throws where it has no permission for /proc.
+  if (process.platform !== 'linux' || !attempt(() => fs.existsSync('/proc/self/fd'))) {
     return { path: target, file: target, directory, close: () => undefined };
   }
   const fd = fs.openSync(dirname(target), O_PATH | fs.constants.O_DIRECTORY);
