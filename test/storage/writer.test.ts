@@ -303,6 +303,16 @@ describe('a lock that is broken meanwhile', () => {
     expect(readFileSync(path, 'utf8')).toBe(`carol:${HASH}\nbob:${HASH}\n`);
   });
 
+  test('once, where there is no file yet: the edit is made', async () => {
+    diskCalls.before = name => {
+      if (name !== 'sync') return;
+      diskCalls.before = undefined;
+      fence();
+    };
+    expect(await file.setHash('alice', HASH)).toBe('added');
+    expect(readFileSync(path, 'utf8')).toBe(`alice:${HASH}\n`);
+  });
+
   test('of a dead writer, by another just before: the edit is made', async () => {
     mkdirSync(`${path}.writer`);
     writeFileSync(join(`${path}.writer`, deadName(7)), '');
