@@ -218,10 +218,10 @@ needs(descriptors).describe('open files', () => {
     const index = await cache.index();
     expect(openIn(directory)).toEqual([]);
     expect((await cache.index()) === index).toBe(true);
+    cache.close();
     const file = new PasswordFile(path, quick);
     expect(await file.hasUser('user1')).toBe(true);
     expect(await file.removeUser('user1')).toBe(true);
-    file.close();
     writeFileSync(path, `alice:${HASH}\n`);
     expect(await file.users()).toEqual(['alice']);
     expect(openIn(directory)).toEqual([]);
