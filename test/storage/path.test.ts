@@ -349,7 +349,7 @@ describe('a system error', () => {
   const explain = (code: string, message: string, errno?: number) =>
     (writeError(Object.assign(new Error(message), { code, errno }), path) as Error).message;
 
-  test('is told with the directory as the user knows it', () => {
+  test('is reported with the directory as the user knows it', () => {
     const message =
       "EIO: i/o error, rename '/proc/self/fd/23/passwd.writer/temp' -> '/proc/self/fd/23/passwd'";
     const [from, to] = [join(directory, 'passwd.writer/temp'), path];
