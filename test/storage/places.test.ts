@@ -330,7 +330,9 @@ needs(root).describe('beside other users', () => {
     await rm(path);
     await expectRefusal(() => callAs(NOBODY, path, {}, 'create'), 'ERR_NOT_REPLACEABLE', message);
     // Root may do everything there, but hands the file to the directory's owner.
+    await chown(directory, 1883, 1883);
     expect(await file.create()).toBe(true);
+    expect(await stat(path)).toMatchObject({ uid: 1883, gid: 1883 });
   });
 });
 
