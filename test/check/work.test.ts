@@ -102,6 +102,23 @@ describe('verify', () => {
     }
   });
 
+  test('searches no other lines of a large file for what ends the line of the user', () => {
+    const bytes = Buffer.from(`alice:${HASH}\n${`bob:${HASH}\n`.repeat(1000)}`);
+    for (const release of RELEASES) {
+      const users = brokerUsers(bytes, release);
+      // The first one may look for a NUL in all of the file.
+      expect(users.hashOf('alice')).toBeDefined();
+      const search = vi.spyOn(bytes, 'indexOf');
+      expect(users.hashOf('alice')).toBeDefined();
+      const searched = search.mock.calls.map(([, from], i) => {
+        const found = search.mock.results[i]?.value as number;
+        return (found < 0 ? bytes.length : found) - Number(from ?? 0);
+      });
+      expect(Math.max(...searched)).toBeLessThan(1000);
+      search.mockRestore();
+    }
+  });
+
   test('lets nobody in by a name in more than 1,000 lines, and reads none of them', () => {
     expect(brokerUsers(Buffer.from(`alice:${HASH}\n`.repeat(1000)), '2.0').hashOf('alice')).toBeDefined();
     const users = brokerUsers(Buffer.from(`alice:${HASH}\n`.repeat(1001)), '2.0');
