@@ -9,6 +9,7 @@ import type { Finding } from '../errors.js';
 import { newHash } from '../hash/hash.js';
 import type { ProgressOptions, Settings } from '../options.js';
 import { type EditSource, submit } from '../storage/group-commit.js';
+import { orAborted } from '../util/abort.js';
 import { runYielding, yieldToEventLoop } from '../util/event-loop.js';
 import { inParallel } from '../util/limiter.js';
 import { isFunction, isSignal, readOptions } from '../util/read-options.js';
@@ -47,9 +48,9 @@ export async function upgrade(
   for (;;) {
     const view = await source.cache.view(signal);
     // Each of these steps may read a line of many megabytes.
-    await yieldToEventLoop();
+    await orAborted(yieldToEventLoop(), signal);
     const { plain, skipped } = await runYielding(sortLines(view, settings.broker), signal);
-    await yieldToEventLoop();
+    await orAborted(yieldToEventLoop(), signal);
     const done = plain.length === 0 ? [] : await commitHashes(source, settings, view, plain, options);
     upgraded = upgraded.concat(done);
     if (done.length < plain.length) continue;
