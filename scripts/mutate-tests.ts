@@ -191,7 +191,11 @@ export class UnitTests {
 
   async close(): Promise<void> {
     await this.#vitest.close();
-    rmSync(this.#temporary, { recursive: true, force: true });
+    try {
+      rmSync(this.#temporary, { recursive: true, force: true });
+    } catch (error) {
+      console.warn(`${this.#temporary} stays, because a mutant has left a mount there: ${error}`);
+    }
   }
 }
 

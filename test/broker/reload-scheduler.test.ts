@@ -284,6 +284,20 @@ needs(linux, perl).describe('the number of signals', () => {
   });
 });
 
+test('reloaded() waits for the end of a reload that is under way', async () => {
+  const order: string[] = [];
+  let waiting: Promise<unknown> | undefined;
+  const reloads = scheduler({ command: ['true'], minInterval: 0 }, async () => {
+    waiting = reloads.reloaded().then(() => order.push('reloaded'));
+    await new Promise(setImmediate);
+    order.push('checked');
+  });
+  reloads.committed();
+  await reloads.reloaded();
+  await waiting;
+  expect(order).toEqual(['checked', 'reloaded']);
+});
+
 test('a reload that succeeds after one that failed is the last', async () => {
   let checks = 0;
   const reloads = scheduler({ command: ['true'], minInterval: 0 }, () => {
