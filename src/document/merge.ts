@@ -84,6 +84,18 @@ export function* mergeLines(bytes: Buffer, lines: NewLines, removeOthers: boolea
     }
   }
   const added = new Changes(bytes, users.bytes);
+  yield* addAbsent(found, users, added, counts);
+  const pieces = yield* added.list();
+  return { changes: yield* changes.list(), added: pieces.map(({ text }) => text), counts };
+}
+
+/** Counts what was found of each user, and adds the lines of those who are not in the file. */
+function* addAbsent(
+  found: Uint8Array,
+  users: NameIndex,
+  added: Changes,
+  counts: MergeCounts,
+): Generator<void> {
   for (let number = 0; number < found.length; number++) {
     if (number % 64 === 0) yield;
     if (found[number] === UNCHANGED) counts.unchanged++;
@@ -93,8 +105,6 @@ export function* mergeLines(bytes: Buffer, lines: NewLines, removeOthers: boolea
       added.insert(users.lastLine(number));
     }
   }
-  const pieces = yield* added.list();
-  return { changes: yield* changes.list(), added: pieces.map(({ text }) => text), counts };
 }
 
 function* isSame(bytes: Buffer, { blocks }: NewLines): Generator<void, boolean> {
