@@ -12,7 +12,7 @@ export class Cache {
   #snapshot: Snapshot | undefined;
   /** The look at the file that is to be taken in the next turn of the event loop, and the names that it is for. */
   #nextLook: { names: Set<string> | undefined; snapshot: Promise<Snapshot | undefined> } | undefined;
-  /** One read after another, so that those who wait share what was read. Does not hold that. */
+  /** One read after another, so that those who wait share what was read. Holds none of it in memory. */
   #lastRead: Promise<void> = Promise.resolve();
 
   /**

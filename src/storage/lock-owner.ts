@@ -84,7 +84,7 @@ const MAX_SEEN = 10_000;
 const seen = new Map<string, { modified: bigint; since: number }>();
 const abandoned = new Set<string>();
 
-/** A temp file of ours is to be removed. Should that fail: its process is alive, its writer is not. */
+/** Marks a temp file of this process as stale, before it is removed: should that fail, its process is alive all the same. */
 export function abandon(name: string): void {
   abandoned.add(name);
   forgetOldest(abandoned);

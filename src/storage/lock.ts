@@ -206,7 +206,7 @@ export async function tryTo<T>(call: () => Answer<T>): Promise<T | undefined> {
   }
 }
 
-/** Windows says EPERM, EACCES or EBUSY of what is open, or there already. */
+/** Windows answers EPERM, EACCES or EBUSY where a file is open, or the target exists. */
 function isRefused(disk: Disk, error: unknown): boolean {
   return disk.windows && ['EACCES', 'EPERM', 'EBUSY'].includes(systemCode(error) ?? '');
 }

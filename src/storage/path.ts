@@ -125,7 +125,7 @@ function readLink(link: string, { uid, ctimeNs }: fs.BigIntStats): string | unde
     const problem = `is a symbolic link of user ${uid}, who could lead this process (user ${user}) to any file`;
     throw notReplaceable(link, `${problem} with it. Pass the path of the file itself.`);
   }
-  // Others may put a link of theirs there, and this one back. That shows in its ctime, but for one of the same tick.
+  // Others may put a link of theirs there, and this one back. That changes its ctime, unless it all happens in one tick.
   const age = Date.now() - Number(ctimeNs / 1_000_000n);
   if (Math.abs(age) < CLOCK_TICK) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, CLOCK_TICK);
   return attempt(() => {
