@@ -2,21 +2,32 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
-const project = (name: string, include: string[], exclude: string[] = []) => ({
+const project = (name: string, directories: string[]) => ({
   extends: true as const,
   test: {
     name,
-    include: include.map(path => `test/${path}/*.test.ts`),
-    exclude,
-    globalSetup: 'test/support/build-program.ts',
+    include: directories.map(directory => `test/${directory}/*.test.ts`),
+    globalSetup: ['test/support/build-scripts.ts', 'test/support/build-program.ts'],
   },
 });
+
+/** Most unit tests take less time than a process takes to start, so the files of a worker share one. */
+const unit = {
+  extends: true as const,
+  test: {
+    name: 'unit',
+    include: ['test/**/*.test.ts'],
+    exclude: ['test/{live,faults,package,program,campaigns}/**'],
+    isolate: false,
+    globalSetup: ['test/support/build-scripts.ts'],
+  },
+};
 
 export default defineConfig({
   resolve: { alias: { 'mosquitto-passwd-ts': fileURLToPath(new URL('./src/index.ts', import.meta.url)) } },
   test: {
     projects: [
-      project('unit', ['**'], ['test/{live,faults,package,program,campaigns}/**']),
+      unit,
       project('system', ['live', 'faults', 'package', 'program']),
       project('campaigns', ['campaigns']),
     ],

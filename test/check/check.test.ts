@@ -454,7 +454,7 @@ describe('properties', () => {
         });
         if (!loads) expect(findings.some(({ severity }) => severity === 'error')).toBe(true);
       }),
-      { numRuns: 700 },
+      { numRuns: 400 },
     );
   });
 
@@ -467,7 +467,7 @@ describe('properties', () => {
         const names = [...new Set([...users, 'alice', 'bob', 'a', 'é', '', '\ufffd', '\ud800'])];
         expect(names.filter(name => byVerify.hashOf(name) !== undefined)).toEqual(users);
       }),
-      { numRuns: 1000 },
+      { numRuns: 400 },
     );
   });
 
@@ -525,7 +525,7 @@ describe('properties', () => {
         }
         expect(new Set(after.users)).toEqual(users);
       }),
-      { numRuns: 1000 },
+      { numRuns: 400 },
     );
   });
 

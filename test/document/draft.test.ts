@@ -331,12 +331,12 @@ describe('properties', () => {
     expect(found).toEqual(kept);
   }
 
-  const run = { numRuns: 400 };
+  const run = { numRuns: 200 };
 
   test('a file that is not edited is the same, byte for byte', () => {
     fc.assert(
       fc.property(file, name, (bytes, absent) => {
-        expect(edit(bytes, () => undefined)).toEqual(bytes);
+        expect(bytes.equals(edit(bytes, () => undefined))).toBe(true);
         const without = edit(bytes, draft => draft.delete(absent));
         expect(edit(without, draft => draft.delete(absent))).toEqual(without);
       }),

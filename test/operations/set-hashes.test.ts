@@ -394,7 +394,7 @@ describe('setHashes', () => {
         expect(Object.fromEntries(hashLines(content()))).toEqual(Object.fromEntries(entries));
         expect(otherLines(content())).toEqual(otherLines(before));
       }),
-      { numRuns: 40 },
+      { numRuns: 25 },
     );
   });
 });

@@ -1,11 +1,8 @@
 /** Hashing plain-text passwords, held against `mosquitto_passwd -U`. */
-import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { Worker } from 'node:worker_threads';
-import { describe, expect, inject, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Finding } from '../../src/errors.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { PasswordFile } from '../../src/password-file.js';
@@ -152,25 +149,6 @@ describe('upgrade', () => {
     });
     expect(await file.verify('alice', 'other')).toBe(true);
     expect(await file.verify('bob', 'two')).toBe(true);
-  });
-
-  test('answers for more users than a call can have arguments', async () => {
-    const names = Array.from({ length: 15_000 }, (_, i) => `user${i}`);
-    const { path } = await fileWith(names.map(name => `${name}:secret\n`).join(''));
-    // The arguments of a call lie on the stack: of 4 MiB there would have to be 500,000.
-    const worker = new Worker(
-      `const { parentPort, workerData } = require('node:worker_threads');
-      import(workerData.library).then(async ({ PasswordFile }) => {
-        const file = new PasswordFile(workerData.path, { hash: { algorithm: 'sha512' } });
-        parentPort.postMessage(await file.upgrade());
-      });`,
-      {
-        eval: true,
-        workerData: { library: pathToFileURL(join(inject('scripts'), 'src/index.js')).href, path },
-        resourceLimits: { stackSizeMb: 0.3 },
-      },
-    );
-    expect(await once(worker, 'message')).toEqual([names]);
   });
 
   test('leaves alone whom another edit of the same commit changes', async () => {

@@ -49,10 +49,10 @@ const BOUNDED = { lost: undefined, stuck: 0, spins: 0 };
 
 describe('writers in every interleaving', () => {
   it.each<[title: string, exploring: Omit<Exploring, 'run'>, states: number]>([
-    ['2 writers that start over again and again, 1 death', { writers: 2, deaths: 1, retries: 4 }, 16_380],
+    ['2 writers that start over twice, 1 death', { writers: 2, deaths: 1, retries: 2 }, 5_000],
     [
       '2 writers whose renames say ENOENT although they happened, as over NFS',
-      { writers: 2, deaths: 1, retries: 2, repeatedRenames: true },
+      { writers: 2, deaths: 1, retries: 1, repeatedRenames: true },
       1_000,
     ],
     [
@@ -60,7 +60,7 @@ describe('writers in every interleaving', () => {
       { writers: 2, deaths: 1, retries: 1, refusedRemovals: true },
       1_000,
     ],
-    ['2 writers with the rules of NTFS', { writers: 2, deaths: 1, retries: 2, windows: true }, 1_000],
+    ['2 writers with the rules of NTFS', { writers: 2, deaths: 1, retries: 1, windows: true }, 1_000],
   ])('lose no commit: %s', async (title, exploring, least) => {
     const { states, ends, ...bad } = await explore({ ...exploring, run: commitLocked });
     console.info(`${title}: ${states} states, ${ends} ends`);

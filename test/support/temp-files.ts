@@ -2,7 +2,8 @@
 import { spawnSync } from 'node:child_process';
 import { tempFileName } from '../../src/storage/lock-owner.js';
 
-export const nonce = (n: number) => n.toString(16).padStart(16, '0');
+/** Unlike those of the model of writers, whose names this process may have abandoned. */
+export const nonce = (n: number) => `f${n.toString(16).padStart(15, '0')}`;
 
 /** The name of a temp file of this process. */
 export const livingName = (n: number) => tempFileName(nonce(n));

@@ -18,9 +18,9 @@ describe('halfSipHash', () => {
 
   test('spreads inputs under 100 seeds that share a slot under another', () => {
     const seed = new Uint32Array([0x12345678, 0x9abcdef0]);
-    const candidates = Array.from({ length: 200_000 }, (_, i) => `device-${i}`);
+    const candidates = Array.from({ length: 110_000 }, (_, i) => `device-${i}`);
     const colliding = candidates.filter(name => (halfSipHash(seed, Buffer.from(name)) & 1023) === 0);
-    expect(colliding.length).toBeGreaterThan(100);
+    expect(colliding.length).toBeGreaterThan(80);
     expect(slotsOf(seed, colliding, 1023)).toBe(1);
     for (let n = 0; n < 100; n++) {
       const other = new Uint32Array([n, 0x9abcdef0]);
@@ -28,20 +28,23 @@ describe('halfSipHash', () => {
     }
   });
 
-  test('distinguishes inputs under 100 seeds that have the same hash under another', () => {
-    const seed = new Uint32Array([0x12345678, 0x9abcdef0]);
-    const seen = new Map<number, string>();
-    const pairs: string[][] = [];
-    for (let i = 0; i < 400_000; i++) {
-      const hash = halfSipHash(seed, Buffer.from(`device-${i}`));
-      const twin = seen.get(hash);
-      if (twin !== undefined) pairs.push([twin, `device-${i}`]);
-      seen.set(hash, `device-${i}`);
-    }
-    expect(pairs.length).toBeGreaterThan(5);
-    for (let n = 0; n < 100; n++) {
-      const other = new Uint32Array([0x12345678, n]);
-      for (const pair of pairs) expect(slotsOf(other, pair, -1), `${pair} under seed ${n}`).toBe(2);
-    }
-  });
+  test.each([
+    [105_378, 152_372],
+    [15_546, 197_778],
+    [59_542, 206_234],
+    [138_608, 225_511],
+    [182_830, 233_244],
+    [163_829, 266_736],
+    [87_356, 285_654],
+    [56_664, 307_153],
+  ])(
+    'distinguishes inputs under 100 seeds that have the same hash under another: %i and %i',
+    (...numbers) => {
+      const pair = numbers.map(n => `device-${n}`);
+      expect(slotsOf(new Uint32Array([0x12345678, 0x9abcdef0]), pair, -1)).toBe(1);
+      for (let n = 0; n < 100; n++) {
+        expect(slotsOf(new Uint32Array([0x12345678, n]), pair, -1), `under seed ${n}`).toBe(2);
+      }
+    },
+  );
 });
