@@ -4,6 +4,11 @@ import { reloadFailed } from './process.js';
 
 /** How much a message quotes of what the program wrote. */
 const MAX_QUOTED = 1_000;
+/**
+ * Milliseconds after the end of the program in which the rest of its standard error is read. What it has started in the
+ * background may keep that open for longer.
+ */
+const REST = 100;
 
 /** Resolves when the program has ended with status 0. In no case does it run on. */
 export async function runCommand(
@@ -18,7 +23,7 @@ export async function runCommand(
   const ended = new Promise<void>((resolve, reject) => {
     const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], windowsHide: true });
     const fail = (problem: string) => reject(reloadFailed(`${program} ${problem}`));
-    const timer = setTimeout(() => fail(`did not end within ${timeout} ms, so it was ended.`), timeout);
+    let timer = setTimeout(() => fail(`did not end within ${timeout} ms, so it was ended.`), timeout);
     stop = () => {
       clearTimeout(timer);
       child.kill('SIGKILL');
@@ -31,13 +36,17 @@ export async function runCommand(
       stderr = (stderr + text).slice(-MAX_QUOTED);
     });
     child.on('error', reject);
-    // What it has started in the background may keep its standard error open, which delays 'close'.
-    child.on('exit', status => status === 0 && resolve());
-    child.on('close', (status, killedBy) => {
+    const failed = (status: number | null, killedBy: NodeJS.Signals | null) => {
       const said = stderr.replace(/[\s\p{Cc}]+/gu, ' ').trim();
       const end = killedBy === null ? `ended with status ${status}` : `was ended by ${killedBy}`;
       fail(`${end}${said && `: ${said}`}`);
+    };
+    child.on('exit', (status, killedBy) => {
+      if (status === 0) return resolve();
+      clearTimeout(timer);
+      timer = setTimeout(failed, REST, status, killedBy);
     });
+    child.on('close', failed);
   }).catch(cause => {
     throw cause instanceof PasswordFileError ? cause : notStarted(program, cause);
   });
