@@ -1,6 +1,5 @@
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { getEventListeners, once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { chmod, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -548,9 +547,9 @@ describe('a command', () => {
 
   test('ends with another status, while something in the background keeps its standard error open', async () => {
     const file = join(directory, 'background');
-    onTestFinished(() => void process.kill(Number(readFileSync(file, 'utf8')), 'SIGKILL'));
     const script = 'sleep 1000 & echo $! >"$1"; echo "no such service" >&2; exit 3';
     const message = await failure(shell(script, file), { timeout: 2 ** 31 - 1 });
+    process.kill(Number(await readFile(file, 'utf8')), 'SIGKILL');
     expect(message).toBe('sh ended with status 3: no such service');
   });
 
