@@ -1,6 +1,8 @@
 /** Sends SIGHUP to a broker and finds out from the kernel when it has reloaded. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { systemCode } from '../errors.js';
-import { pause } from '../util/abort.js';
+import { orAborted, pause } from '../util/abort.js';
+import { processStat } from '../util/proc.js';
 import { type BrokerProcess, reloadFailed } from './process.js';
 import { type ProcessState, ProcessView } from './process-view.js';
 
@@ -11,17 +13,57 @@ const LONGEST_PAUSE = 25;
 const WAKING_TIME = 0.02;
 
 /**
- * Sends SIGHUP. Resolves when the broker has reloaded, or has been busy all the time until the timeout, or at once
- * where the kernel does not say what it does.
+ * The milliseconds of CPU time that a broker took to reload; `undefined`: the kernel does not say when it was over;
+ * `'ended'`: it ended before that.
+ */
+type Outcome = number | 'ended' | undefined;
+
+/** The reloads that this process has begun and that are not over, by the broker. None rejects. */
+const underWay = new Map<string, Promise<Outcome>>();
+
+/**
+ * Sends SIGHUP to the broker that `find` finds. Resolves when it has reloaded, or has been busy all the time until the
+ * timeout, or at once where the kernel does not say what it does.
  *
- * @returns the milliseconds of CPU time that it took to reload; `undefined`: the kernel does not say when it was over;
- *   `'ended'`: it ended before that
+ * A signal that comes during a reload is lost, so this waits until the one that is under way is over, but no longer than
+ * the timeout. One signal is enough for all who waited.
  */
 export async function hangUp(
+  find: () => Promise<BrokerProcess>,
+  timeout: number,
+  signal: AbortSignal | undefined,
+): Promise<{ broker: BrokerProcess; outcome: Outcome }> {
+  let left = timeout;
+  let first: Promise<Outcome> | undefined;
+  for (;;) {
+    const broker = await find();
+    const key = `${broker.pid} ${processStat(broker.pid)?.start}`;
+    const other = underWay.get(key);
+    if (other === undefined || left <= 0) {
+      const reload = signalAndWatch(broker, timeout, signal);
+      const over = reload
+        .catch(() => undefined)
+        .finally(() => {
+          if (underWay.get(key) === over) underWay.delete(key);
+        });
+      underWay.set(key, over);
+      return { broker, outcome: await orAborted(reload, signal) };
+    }
+    // It may have begun before the file was changed; any other one is signalled after that.
+    first ??= other;
+    const start = performance.now();
+    const outcome = await pause(left, signal, other);
+    if (other !== first && typeof outcome === 'number') return { broker, outcome };
+    left -= performance.now() - start;
+  }
+}
+
+/** An abort does not end the watching, because others may wait for the same reload, but the process may exit then. */
+async function signalAndWatch(
   broker: BrokerProcess,
   timeout: number,
   signal: AbortSignal | undefined,
-): Promise<number | 'ended' | undefined> {
+): Promise<Outcome> {
   const { pid, label, name } = broker;
   const view = new ProcessView(pid);
   try {
@@ -48,7 +90,7 @@ export async function hangUp(
         );
       }
       const wait = Math.min(Math.max(elapsed / 8, SHORTEST_PAUSE), LONGEST_PAUSE);
-      await pause(Math.min(wait, timeout - elapsed), signal);
+      await sleep(Math.min(wait, timeout - elapsed), undefined, { ref: !signal?.aborted });
     }
   } finally {
     view.close();

@@ -12,8 +12,9 @@ import { type ReloadTarget, TARGET_CHECKS, type Target, targetOf } from './reloa
  */
 export interface ReloadBrokerOptions {
   /**
-   * Milliseconds to wait for a command to end, or for a broker to listen for SIGHUP while it is starting and to be
-   * idle after the signal. Default 10,000.
+   * Milliseconds to wait for a command to end, or for each of these: that a broker which is starting listens for SIGHUP,
+   * that a reload which this process has begun before is over, and that the broker is idle after the signal. Default
+   * 10,000.
    */
   timeout?: number | undefined;
   /** Ends the waiting, and a command that runs: rejects with `signal.reason`. */
@@ -61,7 +62,7 @@ const ROOT_OR_CALLER: Eligible = {
   includes: ({ uid }) => [0, process.getuid?.(), process.geteuid?.()].includes(uid),
 };
 
-/** {@link reloadBroker}, with what has been checked. Resolves with what {@link hangUp} says. */
+/** {@link reloadBroker}, with what has been checked. Resolves with the CPU time that {@link hangUp} says. */
 export async function sendReload(
   target: Target,
   eligible: Eligible,
@@ -73,20 +74,20 @@ export async function sendReload(
     return undefined;
   }
   const find = () => listening(() => target(eligible), timeout, signal);
-  const broker = await find();
-  let cost = await hangUp(broker, timeout, signal);
-  if (cost !== 'ended') return cost;
+  const { broker, outcome } = await hangUp(find, timeout, signal);
+  if (outcome !== 'ended') return outcome;
   const problem =
     `${broker.label} ended before it had read the file, and its log may say why. ` +
     'Start it again; it reads the file then.';
   // What has taken its place may have read the file before it was changed.
-  const next = await find().catch(cause => {
-    signal?.throwIfAborted();
-    throw reloadFailed(problem, { cause });
-  });
-  cost = await hangUp(next, timeout, signal);
-  if (cost === 'ended') throw reloadFailed(problem);
-  return cost;
+  const findNext = () =>
+    find().catch(cause => {
+      signal?.throwIfAborted();
+      throw reloadFailed(problem, { cause });
+    });
+  const next = await hangUp(findNext, timeout, signal);
+  if (next.outcome === 'ended') throw reloadFailed(problem);
+  return next.outcome;
 }
 
 /**

@@ -31,11 +31,16 @@ export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefine
   return Promise.race([promise, aborted]).finally(() => stopListening());
 }
 
-/** Waits. An abort rejects. */
-export function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+/** Waits, at the longest until `early` is settled, and resolves or rejects with it then. An abort rejects. */
+export function pause<T = undefined>(
+  ms: number,
+  signal: AbortSignal | undefined,
+  early?: Promise<T>,
+): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined;
-  const passed = new Promise<void>(resolve => {
-    timer = setTimeout(resolve, ms);
+  const passed = new Promise<undefined>(resolve => {
+    timer = setTimeout(resolve, ms, undefined);
   });
-  return orAborted(passed, signal).finally(() => clearTimeout(timer));
+  const over = early === undefined ? passed : Promise.race([passed, early]);
+  return orAborted(over, signal).finally(() => clearTimeout(timer));
 }

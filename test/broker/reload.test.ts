@@ -1,5 +1,6 @@
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { getEventListeners, once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { chmod, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -525,6 +526,125 @@ needs(linux, perl).describe('a broker that ends before it has read the file', ()
       message: expect.stringMatching(/ended before it had read the file.*Start it again/),
       cause: { code: 'ERR_RELOAD_FAILED' },
     });
+  });
+});
+
+needs(linux, perl).describe('reloads of one broker at the same time', () => {
+  const timeout = 1e6;
+  const WORK = 300;
+
+  /** Milliseconds of CPU time. */
+  function usedBy(pid: number): number {
+    return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6;
+  }
+
+  /** A broker, and what it had used at each SIGHUP that this process has sent it. */
+  async function watched() {
+    const broker = await standIn({ work: WORK });
+    const used: number[] = [];
+    const kill = process.kill.bind(process);
+    const spy = vi.spyOn(process, 'kill').mockImplementation((pid, signal) => {
+      if (pid === broker.pid && signal === 'SIGHUP') used.push(usedBy(pid));
+      return kill(pid, signal);
+    });
+    onTestFinished(() => spy.mockRestore());
+    return { broker, target: { pid: broker.pid }, used };
+  }
+
+  async function stopped() {
+    const { broker, target, used } = await watched();
+    process.kill(broker.pid, 'SIGSTOP');
+    while (!/^State:\s*T/m.test(await readFile(`/proc/${broker.pid}/status`, 'utf8'))) await pause(5);
+    return { broker, target, used };
+  }
+
+  /** A reload was over at the next signal, which would be lost before. */
+  function expectOneAfterTheOther([first, second, ...others]: number[]): void {
+    expect(Number(second) - Number(first)).toBeGreaterThan(WORK / 2);
+    expect(others).toEqual([]);
+  }
+
+  test('are one after the other, and all that wait share the next one', async () => {
+    const { broker, target, used } = await watched();
+    await Promise.all(Array.from({ length: 4 }, () => reloadBroker(target, { timeout })));
+    expect(usedBy(broker.pid) - Number(used[1])).toBeGreaterThan(WORK / 2);
+    expectOneAfterTheOther(used);
+    expect(await broker.hangups()).toBe(2);
+  });
+
+  test('are one after the other, too, where the first is aborted after its signal', async () => {
+    const { broker, target, used } = await watched();
+    const controller = new AbortController();
+    const first = reloadBroker(target, { timeout, signal: controller.signal });
+    await broker.hangup();
+    const reason = new Error('no more');
+    controller.abort(reason);
+    await expect(first).rejects.toBe(reason);
+    await reloadBroker(target, { timeout });
+    expectOneAfterTheOther(used);
+  });
+
+  test('go on where one that waits is aborted', async () => {
+    const { target, used } = await watched();
+    const controller = new AbortController();
+    const first = reloadBroker(target, { timeout });
+    const second = reloadBroker(target, { timeout, signal: controller.signal });
+    const third = reloadBroker(target, { timeout });
+    const reason = new Error('no more');
+    controller.abort(reason);
+    await expect(second).rejects.toBe(reason);
+    await Promise.all([first, third]);
+    expectOneAfterTheOther(used);
+  });
+
+  test('do not fail where the one before was not taken in time', async () => {
+    const { broker, target, used } = await stopped();
+    const first = failure(target, { timeout: 50 });
+    const second = reloadBroker(target, { timeout });
+    expect(await first).toMatch(/has not taken the signal within 50 ms/);
+    await expect.poll(() => used.length).toBe(2);
+    process.kill(broker.pid, 'SIGCONT');
+    await second;
+  });
+
+  test('wait for each other no longer than their own timeout', async () => {
+    const { broker, target, used } = await stopped();
+    const first = reloadBroker(target, { timeout });
+    expect(await failure(target, { timeout: 50 })).toMatch(/has not taken the signal within 50 ms/);
+    expect(used).toHaveLength(2);
+    process.kill(broker.pid, 'SIGCONT');
+    await first;
+  });
+
+  test('each find out for themselves that the broker has ended', async () => {
+    const { broker, target } = await watched();
+    const first = failure(target, { timeout });
+    const second = failure(target, { timeout });
+    await broker.hangup();
+    await broker.kill();
+    expect(await first).toMatch(/ended before it had read the file/);
+    expect(await second).toMatch(/is not running/);
+  });
+
+  test('keep no process alive after an abort', async () => {
+    const { target } = await stopped();
+    const message = await runScript(
+      `
+      const { reloadBroker } = await load('src/broker/reload.ts');
+      const { kill } = process;
+      const controller = new AbortController();
+      process.kill = (...signal) => {
+        setImmediate(() => controller.abort(new Error('no more')));
+        return kill.apply(process, signal);
+      };
+      // So that it ends when nothing keeps it alive.
+      process.exit = () => undefined;
+      const { target, timeout } = args;
+      return reloadBroker(target, { timeout, signal: controller.signal }).catch(error => error.message);
+    `,
+      { args: { target, timeout } },
+    );
+    expect(message).toBe('no more');
   });
 });
 
