@@ -61,6 +61,15 @@ describeBrokers('a reload', program => {
     }
   });
 
+  test('is made again for who asks for one in the meantime', async () => {
+    const { passwordFile, broker } = await start();
+    const hash = hashPasswordSync('pw');
+    writeFileSync(passwordFile, Array.from({ length: 10_000 }, (_, i) => `user-${i}:${hash}\n`).join(''));
+    await Promise.all([reloadBroker({ pid: broker.pid }), reloadBroker({ pid: broker.pid })]);
+    expect(await broker.reloaded(2)).toBe(true);
+    expect(broker.reloads).toBe(2);
+  });
+
   test('fails where the broker is stopped and does not take the signal', async () => {
     const { broker } = await start();
     await stop(broker);
