@@ -539,8 +539,8 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
   }
 
   /** A broker, and what it had used at each SIGHUP that this process has sent it. */
-  async function watched() {
-    const broker = await standIn({ work: WORK });
+  async function watched(work = WORK) {
+    const broker = await standIn({ work });
     const used: number[] = [];
     const kill = process.kill.bind(process);
     const spy = vi.spyOn(process, 'kill').mockImplementation((pid, signal) => {
@@ -617,13 +617,13 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
   });
 
   test('each find out for themselves that the broker has ended', async () => {
-    const { broker, target } = await watched();
+    const { broker, target } = await watched(1e9);
     const first = failure(target, { timeout });
     const second = failure(target, { timeout });
     await broker.hangup();
     await broker.kill();
     expect(await first).toMatch(/ended before it had read the file/);
-    expect(await second).toMatch(/is not running/);
+    expect(await second).toMatch(/is not running|is a mosquitto that has ended \(a zombie\)/);
   });
 
   test('keep no process alive after an abort', async () => {
