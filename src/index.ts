@@ -51,7 +51,7 @@ export type { EntriesOptions, HashEntry } from './operations/entries.js';
 export type { SetHashesOptions } from './operations/set-hashes.js';
 export type { PasswordEntry } from './operations/set-users.js';
 export type { UpgradeOptions } from './operations/upgrade.js';
-export type { PasswordFileOptions, ProgressOptions, WaitOptions } from './options.js';
+export type { PasswordFileOptions, ProgressOptions, ReloadedOptions, WaitOptions } from './options.js';
 export { PasswordFile } from './password-file.js';
 export type { CreateOptions } from './storage/temp-file.js';
 export type { LockOptions } from './storage/writer.js';

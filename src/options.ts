@@ -1,5 +1,5 @@
 /** The options of a `PasswordFile` and of its methods: what they are, their defaults and their checks. */
-import { fileURLToPath } from 'node:url';
+import { sep } from 'node:path';
 import { type ReloadOptions, type ReloadSettings, readReloadOptions } from './broker/reload-scheduler.js';
 import { invalidArgument } from './errors.js';
 import { type FileHashOptions, type HashSettings, readHashOptions } from './hash/hash.js';
@@ -7,12 +7,12 @@ import type { WritePolicy } from './storage/group-commit.js';
 import type { CreateOptions } from './storage/temp-file.js';
 import type { LockOptions } from './storage/writer.js';
 import {
-  invalidOption,
   isAnything,
   isFunction,
   isSignal,
   MAX_TIMER,
   oneOf,
+  pathOf,
   readOptions,
   whole,
 } from './util/read-options.js';
@@ -52,6 +52,19 @@ export interface PasswordFileOptions {
 export interface WaitOptions {
   /** Cancels: the promise rejects with its `reason`. An edit that is being written by then still settles by its commit. */
   signal?: AbortSignal | undefined;
+}
+
+/**
+ * The options of `PasswordFile.reloaded`.
+ *
+ * @example
+ * const file = new PasswordFile('/tmp/example-passwd', { reload: { process: 'mosquitto' } });
+ * // When a service starts: it may have ended before the reload of its last commit.
+ * await file.reloaded({ force: true }).catch(error => console.error(error.message));
+ */
+export interface ReloadedOptions extends WaitOptions {
+  /** Makes the broker read the file also where this instance has committed nothing: others may have. Default `false`. */
+  force?: boolean | undefined;
 }
 
 /**
@@ -101,7 +114,7 @@ export function settingsOf(path: string | URL, options: PasswordFileOptions | un
     mode: whole(0, 0o7777),
   });
   return {
-    path: pathOf(path),
+    path: filePathOf(path),
     broker: given.broker ?? '2.1',
     brokerFollowsLinks: given.brokerFollowsLinks ?? false,
     fileMustExist: given.missing === 'error',
@@ -120,14 +133,9 @@ export function progressOptions(options: ProgressOptions | undefined): ProgressO
   return readOptions<ProgressOptions>('', options, { signal: isSignal, onProgress: isFunction });
 }
 
-function pathOf(path: string | URL): string {
-  if (path instanceof URL) {
-    if (path.protocol === 'file:') return fileURLToPath(path);
-    throw invalidOption('path', `a file: URL, not ${path.protocol}`);
-  }
-  if (typeof path !== 'string' || path === '' || path.includes('\0')) {
-    const problem = 'path must be a non-empty string or a file: URL.';
-    throw invalidArgument(`${problem} Is the variable that should hold it set?`);
-  }
-  return path;
+function filePathOf(value: string | URL): string {
+  const path = pathOf(value);
+  if (path !== undefined && path !== '' && !path.endsWith('/') && !path.endsWith(sep)) return path;
+  const problem = 'path must be a file: URL or a non-empty string without a slash at its end.';
+  throw invalidArgument(`${problem} Is the variable that should hold it set?`);
 }

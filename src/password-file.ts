@@ -17,6 +17,7 @@ import {
   type PasswordFileOptions,
   type ProgressOptions,
   progressOptions,
+  type ReloadedOptions,
   type Settings,
   settingsOf,
   signalOf,
@@ -28,7 +29,7 @@ import { resolveTarget } from './storage/path.js';
 import { orAborted } from './util/abort.js';
 import type { Entries } from './util/entries.js';
 import { runYielding } from './util/event-loop.js';
-import { isAnything, isFunction, isSignal, readOptions } from './util/read-options.js';
+import { isAnything, isFunction, isSignal, oneOf, readOptions } from './util/read-options.js';
 
 /** How many generated names `provision` tries before it says that the options allow too few. */
 const NAMES_TRIED = 100;
@@ -341,7 +342,8 @@ export class PasswordFile {
 
   /**
    * Resolves when the broker has read all commits that this instance has made so far; see the `reload` option. Where the
-   * kernel does not show that, and after a command, when it has been made to read them.
+   * kernel does not show that, and after a command, when it has been made to read them. `force` has it read the file in
+   * any case: an earlier process may have ended between its commit and the reload.
    *
    * @throws PasswordFileError `ERR_RELOAD_REFUSED` (it would not load the file; see `findings`), `ERR_RELOAD_FAILED`
    *   (also where it ended before it had read the file), `ERR_INVALID_ARGUMENT` (there is no `reload` option)
@@ -350,10 +352,12 @@ export class PasswordFile {
    * await file.setUser('alice', 'correct horse');
    * await file.reloaded().catch(error => console.error(error.message)); // where no broker runs
    */
-  async reloaded(options?: WaitOptions): Promise<void> {
-    const signal = signalOf(options);
+  async reloaded(options?: ReloadedOptions): Promise<void> {
+    const checks = { signal: isSignal, force: oneOf(true, false) };
+    const { signal, force = false } = readOptions<ReloadedOptions>('', options, checks);
     if (this.#reloads === undefined) throw invalidArgument('This PasswordFile has no reload option. Set it.');
-    await orAborted(this.#reloads.reloaded(), signal);
+    signal?.throwIfAborted();
+    await orAborted(this.#reloads.reloaded(force), signal);
   }
 
   /**

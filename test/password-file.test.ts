@@ -48,18 +48,20 @@ describe('new PasswordFile', () => {
     expect(await read()).toBe(`alice:${HASH}\n`);
   });
 
-  test.each<[string, unknown, RegExp]>([
-    [
-      'no path',
-      undefined,
-      /^path must be a non-empty string or a file: URL\. Is the variable that should hold it set\?$/,
-    ],
-    ['an empty path', '', /^path must be a non-empty string/],
-    ['a path with a NUL', '/tmp/pass\0wd', /^path must be a non-empty string/],
-    ['a number', 5, /^path must be a non-empty string/],
-    ['an http: URL', new URL('http://localhost/passwd'), /^path must be a file: URL, not http:\.$/],
-  ])('refuses %s', (_what, wrong, message) => {
-    const refusal = { code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(message) };
+  test.each<[string, unknown]>([
+    ['no path', undefined],
+    ['an empty path', ''],
+    ['a path with a NUL', '/tmp/pass\0wd'],
+    ['a path with a slash at its end', '/tmp/passwd/'],
+    ['a number', 5],
+    ['an http: URL', new URL('http://localhost/passwd')],
+    ['the URL of a file elsewhere', new URL('file://elsewhere/passwd')],
+    ['a URL with an escaped slash', new URL('file:///tmp%2Fpasswd')],
+    ['a URL with a NUL', new URL('file:///tmp/pass%00wd')],
+  ])('refuses %s', (_what, wrong) => {
+    const message =
+      'path must be a file: URL or a non-empty string without a slash at its end. Is the variable that should hold it set?';
+    const refusal = { code: 'ERR_INVALID_ARGUMENT', message };
     expect(() => new PasswordFile(wrong as string)).toThrow(expect.objectContaining(refusal));
   });
 
@@ -390,6 +392,15 @@ describe('provision', () => {
       message: expect.stringMatching(/were all taken\. Raise username\.length\.$/),
     });
   });
+});
+
+test('a name with half of a surrogate pair is nobody, and not the user whose name has U+FFFD there', async () => {
+  await writeFile(path, `a\ufffd:${HASH}\nbob:${HASH}\n`);
+  const name = 'a\ud800';
+  expect([await file.hasUser(name), await file.getHash(name)]).toEqual([false, undefined]);
+  expect([await file.removeUser(name), await file.removeUsers([name])]).toEqual([false, []]);
+  expect(await file.update(draft => [draft.has(name), draft.delete(name)])).toEqual([false, false]);
+  expect(await file.users()).toEqual(['a\ufffd', 'bob']);
 });
 
 describe('setHash', () => {

@@ -98,9 +98,13 @@ export class ReloadScheduler {
     this.#next.catch(() => undefined);
   }
 
-  /** Resolves when the broker has read all commits so far. */
-  reloaded(): Promise<void> {
-    if (this.#hasFailed) this.committed();
+  /**
+   * Resolves when the broker has read all commits so far.
+   *
+   * @param force others may have committed too, so it reads the file in any case
+   */
+  reloaded(force = false): Promise<void> {
+    if (force || this.#hasFailed) this.committed();
     return this.#next ?? this.#current;
   }
 

@@ -1,7 +1,5 @@
-import { fileURLToPath } from 'node:url';
-import { attempt } from '../util/attempt.js';
 import { processStat } from '../util/proc.js';
-import { invalidOption, type OptionCheck, whole } from '../util/read-options.js';
+import { invalidOption, type OptionCheck, pathOf, whole } from '../util/read-options.js';
 import {
   type BrokerProcess,
   brokerCalled,
@@ -86,10 +84,4 @@ function sameProcess(pid: number): FindBroker {
 function isCommand(command: unknown): boolean {
   const isArgument = (part: unknown) => typeof part === 'string' && !part.includes('\0');
   return Array.isArray(command) && command.every(isArgument) && Boolean(command[0]);
-}
-
-/** `undefined`: it is no path, nor a URL of a file. */
-function pathOf(pidFile: unknown): string | undefined {
-  const path = pidFile instanceof URL ? attempt(() => fileURLToPath(pidFile)) : pidFile;
-  return typeof path === 'string' && !path.includes('\0') ? path : undefined;
 }

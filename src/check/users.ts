@@ -1,13 +1,9 @@
 import { canBeSent } from '../credentials/rules.js';
-import { LineReader } from '../document/line.js';
+import { FIRST_READ, LineReader } from '../document/line.js';
 import type { NameIndex } from '../document/name-index.js';
 import { type BrokerRelease, type LoadedHash, readBrokerHash } from './stored-hash.js';
 
 const LF = 10;
-
-/** So many bytes the broker's `fgets` reads at once at first; each time that a line does not fit, 1,000 more. */
-const FIRST_READ = 255;
-const FURTHER_READ = 1000;
 
 /** Of a name in more lines than these, nobody is let in: looking at all of them would take too long. */
 const MAX_LINES = 1000;
@@ -37,8 +33,7 @@ export function fateOf(line: LineReader, release: BrokerRelease, nul: number): L
   const { bytes, start, end } = line;
   if (release === '2.0' && nul >= 0 && nul < start) return beginsLine(bytes, nul) ? 'unsure' : 'skipped';
   const isUnterminated = end === bytes.length;
-  if (nul < 0 || line.contentEnd === end)
-    return isUnterminated && (end - start) % FURTHER_READ === FIRST_READ ? 'unsure' : 'read';
+  if (nul < 0 || line.contentEnd === end) return line.isLost ? 'unsure' : 'read';
   const isShort = end - start < FIRST_READ;
   if (isShort && isUnterminated) return 'read';
   return (release === '2.0' ? bytes.at(-1) === LF : isShort) ? 'skipped' : 'unsure';

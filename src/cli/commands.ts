@@ -10,7 +10,6 @@ import {
   PasswordFile,
   type PasswordFileOptions,
   type ReloadTarget,
-  reloadBroker,
 } from '../index.js';
 import { type Command, HOST_AND_PORT, type Mode } from './arguments.js';
 import { exportClients } from './dynamic-security.js';
@@ -153,7 +152,7 @@ async function list(command: Command): Promise<number> {
   );
 }
 
-/** Prints the users that can log in, with their hashes. */
+/** Prints the users with their hashes. */
 async function exportHashes(command: Command): Promise<number> {
   const skipped = new output.Skipped(command.path);
   const entries = open(command).entries({ signal: input.interruption(), onSkipped: skipped.report });
@@ -252,8 +251,7 @@ async function reload(
       for (const finding of errors) output.complain(output.findingLine(path, finding));
       throw new CliError('The broker would not load this file, and was not made to reload it.');
     }
-    if (isChanged) await file.reloaded({ signal });
-    else await reloadBroker(reloadTarget(broker, statSync(path).uid), { signal });
+    await file.reloaded({ force: !isChanged, signal });
     problem = 'the login is not confirmed';
     if (given.has('--confirm') && login !== undefined) await confirm(command, login);
     return STATUS.DONE;
@@ -278,8 +276,7 @@ async function confirm(
   });
 }
 
-/** @param uid who runs the broker, if it is named by its process; without it, who may read the file */
-function reloadTarget(broker: string, uid?: number): ReloadTarget {
+function reloadTarget(broker: string): ReloadTarget {
   if (/^[0-9]+$/.test(broker)) return { pid: Number(broker) };
-  return broker.includes('/') || broker.endsWith('.pid') ? { pidFile: broker } : { process: broker, uid };
+  return broker.includes('/') || broker.endsWith('.pid') ? { pidFile: broker } : { process: broker };
 }

@@ -149,7 +149,10 @@ export function merge(
     );
   }
   const admins = adminsOf(config);
-  const set = clients.filter(({ username }) => !admins.has(username));
+  const before = new Map(objects(config.clients).map(client => [nameOf(client), client]));
+  const set = clients
+    .filter(({ username }) => !admins.has(username))
+    .map(client => ({ ...withoutLogin(before.get(client.username)), ...client }));
   const names = new Set(set.map(nameOf));
   const kept = config.clients.filter(client => !names.has(nameOf(client)));
   const replaced = taken.filter(({ username }) => names.has(username)).length;
@@ -159,6 +162,12 @@ export function merge(
     replaced,
     admins: clients.map(({ username }) => username).filter(name => admins.has(name)),
   };
+}
+
+/** What stays of a client that is replaced: that it is disabled, or bound to a client id, for example. */
+function withoutLogin(client: Holder | undefined): Holder {
+  const login = ['password', 'salt', 'iterations', 'encoded_password', 'roles'];
+  return Object.fromEntries(Object.entries(client ?? {}).filter(([key]) => !login.includes(key)));
 }
 
 /** The names of the clients with the role `admin`, by themselves or by a group. */

@@ -40,7 +40,7 @@ const MEANINGS: Record<Flag, string> = {
   '--remove-others': 'With --import-hashes: remove all users that are not in the list.',
   '--verify': 'Exit with 0 if a broker accepts this user with this password, else with 1.',
   '--list': 'Print the user names.',
-  '--export': 'Print the users that can log in as name:hash lines.',
+  '--export': 'Print the users with their hashes as name:hash lines, for --import-hashes.',
   '--dynsec':
     'Add the users that can log in, with their hashes, to CONFIG, the file of the dynamic-security plugin. Make it with mosquitto_ctrl dynsec init, and stop the broker first: it writes CONFIG itself.',
   '--role':
@@ -55,7 +55,7 @@ const MEANINGS: Record<Flag, string> = {
     'With --reload: end when this broker has let the user in. Default port: 1883, with --cafile 8883.',
   '--cafile': 'With --confirm: connect by TLS. FILE holds the certificates of the CA, in PEM.',
   '--force':
-    'With -c: if the file exists, remove all of its users in the same step. With --dynsec: replace clients of the same name, but none with the role admin.',
+    'With -c: if the file exists, remove all of its users in the same step. With --dynsec: replace passwords and roles of clients of the same name, but none with the role admin.',
   '--quiet': 'Print errors only.',
   '--help': 'Print this text. Also -h.',
   '--version': 'Print the version.',

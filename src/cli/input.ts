@@ -1,7 +1,7 @@
 /** What comes in: files, standard input, a terminal, signals. */
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { Writable } from 'node:stream';
+import { addAbortSignal, Writable } from 'node:stream';
 import { isatty } from 'node:tty';
 import { getSystemErrorMap } from 'node:util';
 import { assertPassword, assertUsername, generatePassword, PasswordFileError, parseHash } from '../index.js';
@@ -36,8 +36,15 @@ export async function readInput(path: string): Promise<Buffer> {
   } catch (error) {
     throw new CliError(`Unable to open file ${path}. ${describe(error)}.`);
   }
+  const signal = interruption();
   const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin) chunks.push(chunk);
+  try {
+    // Unless it is destroyed, an open standard input keeps the process alive.
+    for await (const chunk of addAbortSignal(signal, process.stdin)) chunks.push(chunk);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  }
   return Buffer.concat(chunks);
 }
 

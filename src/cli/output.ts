@@ -88,7 +88,7 @@ export class Skipped {
   constructor(private readonly path: string) {}
 
   readonly report = (finding: Reported): void => {
-    if (finding.severity === 'error') this.status = STATUS.FAILED;
+    this.status = STATUS.FAILED;
     complain(findingLine(this.path, finding));
   };
 }

@@ -53,10 +53,17 @@ export class Draft {
   }
 
   set(name: string, hash: string): SetOutcome {
-    if (this.get(name) === hash && !this.isDuplicate(name)) return 'unchanged';
+    if (this.#hasHash(name, hash)) return 'unchanged';
     const outcome = this.has(name) ? 'updated' : 'added';
     this.#edit(name, hash);
     return outcome;
+  }
+
+  /** Whether the user has this hash, and nothing is left to mend. */
+  #hasHash(name: string, hash: string): boolean {
+    const edit = this.#edits.get(name);
+    if (edit !== undefined) return edit === hash;
+    return !this.isDuplicate(name) && this.#lastLine(name)?.hasHash(hash) === true;
   }
 
   delete(name: string): boolean {
@@ -160,7 +167,7 @@ export class Draft {
         yield;
         line.read(start);
         const text = isFirst && hash !== null ? `${name}:${hash}${line.ending}` : '';
-        if (text === '' || lines.length > 1 || line.hash() !== hash) {
+        if (text === '' || lines.length > 1 || hash === null || !line.hasHash(hash)) {
           blocks[start >> BLOCK_BITS] ??= [];
           addChange(blocks[start >> BLOCK_BITS] as Change[], start, line.next, text);
         }

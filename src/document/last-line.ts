@@ -24,7 +24,7 @@ export function* canBeEnded(bytes: Buffer, lastLine: number, isReplaced: boolean
   if (line.nameStart < 0) return bytes.subarray(lastLine).every(isBlank);
   if (line.nameEnd === line.nameStart || !isReadByAll(line)) return false;
   // A buffer of this length loses the line, and Mosquitto 2.1 refuses a file in which it reads a name twice.
-  return (line.end - lastLine) % 1000 !== 255 || !(yield* isRepetition(line));
+  return !line.isLost || !(yield* isRepetition(line));
 }
 
 /** Whether every release reads the hash of a line, though 2.0 then drops a user with a salt of 64 bytes. */

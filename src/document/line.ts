@@ -11,6 +11,10 @@ const CR = 13;
 const HASH = 35;
 const COLON = 58;
 
+/** So many bytes the broker's `fgets` reads at once at first; each time that a line does not fit, so many more. */
+export const FIRST_READ = 255;
+const FURTHER_READ = 1000;
+
 /** How many bytes a file may have, about 16 million users: Node's `Buffer.indexOf` starts no further in than this. */
 export const MAX_FILE_BYTES = 0x7fff_ffff;
 
@@ -48,6 +52,11 @@ export class LineReader {
   get contentEnd(): number {
     const nul = this.bytes.subarray(this.start, this.end).indexOf(NUL);
     return nul < 0 ? this.end : this.start + nul;
+  }
+
+  /** Whether the broker loses the line, as a last one that has no line feed and fills its buffer. */
+  get isLost(): boolean {
+    return this.end === this.bytes.length && (this.end - this.start) % FURTHER_READ === FIRST_READ;
   }
 
   /** Reads the line that starts at `start`. */
@@ -92,6 +101,11 @@ export class LineReader {
   hash(): string {
     const { hashStart, hashEnd } = this.fields();
     return this.bytes.toString('latin1', hashStart, Math.min(hashEnd, hashStart + MAX_BYTES + 1));
+  }
+
+  /** Whether brokers of all releases read the line, and this hash in it. */
+  hasHash(hash: string): boolean {
+    return this.hash() === hash && this.contentEnd === this.end && !this.isLost;
   }
 
   /** What follows the name of an entry. */

@@ -122,12 +122,13 @@ function hidesColon({ bytes, start, end }: LineReader): boolean {
   return bytes[start] !== HASH_SIGN && bytes.subarray(start, end).includes(COLON);
 }
 
-/** Whether the hash of an entry is that of the line with the same name that starts at `line` of `lines`. */
+/** Whether all brokers read an entry, with the hash of the line of the same name that starts at `line` of `lines`. */
 function hasHashOf(entry: LineReader, lines: Buffer, line: number): boolean {
   const { hashStart, hashEnd } = entry.fields();
   const from = line + entry.nameEnd - entry.nameStart + 1;
   const to = from + hashEnd - hashStart;
-  return lines[to] === LF && entry.bytes.compare(lines, from, to, hashStart, hashEnd) === 0;
+  if (lines[to] !== LF || entry.bytes.compare(lines, from, to, hashStart, hashEnd) !== 0) return false;
+  return (hashEnd === entry.end || entry.contentEnd === entry.end) && !entry.isLost;
 }
 
 /** A change whose text, if there is one, is a stretch of the new lines. */

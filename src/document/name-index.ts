@@ -112,6 +112,8 @@ export class NameIndex {
 
   /** Where the lines of a name start, first line first. */
   lines(name: string): readonly number[] {
+    // As bytes, half of a surrogate pair would be U+FFFD.
+    if (!name.isWellFormed()) return [];
     const bytes = Buffer.from(name);
     const number = this.numberOf({ bytes, nameStart: 0, nameEnd: bytes.length });
     return number < 0 ? [] : (this.#duplicates.get(number) ?? [this.#names[3 * number] as number]);

@@ -2,7 +2,7 @@
 import * as fs from 'node:fs';
 import { dirname } from 'node:path';
 import { type CheckReport, checkLines } from '../check/check.js';
-import type { Finding, FindingCode } from '../errors.js';
+import { type Finding, type FindingCode, systemCode } from '../errors.js';
 import type { Settings, WaitOptions } from '../options.js';
 import type { Cache } from '../storage/cache.js';
 import { resolveTarget } from '../storage/path.js';
@@ -50,7 +50,7 @@ export async function checkFile(
   const brokerUser = given.brokerUser && readBrokerUser(given.brokerUser);
   signal?.throwIfAborted();
   const target = resolveTarget(settings.path);
-  const findings = [...placeFindings(settings, target, brokerUser)];
+  const findings = placeFindings(settings, target, brokerUser);
   const isFile = !findings.some(({ code }) => code === 'NOT_A_FILE');
   const bytes = isFile ? (await cache.snapshot(signal))?.index.bytes : undefined;
   const report = await runYielding(checkLines(bytes ?? Buffer.alloc(0), { broker: settings.broker }), signal);
@@ -67,23 +67,19 @@ function readBrokerUser(user: BrokerUser): BrokerUser {
   return { uid, gid, groups: more };
 }
 
-function* placeFindings(
-  settings: Settings,
-  target: string,
-  user: BrokerUser | undefined,
-): Generator<Finding> {
-  const stats = fs.statSync(target, { throwIfNoEntry: false });
-  if (stats === undefined) {
-    yield error(
-      'MISSING_FILE',
-      'There is no file, which a broker needs to start. Use create() (on the command line -c).',
-    );
-  } else if (!stats.isFile()) {
-    yield error('NOT_A_FILE', 'This is not a regular file. Give the path of a file.');
-  } else {
-    if (fs.lstatSync(settings.path).isSymbolicLink()) yield symbolicLink(settings);
+function placeFindings(settings: Settings, target: string, user: BrokerUser | undefined): Finding[] {
+  try {
+    const stats = fs.statSync(target);
+    if (!stats.isFile()) return [error('NOT_A_FILE', 'This is not a regular file. Give the path of a file.')];
+    const links = fs.lstatSync(settings.path).isSymbolicLink() ? [symbolicLink(settings)] : [];
     // Windows has no such owners and modes.
-    if (process.platform !== 'win32') yield* accessFindings(stats, target, user);
+    if (process.platform === 'win32') return links;
+    return [...links, ...accessFindings(stats, target, user)];
+  } catch (cause) {
+    // Also where another program removes the file meanwhile, to write it anew.
+    if (systemCode(cause) !== 'ENOENT') throw cause;
+    const remedy = 'Use create() (on the command line -c).';
+    return [error('MISSING_FILE', `There is no file, which a broker needs to start. ${remedy}`)];
   }
 }
 

@@ -130,6 +130,8 @@ function obstacleTo(
   const rest = line.rest();
   if (name === undefined) return 'UNSENDABLE_NAME';
   if (name === '' || rest === undefined) return 'EMPTY_NAME';
+  // Without the blanks before it, the line would be a comment.
+  if (name.startsWith('#')) return 'HASH_SIGN_NAME';
   const password = trimmed(rest);
   if (password.length === 0) return 'MISSING_HASH';
   if (password.length > MAX_BYTES) return 'LONG_HASH';

@@ -1,7 +1,7 @@
 /** Where a password file lies: whose symbolic links lead there, what cannot be replaced, what system errors mean. */
 import * as fs from 'node:fs';
 import { constants } from 'node:os';
-import { basename, dirname, join, parse, resolve, sep } from 'node:path';
+import { basename, dirname, isAbsolute, join, parse, resolve, sep } from 'node:path';
 import { PasswordFileError, systemCode } from '../errors.js';
 import { attempt } from '../util/attempt.js';
 import { O_PATH, type Ownership, ownershipOf } from './disk.js';
@@ -99,7 +99,9 @@ function follow(path: string): { path: string; directories: fs.BigIntStats[] } {
     const parts = to.slice(root.length).split(sep);
     names.unshift(...parts.filter(name => name !== '' && name !== '.'));
   };
-  goTo(resolve(path));
+  // `resolve` takes `..` out before links are followed, as Windows does.
+  if (process.platform === 'win32') goTo(resolve(path));
+  else goTo(isAbsolute(path) ? path : process.cwd() + sep + path);
   let links = 0;
   for (let name = names.shift(); name !== undefined; name = names.shift()) {
     const next = join(at, name);

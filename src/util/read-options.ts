@@ -1,4 +1,6 @@
+import { fileURLToPath } from 'node:url';
 import { invalidArgument, type PasswordFileError } from '../errors.js';
+import { attempt } from './attempt.js';
 
 /** Says what an option must be where a value is not that; `undefined`: the value is right. */
 export type OptionCheck = (value: unknown) => string | undefined;
@@ -66,3 +68,9 @@ export const isSignal: OptionCheck = value =>
 
 /** For what the caller of {@link readOptions} checks. */
 export const isAnything: OptionCheck = () => undefined;
+
+/** The path that a caller gave as such or as a URL; `undefined`: it is neither. */
+export function pathOf(value: unknown): string | undefined {
+  const path = value instanceof URL ? attempt(() => fileURLToPath(value)) : value;
+  return typeof path === 'string' && !path.includes('\0') ? path : undefined;
+}

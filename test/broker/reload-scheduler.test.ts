@@ -229,6 +229,23 @@ needs(linux, perl).describe('the number of signals', () => {
     expect(await broker.hangups()).toBe(2);
   });
 
+  test('is one more for each reload that is forced, although all commits have been reported', async () => {
+    const broker = await standIn();
+    const path = join(testDirectory(), 'passwd');
+    const file = new PasswordFile(path, { reload: { pid: broker.pid } });
+    await file.setUser('alice', 'pw');
+    await file.reloaded();
+    await file.reloaded({ force: false });
+    expect(await broker.hangups()).toBe(1);
+    await file.reloaded({ force: true });
+    await new PasswordFile(path, { reload: { pid: broker.pid } }).reloaded({ force: true });
+    expect(await broker.hangups()).toBe(2);
+    const aborted = file.reloaded({ force: true, signal: AbortSignal.abort(new Error('no longer')) });
+    await expect(aborted).rejects.toThrow('no longer');
+    await reloadOften(broker.pid, 1);
+    expect(await broker.hangups()).toBe(1);
+  });
+
   test('is one for commits that come before the signal', async () => {
     const broker = await standIn();
     const reloads = scheduler({ pid: broker.pid });

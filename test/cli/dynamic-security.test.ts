@@ -36,16 +36,26 @@ test('a name that is there is an error', () => {
   );
 });
 
-test('with --force a client is replaced as a whole', () => {
-  const merged = merge('c', CONFIG, [client('bob'), client('alice')], true);
+test('with --force a client gets another password and other roles, and stays disabled and bound to its client id', () => {
+  const before = { ...ALICE, ...HASHED, roles: [{ rolename: 'other' }] };
+  const config = { ...CONFIG, clients: [before, ADMIN] };
+  const login = { username: 'alice', encoded_password: '$7$101$…' };
+  const merged = merge('c', config, [client('bob'), login], true);
   expect(merged).toMatchObject({ added: 1, replaced: 1, admins: [] });
-  expect(merged.config.clients).toEqual([{ username: 'émile' }, client('bob'), client('alice'), ADMIN]);
+  const alice = { ...login, clientid: 'a-1', disabled: true };
+  expect(merged.config.clients).toEqual([client('bob'), alice, ADMIN]);
+  const again = merge('c', merged.config, [client('alice')], true);
+  expect(again.config.clients).toEqual([
+    client('bob'),
+    { ...client('alice'), clientid: 'a-1', disabled: true },
+    ADMIN,
+  ]);
 });
 
 test('clients of the same name that are there twice are replaced by one', () => {
   const merged = merge('c', { ...CONFIG, clients: [ALICE, ADMIN, ALICE] }, [client('alice')], true);
   expect(merged).toMatchObject({ added: 0, replaced: 1 });
-  expect(merged.config.clients).toEqual([client('alice'), ADMIN]);
+  expect(merged.config.clients).toEqual([{ ...client('alice'), clientid: 'a-1', disabled: true }, ADMIN]);
 });
 
 test('a client with the role admin is never replaced', () => {

@@ -118,6 +118,16 @@ describe('delete', () => {
     expect(remove(before, 'bob')).toBe(after);
   });
 
+  const filling = 'n'.repeat(255 - GOOD.length - 1);
+  test.each([
+    ['has a NUL', 'bob', `bob:${GOOD}\0x\nalice:a\n`, `bob:${GOOD}\nalice:a\n`],
+    ['is a last one that fills a buffer', filling, `${filling}:${GOOD}`, `${filling}:${GOOD}\n`],
+  ])('set mends a line that %s, although it has the hash', (_what, name, before, after) => {
+    const draft = draftOf(Buffer.from(before));
+    expect([1, 2].map(() => draft.set(name, GOOD))).toEqual(['updated', 'unchanged']);
+    expect(edit(Buffer.from(before), each => each.set(name, GOOD)).toString()).toBe(after);
+  });
+
   test('set returns what became of the user', () => {
     const draft = draftOf(Buffer.from('alice:a\nbob:b\nbob:b\n'));
     const outcomes = ['a', 'new', 'new'].map(hash => draft.set('alice', hash));
@@ -390,7 +400,8 @@ describe('properties', () => {
     const [first] = own;
     const kept = lines.filter(line => !own.includes(line) || (hash !== undefined && line === first));
     const isAdded = hash !== undefined && first === undefined;
-    const isChanged = hash !== undefined && first !== undefined && (own.length > 1 || first.hash !== hash);
+    const isSame = own.length === 1 && first?.hash === hash && !first?.text.includes('\0');
+    const isChanged = hash !== undefined && first !== undefined && !isSame;
     if (!isAdded && !isChanged && kept.length === lines.length) return Buffer.from(bytes);
     if (isChanged) Object.assign(first, { text: latin1(`${name}:${hash}`), name: latin1(name), hash: GOOD });
     const last = kept.at(-1);

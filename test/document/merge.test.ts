@@ -4,7 +4,7 @@ import { NewLines } from '../../src/document/new-lines.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { draftOf } from '../support/edits.js';
 
-const [A, B] = [1, 2].map(byte => hashPasswordSync('pw', { salt: Buffer.alloc(12, byte) }));
+const [A = '', B = ''] = [1, 2].map(byte => hashPasswordSync('pw', { salt: Buffer.alloc(12, byte) }));
 
 function newLines(names: string[], hash = B): NewLines {
   const lines = new NewLines(101);
@@ -33,6 +33,9 @@ function merge(text: string, names: string[], removeOthers = false) {
     hasChanged: draft.hasChanged(),
   };
 }
+
+/** A name whose line of 255 bytes brokers lose, where it is the last one and has no line feed. */
+const FILLING = 'n'.repeat(255 - B.length - 1);
 
 const none = { added: 0, updated: 0, unchanged: 0, removed: 0 };
 
@@ -103,6 +106,9 @@ describe('users merged into a file', () => {
       { updated: 1, removed: 1 },
     ],
     ['remove lines around one that stays', 'x=\na+\ny=\nz=\n', ['a'], 'a+\n', { unchanged: 1, removed: 3 }],
+    ['mend a line with a NUL', 'a+\0x\n', ['a'], 'a+\n', { updated: 1 }],
+    ['keep the duplicate without a NUL', 'a+\0x\na+\n', ['a'], 'a+\n', { updated: 1 }],
+    ['mend a last line that fills a buffer', `${FILLING}+`, [FILLING], `${FILLING}+\n`, { updated: 1 }],
     ['remove a colon behind a NUL, uncounted', 'x\0=\n#\0=\nx\0\n', ['a'], '#\0=\nx\0\na+\n', { added: 1 }],
   ])('alone %s', (_what, before, names, after, counts) => {
     expect(merge(before, names, true)).toEqual({ after, counts: { ...none, ...counts }, hasChanged: true });

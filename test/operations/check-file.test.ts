@@ -1,11 +1,13 @@
 /** What `PasswordFile.check` adds to the bytes: what only the file system knows. */
 import { spawnSync } from 'node:child_process';
+import { unlinkSync } from 'node:fs';
 import { chmod, chown, mkdir, stat, symlink, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { canRead } from '../../src/operations/check-file.js';
 import { PasswordFile } from '../../src/password-file.js';
+import { beforeCall } from '../support/builtins.js';
 import { run, testDirectory } from '../support/directory.js';
 import { needs, program, root } from '../support/require.js';
 
@@ -66,6 +68,16 @@ describe('check', () => {
 
   test('finds that there is no file, without which no broker starts', async () => {
     await unlink(path);
+    const { loads, users, findings } = await new PasswordFile(path).check();
+    expect({ loads, users }).toEqual({ loads: false, users: [] });
+    expect(findings).toMatchObject([{ line: 0, severity: 'error', code: 'MISSING_FILE' }]);
+  });
+
+  test('finds that there is no file any more, where another program removes it meanwhile', async () => {
+    let looks = 0;
+    beforeCall('lstatSync', path, () => {
+      if (++looks === 2) unlinkSync(path);
+    });
     const { loads, users, findings } = await new PasswordFile(path).check();
     expect({ loads, users }).toEqual({ loads: false, users: [] });
     expect(findings).toMatchObject([{ line: 0, severity: 'error', code: 'MISSING_FILE' }]);

@@ -88,6 +88,7 @@ describe('upgrade', () => {
     ['no password', 'alice:  \n', 'MISSING_HASH'],
     ['no name', ':hunter2\n', 'EMPTY_NAME'],
     ['a duplicate name', 'alice:hunter2\nalice:hunter3\n', 'DUPLICATE_NAME'],
+    ['a name that would make a comment of the line', ' #x:hunter2\n', 'HASH_SIGN_NAME'],
     ['a NUL in the password', 'alice:o\0ne\n', 'NUL_BYTE'],
     ['a password longer than MQTT can carry', `alice:${'x'.repeat(65_536)}\n`, 'LONG_HASH'],
     ['a name longer than MQTT can carry', `${'x'.repeat(65_536)}:hunter2\n`, 'LONG_NAME'],

@@ -1,6 +1,15 @@
 /** What the program does beyond mosquitto_passwd, called as a process. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { checkPasswordFile, hashPasswordSync, PasswordFile, parseHash } from 'mosquitto-passwd-ts';
@@ -8,7 +17,8 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { tempFileName } from '../../src/storage/lock-owner.js';
 import { type CallOptions, call, type Ended, PROGRAM } from '../support/cli.js';
 import { testDirectory } from '../support/directory.js';
-import { needs } from '../support/require.js';
+import { linux, needs, root } from '../support/require.js';
+import { perl, standIn, uniqueName } from '../support/stand-in.js';
 import { quoted } from '../support/terminal.js';
 
 let directory: string;
@@ -177,6 +187,17 @@ describe('--export and --import-hashes', () => {
     const { status, stdout, stderr } = await run(['--export', 'passwd']);
     expect({ status, stdout }).toEqual({ status: 1, stdout: ALICE });
     expect(stderr).toMatch(/^passwd:2: error: [^\n]*\n$/);
+  });
+
+  test.each([
+    ['has an odd hash', `bob:${HASH.replace('$101$', '$0101$')}\n`],
+    ['would be a comment', ` #bob:${HASH}\n`],
+  ])('fail where they leave out a user who can log in, whose line %s', async (_what, line) => {
+    writeFileSync(path, ALICE + line);
+    expect((await run(['--check', 'passwd'])).status).toBe(0);
+    const { status, stdout, stderr } = await run(['--export', 'passwd']);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: ALICE });
+    expect(stderr).toMatch(/^passwd:2: warning: [^\n]*\n$/);
   });
 });
 
@@ -399,6 +420,20 @@ describe('--reload', () => {
     expect((await run(['--reload', 'nobody-here', '-b', 'passwd', 'bob', 'two'])).status).toBe(3);
   });
 
+  needs(linux, root, perl).describe('a broker of a user who may read the file', () => {
+    test.each([0, 54_321])('reads that of user %i, also where nothing was changed', async uid => {
+      const name = uniqueName();
+      const broker = await standIn({ name, as: { user: 54_322 } });
+      chmodSync(directory, 0o755);
+      chownSync(path, uid, 54_322);
+      chmodSync(path, 0o640);
+      for (let calls = 0; calls < 2; calls++) {
+        await done(['--quiet', '--reload', name, '-b', 'passwd', 'bob', 'two']);
+        expect(await broker.hangups()).toBe(1);
+      }
+    });
+  });
+
   test('a broker does not reload a file that it would not load', async () => {
     writeFileSync(path, `${ALICE}bob:plain\n`);
     const { status, stderr } = await run(['--reload', 'nobody-here', '-D', 'passwd', 'alice']);
@@ -435,6 +470,28 @@ test.each([
   expect(ended).toEqual({ status, signal: null, stdout: '', stderr: '' });
   expect(readdirSync(directory).sort()).toEqual(['passwd', 'passwd.writer']);
   expect(readFileSync(path, 'utf8')).toBe(ALICE);
+});
+
+needs(linux).describe('SIGHUP while standard input stays open', () => {
+  test.each([
+    ['--import', '-', 'passwd'],
+    ['--import-hashes', '-', 'passwd'],
+    ['--password-stdin', 'passwd', 'bob'],
+  ])('ends %s', async (...argv) => {
+    /** Bit 0 of SigCgt: SIGHUP (proc_pid_status(5)). */
+    const isReady = (pid?: number) =>
+      /^SigCgt:.*[13579bdf]$/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
+    const ended = await run(argv, {
+      input: 'bob:two\n',
+      keepsInput: true,
+      onStart: async child => {
+        while (child.exitCode === null && !isReady(child.pid)) await pause(5);
+        child.kill('SIGHUP');
+      },
+    });
+    expect(ended).toEqual({ status: 129, signal: null, stdout: '', stderr: '' });
+    expect(readFileSync(path, 'utf8')).toBe(ALICE);
+  });
 });
 
 test('arguments that cannot be understood draw the usage on standard output and the reason on standard error', async () => {

@@ -53,6 +53,17 @@ describe('symbolic links', () => {
     expectOnly(join(directory, 'data'), 'target');
   });
 
+  test('a path with .. behind a link is that of the kernel', async () => {
+    await mkdir(data('below'));
+    await symlink('data/below', join(directory, 'link'));
+    await writeFile(data('passwd'), `alice:${HASH}\n`);
+    const kernels = new PasswordFile(`${directory}/link/../passwd`, quick);
+    expect(await kernels.setHash('bob', HASH)).toBe('added');
+    expect(await kernels.users()).toEqual(['alice', 'bob']);
+    expect((await readFile(data('passwd'), 'utf8')).split('\n')).toHaveLength(3);
+    expectOnly(directory, 'data', 'link');
+  });
+
   test('a chain, over links of directories', async () => {
     await writeFile(data('target'), `alice:${HASH}\n`);
     await symlink('data', join(directory, 'directory'));

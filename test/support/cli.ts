@@ -18,6 +18,8 @@ export interface Ended {
 export interface CallOptions {
   cwd?: string | undefined;
   input?: string | Uint8Array | undefined;
+  /** Its standard input stays open. */
+  keepsInput?: boolean | undefined;
   /** Gets the process when it has just started. */
   onStart?: ((child: ChildProcess) => void) | undefined;
 }
@@ -34,7 +36,8 @@ export async function call(argv: readonly string[], options: CallOptions = {}): 
   }
   // It need not read all of it, or any.
   child.stdin.on('error', () => {});
-  child.stdin.end(options.input);
+  if (options.keepsInput) child.stdin.write(options.input ?? '');
+  else child.stdin.end(options.input);
   options.onStart?.(child);
   const [status, signal] = await once(child, 'close');
   return { status, signal, ...output };
