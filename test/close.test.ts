@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { PasswordFile } from '../src/password-file.js';
 import { descriptors, openIn } from './support/descriptors.js';
 import { HASH, newFile, quick } from './support/password-file.js';
@@ -29,6 +29,13 @@ describe('close', () => {
     file.close();
     file.close();
     expect(isOpen()).toBe(false);
+  });
+
+  needs(descriptors).test('closes the file at the end of a read that has just been called', async () => {
+    const read = file.users();
+    file.close();
+    expect(await read).toEqual(['alice']);
+    await vi.waitFor(() => expect(isOpen()).toBe(false));
   });
 
   test('cancels no edit and no read', async () => {

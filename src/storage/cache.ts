@@ -65,7 +65,10 @@ export class Cache {
   /** Closes the file; one that is being read is closed after that. The next call reads it again. */
   close(): void {
     this.#snapshot?.file?.closeSync();
-    void this.#lastRead.then(() => this.drop());
+    const drop = () => this.drop();
+    void this.#lastRead.then(drop);
+    // Not a part of the last read before the next turn.
+    void this.#nextLook?.snapshot.then(drop, drop);
   }
 
   #look(): Promise<Snapshot | undefined> {
