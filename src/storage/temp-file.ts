@@ -62,7 +62,8 @@ export function copyOwnership(
     try {
       disk.chown(fd, uid, gid);
     } catch (cause) {
-      if (systemCode(cause) !== 'EPERM') throw cause;
+      // EINVAL: the owner has no number in the user namespace of this process.
+      if (!['EPERM', 'EINVAL'].includes(systemCode(cause) ?? '')) throw cause;
       if (!allowOwnerChange) {
         const problem = `This process may not give ${path} the owner ${uid}:${gid}, so replacing it could lock the broker out.`;
         const remedy =

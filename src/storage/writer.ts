@@ -14,7 +14,10 @@ import { startHeartbeat, type TempFile } from './temp-file.js';
  * @example new PasswordFile('/tmp/example-passwd', { lock: { timeout: 60_000 } });
  */
 export interface LockOptions {
-  /** How long to wait for other writers before `ERR_LOCK_TIMEOUT`. Default 30,000. */
+  /**
+   * How long a commit waits for other writers before `ERR_LOCK_TIMEOUT`. Default 30,000. Edits of this process that come
+   * while a commit waits join the next one, whose time begins then.
+   */
   timeout?: number | undefined;
   /** How long a writer whose process cannot be looked at may have no heartbeat before its lock is broken. Default 5,000. */
   stale?: number | undefined;

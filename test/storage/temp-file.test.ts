@@ -81,6 +81,7 @@ describe('the owner of a temp file', () => {
 
   test.each([
     ['EPERM', 'ERR_OWNERSHIP'],
+    ['EINVAL', 'ERR_OWNERSHIP'],
     ['EIO', 'EIO'],
   ])('cannot be changed: %s is an error %s', (code, expected) => {
     expect(() => copied(code, { ...ours, uid: 0 }, false)).toThrow(

@@ -42,6 +42,11 @@ export const namespaces: Need = need('to be allowed to unshare namespaces', () =
   succeeds('unshare', '--pid', '--fork', '--mount-proc', 'true'),
 );
 
+/** A process can be started in a user namespace that knows no user but its own. */
+export const userNamespaces: Need = need('to be allowed to unshare user namespaces', () =>
+  succeeds('unshare', '--map-root-user', 'true'),
+);
+
 export function program(name: string): Need {
   return { what: `the program ${name}`, isProgram: true, met: () => which(name) !== undefined };
 }
