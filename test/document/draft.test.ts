@@ -62,6 +62,11 @@ describe('set', () => {
     ['does not take a name without a colon for one', 'bob\n', 'bob\nbob:new\n'],
     ['takes a line for cut at its NUL', 'bob\0:b\n', 'bob\0:b\nbob:new\n'],
     ['takes a hash for cut at its NUL', 'bob:b\0c\n', 'bob:new\n'],
+    [
+      'writes the first line of a duplicate name anew, although it has the hash',
+      ' bob :new\nbob:b\n',
+      'bob:new\n',
+    ],
     ['keeps what is no UTF-8', '\xff\xfe:a\n\x80\n', '\xff\xfe:a\n\x80\nbob:new\n'],
     ['keeps a lone carriage return', 'alice:a\rbob:b\n', 'alice:a\rbob:b\nbob:new\n'],
   ])('%s', (_what, before, after) => {

@@ -83,6 +83,15 @@ describe('check', () => {
     expect(findings).toMatchObject([{ line: 0, severity: 'error', code: 'MISSING_FILE' }]);
   });
 
+  test('rejects where the file can no longer be looked at', async () => {
+    const refusal = Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' });
+    let looks = 0;
+    beforeCall('lstatSync', path, () => {
+      if (++looks === 2) throw refusal;
+    });
+    await expect(new PasswordFile(path).check()).rejects.toBe(refusal);
+  });
+
   test('rejects at a signal that is aborted, whatever is at the path', async () => {
     const signal = AbortSignal.abort(new Error('no longer'));
     await expect(check({ signal })).rejects.toThrow('no longer');
