@@ -133,6 +133,14 @@ describe('delete', () => {
     expect(edit(Buffer.from(before), each => each.set(name, GOOD)).toString()).toBe(after);
   });
 
+  test('set keeps its line behind one that the same draft removes', () => {
+    const after = edit(Buffer.from('alice:a\nbob:b\n'), draft => {
+      draft.delete('alice');
+      draft.set('bob', 'new');
+    });
+    expect(after.toString()).toBe('bob:new\n');
+  });
+
   test('set returns what became of the user', () => {
     const draft = draftOf(Buffer.from('alice:a\nbob:b\nbob:b\n'));
     const outcomes = ['a', 'new', 'new'].map(hash => draft.set('alice', hash));

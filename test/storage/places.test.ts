@@ -343,6 +343,14 @@ needs(root).describe('beside other users', () => {
     expectOnly(directory, 'passwd');
   });
 
+  test('a new file in a directory of another that all may write', async () => {
+    await rm(path);
+    await chown(directory, 0, 0);
+    await chmod(directory, 0o777);
+    expect(await edit()).toBe('added');
+    expect(await stat(path)).toMatchObject({ uid, gid });
+  });
+
   test('a sticky directory of another', async () => {
     await chown(directory, 0, 0);
     await chown(path, uid, gid);
