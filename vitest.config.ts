@@ -17,7 +17,7 @@ const unit = {
   test: {
     name: 'unit',
     include: ['test/**/*.test.ts'],
-    exclude: ['test/{live,faults,package,program,campaigns}/**'],
+    exclude: ['test/{live,faults,package,program,mutants,campaigns}/**'],
     isolate: false,
     globalSetup: ['test/support/build-scripts.ts'],
   },
@@ -28,7 +28,7 @@ export default defineConfig({
   test: {
     projects: [
       unit,
-      project('system', ['live', 'faults', 'package', 'program']),
+      project('system', ['live', 'faults', 'package', 'program', 'mutants']),
       project('campaigns', ['campaigns']),
     ],
     reporters: ['default', './test/support/skipped.ts'],
