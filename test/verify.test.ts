@@ -82,13 +82,8 @@ describe('a thousand calls of verify at once', () => {
         file.verify('user0', i % 2 === 0 ? passwordOf(0) : (7 as never)),
       ),
     );
-    for (const [i, each] of settled.entries()) {
-      expect(each).toMatchObject(
-        i % 2 === 0
-          ? { status: 'fulfilled', value: true }
-          : { status: 'rejected', reason: { code: 'ERR_INVALID_PASSWORD' } },
-      );
-    }
+    const answers = settled.map(each => (each.status === 'fulfilled' ? each.value : each.reason.code));
+    expect(answers).toEqual(answers.map((_, i) => (i % 2 === 0 ? true : 'ERR_INVALID_PASSWORD')));
   });
 });
 

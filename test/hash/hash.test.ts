@@ -432,19 +432,15 @@ describe('parseHash', () => {
   test.each([salt, longSalt])(
     'and isCanonicalHash take the same bytes in any place of $7$101$%s$…',
     saltText => {
-      const bytes = Buffer.from(`$7$101$${saltText}$${key}`);
-      for (const [at, byte] of [...bytes].entries()) {
-        for (const other of Buffer.from('$/019:=ABQQagwz{')) {
-          bytes[at] = other;
-          const isTaken = tryParseHash(bytes.toString()) !== undefined;
-          expect([at, other, isCanonicalHash(bytes, 0, bytes.length, MAX_ITERATIONS)]).toEqual([
-            at,
-            other,
-            isTaken,
-          ]);
-        }
-        bytes[at] = byte;
-      }
+      const hash = `$7$101$${saltText}$${key}`;
+      const others = [...hash].flatMap((_, at) =>
+        [...'$/019:=ABQagwz{'].map(byte => `${hash.slice(0, at)}${byte}${hash.slice(at + 1)}`),
+      );
+      const taken = others.filter(other =>
+        isCanonicalHash(Buffer.from(other), 0, other.length, MAX_ITERATIONS),
+      );
+      expect(taken).toEqual(others.filter(other => tryParseHash(other) !== undefined));
+      expect(taken.length).toBeGreaterThan(800);
     },
   );
 

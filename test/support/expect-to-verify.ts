@@ -11,22 +11,22 @@ function recipeOf(hash: string): HashOptions {
   return { algorithm, salt, iterations: parsed.algorithm === 'sha512' ? undefined : parsed.iterations };
 }
 
-/** That they verify, and that hashing with the same salt gives the same line, byte for byte. */
+/** That they verify, no other password does, and hashing with the same salt gives the same line, byte for byte. */
 export async function expectToVerify(lines: GoldenLine[]): Promise<void> {
   for (const { password, hash } of lines) {
-    // The tool hashes an empty password, but no client can log in with one.
-    const lets = password !== '';
-    expect({ password, hash, verifies: await verifyPassword(password, hash) }).toEqual({
-      password,
-      hash,
-      verifies: lets,
-    });
     const others = [`${password}x`, `x${password}`, password.slice(1), password.toUpperCase()];
     const isCostly = hash.startsWith('$7$100000$');
-    for (const other of isCostly ? others.slice(0, 1) : others) {
-      if (other !== password) expect(await verifyPassword(other, hash), other).toBe(false);
+    const verified: string[] = [];
+    for (const each of new Set([password, ...(isCostly ? others.slice(0, 1) : others)])) {
+      if (await verifyPassword(each, hash)) verified.push(each);
     }
-    expect(formatHash(parseHash(hash))).toBe(hash);
-    if (lets) expect(await hashPassword(password, recipeOf(hash))).toBe(hash);
+    // The tool hashes an empty password, but no client can log in with one.
+    const lets = password !== '';
+    const again = lets ? await hashPassword(password, recipeOf(hash)) : hash;
+    expect({ verified, parsed: formatHash(parseHash(hash)), again }).toEqual({
+      verified: lets ? [password] : [],
+      parsed: hash,
+      again: hash,
+    });
   }
 }
