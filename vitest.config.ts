@@ -17,9 +17,8 @@ const unit = {
   test: {
     name: 'unit',
     include: ['test/**/*.test.ts'],
-    exclude: ['test/{live,faults,package,program,mutants,campaigns}/**'],
+    exclude: ['test/{live,processes,faults,package,program,mutants,campaigns}/**'],
     isolate: false,
-    globalSetup: ['test/support/build-scripts.ts'],
   },
 };
 
@@ -28,7 +27,7 @@ export default defineConfig({
   test: {
     projects: [
       unit,
-      project('system', ['live', 'faults', 'package', 'program', 'mutants']),
+      project('system', ['live', 'processes', 'faults', 'package', 'program', 'mutants']),
       project('campaigns', ['campaigns']),
     ],
     reporters: ['default', './test/support/skipped.ts'],

@@ -19,8 +19,7 @@ import { systemDisk } from '../../src/storage/disk.js';
 import { as } from '../support/as-user.js';
 import { spyOnBuiltin } from '../support/builtins.js';
 import { run, testDirectory } from '../support/directory.js';
-import { linux, namespaces, needs, program, root } from '../support/require.js';
-import { runScript } from '../support/script.js';
+import { linux, needs, program, root } from '../support/require.js';
 
 let directory: string;
 /** The directory as the lock reaches it. */
@@ -158,24 +157,3 @@ test.each([
   expect(Math.round(mtimeMs)).toBeGreaterThanOrEqual(before);
   expect(Math.round(mtimeMs)).toBeLessThanOrEqual(Date.now());
 });
-
-needs(root, namespaces).test(
-  'without /proc, files are made, listed, looked at and removed by their paths',
-  async () => {
-    const names = await runScript(
-      `const { systemDisk } = await load('src/storage/disk.ts');
-    systemDisk.mkdir(args);
-    systemDisk.close(systemDisk.create(args, 'new', { uid: 0, gid: 0, mode: 0o700 }));
-    const before = systemDisk.list(args, 10);
-    systemDisk.modified(args, 'new');
-    systemDisk.unlink(args, 'new');
-    return [before, systemDisk.list(args, 10)];`,
-      {
-        // What is mounted over it has no process in it.
-        through: ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh'],
-        args: join(directory, 'candidate'),
-      },
-    );
-    expect(names).toEqual([['new'], []]);
-  },
-);

@@ -20,8 +20,7 @@ import { beforeCall, spyOnBuiltin } from '../support/builtins.js';
 import { expectOnly } from '../support/directory.js';
 import { diskCalls } from '../support/disk-calls.js';
 import { CALLS, HASH, newFile, quick } from '../support/password-file.js';
-import { linux, namespaces, needs, root } from '../support/require.js';
-import { runScript } from '../support/script.js';
+import { linux, needs, root } from '../support/require.js';
 
 let directory: string;
 let path: string;
@@ -292,34 +291,6 @@ needs(root).describe('a directory that the user may search but not list', () => 
     await writeFile(join(inner, 'passwd'), `alice:${HASH}\n`, { mode: 0o644 });
     await chmod(inner, 0o711);
     expect(await callAs(NOBODY, join(inner, 'passwd'), {}, 'users')).toEqual(['alice']);
-  });
-});
-
-needs(root, namespaces).describe('without /proc', () => {
-  // What is mounted over it has no process in it.
-  const through = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh'];
-  const setHash = () =>
-    runScript(
-      `const { PasswordFile } = await load('src/index.ts');
-      return new PasswordFile(args.path).setHash('bob', args.hash).catch(({ code, message }) => ({ code, message }));`,
-      { through, args: { path, hash: HASH } },
-    );
-
-  test('root edits no file in a directory that others may write', async () => {
-    await writeFile(path, `alice:${HASH}\n`);
-    await chown(directory, 1883, 1883);
-    expect(await setHash()).toEqual({
-      code: 'ERR_NOT_REPLACEABLE',
-      message:
-        `${path} lies in a directory that others may write, in which root needs /proc to be safe from them. ` +
-        'Mount /proc, or run as user 1883.',
-    });
-    expectOnly(directory, 'passwd');
-  });
-
-  test('root edits files in a directory of its own', async () => {
-    expect(await setHash()).toBe('added');
-    expectOnly(directory, 'passwd');
   });
 });
 

@@ -10,8 +10,7 @@ import type { PasswordFileOptions } from '../../src/options.js';
 import { PasswordFile } from '../../src/password-file.js';
 import { callAs, NOBODY, ORDINARY } from '../support/as-user.js';
 import { expectOnly, mount, run, testDirectory } from '../support/directory.js';
-import { linux, mounting, needs, program, root, userNamespaces } from '../support/require.js';
-import { runScript } from '../support/script.js';
+import { linux, mounting, needs, program, root } from '../support/require.js';
 
 const HASH = hashPasswordSync('secret', { iterations: 1 });
 const ALICE = `alice:${HASH}\n`;
@@ -273,28 +272,6 @@ describe('as an ordinary user', () => {
     expect(await stat(path)).toMatchObject({ uid });
   });
 });
-
-needs(root, userNamespaces).test(
-  'the file of a user whom the user namespace of this process does not know',
-  async () => {
-    const { uid, gid } = NOBODY;
-    await writeFile(path, ALICE, { mode: 0o644 });
-    await chown(path, uid, gid);
-    const edit = (options: PasswordFileOptions) =>
-      runScript(
-        `
-      const { PasswordFile } = await load('src/password-file.ts');
-      const file = new PasswordFile(args.path, args.options);
-      return file.setHash('bob', args.hash).catch(({ code }) => code);
-    `,
-        { through: ['unshare', '--map-root-user'], args: { path, options, hash: HASH } },
-      );
-    expect(await edit({})).toBe('ERR_OWNERSHIP');
-    expect(await stat(path)).toMatchObject({ uid, gid });
-    expect(await edit({ allowOwnerChange: true })).toBe('added');
-    expect(await stat(path)).toMatchObject({ uid: 0, mode: 0o100644 });
-  },
-);
 
 needs(root).describe('beside other users', () => {
   const { uid, gid } = NOBODY;

@@ -18,7 +18,6 @@ import { systemDisk } from '../../src/storage/disk.js';
 import { expectOnly } from '../support/directory.js';
 import { DISK_FUNCTIONS, diskCalls } from '../support/disk-calls.js';
 import { HASH, hold, newFile, OTHER_WRITER, quick } from '../support/password-file.js';
-import { runScript } from '../support/script.js';
 import { deadName, livingName, nonce } from '../support/temp-files.js';
 
 let directory: string;
@@ -375,19 +374,4 @@ test('a commit that could not be synced is reported to the broker', async () => 
   await reloading.reloaded();
   expect(existsSync(marker)).toBe(true);
   expect(readFileSync(path, 'utf8')).toBe(`alice:${HASH}\n`);
-});
-
-test('a process that ran out of descriptors knows itself afterwards', async () => {
-  const [without, with_] = await runScript(
-    `const { openSync, closeSync } = await import('node:fs');
-    const { tempFileName } = await load('src/storage/lock-owner.ts');
-    const opened = [];
-    try { for (;;) opened.push(openSync('/dev/null')); } catch {}
-    const without = tempFileName('0123456789abcdef');
-    for (const fd of opened) closeSync(fd);
-    return [without, tempFileName('0123456789abcdef')];`,
-    { through: ['sh', '-c', 'ulimit -n 256; exec "$@"', 'sh'] },
-  );
-  expect(without).toMatch(/^0123456789abcdef\.\d+\.\.-$/);
-  expect(with_).toMatch(/^0123456789abcdef\.\d+\.\d+\.[0-9a-f-]{36}-\d+$/);
 });
