@@ -351,7 +351,7 @@ needs(linux, perl).describe('the time between signals', () => {
 
   test('is minInterval at least', async () => {
     const { pid } = await standIn();
-    expect(await interval({ pid, minInterval: 700 })).toBeGreaterThanOrEqual(699);
+    expect(await interval({ pid, minInterval: 300 })).toBeGreaterThanOrEqual(299);
   });
 
   /** The longest time for which this process has asked a timer to wait since then. */
@@ -382,15 +382,15 @@ needs(linux, perl).describe('the time between signals', () => {
 
   test('is nothing where reloads may take all of the time', async () => {
     const longestTimer = watchTimers();
-    const { pid } = await standIn({ work: 300 });
+    const { pid } = await standIn({ work: 100 });
     await interval({ pid, maxLoad: 1 });
-    expect(longestTimer()).toBeLessThan(300);
+    expect(longestTimer()).toBeLessThan(70);
   });
 
   test('is as long as keeps reloads within maxLoad', async () => {
     const { pid } = await standIn({ work: 60 });
     // Less than 60 ms: the CPU time of other threads of the stand-in is among them.
-    expect(await interval({ pid, maxLoad: 0.1 })).toBeGreaterThan(40 / 0.1);
+    expect(await interval({ pid, maxLoad: 0.2 })).toBeGreaterThan(40 / 0.2);
   });
 });
 

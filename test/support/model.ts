@@ -435,6 +435,7 @@ function opened({ writers, dead }: State): string[] {
 
 /** Takes out the removed files that nobody has open any more. */
 function purged(state: State): State {
+  if (state.removed.length === 0) return state;
   const stillOpen = opened(state);
   const gone = state.removed.filter(path => !stillOpen.includes(path));
   if (gone.length === 0) return state;
