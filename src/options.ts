@@ -23,7 +23,10 @@ import {
  * @example new PasswordFile('/tmp/example-passwd', { broker: '2.0', reload: { process: 'mosquitto' } });
  */
 export interface PasswordFileOptions {
-  /** Which release reads the file: what `verify` and `check` answer by. Default `'2.1'`, the stricter one. */
+  /**
+   * Which release reads the file: what `verify` and `check` answer by. Default `'2.1'`, the stricter one. With `'2.0'`,
+   * which reads 12-byte salts alone, no others may be asked for.
+   */
   broker?: '2.0' | '2.1' | undefined;
   /**
    * The environment of the broker has `MOSQUITTO_UNSAFE_ALLOW_SYMLINKS`, so that it loads the file through a symbolic
@@ -113,12 +116,16 @@ export function settingsOf(path: string | URL, options: PasswordFileOptions | un
     gid: whole(0, MAX_ID),
     mode: whole(0, 0o7777),
   });
+  const { broker = '2.1' } = given;
+  const hash = readHashOptions('hash', given.hash);
+  if (broker === '2.0' && hash.saltBytes === 64)
+    throw invalidArgument('Mosquitto 2.0 cannot read hashes with hash.saltBytes 64. Use 12, or broker 2.1.');
   return {
     path: filePathOf(path),
-    broker: given.broker ?? '2.1',
+    broker,
     brokerFollowsLinks: given.brokerFollowsLinks ?? false,
     fileMustExist: given.missing === 'error',
-    hash: readHashOptions('hash', given.hash),
+    hash,
     policy: { create, allowOwnerChange: given.allowOwnerChange ?? false, lock: { timeout, stale } },
     reload: given.reload === undefined ? undefined : readReloadOptions(given.reload),
   };

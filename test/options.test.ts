@@ -99,6 +99,17 @@ describe('options of a PasswordFile', () => {
     expect(await readFile(path, 'utf8')).toMatch(/^alice:\$7\$1\$/);
   });
 
+  test('make no hashes that its broker could not read', () => {
+    const hash = { saltBytes: 64 } as const;
+    expect(() => new PasswordFile('/nowhere/passwd', { broker: '2.0', hash })).toThrow(
+      'Mosquitto 2.0 cannot read hashes with hash.saltBytes 64. Use 12, or broker 2.1.',
+    );
+    expect(() => new PasswordFile('/nowhere/passwd', { broker: '2.1', hash })).not.toThrow();
+    expect(
+      () => new PasswordFile('/nowhere/passwd', { broker: '2.0', hash: { saltBytes: 12 } }),
+    ).not.toThrow();
+  });
+
   test('are its own properties, not those of a polluted Object.prototype', async () => {
     const polluted = {
       mode: 0o666,

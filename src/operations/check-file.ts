@@ -6,6 +6,7 @@ import { type Finding, type FindingCode, systemCode } from '../errors.js';
 import type { Settings, WaitOptions } from '../options.js';
 import type { Cache } from '../storage/cache.js';
 import { resolveTarget } from '../storage/path.js';
+import { readError } from '../storage/snapshot.js';
 import { attempt } from '../util/attempt.js';
 import { runYielding } from '../util/event-loop.js';
 import {
@@ -77,7 +78,7 @@ function placeFindings(settings: Settings, target: string, user: BrokerUser | un
     return [...links, ...accessFindings(stats, target, user)];
   } catch (cause) {
     // Also where another program removes the file meanwhile, to write it anew.
-    if (systemCode(cause) !== 'ENOENT') throw cause;
+    if (systemCode(cause) !== 'ENOENT') throw readError(cause, settings.path);
     const remedy = 'Use create() (on the command line -c).';
     return [error('MISSING_FILE', `There is no file, which a broker needs to start. ${remedy}`)];
   }

@@ -109,7 +109,8 @@ function read(fd: number, buffer: Buffer, from: number): Answer<number> {
   return withPriority<number>(done => fs.read(fd, buffer, from, most, from, done));
 }
 
-function readError(error: unknown, path: string): unknown {
+/** The error of this library for one of the system. */
+export function readError(error: unknown, path: string): unknown {
   const code = systemCode(error);
   if (error instanceof PasswordFileError || code === undefined) return error;
   // ENXIO: a socket. ELOOP: a symbolic link that was not there before.

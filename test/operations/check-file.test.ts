@@ -83,13 +83,17 @@ describe('check', () => {
     expect(findings).toMatchObject([{ line: 0, severity: 'error', code: 'MISSING_FILE' }]);
   });
 
-  test('rejects where the file can no longer be looked at', async () => {
+  test('fails with ERR_READ_FAILED where the file can no longer be looked at', async () => {
     const refusal = Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' });
     let looks = 0;
     beforeCall('lstatSync', path, () => {
       if (++looks === 2) throw refusal;
     });
-    await expect(new PasswordFile(path).check()).rejects.toBe(refusal);
+    await expect(new PasswordFile(path).check()).rejects.toMatchObject({
+      code: 'ERR_READ_FAILED',
+      message: `${path} cannot be read: EACCES: permission denied. Mend that (EACCES), then repeat the call.`,
+      cause: refusal,
+    });
   });
 
   test('rejects at a signal that is aborted, whatever is at the path', async () => {
