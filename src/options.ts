@@ -24,8 +24,8 @@ import {
  */
 export interface PasswordFileOptions {
   /**
-   * Which release reads the file: what `verify` and `check` answer by. Default `'2.1'`, the stricter one. With `'2.0'`,
-   * which reads 12-byte salts alone, no others may be asked for.
+   * The release of the broker that reads the file; `verify` and `check` answer for it. Default `'2.1'`, the stricter one.
+   * `'2.0'` reads only 12-byte salts, so with it `hash.saltBytes` must be 12.
    */
   broker?: '2.0' | '2.1' | undefined;
   /**
@@ -35,7 +35,7 @@ export interface PasswordFileOptions {
   brokerFollowsLinks?: boolean | undefined;
   /** How new hashes are made, and what they may cost. */
   hash?: FileHashOptions | undefined;
-  /** Owner and mode of a file that a write makes because there is none. */
+  /** Owner and mode of a file that a write creates. */
   create?: CreateOptions | undefined;
   /** A missing file is empty and is made by the first write (`'empty'`, default), or it is `ERR_FILE_MISSING`. */
   missing?: 'empty' | 'error' | undefined;
@@ -43,7 +43,7 @@ export interface PasswordFileOptions {
   allowOwnerChange?: boolean | undefined;
   /** How long to wait for other writers. */
   lock?: LockOptions | undefined;
-  /** The broker that reloads after each commit, but never a file that it would not load. */
+  /** The broker to reload after commits. It is never made to reload a file that it would not load. */
   reload?: ReloadOptions | undefined;
 }
 
@@ -78,7 +78,7 @@ export interface ReloadedOptions extends WaitOptions {
  * await new PasswordFile('/tmp/example-passwd').setUsers([['alice', 'secret']], options); // 1 of 1
  */
 export interface ProgressOptions extends WaitOptions {
-  /** Called after each user with how many of how many are hashed. */
+  /** Called after each user with the number of users that are done, and of all users. */
   onProgress?: ((done: number, total: number) => void) | undefined;
 }
 

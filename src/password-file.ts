@@ -36,7 +36,7 @@ const NAMES_TRIED = 100;
 
 /**
  * A Mosquitto password file. Reads see the file as it is. Writes replace it atomically and durably, beside any number of
- * other writers, and keep every byte that is not theirs to change. Making one does no I/O.
+ * other writers, and keep every byte that the edit does not concern. The constructor does no I/O.
  *
  * All methods may reject with a `PasswordFileError`: `ERR_INVALID_ARGUMENT`, `ERR_READ_FAILED`, `ERR_DIRECTORY_MISSING`,
  * `ERR_NOT_REPLACEABLE`, `ERR_FILE_MISSING` (with `missing: 'error'`). Those that write also with `ERR_WRITE_FAILED`,
@@ -82,7 +82,7 @@ export class PasswordFile {
   }
 
   /**
-   * Makes an empty file where there is none: a broker does not start without it. Resolves with `false` if there is one.
+   * Creates an empty file if there is none: a broker does not start without one. Resolves with `false` if there is one.
    *
    * @example await new PasswordFile('/tmp/example-passwd').create();
    */
@@ -91,10 +91,10 @@ export class PasswordFile {
   }
 
   /**
-   * Gives a user this password, adding the user where there is none.
+   * Sets a user's password, and adds the user if the name is new.
    *
    * @param password `undefined`, an unset variable, is `ERR_INVALID_PASSWORD`
-   * @returns `'unchanged'` where the password verified already, with the same algorithm and cost
+   * @returns `'unchanged'` if the stored hash has this password, algorithm and cost already
    * @example console.log(await new PasswordFile('/tmp/example-passwd').setUser('alice', 'correct horse'));
    */
   async setUser(
@@ -108,7 +108,7 @@ export class PasswordFile {
   }
 
   /**
-   * Adds a user whose name must be new; that is decided while no one else can write.
+   * Adds a user whose name must be new. That is checked while no one else can write.
    *
    * @throws PasswordFileError also `ERR_USER_EXISTS`
    * @example await new PasswordFile('/tmp/example-passwd').addUser('bob', 'battery staple');
@@ -144,8 +144,8 @@ export class PasswordFile {
   }
 
   /**
-   * Gives many users their passwords in one commit: all of them or, should anything fail, none. Of a name that comes
-   * twice the last password counts. Hashing uses all threads of the pool.
+   * Sets the passwords of many users in one commit: all of them or, if anything fails, none. If a name comes twice, its
+   * last password counts. Hashing uses all threads of the pool.
    *
    * @param entries pairs of user name and password; an error or abort closes the iterator
    * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`, with `username`
@@ -164,7 +164,7 @@ export class PasswordFile {
   }
 
   /**
-   * Removes users in one commit. Resolves with the names that were there.
+   * Removes users in one commit. Resolves with the names that were in the file.
    *
    * @example await new PasswordFile('/tmp/example-passwd').removeUsers(['device_1', 'nobody']); // ['device_1']
    */
@@ -212,8 +212,8 @@ export class PasswordFile {
   }
 
   /**
-   * Whether the broker would let this user in by the lines of this name, as the file is now; `check` says whether the
-   * broker loads the file at all. A file that has not changed since the last call is not read again.
+   * Whether the broker would let this user in, by the lines of this name in the file as it is now. Whether the broker
+   * loads the file at all, `check` reports. A file that has not changed since the last call is not read again.
    *
    * @throws PasswordFileError also `ERR_COST_LIMIT`: the user's hash costs more than `hash.maxIterations` allows
    * @example console.log(await new PasswordFile('/tmp/example-passwd').verify('alice', 'correct horse'));
@@ -236,7 +236,7 @@ export class PasswordFile {
   }
 
   /**
-   * The names in the file, each once and in order; not those that are no UTF-8, which no client can send.
+   * The user names, each once, in the order of the file. Names that are not UTF-8 are left out: no client can send them.
    *
    * @example console.log(await new PasswordFile('/tmp/example-passwd').users());
    */
@@ -246,7 +246,7 @@ export class PasswordFile {
   }
 
   /**
-   * A user's hash, as the file has it; `undefined`: no such user.
+   * A user's hash as it is in the file, or `undefined` if there is no such user.
    *
    * @example console.log(await new PasswordFile('/tmp/example-passwd').getHash('alice')); // $7$101$…
    */
@@ -255,7 +255,7 @@ export class PasswordFile {
   }
 
   /**
-   * Gives a user a hash that was made elsewhere.
+   * Sets a user's hash, which was made elsewhere.
    *
    * @throws PasswordFileError also `ERR_COST_LIMIT`
    * @example await new PasswordFile('/tmp/example-passwd').setHash('carol', await hashPassword('secret'));
@@ -282,9 +282,9 @@ export class PasswordFile {
   }
 
   /**
-   * Gives users hashes that were made elsewhere, in one commit: all of them or, should anything fail, none. The source
-   * is read to its end before the lock is taken, and kept as bytes. The last of duplicate names wins. Where nothing is
-   * to change, there is no commit and no reload.
+   * Sets the hashes of many users, which were made elsewhere, in one commit: all of them or, if anything fails, none. The
+   * source is read to its end before the lock is taken, and kept as bytes. If a name comes twice, its last hash counts.
+   * If nothing is to change, there is no commit and no reload.
    *
    * @param entries pairs of user name and hash, rows of a database for example; an error or abort closes the iterator
    * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_HASH`, `ERR_COST_LIMIT`, with the number of the
@@ -330,9 +330,9 @@ export class PasswordFile {
   }
 
   /**
-   * What a broker of the release in the `broker` option will make of the file: whether it loads the file at all, which
-   * `verify` does not look at, and who can log in. Reports what its bytes say (`checkPasswordFile`) and what only the
-   * file system knows: a symbolic link, permissions, owner and group (not on Windows).
+   * Whether a broker of the release in the `broker` option loads the file, which `verify` does not look at, and who can
+   * log in. The findings are about its bytes (`checkPasswordFile`), and about what only the file system shows: a symbolic
+   * link, permissions, owner and group (the last three not on Windows).
    *
    * @example const { loads, users, findings } = await new PasswordFile('/tmp/example-passwd').check();
    */
@@ -342,8 +342,8 @@ export class PasswordFile {
 
   /**
    * Resolves when the broker has read all commits that this instance has made so far; see the `reload` option. Where the
-   * kernel does not show that, and after a command, when it has been made to read them. `force` has it read the file in
-   * any case: an earlier process may have ended between its commit and the reload.
+   * kernel does not show that, it resolves when the signal has been sent, and for a command when that has ended. `force`
+   * makes the broker read the file in any case: an earlier process may have ended between its commit and the reload.
    *
    * @throws PasswordFileError `ERR_RELOAD_REFUSED` (it would not load the file; see `findings`), `ERR_RELOAD_FAILED`
    *   (also where it ended before it had read the file), `ERR_INVALID_ARGUMENT` (there is no `reload` option)
@@ -361,7 +361,7 @@ export class PasswordFile {
   }
 
   /**
-   * Closes the file, which reads keep open, at once: to unmount its volume, for example. It cancels nothing: edits, reads
+   * Closes the file at once, which reads leave open: to unmount its volume, for example. It cancels nothing: edits, reads
    * and reloads that are under way go on, and a read closes the file at its end. The next read opens it again. Where
    * Node has `Symbol.dispose`, that does the same. A process keeps at most 32 files open, and drops those of instances
    * that are collected.
@@ -375,7 +375,7 @@ export class PasswordFile {
     this.#source.cache.close();
   }
 
-  /** Has an edit made by the next commit. */
+  /** Submits an edit that is one step to the next commit. */
   #edit<T>(
     edit: Omit<Edit<T>, 'source' | 'apply'>,
     apply: (draft: Draft, fileExists: boolean) => T,

@@ -10,7 +10,7 @@ const MAX_QUOTED = 1_000;
  */
 const REST = 100;
 
-/** Resolves when the program has ended with status 0. In no case does it run on. */
+/** Resolves when the program has ended with status 0. If it runs for too long or the signal aborts, it is killed. */
 export async function runCommand(
   [program = '', ...args]: readonly string[],
   timeout: number,
@@ -31,7 +31,7 @@ export async function runCommand(
       child.stderr?.destroy();
     };
     let stderr = '';
-    // There is no pipe where file descriptors ran out.
+    // There is no pipe if this process has run out of file descriptors.
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       stderr = (stderr + text).slice(-MAX_QUOTED);
     });
@@ -57,7 +57,7 @@ export async function runCommand(
   }
 }
 
-/** The system's error holds the arguments, which may be secrets. The cause here holds none. */
+/** The error of the system holds the arguments, which may be secrets. The cause made here does not. */
 function notStarted(program: string, { code, errno }: NodeJS.ErrnoException): PasswordFileError {
   const cause = Object.assign(new Error(`spawn ${program} ${code}`), { code, errno, syscall: 'spawn' });
   return reloadFailed(`${program} could not be started (${code}). Is it installed here, and on the PATH?`, {

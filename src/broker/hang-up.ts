@@ -6,10 +6,10 @@ import { processStat } from '../util/proc.js';
 import { type BrokerProcess, reloadFailed } from './process.js';
 import { type ProcessState, ProcessView } from './process-view.js';
 
-/** Milliseconds from one look to the next, which come at an eighth of the time that has passed. */
+/** Limits, in milliseconds, of the pause between two looks at the broker: an eighth of the time since the signal. */
 const SHORTEST_PAUSE = 1;
 const LONGEST_PAUSE = 25;
-/** Milliseconds in which no broker that was asleep wakes, handles what woke it and looks for signals. */
+/** Milliseconds: too short for a broker that was asleep to wake, handle what woke it and look for signals. */
 const WAKING_TIME = 0.02;
 
 /**
@@ -18,7 +18,7 @@ const WAKING_TIME = 0.02;
  */
 type Outcome = number | 'ended' | undefined;
 
-/** The reloads that this process has begun and that are not over, by the broker. None rejects. */
+/** The reloads that this process has begun and that are not over, by the pid and start of the broker. None rejects. */
 const underWay = new Map<string, Promise<Outcome>>();
 
 /**
@@ -49,7 +49,7 @@ export async function hangUp(
       underWay.set(key, over);
       return { broker, outcome: await orAborted(reload, signal) };
     }
-    // It may have begun before the file was changed; any other one is signalled after that.
+    // The first one may have begun before the file was changed. Any later one has its signal after that.
     first ??= other;
     const start = performance.now();
     const outcome = await pause(left, signal, other);
@@ -58,7 +58,10 @@ export async function hangUp(
   }
 }
 
-/** An abort does not end the watching, because others may wait for the same reload, but the process may exit then. */
+/**
+ * Sends the signal, then looks at the broker until the reload is over. An abort does not end that, because others may
+ * wait for the same reload, but it no longer keeps the process alive.
+ */
 async function signalAndWatch(
   broker: BrokerProcess,
   timeout: number,
@@ -103,15 +106,15 @@ async function signalAndWatch(
  * signal that was delivered between the look at the flag and the next wait has its effect only after that wait.
  */
 export class Reload {
-  /** Whether the broker waits with SIGHUP blocked, as 2.0 does. If so, another sleep is not that wait. */
+  /** Whether the broker waits for events with SIGHUP blocked, as 2.0 does. Then a sleep without that is no such wait. */
   #blocksInWait: boolean;
-  /** Going to sleep for this time, counted from its start, the broker has reloaded. */
+  /** The broker has reloaded when it has gone to sleep so many times, counted from its start. */
   #sleeps: number | undefined;
 
   /** @param wasAsleep the broker was asleep from `before` until the signal */
   constructor(before: ProcessState, wasAsleep: boolean) {
     this.#blocksInWait = before.isAsleep && before.isBlocked;
-    // The signal ended the wait.
+    // The signal ends this wait at once.
     if (wasAsleep && !before.isBlocked) this.#sleeps = before.sleeps + 1;
   }
 
@@ -128,7 +131,7 @@ export class Reload {
   }
 }
 
-/** `false`: it has ended. */
+/** Sends SIGHUP. `false`: the broker has ended. */
 function kill({ pid, label, name, owner }: BrokerProcess): boolean {
   try {
     return process.kill(pid, 'SIGHUP');

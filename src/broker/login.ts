@@ -32,9 +32,9 @@ export interface LoginOptions {
   username: string;
   /** The user's password. */
   password: string | Uint8Array;
-  /** Milliseconds, all attempts together, until the broker must have let the user in. Default 10,000. */
+  /** Milliseconds for all attempts together, until the broker must have let the user in. Default 10,000. */
   timeout?: number | undefined;
-  /** Gives up: leaves nothing connected and rejects with `signal.reason`. */
+  /** Cancels: closes the connection and rejects with `signal.reason`. */
   signal?: AbortSignal | undefined;
   /** The client identifier, for brokers with `clientid_prefixes`. Default: 22 random hexadecimal digits. */
   clientId?: string | undefined;
@@ -50,15 +50,15 @@ const CLOSE_TIMEOUT = 1_000;
 /** Why an attempt failed. */
 interface Failure {
   error: PasswordFileError;
-  /** Another attempt may end in another way. */
+  /** Whether another attempt may succeed. */
   isPassing: boolean;
 }
 
 /**
  * Resolves when a live broker has let this user in: connects with MQTT 3.1.1, user name and password until the broker
  * answers CONNACK 0, then disconnects. Refusals and failing connections are tried again within the timeout, because
- * the broker may be reloading or starting. What another attempt cannot mend, a wrong certificate for example, is reported
- * at once.
+ * the broker may be reloading or starting. A failure that another attempt cannot change, such as a wrong certificate,
+ * is reported at once.
  *
  * With `use_username_as_clientid` in mosquitto.conf, a client that is connected under this name is disconnected, as
  * by any second login.
@@ -92,7 +92,7 @@ export async function confirmLogin(options: LoginOptions): Promise<void> {
     if (failure === undefined) return;
     signal?.throwIfAborted();
     if (!failure.isPassing || left() < FIRST_PAUSE) throw failure.error;
-    // Less towards the end, so that the last attempt comes close to it.
+    // Shorter towards the deadline, so that the last attempt is made shortly before it.
     await pause(Math.min(wait, left() / 2), signal);
   }
 }
@@ -126,7 +126,7 @@ const LOGIN_CHECKS: { [K in keyof LoginOptions]-?: OptionCheck } = {
   clientId: id => (isClientId(id) ? undefined : 'a string of 1 to 65535 bytes'),
 };
 
-/** One connection, from its begin to its end: resolves when it is closed, whatever happens. */
+/** Makes one connection and one login. Resolves when the connection is closed; `undefined`: the user was let in. */
 function attempt(
   connect: () => Socket,
   login: Login,
@@ -140,13 +140,13 @@ function attempt(
     let answer = Buffer.alloc(0);
     const destroy = () => socket.destroy();
     let timer = setTimeout(() => {
-      // What went wrong before says more than that the time ran out.
+      // The failure of the attempt before says more than a timeout.
       outcome = last ?? timedOut(login, !socket.connecting);
       destroy();
     }, ms);
     const stopListening = signal === undefined ? () => {} : onAbort(signal, destroy);
     socket
-      // Not on 'connect': the certificate is checked before the password is even handed over.
+      // With TLS not on 'connect': the password is sent only after the certificate has been checked.
       .on(tls ? 'secureConnect' : 'connect', () => socket.write(connectPacket(login)))
       .on('data', (chunk: Buffer) => {
         if (outcome !== undefined) return;
@@ -171,12 +171,12 @@ function attempt(
   });
 }
 
-/** Loads what it takes to connect only now: TLS alone would double the time that importing this library takes. */
+/** Loads node:net and node:tls only now: TLS alone would double the time that importing this library takes. */
 async function connector({ host, port, tls: tlsOptions }: Login): Promise<() => Socket> {
   const net = await import('node:net');
   if (!tlsOptions) return () => net.connect({ host, port });
   const tls = await import('node:tls');
-  // node:tls does not send the name of its own accord, which proxies go by. An IP address is none (RFC 6066 section 3).
+  // By default node:tls sends no server name, by which proxies choose. An IP address is not one (RFC 6066 section 3).
   const servername = net.isIP(host) ? {} : { servername: host };
   return () => {
     try {
@@ -225,7 +225,7 @@ function timedOut(login: Login, isConnected: boolean): Failure {
 
 function connectionFailed(login: Login, cause: NodeJS.ErrnoException): Failure {
   const { code = '', syscall, message } = cause;
-  // An error of the system, not one of TLS or a certificate. EPROTO is how some errors of OpenSSL come.
+  // An error of the system, not one of TLS or a certificate. Some errors of OpenSSL have the code EPROTO.
   const isPassing = syscall === 'getaddrinfo' || (/^E[A-Z0-9]+$/.test(code) && code !== 'EPROTO');
   const remedy = isPassing
     ? `Does the broker run, and listen there? ${otherKind(login)}`

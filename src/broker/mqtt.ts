@@ -1,4 +1,4 @@
-/** The two packets of MQTT 3.1.1 that a login takes, and DISCONNECT. */
+/** The packets of a login: CONNECT, CONNACK and DISCONNECT. The sections are those of the MQTT 3.1.1 specification. */
 
 /** Section 3.14. */
 export const DISCONNECT: Uint8Array = /* @__PURE__ */ Uint8Array.of(0xe0, 0);
@@ -6,10 +6,10 @@ export const DISCONNECT: Uint8Array = /* @__PURE__ */ Uint8Array.of(0xe0, 0);
 /** Section 3.1.2.3: clean session, a password and a user name. */
 const CONNECT_FLAGS = 0xc2;
 const PROTOCOL_LEVEL = 4;
-/** Seconds. With `max_keepalive` Mosquitto refuses 0 and what is above. */
+/** Seconds. With `max_keepalive` Mosquitto refuses 0 and more than that. */
 const KEEP_ALIVE = 10;
 
-/** What a client says first (section 3.1). */
+/** CONNECT, the first packet of a client (section 3.1). */
 export function connectPacket(login: {
   clientId: string;
   username: string;
@@ -39,8 +39,8 @@ function remainingLength(length: number): number[] {
 const CONNACK = [[0x20], [2], [0, 1]];
 
 /**
- * The return code of a CONNACK that may still be arriving; `'incomplete'`: more bytes are to come, `'not MQTT'`: this
- * becomes no CONNACK.
+ * The return code of a CONNACK that may still be arriving. `'incomplete'`: more bytes are to come. `'not MQTT'`: the
+ * bytes are not the beginning of a CONNACK.
  */
 export function readConnack(bytes: Uint8Array): number | 'incomplete' | 'not MQTT' {
   if (!CONNACK.every((allowed, at) => at >= bytes.length || allowed.includes(bytes[at] as number)))

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { attempt } from '../util/attempt.js';
 
-/** What the kernel shows of a process to everybody who sees it (man 5 proc_pid_status, proc_pid_schedstat). */
+/** What the kernel shows of a process to any user who can see it (man 5 proc_pid_status, proc_pid_schedstat). */
 export interface ProcessState {
   /** SIGHUP has been sent to it and not been delivered yet. */
   isPending: boolean;
@@ -13,8 +13,8 @@ export interface ProcessState {
 }
 
 /**
- * A process as its files in /proc show it. They are opened once: a descriptor stays with its process, where a pid may
- * become another's.
+ * A process as its files in /proc show it. They are opened once: a descriptor stays with its process, while a pid may
+ * become that of another one.
  */
 export class ProcessView {
   /** `status` and `schedstat`. */
@@ -44,7 +44,7 @@ export class ProcessView {
     };
   }
 
-  /** Milliseconds of CPU time so far, exact for one that is asleep, 0: not shown; and how often it has been given a CPU. */
+  /** Milliseconds of CPU time so far (exact while it sleeps; 0: not shown), and how often it has been given a CPU. */
   schedule(): [cpuTime: number, turns: number | undefined] {
     const [nanoseconds = 0, , turns] = this.#read(1).split(' ').map(Number);
     return [nanoseconds / 1e6, turns];

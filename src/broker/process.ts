@@ -52,7 +52,7 @@ export function brokerWithPidFile(path: string): BrokerProcess {
   const text = readStart(path).trim();
   const pid = /^\d+$/.test(text) ? Number(text) : 0;
   if (pid > 0 && pid <= MAX_PID) return brokerWithPid(pid, `pid ${pid} (in ${path})`, path);
-  // Not what it holds: it may be the password file, given by mistake.
+  // The message does not quote the file: it may be the password file, given by mistake.
   const found = text === '' ? 'is empty' : 'holds no pid';
   throw reloadFailed(`The pid file ${path} ${found}. Is it the pid_file of mosquitto.conf?`, { path });
 }
@@ -77,14 +77,14 @@ function whyUnseen(pid: number): string {
   return `is hidden by /proc (mounted with hidepid). Run as root, or use a command such as ${PKILL}.`;
 }
 
-/** Who may run the broker, where only its name is known: any user can start a process of any name. */
+/** Whose process counts as the broker if only its name is known: any user can start a process of any name. */
 export interface Eligible {
   /** Completes "No process called mosquitto belongs to". */
   whom: string;
   includes(owner: ProcessOwner): boolean;
 }
 
-/** The one process of this name that belongs to who is eligible. Throws `ERR_RELOAD_FAILED` where there is not one. */
+/** The only process of this name of an eligible user. Throws `ERR_RELOAD_FAILED` if there is none, or another one. */
 export function brokerCalled(name: string, eligible: Eligible): BrokerProcess {
   assertOwnProc();
   const all = readdirSync('/proc').filter(entry => /^\d+$/.test(entry));
@@ -119,7 +119,7 @@ export function brokerCalled(name: string, eligible: Eligible): BrokerProcess {
   );
 }
 
-/** A /proc of another pid namespace calls processes by other numbers than kill(2) does (man 7 pid_namespaces). */
+/** The pids in a /proc of another pid namespace are not those that kill(2) takes (man 7 pid_namespaces). */
 function assertOwnProc(): void {
   // NSpid: our pid in the namespace that this /proc shows, and in each one from there down to our own.
   const fields = (readProc('self/status') ?? '').matchAll(/^(?:Pid|NSpid):\s*(.*)$/gm);
@@ -148,22 +148,22 @@ function readProcess(pid: number, label = `pid ${pid}`): BrokerProcess | undefin
   return {
     pid,
     label,
-    // The same as /proc/PID/comm. The `exe` link takes privileges that processes in containers lack.
+    // The same as /proc/PID/comm. To read the `exe` link takes privileges that processes in containers lack.
     name: printable(field('Name')),
     parent: Number(field('PPid')),
     owner: { uid: ids('Uid')[0] ?? -1, gid: ids('Gid')[0] ?? -1, groups: ids('Groups') },
     isDead: /^[ZX]/i.test(field('State')),
-    // Where the kernel does not say (gVisor), it is taken for caught.
+    // A kernel without this field (gVisor) does not say so; the signal is taken to be caught.
     catchesHangup: caught === '' || hasHangup(caught),
   };
 }
 
-/** Any user can give a process a name that a terminal takes for a command. */
+/** Escapes control characters, which a terminal may obey: any user can give a process any name. */
 function printable(name: string): string {
   return name.replace(/[^ -~]/gu, character => `\\u{${character.codePointAt(0)?.toString(16)}}`);
 }
 
-/** The first bytes of a file, more than a pid has. Does not wait where it is a FIFO. */
+/** The first bytes of a file, more than a pid has. Does not block if it is a FIFO. */
 function readStart(path: string): string {
   const start = Buffer.alloc(40);
   try {

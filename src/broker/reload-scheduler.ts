@@ -1,4 +1,4 @@
-/** Reports commits to the broker: soon, not too often, and only of files that it will load. */
+/** Makes the broker reload after commits: soon, not too often, and only a file that it will load. */
 import { statSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { type Finding, PasswordFileError } from '../errors.js';
@@ -10,19 +10,19 @@ import { DEFAULT_TIMEOUT, sendReload } from './reload.js';
 import { type ReloadTarget, TARGET_CHECKS, type Target, targetOf } from './reload-target.js';
 
 /**
- * Which broker a `PasswordFile` makes reload after its commits, and how often at most.
+ * The broker that a `PasswordFile` makes reload after its commits, and how often it does so at most.
  *
  * @example new PasswordFile('/tmp/example-passwd', { reload: { process: 'mosquitto', maxLoad: 0.1 } });
  */
 export type ReloadOptions = ReloadTarget & {
   /**
-   * Milliseconds from one signal to the next at least. Default 0 where the kernel shows when the broker has reloaded;
+   * The fewest milliseconds from one signal to the next. Default 0 where the kernel shows when the broker has reloaded;
    * where it does not, and for a command, 1,000, and more for a large file.
    */
   minInterval?: number | undefined;
   /**
-   * The share of the broker's time that reloads may take, by the CPU time of the last one: above 0, up to 1. Default
-   * 0.5. Commits in between share the next reload.
+   * The greatest share of the broker's time that reloads may take, above 0 and up to 1. The CPU time of the last reload
+   * decides how long the next one waits. Default 0.5. All commits until then share the next reload.
    */
   maxLoad?: number | undefined;
   /** Called with the error of each reload that was refused or failed; `reloaded()` rejects with the same one. */
@@ -57,10 +57,10 @@ export function readReloadOptions(options: ReloadOptions): ReloadSettings {
 const isShare: OptionCheck = value =>
   typeof value === 'number' && value > 0 && value <= 1 ? undefined : 'a number above 0 and up to 1';
 
-/** The file whose commits are reported. */
+/** The file that the broker is to read after commits. */
 export interface ReportedFile {
   path: string;
-  /** What the broker will make of it. */
+  /** Whether the broker will load the file, and if not, why. */
   check(): Promise<{ loads: boolean; findings: readonly Finding[] }>;
   /** Whether a process of this owner could read it, as the broker must. */
   isReadableBy(owner: ProcessOwner): boolean;
@@ -68,8 +68,8 @@ export interface ReportedFile {
 
 /**
  * A signal that comes while the broker reloads is lost (2.0.11 to 2.1.2: a flag, cleared after the reload). Where the
- * kernel does not show when a reload is over, these decide. Measured: 300,000 users (39 MB) take 0.4 s; this allows four
- * times as long.
+ * kernel does not show when a reload is over, it is taken to last this long: so many milliseconds, or more by the size
+ * of the file. Measured: 300,000 users (39 MB) take 0.4 s; this allows four times as long.
  */
 const DEFAULT_INTERVAL = 1_000;
 const MS_PER_BYTE = 4e-5;
@@ -81,9 +81,9 @@ export class ReloadScheduler {
   /** The last reload that has begun. */
   #current: Promise<void> = Promise.resolve();
   #hasFailed = false;
-  /** The reload that follows it. All commits so far are in it. */
+  /** The reload after that, which has not begun. It is for all commits so far. */
   #next: Promise<void> | undefined;
-  /** By the monotonic clock: the time before which no reload begins. */
+  /** The time of the monotonic clock before which no reload begins. */
   #notBefore = 0;
 
   constructor(file: ReportedFile, settings: ReloadSettings) {
@@ -91,7 +91,7 @@ export class ReloadScheduler {
     this.#settings = settings;
   }
 
-  /** The file was replaced. */
+  /** To be called after each commit. A reload that has not begun is for this commit too. */
   committed(): void {
     if (this.#next !== undefined) return;
     this.#next = this.#reload();
@@ -145,9 +145,9 @@ export class ReloadScheduler {
   }
 
   /**
-   * Milliseconds from the end of a reload to the begin of the next.
+   * Milliseconds from the end of a reload to the beginning of the next.
    *
-   * @param cost what the reload took; `undefined`: nobody knows whether it is over
+   * @param cost milliseconds of CPU time that the reload took; `undefined`: it is not known whether it is over
    */
   #interval(cost: number | undefined): number {
     const { minInterval, maxLoad } = this.#settings;
@@ -155,7 +155,7 @@ export class ReloadScheduler {
     return Math.max(minInterval ?? 0, cost / maxLoad - cost);
   }
 
-  /** Milliseconds after which a reload should be over. */
+  /** Milliseconds after which a reload of the file should be over. */
   #duration(least: number): number {
     const bytes = attempt(() => statSync(this.#file.path).size) ?? 0;
     return Math.max(least, bytes * MS_PER_BYTE);

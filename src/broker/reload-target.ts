@@ -13,7 +13,7 @@ import {
 /**
  * The broker to reload, named in exactly one of four ways:
  *
- * - `pid`: its process id, as this process's own pid namespace counts. The process must be called `mosquitto`.
+ * - `pid`: its process id in the pid namespace of this process. The process must be called `mosquitto`.
  * - `pidFile`: the file that holds its process id, `pid_file` in mosquitto.conf. It must be called `mosquitto`, too.
  * - `process`: the name of its process, `'mosquitto'`. Exactly one process of an eligible user must have it. `uid` is
  *   the user that the broker runs as; by default, for a `PasswordFile`, any user who may read the file, and for
@@ -67,7 +67,7 @@ export function targetOf({ pid, pidFile, process: name, uid, command }: ReloadTa
   return () => brokerCalled(name, { whom: `user ${uid}`, includes: owner => owner.uid === uid });
 }
 
-/** Finds the process that has this pid when it is looked up for the first time, and no later one. */
+/** Finds the process that has this pid at the first call, and no later process with the same pid. */
 function sameProcess(pid: number): FindBroker {
   let first: string | undefined;
   return () => {

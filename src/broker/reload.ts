@@ -17,7 +17,7 @@ export interface ReloadBrokerOptions {
    * 10,000.
    */
   timeout?: number | undefined;
-  /** Ends the waiting, and a command that runs: rejects with `signal.reason`. */
+  /** Cancels: ends a command that runs, and rejects with `signal.reason`. */
   signal?: AbortSignal | undefined;
 }
 
@@ -35,7 +35,7 @@ const STARTING_PAUSE = 20;
  * after a command, it resolves when the signal has been sent or the command has ended; the broker reads the file some
  * time later. `confirmLogin` shows when a user can log in.
  *
- * Signals take Linux and its /proc, which shows the process of a pid. Elsewhere only `command` works.
+ * Signals need Linux with /proc, which shows what process has a pid. Elsewhere only `command` works.
  *
  * @throws PasswordFileError `ERR_RELOAD_FAILED`: there is no such broker, and the message says what to do; or it ended
  *   before it had read the file. `ERR_INVALID_ARGUMENT`
@@ -62,7 +62,7 @@ const ROOT_OR_CALLER: Eligible = {
   includes: ({ uid }) => [0, process.getuid?.(), process.geteuid?.()].includes(uid),
 };
 
-/** {@link reloadBroker}, with what has been checked. Resolves with the CPU time that {@link hangUp} says. */
+/** {@link reloadBroker} with checked arguments. Resolves with the CPU time of the reload, where the kernel shows it. */
 export async function sendReload(
   target: Target,
   eligible: Eligible,
@@ -79,7 +79,7 @@ export async function sendReload(
   const problem =
     `${broker.label} ended before it had read the file, and its log may say why. ` +
     'Start it again; it reads the file then.';
-  // What has taken its place may have read the file before it was changed.
+  // A broker that has taken its place may have read the file before it was changed.
   const findNext = () =>
     find().catch(cause => {
       signal?.throwIfAborted();

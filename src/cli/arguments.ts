@@ -89,7 +89,7 @@ export function parseArguments(argv: readonly string[], given: Given = new Map()
     const problem = VALUES[flag]?.(value);
     if (problem !== undefined) throw new CliError(`${problem}`);
   }
-  // The last one, so that --help comes first.
+  // The last one in the list, so that --help and --version win over the others.
   const mode = KNOWN.findLast(({ flag, selects }) => selects && given.has(flag))?.selects ?? 'set';
   if (mode !== 'help' && mode !== 'version') {
     assertTogether(mode, given);
@@ -130,7 +130,7 @@ const MAX_COUNT = 100_000;
 /** The default of `maxIterations`. */
 const MAX_ITERATIONS = 1_000_000;
 
-/** What is wrong with a value. */
+/** What is wrong with the value of an option; `undefined`: nothing. */
 const VALUES: { [F in Flag]?: (value: string) => string | undefined } = {
   '-H': value => {
     if (value === 'sha512' || value === 'sha512-pbkdf2') return undefined;
@@ -210,7 +210,7 @@ function assertOperands(mode: Mode, given: Given, operands: readonly string[]): 
       showsUsage: true,
     });
   }
-  // `-` is for the one line of a user that is given.
+  // With `-` the line of one user goes to standard output, and no file is written.
   if (operands[0] !== '-' || !given.has('-c')) return;
   const other = selecting ?? (['--reload', '--generate'] as const).find(flag => given.has(flag));
   if (other !== undefined) throw new CliError(`${other} needs a password file, not standard output.`);

@@ -63,7 +63,7 @@ async function set(command: Command): Promise<number> {
 async function remove(command: Command): Promise<number> {
   const { usernames } = command;
   const file = open(command);
-  // Names that are refused otherwise can still be in the file.
+  // Names that cannot be added can be in the file all the same.
   for (const username of usernames) input.assertReadable('user name', username);
   const removed = new Set(await file.removeUsers(usernames, { signal: input.interruption() }));
   const missing = new Set(usernames.filter(username => !removed.has(username)));
@@ -136,7 +136,7 @@ async function verify(command: Command): Promise<number> {
   const file = open(command);
   const isRight = await file.verify(username, await input.readPassword(command));
   if (given.has('--quiet')) return isRight ? STATUS.DONE : STATUS.FAILED;
-  // The answer is about the lines of this user; the broker may refuse the file over others.
+  // The answer is about the lines of this user. The broker may refuse the file because of other lines.
   const { loads } = await file.check();
   if (!loads) output.complain(`Warning: The broker does not load ${path}. --check says why.\n`);
   if (isRight) output.print(`User ${output.shown(username)} and this password match.\n`);
@@ -178,7 +178,7 @@ async function check({ path, given }: Command): Promise<number> {
   return isFaulty ? STATUS.FAILED : STATUS.DONE;
 }
 
-/** The password file. -c is for a new one, without it the file must exist. */
+/** The password file. With -c it must be new, without -c it must exist. */
 function open(command: Command): PasswordFile {
   const { path, given } = command;
   assertPlace(path, given.has('-c'), given.has('--force'));

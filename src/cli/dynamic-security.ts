@@ -7,7 +7,7 @@ import type { Command } from './arguments.js';
 import { describe, interruption } from './input.js';
 import { CliError, complain, inform, Skipped, STATUS } from './output.js';
 
-/** What a list of the file holds. It may hold anything. */
+/** An item of a list in the plugin's file, if it is an object. Its fields may hold anything. */
 interface Holder {
   username?: unknown;
   rolename?: unknown;
@@ -21,7 +21,7 @@ interface Config extends Holder {
   groups?: unknown;
 }
 
-/** With more clients of one role, starts get slow. */
+/** With more clients of one role, the broker starts slowly. */
 const MANY = 10_000;
 
 export async function exportClients({ path, given }: Command, file: PasswordFile): Promise<number> {
@@ -47,7 +47,7 @@ export async function exportClients({ path, given }: Command, file: PasswordFile
     leaveOut(name, `In ${configPath} this client has the role admin, and stays.`);
   }
   const isChanged = merged.added + merged.replaced > 0;
-  // In the form of the release that has written it.
+  // Indented by tabs if the file was, as Mosquitto 2.0 writes it.
   const indent = bytes.includes('\n\t') ? '\t' : undefined;
   if (isChanged) replace(configPath, stats, `${JSON.stringify(merged.config, undefined, indent)}\n`);
   const isQuiet = given.has('--quiet');
@@ -73,8 +73,8 @@ function warnOfMany({ clients }: Config, role: string | undefined): void {
 }
 
 /**
- * Reads a file. Its directory is the working directory from then on, so that nobody can lead its replacement to another
- * one.
+ * Reads a file, and makes its directory the working directory, so that nobody can redirect the replacement of the file
+ * to another one.
  */
 export function read(path: string): { bytes: Buffer; stats: fs.Stats } {
   const absolute = resolve(path);
@@ -84,7 +84,7 @@ export function read(path: string): { bytes: Buffer; stats: fs.Stats } {
     if (process.platform !== 'win32' && fs.realpathSync.native(name) !== absolute) {
       throw new CliError(`There is a symbolic link in ${path}. Pass the path without it.`);
     }
-    // A FIFO would keep it waiting.
+    // O_NONBLOCK: to open a FIFO would block.
     const fd = fs.openSync(name, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK);
     const stats = fs.fstatSync(fd);
     if (!stats.isFile()) throw new CliError(`${path} is not a file.`);
@@ -109,7 +109,7 @@ export function replace(path: string, { uid, gid, mode }: fs.Stats, text: string
     fs.fsyncSync(fd);
     fs.renameSync(temp, basename(path));
     status = STATUS.CHANGED_BUT;
-    // Windows syncs no directories.
+    // Windows cannot sync directories.
     if (process.platform !== 'win32') fs.fsyncSync(fs.openSync('.', 'r'));
   } catch (error) {
     fs.rmSync(temp, { force: true });
@@ -125,7 +125,7 @@ export function parse(path: string, bytes: Uint8Array): Config {
   try {
     config = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch {
-    // Node's message quotes the file.
+    // The error is dropped, because its message quotes the file.
   }
   if (Array.isArray(config?.clients) && Array.isArray(config.roles)) return config as Config;
   const wanted = 'JSON in UTF-8 with lists of clients and roles';

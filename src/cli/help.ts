@@ -88,7 +88,7 @@ export function help(): string {
   return `${synopsis()}\n\n${order}\n\n${options.join('\n')}\n\nExit status:\n${statuses.join('\n')}\n`;
 }
 
-/** Begins as the usage of mosquitto_passwd does. */
+/** The first line is that of mosquitto_passwd, with the name of this program. */
 function synopsis(): string {
   const lines = SYNOPSIS.map((line, i) => fitted(`${i === 0 ? 'Usage:' : '      '} ${NAME} ${line}`, 10));
   return `${fitted(`${NAME} is a tool for managing password files for mosquitto.`, 0)}\n\n${lines.join('\n')}`;
@@ -114,7 +114,7 @@ function width(): number {
 }
 
 export function version(): string {
-  // The program lies one directory below its package.
+  // The program is in a directory of the package.
   const manifest = readFileSync(join(__dirname, '../package.json'), 'utf8');
   return `${NAME} ${JSON.parse(manifest).version}\n`;
 }

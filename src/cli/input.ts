@@ -1,4 +1,4 @@
-/** What comes in: files, standard input, a terminal, signals. */
+/** All input of the program: files, standard input, a terminal, signals. */
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { addAbortSignal, Writable } from 'node:stream';
@@ -58,13 +58,13 @@ function* linesOf(bytes: Buffer): Generator<string> {
   }
 }
 
-/** Refuses what arguments or a keyboard gave in another encoding than UTF-8: Node has replaced it. */
+/** Refuses arguments and typed text that were not UTF-8. Node has replaced the bytes that it could not decode. */
 export function assertReadable(what: string, text: string): void {
   if (!text.includes('\ufffd')) return;
   throw new CliError(`The ${what} is not valid UTF-8. Use a shell or terminal that speaks UTF-8.`);
 }
 
-/** What the system says of an error. */
+/** The system's text for an error, as `strerror` has it. */
 export function describe(error: unknown): string {
   const { errno = 0, code } = error as NodeJS.ErrnoException;
   const [, text = code ?? String(error)] = getSystemErrorMap().get(errno) ?? [];
@@ -78,7 +78,7 @@ const BATCH_WARNING =
   'Warning: With -b the password is in the process list and in the history of the shell. ' +
   'Safer are --password-stdin, --password-file, --generate and the prompt.\n';
 
-/** The password of a command, from where its options say. */
+/** Reads the password of a command from the source that its options name. */
 export async function readPassword({ mode, path, password, given }: Command): Promise<Password> {
   const file = given.get('--password-file');
   if (password !== undefined) {
@@ -109,14 +109,14 @@ async function promptForPassword(isNew: boolean, isOutputTaken: boolean): Promis
   // Elsewhere than on a terminal, each byte is a character, so that any bytes can be a password.
   const encoding = onTerminal ? 'utf8' : 'latin1';
   process.stdin.setEncoding(encoding);
-  // A terminal echoes nothing until it is closed.
+  // Nothing is echoed: until `close` the terminal leaves that to the editor, which writes to this.
   const output = new Writable({ write: (_chunk, _encoding, done) => done() });
   const editor = createInterface({ input: process.stdin, output, terminal: onTerminal, historySize: 0 });
-  // A terminal is in raw mode: ctrl-C is a key, and a signal must not end the program before `close`.
+  // The terminal is in raw mode: ctrl-C is a key, and the program must not end before `close` restores the terminal.
   editor.once('SIGINT', () => process.emit('SIGINT'));
   const signal = interruption();
   signal.addEventListener('abort', () => editor.close());
-  // Keeps what is typed ahead.
+  // The iterator keeps lines that are typed before they are asked for.
   const lines = editor[Symbol.asyncIterator]();
   const say = isOutputTaken || (onTerminal && !isatty(STDOUT)) ? complain : print;
 
@@ -138,7 +138,7 @@ async function promptForPassword(isNew: boolean, isOutputTaken: boolean): Promis
   }
 }
 
-/** What -b takes for a password; in a list of passwords it is a mistake. */
+/** -b takes such text for a password. In a list of passwords it is a mistake. */
 const LIKE_A_HASH = /^\$(?:[67]|argon2id?)\$/;
 
 /** The `name:password` lines of a list, each name once. */
@@ -163,8 +163,8 @@ export function readHashes(from: string): AsyncGenerator<[name: string, hash: st
 }
 
 /**
- * The lines of a list. The first one that does not work is an error, and so is an empty list, because a failed query
- * gives one.
+ * The entries of a list. The first line that cannot be read is an error. So is an empty list: a query that failed may
+ * have made it.
  */
 async function* readList<T>(
   from: string,

@@ -36,12 +36,12 @@ export function print(text: string): number {
   return STATUS.DONE;
 }
 
-/** Prints to standard output what need not be read: the work is done. */
+/** Prints to standard output what the user may miss. An error there is ignored, because the work is done. */
 export function inform(text: string, isQuiet: boolean): void {
   try {
     if (!isQuiet) write(STDOUT, text);
   } catch {
-    // mosquitto_passwd does not mind either.
+    // mosquitto_passwd ignores it too.
   }
 }
 
@@ -50,11 +50,11 @@ export function complain(text: string): void {
   try {
     write(STDERR, text);
   } catch {
-    // Nobody reads it.
+    // There is no other place to report it.
   }
 }
 
-/** Prints passwords that were just set, and that nobody else knows. */
+/** Prints passwords that were just set, and that are kept nowhere else. */
 export function printSecret(text: string, isQuiet: boolean): void {
   const stats = fstatSync(STDOUT);
   if (!isQuiet && stats.isFile() && (stats.mode & 0o044) !== 0) {
@@ -80,7 +80,7 @@ export function findingLine(path: string, { line, severity, message }: Reported)
   return `${path}:${line > 0 ? `${line}:` : ''} ${severity}: ${message}\n`;
 }
 
-/** Reports the lines of a file with which a command did nothing. */
+/** Reports the lines of a file that a command left out. */
 export class Skipped {
   /** The exit status, as far as these lines decide it. */
   status: number = STATUS.DONE;
@@ -126,7 +126,7 @@ function write(descriptor: number, text: string): void {
       const { code } = error as NodeJS.ErrnoException;
       // Another process has made the pipe or terminal non-blocking.
       if (code === 'EAGAIN') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
-      // The reader has seen enough: `--list | head -1`.
+      // The reader has closed the pipe, as in `--list | head -1`.
       else if (code === 'EPIPE') throw new CliError('', { status: STATUS.FAILED });
       else throw new CliError(`Cannot write the output: ${code}.`);
     }

@@ -1,4 +1,4 @@
-/** What only the file system knows of a password file, added to what its bytes tell. */
+/** Checks a password file: what its bytes hold, and what only the file system shows. */
 import * as fs from 'node:fs';
 import { dirname } from 'node:path';
 import { type CheckReport, checkLines } from '../check/check.js';
@@ -40,7 +40,6 @@ export interface CheckOptions extends WaitOptions {
   brokerUser?: BrokerUser | undefined;
 }
 
-/** Checks a password file. */
 export async function checkFile(
   cache: Cache,
   settings: Settings,
@@ -77,7 +76,7 @@ function placeFindings(settings: Settings, target: string, user: BrokerUser | un
     if (process.platform === 'win32') return links;
     return [...links, ...accessFindings(stats, target, user)];
   } catch (cause) {
-    // Also where another program removes the file meanwhile, to write it anew.
+    // Also if another program removes the file between these calls, to write it anew.
     if (systemCode(cause) !== 'ENOENT') throw readError(cause, settings.path);
     const remedy = 'Use create() (on the command line -c).';
     return [error('MISSING_FILE', `There is no file, which a broker needs to start. ${remedy}`)];
@@ -123,7 +122,7 @@ function symbolicLink({ broker, brokerFollowsLinks }: Settings): Finding {
     : warning('SYMBOLIC_LINK', `${text}.`);
 }
 
-/** Whether a user could read the file; not where that cannot be found out. */
+/** Whether a user could read the file; `false` also if that cannot be determined. */
 export function canRead(user: BrokerUser, target: string): boolean {
   return attempt(() => unreadableFor(user, target) === undefined) ?? false;
 }

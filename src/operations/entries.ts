@@ -12,7 +12,7 @@ import type { Cache } from '../storage/cache.js';
 import { Turn } from '../util/event-loop.js';
 
 /**
- * Options of `entries`.
+ * The options of `PasswordFile.entries`.
  *
  * @example
  * const options: EntriesOptions = { onSkipped: ({ message }) => console.warn(message) };
@@ -58,7 +58,7 @@ export async function* readEntries(
   }
 }
 
-/** Whether it is nothing but a name of printable ASCII and a canonical hash, as nearly all lines are. */
+/** Whether a line is only a name of printable ASCII and a canonical hash, as nearly all lines are. */
 function isPlainLine({ bytes, nameStart, nameEnd, end }: LineReader, maxIterations: number): boolean {
   return isPlainName(bytes, nameStart, nameEnd) && isCanonicalHash(bytes, nameEnd + 1, end, maxIterations);
 }
@@ -68,6 +68,7 @@ function isLast(line: LineReader, index: NameIndex): boolean {
   return !index.isDuplicate(line) || index.lastLine(index.numberOf(line)) === line.start;
 }
 
+/** What is wrong with a line apart from its hash; `undefined`: nothing. */
 function nameObstacle(line: LineReader): FindingKind | undefined {
   if (line.nameStart === line.nameEnd) return 'EMPTY_NAME';
   if (line.nameEnd - line.nameStart > MAX_BYTES) return 'LONG_NAME';

@@ -1,4 +1,4 @@
-/** Gives any number of users hashes that were made elsewhere, in one commit. What arrives is kept as bytes. */
+/** Sets the hashes of any number of users in one commit. The entries are kept as bytes, which take less memory. */
 import type { MergeCounts } from '../document/merge.js';
 import { NewLines } from '../document/new-lines.js';
 import { invalidArgument } from '../errors.js';
@@ -8,7 +8,7 @@ import { type Entries, forEachEntry } from '../util/entries.js';
 import { isFunction, isSignal, oneOf, readOptions } from '../util/read-options.js';
 
 /**
- * Options of `setHashes`.
+ * The options of `PasswordFile.setHashes`.
  *
  * @example
  * await new PasswordFile('/tmp/example-passwd').setHashes([], { removeOthers: true, allowEmpty: true });

@@ -1,4 +1,4 @@
-/** Gives many users their passwords in one commit; hashing comes first, on all cores. */
+/** Sets the passwords of many users in one commit. They are hashed before that, in all threads of the pool. */
 
 import { assertPassword, assertUsername, ownCopy } from '../credentials/rules.js';
 import type { SetOutcome } from '../document/draft.js';
@@ -16,7 +16,7 @@ import { inParallel, limited } from '../util/limiter.js';
  */
 export type PasswordEntry = readonly [username: string, password: string | Uint8Array | undefined];
 
-/** Sets all of them or, should anything fail, none. Of a name that comes twice the last password counts. */
+/** Sets all passwords or, if anything fails, none. If a name comes twice, its last password counts. */
 export async function setUsers(
   source: EditSource,
   { hash: settings }: Settings,
@@ -49,7 +49,7 @@ export async function setUsers(
       const outcomes = new Map<string, SetOutcome>();
       for (const name of names) {
         yield;
-        // A hash that was kept is set again where another writer has changed it since.
+        // Also a hash that was kept: another writer may have changed it since.
         outcomes.set(name, draft.set(name, hashes.get(name) as string));
       }
       return outcomes;
@@ -67,7 +67,7 @@ async function isUpToDate(
     parsed !== undefined &&
     parsed.algorithm === wanted.algorithm &&
     parsed.salt.length === wanted.saltBytes &&
-    // So it costs no more than new hashes may.
+    // Only then does the comparison cost no more than a new hash.
     (parsed.algorithm !== 'pbkdf2-sha512' || parsed.iterations === wanted.iterations) &&
     limited<boolean>(done => compareKey(password, parsed, done))
   );

@@ -17,7 +17,7 @@ import { isFunction, isSignal, readOptions } from '../util/read-options.js';
 const NUL = 0;
 
 /**
- * What `upgrade` can be given.
+ * The options of `PasswordFile.upgrade`.
  *
  * @example
  * const options: UpgradeOptions = { onSkipped: ({ line, message }) => console.warn(line, message) };
@@ -28,14 +28,14 @@ export interface UpgradeOptions extends ProgressOptions {
   onSkipped?: ((finding: Finding) => void) | undefined;
 }
 
-/** What there is to upgrade. */
+/** The lines to upgrade, and the findings about those that are skipped. */
 interface Sorted {
-  /** Where the lines with a password in plain text start. */
+  /** The offsets of the lines with a password in plain text. */
   plain: number[];
   skipped: Finding[];
 }
 
-/** Upgrades in one commit; in another one what somebody changed meanwhile. */
+/** Upgrades in one commit. Lines that another writer changes meanwhile are upgraded in a further one. */
 export async function upgrade(
   source: EditSource,
   settings: Settings,
@@ -85,7 +85,7 @@ async function commitHashes(
         yield;
         line.read(start);
         const name = line.name() as string;
-        // Not where somebody has changed or removed the user since.
+        // Another writer may have changed or removed the user since.
         if (!draft.rest(name)?.equals(line.rest() as Buffer)) continue;
         draft.set(name, hashes[i] as string);
         names.push(name);
@@ -113,7 +113,7 @@ function* sortLines(view: Draft, broker: BrokerRelease): Generator<void, Sorted>
   return { plain, skipped: skipped.all() };
 }
 
-/** Whether any broker can read it as a hash. */
+/** Whether a broker of any release can read it as a hash. */
 function isReadable(hash: string): boolean {
   return readBrokerHash(hash, '2.1').hash !== undefined || readBrokerHash(hash, '2.0').hash !== undefined;
 }
