@@ -1,5 +1,6 @@
 /**
- * Why a call failed. Compare this, not `instanceof`: an ESM and a CommonJS copy of the library may both be loaded.
+ * Why a call failed. Compare the code instead of using `instanceof`: an ESM and a CommonJS copy of the library may both
+ * be loaded.
  *
  * | code | what it says |
  * |---|---|
@@ -139,8 +140,8 @@ export interface Finding {
   /** The line it is about, counted from 1; 0: the file as a whole. */
   line: number;
   /**
-   * `error`: the broker refuses the file, or this user cannot log in, or not without harm to others. `warning`: it
-   * works, but is odd or will break.
+   * `error`: the broker refuses the file, a user cannot log in, or each login of the user stops the broker for a second
+   * or more. `warning`: it works, but is odd or will break.
    */
   severity: 'error' | 'warning';
   /** What kind of finding it is. */
@@ -152,7 +153,7 @@ export interface Finding {
 }
 
 /**
- * What a {@link PasswordFileError} can carry beside its code and message.
+ * What a {@link PasswordFileError} can have besides its code and message.
  *
  * @example
  * const report = ({ path, cause }: PasswordFileErrorDetails) => console.error(path, cause);
@@ -206,7 +207,6 @@ export class PasswordFileError extends Error {
   }
 }
 
-/** An `ERR_INVALID_ARGUMENT`. */
 export function invalidArgument(message: string, path?: string | undefined): PasswordFileError {
   return new PasswordFileError('ERR_INVALID_ARGUMENT', message, { path });
 }
@@ -217,7 +217,7 @@ export function systemCode(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
-/** What `missing: 'error'` says. */
+/** The error for a missing file where `missing: 'error'` is set. */
 export function fileMissing(path: string): PasswordFileError {
   const message = `There is no file ${path}. Make it with create() (on the command line -c), or check the path and the mounts.`;
   return new PasswordFileError('ERR_FILE_MISSING', message, { path });

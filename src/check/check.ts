@@ -14,13 +14,13 @@ const HASH_SIGN = 35;
 const DOLLAR = 36;
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 
-/** A step of the generator takes in so many lines or bytes. */
+/** How many lines or bytes a step of the generator reads. */
 const STEP_LINES = 64;
 const STEP_BYTES = 65_536;
 
-/** Printable ASCII without `:`, and without `+` and `#`, of which there is something to report. */
+/** Printable ASCII without `:`, and without `+` and `#`, which have findings of their own. */
 const CANONICAL_NAME = /^[ -"$-*,-9;-~]+$/;
-/** The position of the `$` before the salt, from the end of a canonical hash, if the salt has 12 bytes. */
+/** The position of the `$` before a salt of 12 bytes, from the end of a canonical hash. */
 const SHORT_SALT_AT = -106;
 
 /**
@@ -44,12 +44,12 @@ export interface CheckReport {
  *
  * The rules are those of Mosquitto 2.0.11 and 2.0.21 (src/security_default.c, lib/misc_mosq.c) and 2.1.2
  * (plugins/password-file/password_parse.c, libcommon/password_common.c, libcommon/file_common.c) as Debian builds them.
- * Where builds differ, or a line depends on a detail of the broker that is not simulated, it reports the worse: it may
- * call a file refused that one broker loads, never the other way round.
+ * Where builds differ, or a line depends on a detail of the broker that is not simulated, it reports the worse outcome:
+ * it may call a file refused that one broker loads, never the other way round.
  *
  * @param bytes the whole file
  * @param options `broker`: the release line
- * @returns no finding ever holds a hash or a password
+ * @returns the report; no finding in it ever contains a hash or a password
  * @throws PasswordFileError `ERR_INVALID_ARGUMENT` (also for 2 GiB or more)
  * @example
  * ```ts
@@ -68,7 +68,7 @@ export function checkPasswordFile(bytes: Uint8Array, options: { broker: BrokerRe
   }
 }
 
-/** {@link checkPasswordFile}, which yields now and then, so that a caller can yield to the event loop. */
+/** {@link checkPasswordFile} as a generator that yields now and then, so that a caller can yield to the event loop. */
 export function* checkLines(
   bytes: Uint8Array,
   options: { broker: BrokerRelease },
@@ -96,10 +96,10 @@ class Check {
   readonly #release: BrokerRelease;
   readonly #line: LineReader;
   readonly #names: NameIndex;
-  /** The names of the lines with which somebody can log in. */
+  /** The names of the lines by which a client can log in. */
   readonly #users: string[] = [];
   #hasDuplicates = false;
-  /** The names of further lines that the broker may read or not. */
+  /** Names that a further line has of which it is uncertain whether the broker reads it. */
   readonly #unsure = new Set<string>();
   readonly #findings: FindingList;
   #number = 0;
@@ -139,7 +139,7 @@ class Check {
     else this.#checkLine(fate, name !== undefined);
   }
 
-  /** The name of a line of which there is nothing to report, unless an earlier line has the same name. */
+  /** The name of a line that has no finding unless an earlier line has the same name. */
   #canonicalName(): string | undefined {
     const { bytes, start, end, nameStart, nameEnd } = this.#line;
     const hashEnd = this.#hasCrLf && bytes[end - 1] === CR ? end - 1 : end;
@@ -150,7 +150,7 @@ class Check {
     return CANONICAL_NAME.test(name) ? name : undefined;
   }
 
-  /** @param isDuplicate the line is canonical but for its name, which an earlier line has */
+  /** @param isDuplicate whether the line is canonical, and an earlier line has its name */
   #checkLine(fate: LineFate, isDuplicate: boolean): void {
     const { bytes, start, end, contentEnd, nameStart, nameEnd } = this.#line;
     if (fate === 'unsure' && nameStart >= 0 && this.#names.numberOf(this.#line) >= 0)
@@ -172,7 +172,7 @@ class Check {
     else this.#checkEntry(fate, isDuplicate);
   }
 
-  /** A comment, a blank line, or one that the broker skips for want of a `:`. */
+  /** Checks a comment, a blank line, or a line that the broker skips because it has no `:`. */
   #checkOther(): void {
     const { bytes, start, end } = this.#line;
     if (bytes[start] === HASH_SIGN) {
@@ -206,7 +206,7 @@ class Check {
     if (hasFurtherField) this.#report('FURTHER_FIELD', shown);
   }
 
-  /** Reports what there is to report of a name; `true`: a client can send it. */
+  /** Reports the findings of a name. Returns whether a client can send it. */
   #checkName(name: string | undefined, shown: string | undefined): boolean {
     const isSendable = name !== undefined && canBeSent(name);
     if (!isSendable) this.#report('UNSENDABLE_NAME', shown);
@@ -215,7 +215,7 @@ class Check {
     return isSendable;
   }
 
-  /** Reports what there is to report of a hash; `true`: the broker can read it. */
+  /** Reports the findings of a hash. Returns whether the broker can read it. */
   #checkHash({ hashEnd }: LineFields, shown: string | undefined): boolean {
     const field = this.#line.hash();
     const reading = readBrokerHash(field, this.#release);
@@ -225,7 +225,7 @@ class Check {
     return reading.hash !== undefined;
   }
 
-  /** `service:alice:$7$…` */
+  /** Whether the name seems to contain a `:`, as in `service:alice:$7$…`. */
   #isColonInName(fault: HashFault, hashEnd: number): boolean {
     const { bytes, end } = this.#line;
     return fault === 'PLAIN_TEXT' && /:\s*\$[67]\$/.test(textAt(bytes, hashEnd, end));
@@ -243,7 +243,7 @@ class Check {
   }
 }
 
-/** A part of the file, each byte a character; no more of it than brokers read. */
+/** A part of the file, each byte a character, cut to the length that brokers read. */
 function textAt(bytes: Buffer, from: number, to: number): string {
   return bytes.toString('latin1', from, Math.min(to, from + MAX_BYTES));
 }

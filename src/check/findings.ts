@@ -3,8 +3,8 @@ import type { Finding, FindingCode } from '../errors.js';
 import { type BrokerRelease, looksLikeHash } from './stored-hash.js';
 
 /**
- * What each finding says: what is wrong, and what to do. A kind is a code, or `CODE.detail`. For these, Mosquitto 2.1
- * refuses the file, and 2.0 drops the user or does what {@link ON_2_0} says.
+ * The text of each finding: what is wrong, and what to do. A kind is a code, or `CODE.detail`. Over the findings here,
+ * Mosquitto 2.1 refuses the file, and 2.0 drops the user or does what {@link ON_2_0} says.
  */
 const REFUSED = {
   MISSING_HASH: 'No hash follows the user name. Set a password for this user, or remove the line.',
@@ -92,7 +92,7 @@ export function verdictOf(kind: FindingKind, release: BrokerRelease): 'refused' 
   return kind in ERRORS ? 'error' : 'warning';
 }
 
-/** What follows the text of a refusal. */
+/** What brokers do, which follows the text of a finding over which 2.1 refuses the file. */
 function effect(kind: FindingKind): string {
   const on20 = ON_2_0[kind] ?? 'drops this user';
   return ` Mosquitto 2.0 ${on20}, 2.1 refuses the whole file: it does not start, and a running one exits on reload.`;
@@ -116,7 +116,7 @@ export function finding(
   };
 }
 
-/** More findings are only counted: a list of millions would stall the program that asked for it. */
+/** Further findings are only counted: a list of millions would stall the program that asked for it. */
 const MOST_FINDINGS = 100_000;
 
 /** The findings of one file, in the order of its lines. */

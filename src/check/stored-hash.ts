@@ -11,7 +11,7 @@ export type BrokerRelease = '2.0' | '2.1';
 /** What a broker compares a user's password with. */
 export type LoadedHash = Pbkdf2Hash | Sha512Hash;
 
-/** Why a broker cannot read a hash, as findings have it. */
+/** Why a broker cannot read a hash, as the kind of a finding. */
 export type HashFault =
   | 'MISSING_HASH'
   | 'LONG_HASH'
@@ -27,8 +27,8 @@ export type HashReading =
 
 /**
  * Reads a hash as a broker of this release does, which is more lenient than {@link parseHash}: runs of `$` count as
- * one, what follows the key is ignored, the iterations are read by C `atoi`. 2.0 splits all of it at `$`, so that the
- * first `$` may be missing; 2.1 insists on `$7$` or `$6$`. Sources: 2.0.11 src/security_default.c
+ * one, what follows the key is ignored, the iterations are read by C `atoi`. 2.0 splits the whole field at `$`, so that
+ * the first `$` may be missing; 2.1 insists on `$7$` or `$6$`. Sources: 2.0.11 src/security_default.c
  * `unpwd__decode_passwords`, 2.1.2 libcommon/password_common.c `mosquitto_pw_decode`.
  *
  * @param field what follows the `:`, trimmed, each byte a character
@@ -67,8 +67,8 @@ export function readBrokerHash(field: string, release: BrokerRelease): HashReadi
 
 /**
  * 12 or 64 bytes (RFC 4648 section 4). Stray bits in the last character are allowed, because every OpenSSL ignores them.
- * Other damage is overlooked by some versions (2.0.11 src/security_default.c `base64__decode`, 2.1.2
- * libcommon/base64_common.c: `BIO_f_base64`, whose decoder changed between 3.0.19 and 3.5.7), so it is malformed here.
+ * Only some versions ignore other damage, so it counts as malformed (2.0.11 src/security_default.c `base64__decode`,
+ * 2.1.2 libcommon/base64_common.c: `BIO_f_base64`, whose decoder changed between OpenSSL 3.0.19 and 3.5.7).
  */
 const BASE64 = /^(?:[A-Za-z0-9+/]{16}|[A-Za-z0-9+/]{86}==)$/;
 
@@ -76,15 +76,18 @@ function decodeBase64(text: string): Uint8Array | undefined {
   return BASE64.test(text) ? new Uint8Array(Buffer.from(text, 'base64')) : undefined;
 }
 
-/** C `atoi`: blanks, a sign, digits up to the first other character, cut to 32 bits. 0: not positive, or too long to be sure. */
+/**
+ * C `atoi`: skips blanks and a plus sign, reads digits up to the first other character, and keeps 32 bits. Returns 0 for
+ * another sign, and for over 18 digits, whose value may depend on the C library.
+ */
 function atoi(text: string): number {
   const [, digits = ''] = /^[\t-\r ]*\+?0*([0-9]*)/.exec(text) ?? [];
   return digits.length > 18 ? 0 : Number(BigInt.asIntN(32, BigInt(digits)));
 }
 
 /**
- * Whether a field is rather a hash, if a damaged or foreign one, than a password in plain text: it begins like one
- * (`$7`, `7$`, `$argon2`) or has 60 characters of base64 after a `$`.
+ * Whether a field looks like a hash, perhaps a damaged or foreign one, and not like a password in plain text: it begins
+ * like a hash (`$7`, `7$`, `$argon2`) or has 60 characters of base64 after a `$`.
  *
  * @param field what follows the `:`, trimmed
  */

@@ -5,7 +5,7 @@ import { type BrokerRelease, type LoadedHash, readBrokerHash } from './stored-ha
 
 const LF = 10;
 
-/** Of a name in more lines than these, nobody is let in: looking at all of them would take too long. */
+/** A name in more lines than this lets nobody in: reading all of them would take too long. */
 const MAX_LINES = 1000;
 
 /**
@@ -23,8 +23,8 @@ export type LineFate = 'read' | 'skipped' | 'unsure';
  * What the broker's line reader does with a line: 2.0.11 lib/misc_mosq.c `fgets_extending`, 2.1.2
  * libcommon/file_common.c `mosquitto_fgets`.
  *
- * - A NUL ends the file for 2.0, and drops the line for 2.1, of a longer line only a part. A short last line without
- *   line feed is read up to the NUL. 2.0.21, other than 2.0.11, reads on after a NUL that begins a line.
+ * - At a NUL, 2.0 ends the file; 2.1 drops the line, or only a part of a line longer than its buffer. Both read a short
+ *   last line without line feed up to the NUL. 2.0.21, unlike 2.0.11, reads on after a NUL that begins a line.
  * - The last line is lost if it has no line feed and fills the buffer, whose size depends on the longest line so far.
  *
  * @param nul the position of the first NUL of the file, or -1
@@ -45,8 +45,8 @@ function beginsLine(bytes: Uint8Array, at: number): boolean {
 
 /**
  * What a broker of one release compares a user's password with; `undefined`: it lets no client with this name in, or that
- * is not sure. Only the lines of this name count: whether another line keeps Mosquitto 2.1 from loading the file is for
- * `checkPasswordFile` to say.
+ * is uncertain. Only the lines of this name count: `checkPasswordFile` reports whether another line keeps Mosquitto 2.1
+ * from loading the file.
  *
  * @param index of the whole file, or at least of this name
  */

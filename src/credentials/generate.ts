@@ -30,7 +30,7 @@ export interface PasswordOptions {
 }
 
 /**
- * Options for both halves of a login.
+ * How {@link generateCredentials} makes a user name and a password.
  *
  * @example generateCredentials({ username: { prefix: 'sensor_' }, password: { length: 48 } });
  */
@@ -42,7 +42,7 @@ export interface CredentialsOptions {
 }
 
 /**
- * A login: what a device needs to connect.
+ * A user name and a password: what a device needs to log in.
  *
  * @example const { username, password }: Credentials = generateCredentials();
  */
@@ -52,14 +52,14 @@ export interface Credentials {
 }
 
 const NAME_ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789';
-/** RFC 4648 section 5. */
+/** base64url (RFC 4648 section 5). */
 const PASSWORD_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 const MIN_PASSWORD_BITS = 128;
 const DRAW_CHECKS = { length: /* @__PURE__ */ whole(1, 1024), alphabet: checkAlphabet };
 
 /**
- * A login for a new device: `device_` with 8 random characters, and a password of 192 random bits. Two names are the
- * same once in 2.8 million million; `PasswordFile.provision` also makes sure that the file has no such name.
+ * A user name and a password for a new device: `device_` with 8 random characters, and 192 random bits. Two names are
+ * equal with a probability of 1 in 2.8 × 10^12; `PasswordFile.provision` also makes sure that the file has no such name.
  *
  * @throws PasswordFileError `ERR_INVALID_ARGUMENT` for options out of range, `ERR_INVALID_USERNAME` or
  *   `ERR_INVALID_PASSWORD` for a prefix or alphabet with characters that a name or password cannot have
@@ -96,7 +96,8 @@ function newUsername(option: string, options: UsernameOptions | undefined): stri
   const checks = { prefix: isString, ...DRAW_CHECKS };
   const { prefix = 'device_', length = 8, alphabet = NAME_ALPHABET } = readOptions(option, options, checks);
   const characters = [...alphabet];
-  // Each of them may come last, and first where there is no prefix: an error now is better than one every other time.
+  // Any character may be drawn for the last place, and for the first where there is no prefix. All are checked, so that
+  // an alphabet fails each time or never.
   for (const character of characters) assertUsername(prefix + character);
   const username = prefix + draw(characters, length);
   assertUsername(username);
@@ -143,7 +144,7 @@ function checkAlphabet(alphabet: unknown): string | undefined {
     : 'a string of at least two characters, each standing in it once';
 }
 
-/** `randomInt` draws without modulo bias. */
+/** Draws random characters; `randomInt` has no modulo bias. */
 function draw(characters: string[], length: number): string {
   return Array.from({ length }, () => characters[randomInt(characters.length)]).join('');
 }

@@ -6,7 +6,7 @@ export const MAX_BYTES = 65_535;
 /** Control characters (U+0000–001F, 007F–009F), halves of surrogate pairs and noncharacters. */
 const UNSENDABLE = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u;
 
-/** What is wrong with a user name and what to do about it, by the first rule that it breaks. */
+/** What is wrong with a user name and what to do about it: the first rule that it breaks. */
 function usernameProblem(name: string): string | undefined {
   if (name === '')
     return 'is empty. Mosquitto 2.1 refuses the whole file over such a line. Give every user a name.';
@@ -30,7 +30,7 @@ function usernameProblem(name: string): string | undefined {
 }
 
 /**
- * Whether an MQTT client can log in with a name that is in a file, also where it breaks the rules for new names
+ * Whether an MQTT client can log in with a name that a file contains, even one that breaks the rules for new names
  * (2.0.11 lib/utf8_mosq.c `mosquitto_validate_utf8`, the same in 2.1).
  */
 export function canBeSent(name: string): boolean {
@@ -63,7 +63,7 @@ export function assertUsername(username: unknown): asserts username is string {
   }
   const problem = usernameProblem(username);
   if (problem === undefined) return;
-  // In a line or row passed as a name by mistake, a password may follow.
+  // Where a whole line or row is passed as the name by mistake, a password may follow the separator.
   const [shown] = username.split(/[:\p{Cc}]/u, 1);
   throw new PasswordFileError('ERR_INVALID_USERNAME', `The user name ${problem}`, {
     username: shown || undefined,
@@ -74,7 +74,7 @@ export function assertUsername(username: unknown): asserts username is string {
  * Throws `ERR_INVALID_PASSWORD` unless a client could log in with this password: a string or bytes, not empty, no NUL
  * byte (the broker compares only up to it), no lone surrogates, at most 65,535 bytes. Unicode is not normalised.
  *
- * @param username whose password it is, for the error to carry
+ * @param username the user whose password it is, for `username` of the error
  * @example
  * ```ts
  * import { assertPassword } from 'mosquitto-passwd-ts';
@@ -113,7 +113,7 @@ function passwordProblem(password: unknown): string | undefined {
   return undefined;
 }
 
-/** A `Uint8Array`, also of another realm; not a Proxy of one. */
+/** Whether a value is a `Uint8Array`, even of another realm, but not a Proxy of one. */
 export function isBytes(value: unknown): value is Uint8Array {
   if (!ArrayBuffer.isView(value)) return false;
   return value instanceof Uint8Array || Object.prototype.toString.call(value) === '[object Uint8Array]';
@@ -124,7 +124,7 @@ export function ownCopy<T>(password: T): T | Uint8Array {
   return isBytes(password) && password.length <= MAX_BYTES ? new Uint8Array(password) : password;
 }
 
-/** The part of a client's password that the broker compares; `undefined`: nobody gets in with it. */
+/** The part of a client's password that the broker compares; `undefined`: no client can log in with it. */
 export function comparedPassword(password: unknown): string | Uint8Array | undefined {
   if (typeof password !== 'string' && !isBytes(password)) assertPassword(password);
   if (typeof password === 'string' && !password.isWellFormed()) return undefined;

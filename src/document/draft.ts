@@ -6,7 +6,7 @@ import type { NewLines } from './new-lines.js';
 
 const LF = 10;
 
-/** Changes are sorted in blocks of 64 KiB, and additions joined to so many lines: no step takes long. */
+/** Changes are sorted in blocks of 64 KiB, and this many new lines are joined at once, so that no step takes long. */
 const BLOCK_BITS = 16;
 const LINES_JOINED = 512;
 
@@ -18,7 +18,7 @@ const LINES_JOINED = 512;
  */
 export type SetOutcome = 'added' | 'updated' | 'unchanged';
 
-/** Edits over a file's bytes, which stay as they are. */
+/** Edits of a file, kept beside its bytes, which do not change. */
 export class Draft {
   readonly index: NameIndex;
   readonly #line: LineReader;
@@ -59,7 +59,7 @@ export class Draft {
     return outcome;
   }
 
-  /** Whether the user has this hash, and nothing is left to mend. */
+  /** Whether the user has this hash already, in a single line that all brokers read. */
   #hasHash(name: string, hash: string): boolean {
     const edit = this.#edits.get(name);
     if (edit !== undefined) return edit === hash;
@@ -72,7 +72,7 @@ export class Draft {
     return present;
   }
 
-  /** The lines of the file, without the edits; always the same reader. */
+  /** The lines of the file, without the edits. Yields the same reader for each. */
   *lines(): Generator<LineReader> {
     const line = new LineReader(this.index.bytes);
     for (let start = 0; start < line.bytes.length; start = line.next) {
@@ -107,7 +107,7 @@ export class Draft {
     }
   }
 
-  /** From here on, edits can be rolled back. */
+  /** From now on, {@link rollBack} undoes edits. */
   begin(): void {
     this.#undo = [];
   }
@@ -127,8 +127,8 @@ export class Draft {
   }
 
   /**
-   * Gives the users of the lines their hashes, of duplicate names the last one; with `removeOthers`, only comments, blank
-   * lines and lines without a colon stay besides them. Makes no use of the index, and must be the draft's only edit.
+   * Gives users the hashes of the new lines; of duplicate names the last one counts. With `removeOthers`, of all other
+   * lines only comments, blank lines and lines without a colon stay. Does not use the index, and must be the only edit.
    */
   *merge(lines: NewLines, removeOthers: boolean): Generator<void, MergeCounts> {
     const { changes, added, counts } = yield* mergeLines(this.index.bytes, lines, removeOthers);
@@ -182,7 +182,7 @@ export class Draft {
     return yield* this.#withAdditions(changes, yield* joined(added, lineEnding(bytes)));
   }
 
-  /** Ends a last line that has no line feed, and adds new lines after it; or before it, where it must stay as it is. */
+  /** Ends a last line that has no line feed, and adds new lines after it; before it if it must stay as it is. */
   *#withAdditions(changes: Change[], added: ReadonlyArray<string | Uint8Array>): Generator<void, Change[]> {
     if (changes.length + added.length === 0) return [];
     const { bytes } = this.index;
@@ -203,7 +203,7 @@ export class Draft {
   }
 }
 
-/** Removals of lines that follow each other are one change: millions of lines may have one name. */
+/** Joins removals of adjacent lines in one change, because millions of lines may have the same name. */
 function addChange(changes: Change[], start: number, end: number, text: string): void {
   const last = changes.at(-1);
   if (text === '' && last?.text === '' && last.end === start) last.end = end;
@@ -221,7 +221,7 @@ export function* edited(bytes: Buffer, changes: Iterable<Change>): Generator<Uin
   yield bytes.subarray(done);
 }
 
-/** Lines with their endings, some hundred of them in one piece. */
+/** Lines with their endings, {@link LINES_JOINED} in one piece. */
 function* joined(lines: string[], ending: string): Generator<void, string[]> {
   const pieces: string[] = [];
   for (let from = 0; from < lines.length; from += LINES_JOINED) {

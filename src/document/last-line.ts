@@ -6,13 +6,13 @@ const LF = 10;
 const HASH_SIGN = 35;
 
 /**
- * Whether a write may end a last line that has no line feed: each release reads it alike with and without one. That is
- * so of a user, a comment and a blank line. Other lines are ignored by some broker only as long as no line feed follows:
- * one of nothing but `:`, one with a NUL, or one that fills a buffer (2.0.11 lib/misc_mosq.c `fgets_extending`, 2.1.2
- * libcommon/file_common.c `mosquitto_fgets`). An earlier NUL hides the line from 2.0, which then reads the line of that
- * NUL.
+ * Whether a write may append a line feed to a last line that has none. It may if each release reads the line alike with
+ * and without one, as it reads a user, a comment and a blank line. Some broker ignores other lines only as long as no
+ * line feed follows: one of nothing but `:`, one with a NUL, or one that fills a buffer (2.0.11 lib/misc_mosq.c
+ * `fgets_extending`, 2.1.2 libcommon/file_common.c `mosquitto_fgets`). After an earlier NUL, 2.0 reads the line of that
+ * NUL in place of the last one, and that too only as long as no line feed follows.
  *
- * @param isReplaced a usable entry is to replace it
+ * @param isReplaced whether a usable entry replaces the line
  */
 export function* canBeEnded(bytes: Buffer, lastLine: number, isReplaced: boolean): Generator<void, boolean> {
   const nul = bytes.indexOf(NUL);
@@ -23,7 +23,7 @@ export function* canBeEnded(bytes: Buffer, lastLine: number, isReplaced: boolean
   line.read(lastLine);
   if (line.nameStart < 0) return bytes.subarray(lastLine).every(isBlank);
   if (line.nameEnd === line.nameStart || !isReadByAll(line)) return false;
-  // A buffer of this length loses the line, and Mosquitto 2.1 refuses a file in which it reads a name twice.
+  // Brokers lose a line that fills the buffer until a line feed ends it. Mosquitto 2.1 then refuses a duplicate name.
   return !line.isLost || !(yield* isRepetition(line));
 }
 
@@ -33,7 +33,7 @@ function isReadByAll(line: LineReader): boolean {
   return hash !== undefined && hash.algorithm !== 'argon2id';
 }
 
-/** Whether an earlier line has the name of this one. An index of the file may know only some names. */
+/** Whether an earlier line has the name of this one. Searches the bytes, because an index may cover only some names. */
 function* isRepetition({ bytes, start, nameStart, nameEnd }: LineReader): Generator<void, boolean> {
   const name = bytes.subarray(nameStart, nameEnd);
   const earlier = new LineReader(bytes);

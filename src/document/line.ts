@@ -1,7 +1,7 @@
 /**
  * The bytes of a password file, read as the broker reads them: 2.0.11 src/security_default.c `pwfile__parse`,
- * 2.1.2 plugins/password-file. Both cut a line at its first NUL, take one that starts with `#` or has no `:` for no
- * entry, split the others at runs of `:`, and trim blanks (C `isspace`) round name and hash.
+ * 2.1.2 plugins/password-file. Both cut a line at its first NUL, skip it if it starts with `#` or has no `:`, split it
+ * at runs of `:`, and trim blanks (C `isspace`) around name and hash. A line that is not skipped is an entry.
  */
 import { MAX_BYTES } from '../credentials/rules.js';
 
@@ -11,24 +11,24 @@ const CR = 13;
 const HASH = 35;
 const COLON = 58;
 
-/** So many bytes the broker's `fgets` reads at once at first; each time that a line does not fit, so many more. */
+/** How many bytes of a line the broker's first `fgets` reads, and how many each further one if the line is longer. */
 export const FIRST_READ = 255;
 const FURTHER_READ = 1000;
 
-/** How many bytes a file may have, about 16 million users: Node's `Buffer.indexOf` starts no further in than this. */
+/** How many bytes a file may have, about 16 million users: Node's `Buffer.indexOf` takes no greater offset. */
 export const MAX_FILE_BYTES = 0x7fff_ffff;
 
-/** Walks the lines of a password file. One reader serves any number of lines; its fields tell of the present one. */
+/** Reads lines of a password file. One reader reads any number of lines; its properties describe the current one. */
 export class LineReader {
   readonly bytes: Buffer;
   /** Where the line starts; -1: none has been read. */
   start = -1;
   /** Where its content ends: at its line feed or the end of the file. */
   end = 0;
-  /** The name without the blanks round it; `nameStart < 0`: the line is no entry. */
+  /** The name without the blanks around it; `nameStart < 0`: the line is no entry. */
   nameStart = -1;
   nameEnd = -1;
-  /** Where the name's field starts, after any `:`, and ends: at a `:`, or at the end of the line where nothing follows. */
+  /** The field of the name, with its blanks. It ends at a `:` or NUL, or at the end of the line. */
   #fieldStart = 0;
   #fieldEnd = 0;
   #fields: LineFields | undefined;
@@ -54,7 +54,7 @@ export class LineReader {
     return nul < 0 ? this.end : this.start + nul;
   }
 
-  /** Whether the broker loses the line, as a last one that has no line feed and fills its buffer. */
+  /** Whether the broker loses the line: it loses a last line that has no line feed and just fills its buffer. */
   get isLost(): boolean {
     return this.end === this.bytes.length && (this.end - this.start) % FURTHER_READ === FIRST_READ;
   }
@@ -97,13 +97,13 @@ export class LineReader {
     return nameStart >= 0 && bytes.compare(name, 0, name.length, nameStart, nameEnd) === 0;
   }
 
-  /** What the broker takes for the hash, trimmed, each byte a character; `''`: none. Of one too long to be read, the start. */
+  /** The hash as the broker reads it, trimmed, each byte a character; `''`: none. One too long to be read is cut. */
   hash(): string {
     const { hashStart, hashEnd } = this.fields();
     return this.bytes.toString('latin1', hashStart, Math.min(hashEnd, hashStart + MAX_BYTES + 1));
   }
 
-  /** Whether brokers of all releases read the line, and this hash in it. */
+  /** Whether the line has this hash, and brokers of all releases read it. */
   hasHash(hash: string): boolean {
     return this.hash() === hash && this.contentEnd === this.end && !this.isLost;
   }
@@ -133,7 +133,7 @@ export class LineReader {
 
 /** The fields that follow the name of an entry. */
 export interface LineFields {
-  /** The hash without the blanks round it. */
+  /** The hash without the blanks around it. */
   hashStart: number;
   hashEnd: number;
   /** Whether there is another `:` after the hash. */
@@ -142,9 +142,9 @@ export interface LineFields {
   colons: number;
 }
 
-/** What is longer than this, Node searches faster than a loop. */
+/** Beyond this many bytes, Node's search is faster than a loop. */
 const NEAR = 256;
-/** How much of a long run is searched at once. */
+/** How many bytes of a long run are searched at once. */
 const CHUNK = 65_536;
 
 /** Where a field ends: at the first `:` or NUL, or at the end of its line. */
@@ -160,7 +160,7 @@ function fieldEnd(bytes: Buffer, from: number, end: number): number {
   return near + (nul < 0 ? field.length : nul);
 }
 
-/** Where the first byte is that is no `:`, or `to`. */
+/** The position of the first byte that is no `:`, or `to`. */
 function skipColons(bytes: Buffer, from: number, to: number): number {
   const near = Math.min(to, from + NEAR);
   let at = from;
@@ -168,7 +168,7 @@ function skipColons(bytes: Buffer, from: number, to: number): number {
   return at < near ? at : search(bytes, at, to, /[^:]/);
 }
 
-/** Where the first byte is that is no blank, or `to`. */
+/** The position of the first byte that is no blank, or `to`. */
 export function skipBlanks(bytes: Buffer, from: number, to: number): number {
   const near = Math.min(to, from + NEAR);
   let at = from;
@@ -176,7 +176,7 @@ export function skipBlanks(bytes: Buffer, from: number, to: number): number {
   return at < near ? at : search(bytes, at, to, /[^\t-\r ]/);
 }
 
-/** Where the last byte ends that is no blank, or `from`. */
+/** The position after the last byte that is no blank, or `from`. */
 export function dropBlanks(bytes: Buffer, from: number, to: number): number {
   let at = to;
   while (at - from > CHUNK && isBlank(bytes[at - 1]) && skipBlanks(bytes, at - CHUNK, at) === at) at -= CHUNK;
@@ -184,7 +184,7 @@ export function dropBlanks(bytes: Buffer, from: number, to: number): number {
   return at;
 }
 
-/** Where the first byte is that the pattern matches, or `to`. */
+/** The position of the first byte that the pattern matches, or `to`. */
 function search(bytes: Buffer, from: number, to: number, pattern: RegExp): number {
   for (let at = from; at < to; at += CHUNK) {
     const found = bytes.toString('latin1', at, Math.min(to, at + CHUNK)).search(pattern);

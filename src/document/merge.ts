@@ -1,4 +1,4 @@
-/** Any number of users merged into a file: one pass over its lines, and an object only for a stretch that changes. */
+/** Merges any number of users into a file: one pass over its lines, and an object only for each part that changes. */
 import { LineReader } from './line.js';
 import { NameIndex } from './name-index.js';
 import type { NewLines } from './new-lines.js';
@@ -8,7 +8,7 @@ const CR = 13;
 const COLON = 58;
 const HASH_SIGN = 35;
 
-/** A stretch of a file's bytes and the text that takes its place. */
+/** A range of a file's bytes, and the text that replaces it. */
 export interface Change {
   start: number;
   end: number;
@@ -20,7 +20,7 @@ export function lineEnding(bytes: Buffer): '\n' | '\r\n' {
   return bytes[bytes.indexOf(LF) - 1] === CR ? '\r\n' : '\n';
 }
 
-/** What became of how many users. */
+/** How many users were added, updated, left as they were, and removed. */
 export interface MergeCounts {
   added: number;
   updated: number;
@@ -35,15 +35,15 @@ interface Merged {
   counts: MergeCounts;
 }
 
-/** What was found of a user in the file. */
+/** What the file holds of a user. */
 const ABSENT = 0;
 const UNCHANGED = 1;
 const UPDATED = 2;
 
 /**
- * Finds what has to change in `bytes` so that the users of the new lines have the hashes of those lines; the last of
- * duplicate names wins. With `removeOthers`, other lines go but for comments, blank lines and lines without a colon.
- * Yields now and then.
+ * Finds what has to change in `bytes` so that users have the hashes of the new lines; of duplicate names the last one
+ * counts. With `removeOthers`, of all other lines only comments, blank lines and lines without a colon stay. Yields now
+ * and then.
  */
 export function* mergeLines(bytes: Buffer, lines: NewLines, removeOthers: boolean): Generator<void, Merged> {
   const counts = { added: 0, updated: 0, unchanged: 0, removed: 0 };
@@ -117,12 +117,12 @@ function* isSame(bytes: Buffer, { blocks }: NewLines): Generator<void, boolean> 
   return rest.length === 0;
 }
 
-/** Whether a line that is no entry to the broker holds a colon after a NUL, and is no comment. */
+/** Whether a line that is no entry is no comment either, and has a colon after a NUL. */
 function hidesColon({ bytes, start, end }: LineReader): boolean {
   return bytes[start] !== HASH_SIGN && bytes.subarray(start, end).includes(COLON);
 }
 
-/** Whether all brokers read an entry, with the hash of the line of the same name that starts at `line` of `lines`. */
+/** Whether all brokers read an entry, and its hash is that of the line of the same name at `line` in `lines`. */
 function hasHashOf(entry: LineReader, lines: Buffer, line: number): boolean {
   const { hashStart, hashEnd } = entry.fields();
   const from = line + entry.nameEnd - entry.nameStart + 1;
@@ -131,7 +131,7 @@ function hasHashOf(entry: LineReader, lines: Buffer, line: number): boolean {
   return (hashEnd === entry.end || entry.contentEnd === entry.end) && !entry.isLost;
 }
 
-/** A change whose text, if there is one, is a stretch of the new lines. */
+/** A change whose text is a range of the new lines, from `from` to `to`; empty: a removal. */
 interface Stretch {
   start: number;
   end: number;
@@ -140,7 +140,7 @@ interface Stretch {
   ending: '' | '\n' | '\r\n';
 }
 
-/** Gathers changes in the order of the file, neighbours in one. */
+/** Gathers changes in the order of the file, and joins adjacent ones. */
 class Changes {
   readonly #stretches: Stretch[] = [];
   readonly #ending: '\n' | '\r\n';
@@ -156,7 +156,7 @@ class Changes {
     this.#add({ start, end: next, from: 0, to: 0, ending: '' });
   }
 
-  /** The line's own ending stays; a last line without one is ended by `Draft`. */
+  /** Keeps the line's own ending. `Draft` appends a line feed to a last line that has none. */
   replace({ start, next, ending }: LineReader, line: number): void {
     this.#add({ start, end: next, from: line, to: this.#endOf(line), ending });
   }

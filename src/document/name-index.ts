@@ -12,12 +12,12 @@ const SEGMENT_SHIFT = 28;
 const MIN_SLOTS = 8;
 /** Bytes of a file for each slot: lines that the library writes fill less than half of the slots. */
 const BYTES_PER_SLOT = 64;
-/** More wanted names than this are not looked for one by one: all names are added. */
+/** If more names than this are wanted, all names of the file are added. */
 export const MAX_WANTED = 1024;
 
 /**
- * Where the names of a file are: an open-addressing hash table in typed arrays, so that a million lines are no
- * objects. The hash has a random seed, because who chooses names must not choose where they collide.
+ * Where the names of a file are: an open-addressing hash table in typed arrays, so that a million lines take no
+ * objects. The hash has a random seed, so that nobody can choose names that collide.
  */
 export class NameIndex {
   readonly bytes: Buffer;
@@ -37,7 +37,7 @@ export class NameIndex {
   #arrived = 0;
   #firstNul: number | undefined;
 
-  /** @param wanted the only names that will be asked for; without it, any */
+  /** @param wanted the only names that will be looked up; without it, any */
   constructor(bytes: Buffer, wanted?: ReadonlySet<string>, seed = randomFillSync(new Uint32Array(2))) {
     this.bytes = bytes;
     this.#seed = seed;
@@ -83,7 +83,7 @@ export class NameIndex {
     }
   }
 
-  /** Adds a line of the file that is an entry; `false`: a line that was added before has the same name. */
+  /** Adds an entry of the file; `false`: an entry that was added before has the same name. */
   add({ bytes, start, nameStart, nameEnd }: LineReader): boolean {
     const hash = hashOf(this.#seed, bytes, nameStart, nameEnd);
     if (this.#wanted !== undefined && !this.#wanted.has(hash)) return true;
@@ -110,9 +110,9 @@ export class NameIndex {
     return true;
   }
 
-  /** Where the lines of a name start, first line first. */
+  /** Where the lines of a name start, in the order of the file. */
   lines(name: string): readonly number[] {
-    // As bytes, half of a surrogate pair would be U+FFFD.
+    // Half of a surrogate pair would be encoded as U+FFFD, which another name may contain.
     if (!name.isWellFormed()) return [];
     const bytes = Buffer.from(name);
     const number = this.numberOf({ bytes, nameStart: 0, nameEnd: bytes.length });
@@ -124,7 +124,7 @@ export class NameIndex {
     return this.#names[3 * this.numberOf(line)] === line.start;
   }
 
-  /** Whether another line has the name of a line too. */
+  /** Whether another line of the file has the same name. */
   isDuplicate(line: LineReader): boolean {
     return this.#duplicates.size > 0 && this.#duplicates.has(this.numberOf(line));
   }
@@ -134,7 +134,7 @@ export class NameIndex {
     return this.#duplicates.get(number)?.at(-1) ?? (this.#names[3 * number] as number);
   }
 
-  /** The number of the name that a line has, of whatever file; negative: it is not in the index. */
+  /** The number of a line's name; negative: it is not in the index. The line may be of another file. */
   numberOf({ bytes, nameStart, nameEnd }: Pick<LineReader, 'bytes' | 'nameStart' | 'nameEnd'>): number {
     const hash = hashOf(this.#seed, bytes, nameStart, nameEnd);
     const segment = this.#segments[hash >>> SEGMENT_SHIFT] as Int32Array;
@@ -174,7 +174,7 @@ function rehashed(old: Int32Array): Int32Array {
   return segment;
 }
 
-/** No client can send a longer name, so there is no need to read all of it. */
+/** Reads no more of a name than a client can send. */
 function hashOf(seed: Uint32Array, name: Uint8Array, from = 0, to = name.length): number {
   return halfSipHash(seed, name, from, Math.min(to, from + MAX_BYTES));
 }

@@ -8,10 +8,10 @@ const SPACE = 32;
 const HASH_SIGN = 35;
 const COLON = 58;
 const TILDE = 126;
-/** So many characters are gathered before they become bytes: a write for each line takes twice the time. */
+/** How many characters are gathered before they are encoded: encoding each line for itself takes twice the time. */
 const BLOCK = 1 << 16;
 
-/** Users and hashes that arrive one by one, kept as the bytes of lines: a million of them are no heap. */
+/** Users and hashes that arrive one by one, kept as the bytes of lines, so that a million of them take no objects. */
 export class NewLines {
   /** All lines, each with a line feed, after {@link flush}. */
   readonly blocks: Buffer[] = [];
@@ -20,7 +20,7 @@ export class NewLines {
   /** Whether each name is greater than the one before it, so that none is a duplicate. */
   isAscending = true;
   readonly #maxIterations: number;
-  /** What is not in bytes yet, as text and as names and hashes in turn. */
+  /** What is not encoded yet: the lines as text, and their names and hashes alternately. */
   #text = '';
   #pending: string[] = [];
   #lastName = '';
@@ -30,7 +30,7 @@ export class NewLines {
     this.#maxIterations = maxIterations;
   }
 
-  /** Adds a line. Now and then all that was added is checked: an error names the number of the entry and its user. */
+  /** Adds a line. Lines are checked many at a time: an error names the entry by its number and user. */
   add(name: string, hash: string): void {
     this.#text += `${name}:${hash}\n`;
     this.#pending.push(name, hash);
@@ -40,7 +40,7 @@ export class NewLines {
     if (this.#text.length > BLOCK) this.flush();
   }
 
-  /** Checks what has been added since the last time, and makes bytes of it. Is to be called after the last line. */
+  /** Checks and encodes the lines that were added since the last call. Must be called after the last line. */
   flush(): void {
     const bytes = Buffer.from(this.#text);
     const pending = this.#pending;
@@ -79,7 +79,7 @@ export class NewLines {
     return index;
   }
 
-  /** The bytes of a line that is not in the most common form, or an error. */
+  /** Checks a line that is not in the most common form, and returns its length in bytes. */
   #checkedLength(name: string, hash: string, number: number): number {
     try {
       assertUsername(name);
@@ -91,7 +91,7 @@ export class NewLines {
   }
 }
 
-/** Whether a `:` follows bytes that are a name of printable ASCII, and break no rule of `assertUsername`. */
+/** Whether bytes are a name of printable ASCII that breaks no rule of `assertUsername`, and a `:` follows. */
 export function isPlainName(bytes: Buffer, start: number, end: number): boolean {
   if (start === end || end - start > MAX_BYTES || bytes[start] === HASH_SIGN || bytes[end] !== COLON)
     return false;
@@ -105,7 +105,7 @@ export function isPlainName(bytes: Buffer, start: number, end: number): boolean 
 
 function entryError({ code, message }: PasswordFileError, name: string, number: number): PasswordFileError {
   const [start = ''] = name.split(/[:\p{Cc}]/u, 1);
-  // In entries with their parts swapped, this is a hash.
+  // In an entry whose name and hash are swapped, this is a hash, which no message may show.
   const username = start === '' || /^\$|[A-Za-z0-9+/]{60}/.test(start) ? undefined : start.slice(0, 100);
   const entry = username === undefined ? `Entry ${number}` : `Entry ${number} (${JSON.stringify(username)})`;
   return new PasswordFileError(code, `${entry}: ${message}`, { username });

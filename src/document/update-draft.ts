@@ -1,4 +1,4 @@
-/** The draft that `PasswordFile.update` hands out: checked, and closed when its function returns. */
+/** The draft that `PasswordFile.update` passes to its function: it checks arguments, and is closed when that returns. */
 
 import { assertUsername } from '../credentials/rules.js';
 import { PasswordFileError } from '../errors.js';
@@ -6,7 +6,7 @@ import { assertHash } from '../hash/encoding.js';
 import type { Draft } from './draft.js';
 
 /**
- * The editable view of a password file that `PasswordFile.update` hands to its function.
+ * The editable view of a password file that `PasswordFile.update` passes to its function.
  *
  * @example
  * await new PasswordFile('/tmp/example-passwd').update((draft: PasswordDraft) => {
@@ -18,9 +18,9 @@ export interface PasswordDraft {
   has(name: string): boolean;
   /** The user's hash as the file has it; of a duplicate name the last one, which Mosquitto 2.0 uses. */
   get(name: string): string | undefined;
-  /** Gives the user this hash; `ERR_INVALID_USERNAME` or `ERR_INVALID_HASH` where it cannot work, `ERR_COST_LIMIT`. */
+  /** Gives the user this hash. Throws `ERR_INVALID_USERNAME`, `ERR_INVALID_HASH` or `ERR_COST_LIMIT`. */
   set(name: string, hash: string): this;
-  /** Takes the user out; `false`: was not there. */
+  /** Removes the user; `false`: there was none. */
   delete(name: string): boolean;
   /** The names in the file, each once: first those that are there, in order, then the new ones. */
   keys(): Iterable<string>;

@@ -4,7 +4,8 @@ import { type Entries, forEachEntry } from '../util/entries.js';
 import { invalidOption, type OptionCheck, oneOf, readOptions } from '../util/read-options.js';
 
 /**
- * A client as it is in the list `clients` of the plugin's JSON file, in one of the two forms.
+ * A client in the list `clients` of the plugin's JSON file, with `password`, `salt` and `iterations`, or with
+ * `encoded_password`.
  *
  * @example
  * const rows = [['alice', await hashPassword('secret')] as const];
@@ -20,7 +21,7 @@ export interface DynamicSecurityClient {
   iterations?: number;
   /** The whole hash (`$7$…`, `$6$…`): the form that only Mosquitto 2.1 reads. */
   encoded_password?: string;
-  /** Absent: without a role the plugin allows what `defaultACLAccess` allows, by default no publish and no subscribe. */
+  /** Absent: none. The plugin then allows what `defaultACLAccess` allows, by default no publish and no subscribe. */
   roles?: Array<{ rolename: string }>;
 }
 
@@ -97,7 +98,7 @@ export async function exportDynamicSecurity(
 
 /** The client without its roles, or why there is none. */
 function convert(username: string, hash: unknown, release: '2.0' | '2.1'): DynamicSecurityClient | string {
-  // Not a matter of taste: a lone surrogate makes the whole file unreadable to a broker, and a NUL ends the name there.
+  // A lone surrogate makes the whole JSON file unreadable to a broker, and a NUL ends the name there.
   if (!canBeSent(username)) {
     return 'No MQTT client can send this user name: it is empty, too long or has characters that brokers refuse.';
   }

@@ -66,9 +66,9 @@ export type KeyParams = Omit<Pbkdf2Hash, 'key'> | Omit<Sha512Hash, 'key'> | Omit
 export const KEY_BYTES = 64;
 /** `$7$` iterations: what fits a C `int`. */
 export const MAX_ITERATIONS = 0x7fff_ffff;
-/** About a second of a thread. */
+/** These take a thread about a second. */
 export const DEFAULT_MAX_ITERATIONS = 1_000_000;
-/** In KiB. */
+/** The limits for argon2id; the memory in KiB. */
 const MAX_MEMORY = 1_048_576;
 const MAX_PASSES = 16;
 
@@ -168,7 +168,7 @@ export function assertHash(hash: string, maxIterations: number): void {
   assertCost(parseHash(hash), maxIterations);
 }
 
-/** 0: no character of base64; 2: one that can end 64 bytes. */
+/** For each byte, 0: not a character of base64; 1: one; 2: one that the encoding of 64 bytes can end with. */
 const BASE64 = /* @__PURE__ */ Uint8Array.from({ length: 256 }, (_, byte) => {
   const character = String.fromCharCode(byte);
   return /[AQgw]/.test(character) ? 2 : /[A-Za-z0-9+/]/.test(character) ? 1 : 0;
@@ -176,8 +176,8 @@ const BASE64 = /* @__PURE__ */ Uint8Array.from({ length: 256 }, (_, byte) => {
 const [DOLLAR, ZERO, SEVEN, EQUALS] = [36, 48, 55, 61];
 
 /**
- * Whether bytes are a canonical `$7$` hash that costs no more than this, and has less than a billion iterations. It
- * answers for a million hashes in a quarter of the time that {@link tryParseHash} takes.
+ * Whether bytes are a canonical `$7$` hash with at most `maxIterations` and less than a billion iterations. Takes a
+ * quarter of the time that {@link tryParseHash} takes, which matters for a million hashes.
  */
 export function isCanonicalHash(bytes: Uint8Array, from: number, to: number, maxIterations: number): boolean {
   const key = to - 88;
@@ -205,8 +205,8 @@ function isBase64(bytes: Uint8Array, from: number, to: number): boolean {
 }
 
 /**
- * Throws `ERR_COST_LIMIT` where computing a key would take a thread for too long: that cannot be aborted, and keeps even
- * `process.exit()` waiting. A stored hash says itself what it costs, and anybody may have written it.
+ * Throws `ERR_COST_LIMIT` where computing a key would occupy a thread for too long: the computation cannot be aborted,
+ * and keeps even `process.exit()` waiting. A stored hash sets its own cost, and an attacker may have written it.
  */
 export function assertCost(
   params: KeyParams,

@@ -94,7 +94,7 @@ export async function hashPassword(
   return newHash(own, readHashOptions('', options, HASH_CHECKS));
 }
 
-/** {@link hashPassword} with a password and settings that are checked and nobody else's. */
+/** {@link hashPassword} with a password and settings that are checked, and that no caller can change meanwhile. */
 export async function newHash(password: string | Uint8Array, settings: HashSettings): Promise<string> {
   const params = newKeyParams(settings);
   return joinHash(params, await limited<Uint8Array>(done => deriveKey(password, params, done)));
@@ -117,8 +117,8 @@ export function hashPasswordSync(password: string | Uint8Array | undefined, opti
 }
 
 /**
- * Whether a broker would let a client with this password in by this hash. It compares as the broker does: up to the
- * first NUL byte, and never an empty password. The comparison takes the same time wherever the keys differ.
+ * Whether a broker that has this hash would let a client with this password in. It compares as the broker does: up to
+ * the first NUL byte, and never an empty password. The comparison takes the same time wherever the keys differ.
  *
  * @throws PasswordFileError `ERR_INVALID_HASH` (malformed), `ERR_COST_LIMIT`, `ERR_UNSUPPORTED_HASH` (argon2id before
  *   Node 24.7), `ERR_INVALID_PASSWORD` (neither string nor bytes), `ERR_INVALID_ARGUMENT` (options)
@@ -197,7 +197,7 @@ function newKeyParams(settings: HashSettings): KeyParams {
 
 let randomness: Uint8Array = /* @__PURE__ */ new Uint8Array();
 
-/** Draws random bytes for many salts at once: a call of the generator for each takes 4 % of the time of its hash. */
+/** Draws random bytes for many salts at once: drawing them for each salt takes 4 % of the time of its hash. */
 function newSalt(bytes: number): Uint8Array {
   if (randomness.length < bytes) randomness = crypto.randomBytes(4096);
   const salt = randomness.subarray(0, bytes);
@@ -205,10 +205,10 @@ function newSalt(bytes: number): Uint8Array {
   return salt;
 }
 
-/** What a job costs besides its iterations. */
+/** What a job costs besides its iterations, as a number of iterations. */
 const JOB_COST = 20;
 
-/** A job for {@link limited}. */
+/** A job for {@link limited}: derives the key of a password. Returns the job's cost. */
 function deriveKey(password: string | Uint8Array, params: KeyParams, done: Done<Uint8Array>): number {
   switch (params.algorithm) {
     case 'pbkdf2-sha512':
@@ -218,7 +218,7 @@ function deriveKey(password: string | Uint8Array, params: KeyParams, done: Done<
       argon2('argon2', password, params, done);
       return params.memory * params.passes;
     default:
-      // On this thread; many of them in pieces between which the event loop turns.
+      // Computed on this thread. The job ends in the next turn, so that many of them let the event loop turn.
       setImmediate(done, null, deriveKeySync(password, params));
       return 100;
   }

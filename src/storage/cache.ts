@@ -10,9 +10,9 @@ import { type Snapshot, takeSnapshot } from './snapshot.js';
 /** The reads of one `PasswordFile`. */
 export class Cache {
   #snapshot: Snapshot | undefined;
-  /** The look at the file that is to be taken in the next turn of the event loop, and the names that it is for. */
+  /** The snapshot that the next turn of the event loop takes or finds current, and the names that it is for. */
   #nextLook: { names: Set<string> | undefined; snapshot: Promise<Snapshot | undefined> } | undefined;
-  /** One read after another, so that those who wait share what was read. Holds none of it in memory. */
+  /** Settles after the last read. Reads go one after another, so that callers share what was read. Holds no snapshot. */
   #lastRead: Promise<void> = Promise.resolve();
 
   /**
@@ -38,7 +38,7 @@ export class Cache {
 
   /**
    * What the file holds at some moment after the call; `undefined`: there is none. Callers of one turn of the event loop
-   * share one look at the file. An abort ends the waiting at once, but not a read that others may wait for.
+   * share one look at the file. An abort ends the wait at once, but not a read that others may wait for.
    */
   snapshot(
     signal?: AbortSignal | undefined,
@@ -67,7 +67,7 @@ export class Cache {
     this.#snapshot?.file?.closeSync();
     const drop = () => this.drop();
     void this.#lastRead.then(drop);
-    // Not a part of the last read before the next turn.
+    // The last read does not include it before the next turn.
     void this.#nextLook?.snapshot.then(drop, drop);
   }
 

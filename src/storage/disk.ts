@@ -4,7 +4,7 @@ import { constants } from 'node:fs';
 import { attempt } from '../util/attempt.js';
 import { withPriority } from '../util/limiter.js';
 
-/** What a function answers at once or later. */
+/** What a function returns, at once or later. */
 export type Answer<T> = T | Promise<T>;
 
 /** Owner, group and permissions of a directory or file. */
@@ -18,15 +18,15 @@ export function ownershipOf({ uid, gid, mode }: fs.BigIntStats): Ownership {
   return { uid: Number(uid), gid: Number(gid), mode: Number(mode) };
 }
 
-/** Linux, include/uapi/asm-generic/fcntl.h: a descriptor that files can be reached with. Node has no name for it. */
+/** Opens a directory only to reach files in it (Linux, include/uapi/asm-generic/fcntl.h). Node has no name for it. */
 export const O_PATH = 0o10000000;
 
 /** See {@link systemDisk}. All functions throw or reject with system errors (`code`). */
 export type Disk = typeof systemDisk;
 
 /**
- * The real disk. What is one quick system call is synchronous, because the thread pool may be busy with hashes. What
- * takes a `directory` and a name reaches the directory without following a link.
+ * The real disk. A function that is one quick system call is synchronous, because the thread pool may be busy with
+ * hashes. A function with the parameters `directory` and `name` reaches the directory without following a link.
  */
 export const systemDisk = {
   /**
@@ -53,7 +53,7 @@ export const systemDisk = {
   ownership: (fd: number): Ownership => fs.fstatSync(fd),
   chown: (fd: number, uid: number, gid: number): void => fs.fchownSync(fd, uid, gid),
   chmod: (fd: number, mode: number): void => fs.fchmodSync(fd, mode),
-  /** Returns how many bytes were written: a full disk may take a part of them. */
+  /** Returns how many bytes were written: a full disk may accept a part of them. */
   write: (fd: number, bytes: Uint8Array, position: number): number =>
     fs.writeSync(fd, bytes, 0, bytes.length, position),
   writeInPool: (fd: number, bytes: Uint8Array, position: number): Promise<number> =>
@@ -63,17 +63,17 @@ export const systemDisk = {
 };
 
 /**
- * Creates a file in an empty directory that was made, and lets other writers clean up in the directory as far as they
- * may in the one it lies in.
+ * Creates a file in an empty directory that this process has made. Gives the directory the group and mode of its parent,
+ * as root the owner too, so that writers who may write there can clean up in it.
  *
  * Other users of the parent directory may have put a link or another directory in the place of the one that was made.
- * So nothing is done by its path, and it has to be an empty one of ours: nobody has trusted anything to it.
+ * So nothing is done by its path, and it has to be an empty directory of ours: opening that to others exposes nothing.
  */
 function create(directory: string, name: string, owner: Ownership): Answer<number> {
   const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DIRECTORY, O_NOFOLLOW } = constants;
   const createIn = (opened: string) => fs.openSync(`${opened}/${name}`, O_RDWR | O_CREAT | O_EXCL, 0o600);
   const user = process.geteuid?.();
-  // Windows has no such users.
+  // Windows has no user ids.
   if (user === undefined) return createIn(directory);
   const own = fs.openSync(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   try {
@@ -82,7 +82,8 @@ function create(directory: string, name: string, owner: Ownership): Answer<numbe
       throw Object.assign(new Error(`${directory} is not the directory that was made`), { code: 'ENOENT' });
     }
     const fd = createIn(opened);
-    // Only now, because until then nobody else can reach into it. Where it fails, other writers cannot clean up in it.
+    // Not before the file exists: until then nobody else can reach into the directory. Where this fails, other writers
+    // cannot clean up in it.
     attempt(() => fs.fchownSync(own, user === 0 ? owner.uid : -1, owner.gid));
     attempt(() => fs.fchmodSync(own, owner.mode & 0o1777));
     return fd;
@@ -91,7 +92,7 @@ function create(directory: string, name: string, owner: Ownership): Answer<numbe
   }
 }
 
-/** Has system calls reach into a directory that no link leads to and that cannot be exchanged meanwhile. */
+/** Has system calls reach a directory by its descriptor: no link is followed, and nobody can exchange it meanwhile. */
 function within<T>(directory: string, run: (opened: string) => T): T {
   if (!isOpened(directory)) return run(directory);
   const fd = fs.openSync(directory, O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW);
@@ -121,7 +122,7 @@ export function firstNames(directory: string, most: number): string[] {
   return names;
 }
 
-/** Whether a path is that of an open file. */
+/** Whether the file at a path is the open one. */
 function isSame(path: string, fd: number): Answer<boolean> {
   const there = fs.lstatSync(path, { bigint: true, throwIfNoEntry: false });
   const ours = fs.fstatSync(fd, { bigint: true });
@@ -144,7 +145,7 @@ async function syncDirectory(path: string): Promise<void> {
   try {
     await sync(fd);
   } finally {
-    // Whether that works does not matter by now.
+    // A failure does not matter: the directory is synced.
     fs.close(fd, () => undefined);
   }
 }

@@ -1,4 +1,4 @@
-/** Callers of one file in one process share a queue, and all pending edits join the next commit. */
+/** All callers that edit one file in this process share a queue, and all pending edits join the next commit. */
 import { Draft, edited } from '../document/draft.js';
 import type { Change } from '../document/merge.js';
 import { MAX_WANTED, NameIndex } from '../document/name-index.js';
@@ -12,10 +12,10 @@ import { type Snapshot, takeSnapshot } from './snapshot.js';
 import { type CreateOptions, copyOwnership, type TempFile, writeAndSync } from './temp-file.js';
 import { type LockSettings, replaceFile } from './writer.js';
 
-/** How often edits are made for one commit at most because some of them were cancelled. */
+/** How many times at most the edits of a commit are made, which is repeated when one of them is cancelled. */
 const ATTEMPTS = 10;
 
-/** How a file is written; edits that agree in it can share a commit. */
+/** How a file is written. Edits with equal policies can share a commit. */
 export interface WritePolicy {
   create: CreateOptions;
   /** Where the file's owner or group cannot be kept: go on (`true`), or `ERR_OWNERSHIP`. */
@@ -26,7 +26,7 @@ export interface WritePolicy {
 /** Where edits come from: one `PasswordFile`. */
 export interface EditSource {
   readonly policy: WritePolicy;
-  /** What reads know of the file: a large one is not read again for an edit that has just looked at it. */
+  /** What reads know of the file, so that a large file is not read again for an edit that has just looked at it. */
   readonly cache: Cache;
   /** Called when the file has been replaced with an edit from here in it. */
   committed(): void;
@@ -37,11 +37,11 @@ export interface Edit<T> {
   source: EditSource;
   /** The names it looks at; `undefined`: not known beforehand. */
   names: ReadonlySet<string> | undefined;
-  /** Shares its commit with no other edit. */
+  /** Whether it shares its commit with no other edit. */
   isAlone?: boolean;
-  /** Makes a missing file even where it adds nothing to it. */
+  /** Whether it creates a missing file even if it adds nothing to it. */
   creates?: boolean;
-  /** Yields now and then. May run again, on another draft, until its commit is done. What it throws undoes it alone. */
+  /** Makes the edit; yields now and then. May run again on another draft. If it throws, this edit alone is undone. */
   apply(draft: Draft, fileExists: boolean): Generator<unknown, T>;
   signal?: AbortSignal | undefined;
 }
@@ -54,7 +54,7 @@ class PendingEdit {
   outcome: { value: unknown } | { error: unknown } | undefined;
   isCancelled = false;
   onCancel: (() => void) | undefined;
-  /** From then on it cannot be cancelled, and settles by its commit alone. */
+  /** After this call the edit cannot be cancelled, and only its commit settles it. */
   readonly stopListening: (() => void) | undefined;
 
   constructor(
@@ -87,7 +87,7 @@ class PendingEdit {
 /** The edits of each file that wait for the next commit. A file has a queue as long as commits are under way. */
 const queues = new Map<string, PendingEdit[]>();
 
-/** Has an edit made by the next commit of a file. Settles when its outcome is on disk. */
+/** Adds an edit to the next commit of its file. Settles when the outcome is on disk. */
 export async function submit<T>(edit: Edit<T>): Promise<T> {
   edit.signal?.throwIfAborted();
   const target = resolveTarget(edit.source.cache.path);
@@ -111,7 +111,7 @@ class Commit {
   #edits: PendingEdit[] = [];
   readonly #source: EditSource;
   readonly #cancelled = new AbortController();
-  /** What is replaced. The file stays open until the end, because dropping the pages of a large one is slow. */
+  /** The file that is replaced. It stays open until the end, because dropping the pages of a large one is slow. */
   #old: Snapshot | undefined;
 
   constructor(
@@ -157,7 +157,7 @@ class Commit {
 
   /** As the file's only writer: reads it, makes the edits, writes the temp file. */
   async #write(place: Place, temp: TempFile): Promise<boolean> {
-    // All are cancelled, which has ended the wait: those that have come since are for the next commit.
+    // All edits were cancelled, and with them this commit. Those that have come since are for the next one.
     if (this.#edits.length === 0) return false;
     this.#join();
     const old = await this.#read(place);
@@ -195,7 +195,7 @@ class Commit {
   async #makeEdits(index: NameIndex, existed: boolean): Promise<{ changes: Change[]; fileExists: boolean }> {
     for (let attempt = 1; ; attempt++) {
       const edits = this.#edits;
-      // Cancelled one after another, they could keep the others waiting.
+      // Edits that are cancelled one after another could otherwise keep the others waiting for ever.
       if (attempt === ATTEMPTS) for (const pending of edits) pending.stopListening?.();
       const draft = new Draft(index);
       let fileExists = existed;

@@ -1,6 +1,6 @@
 /**
- * Who owns the lock of a password file: the name of a writer's temp file says it, so that no file need be opened to
- * know (`<nonce>.<pid>.<start time>.<boot id>-<pid namespace>`). And whether that writer is still alive.
+ * Who owns the lock of a password file, and whether that writer is still alive. The name of a temp file says whose it is
+ * (`<nonce>.<pid>.<start time>.<boot id>-<pid namespace>`), so that no file need be opened.
  */
 import { randomBytes } from 'node:crypto';
 import { readlinkSync } from 'node:fs';
@@ -14,7 +14,7 @@ export interface LockOwner {
   pid: number;
   /** Start time in clock ticks since boot (proc_pid_stat(5), field 22). */
   start: string;
-  /** Boot id and pid namespace: pids of another are not ours to look up. */
+  /** Boot id and pid namespace. In another realm, a pid is that of another process. */
   realm: string;
 }
 
@@ -71,7 +71,7 @@ export function isGone({ pid, start, realm }: LockOwner): boolean {
 
 const UNKNOWN_REALM = '-';
 
-/** Not kept: what cannot be read now may be readable later, since descriptors may have run out. */
+/** Not cached, because what cannot be read now may be readable later: descriptors may have run out. */
 function ownRealm(): string {
   const boot = readProc('sys/kernel/random/boot_id')?.trim();
   const namespace = attempt(() => readlinkSync('/proc/self/ns/pid').replace(/\D/g, ''));
@@ -84,7 +84,7 @@ const MAX_SEEN = 10_000;
 const seen = new Map<string, { modified: bigint; since: number }>();
 const abandoned = new Set<string>();
 
-/** Marks a temp file of this process as stale, before it is removed: should that fail, its process is alive all the same. */
+/** Marks a temp file of this process as stale, before it is removed. If that fails, nothing else shows it to be stale. */
 export function abandon(name: string): void {
   abandoned.add(name);
   forgetOldest(abandoned);

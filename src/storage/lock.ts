@@ -1,8 +1,8 @@
 /**
  * One writer at a time. The lock, the temp file and the fence are one thing: a directory that holds nothing but the
  * current writer's temp file. A writer acquires the lock by renaming its candidate directory to it, and commits and
- * releases it by renaming the temp file to the password file. Removing the temp file fences a writer: breaking the
- * lock of one that is alive costs it another attempt and no more.
+ * releases it by renaming the temp file to the password file. Removing the temp file fences its writer: if that one is
+ * alive after all, it only has to start over.
  *
  * test/storage/lock.test.ts runs these functions in every interleaving of several writers on a modelled disk.
  */
@@ -15,16 +15,16 @@ import type { TempFile } from './temp-file.js';
 /** A writer of one password file, and how it decides what depends on clocks and chance. */
 export interface Writer {
   readonly disk: Disk;
-  /** The password file, as system calls reach it. */
+  /** The path of the password file for system calls. */
   readonly file: string;
-  /** Owner and mode of the directory it lies in. */
+  /** Owner and mode of the file's directory. */
   readonly directory: Ownership;
   /** The temp file of this attempt. */
   temp: TempFile | undefined;
   newNonce(): string;
   /** Whether a name in the lock directory, or in a candidate directory, is that of a temp file whose writer is dead. */
   isStale(directory: string, name: string): Answer<boolean>;
-  /** Waits a little before the next look. Throws when the time is over or the wait is cancelled. */
+  /** Waits a little before the next attempt. Throws when the timeout is over or the wait is cancelled. */
   pause(): Answer<void>;
 }
 
@@ -32,13 +32,13 @@ export type Outcome = 'committed' | 'unchanged' | 'fenced';
 
 /** How often a fenced writer starts over. */
 const ATTEMPTS = 16;
-/** How many names are read of the directory of the password file, and of another; and how many candidates are swept. */
+/** How many names are read of the file's directory, how many of a lock or candidate directory; how many are swept. */
 const MOST_NAMES = 1024;
 const MOST_TEMP_FILES = 16;
 const MOST_CANDIDATES = 16;
 
 /**
- * Replaces the password file as its only writer at that time.
+ * Replaces the password file as its only writer.
  *
  * @param work reads the file, edits it, writes the temp file and syncs it; `false`: nothing is to change. May be
  *   called again.
@@ -91,7 +91,7 @@ async function prepare(writer: Writer): Promise<TempFile | undefined> {
   }
 }
 
-/** Renames the candidate directory to the lock directory. `undefined`: it has to wait. */
+/** Renames the candidate directory to the lock directory; `undefined`: the writer has to wait. */
 async function tryToAcquire(writer: Writer): Promise<TempFile | undefined> {
   const { disk } = writer;
   const lock = lockDirectory(writer.file);
@@ -107,7 +107,7 @@ async function tryToAcquire(writer: Writer): Promise<TempFile | undefined> {
   } catch (error) {
     const code = systemCode(error);
     const isRefusal = isRefused(disk, error);
-    // Refused in the lock directory: another writer has removed the temp file already.
+    // A refusal after the rename: another writer has removed the temp file, which therefore cannot be opened.
     if (code === 'ENOENT' || (isRefusal && temp.directory === lock)) await release(writer);
     else if (code === 'ENOTEMPTY' || code === 'EEXIST' || isRefusal) await lookAtOwner(writer);
     else throw error;
@@ -115,7 +115,7 @@ async function tryToAcquire(writer: Writer): Promise<TempFile | undefined> {
   }
 }
 
-/** Breaks the lock if its owner is dead: what is not in the lock directory can no longer be renamed to the file. */
+/** Breaks the lock if its owner is dead: a temp file outside of the lock directory cannot be renamed to the file. */
 async function lookAtOwner(writer: Writer): Promise<void> {
   const { disk, file } = writer;
   const lock = lockDirectory(file);
@@ -143,8 +143,8 @@ async function clean(writer: Writer, directory: string): Promise<boolean> {
 }
 
 /**
- * Commits and releases in one step. By the path of the lock directory, because who has fenced this writer may have
- * renamed the directory. Should another user have put a link there, it can lead only to a file of this random name.
+ * Commits and releases in one step. It uses the path of the lock directory, because a writer that has fenced this one may
+ * have renamed the directory. If another user has put a link there, it can lead only to a file of this random name.
  */
 export async function commit(writer: Writer, temp: TempFile): Promise<Outcome> {
   const { disk, file } = writer;
@@ -164,7 +164,7 @@ export async function commit(writer: Writer, temp: TempFile): Promise<Outcome> {
   }
 }
 
-/** Removes what this writer has made and what still is its own: after a commit the lock directory alone. */
+/** Removes what this writer has made and still owns: after a commit, only the lock directory. */
 async function release(writer: Writer): Promise<void> {
   const { disk, temp } = writer;
   if (temp === undefined) return;
@@ -173,14 +173,14 @@ async function release(writer: Writer): Promise<void> {
   await remove(disk, temp.directory, temp.name);
 }
 
-/** A directory that is not empty after that, or gone, is somebody else's by now. */
+/** Removes a temp file and its directory. If the directory is not empty then, or gone, another writer owns it by now. */
 async function remove(disk: Disk, directory: string, name: string): Promise<void> {
   abandon(name);
   await tryTo(() => disk.unlink(directory, name));
   await tryTo(() => disk.rmdir(directory));
 }
 
-/** Removes candidate directories of dead writers. Any number may have been planted, so not all of them. */
+/** Removes candidate directories of dead writers, but not all of them, because another user may plant any number. */
 async function sweep(writer: Writer): Promise<void> {
   const { disk, file } = writer;
   const beside = (await tryTo(() => disk.list(`${dirname(file)}/.`, MOST_NAMES))) ?? [];
@@ -197,7 +197,7 @@ async function close(disk: Disk, temp: TempFile): Promise<void> {
   if (fd !== undefined) await tryTo(() => disk.close(fd));
 }
 
-/** A call whose failure changes nothing: a later writer removes what it leaves. */
+/** Makes a call whose failure does no harm: a later writer removes what it leaves. */
 export async function tryTo<T>(call: () => Answer<T>): Promise<T | undefined> {
   try {
     return await call();

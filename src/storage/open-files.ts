@@ -21,19 +21,19 @@ export class OpenFile {
     if (openFiles.size > MAX_OPEN) oldest?.close();
   }
 
-  /** Marks it as used most recently; `false`: it is closed. */
+  /** Marks it as the most recently used one; `false`: it is closed. */
   use(): boolean {
     if (!openFiles.delete(this)) return false;
     openFiles.add(this);
     return true;
   }
 
-  /** Closes it, once. Nobody waits for that: it was only read, and dropping the pages of a large file is slow. */
+  /** Closes it once, without waiting: it was only read, and dropping the pages of a large file is slow. */
   close(): void {
     if (openFiles.delete(this)) fs.close(this.#fd, () => undefined);
   }
 
-  /** Closes it, once, before this returns. */
+  /** Closes it once, before this returns. */
   closeSync(): void {
     if (openFiles.delete(this)) fs.closeSync(this.#fd);
   }

@@ -1,4 +1,4 @@
-/** Where a password file lies: whose symbolic links lead there, what cannot be replaced, what system errors mean. */
+/** Where a password file lies: whose symbolic links are followed, what cannot be replaced, what system errors mean. */
 import * as fs from 'node:fs';
 import { constants } from 'node:os';
 import { basename, dirname, isAbsolute, join, parse, resolve, sep } from 'node:path';
@@ -7,18 +7,21 @@ import { attempt } from '../util/attempt.js';
 import { O_PATH, type Ownership, ownershipOf } from './disk.js';
 import { lockDirectory } from './lock-owner.js';
 
-/** A file and the directory that holds it. The directory is open, so that nobody can put another in its place. */
+/** A file and its directory. The directory is open, so that nobody can put another in its place. */
 export interface Place {
   /** The file's path without symbolic links. */
   readonly path: string;
-  /** The path for system calls, `/proc/self/fd/N/name`. It leads to the opened directory, whatever `path` leads to. Without /proc: `path`. */
+  /**
+   * The path for system calls, `/proc/self/fd/N/name`. It goes through the open directory, even if `path` leads elsewhere
+   * by now. Without /proc: `path`.
+   */
   readonly file: string;
   readonly directory: Ownership;
   close(): void;
 }
 
 const MAX_LINKS = 40;
-/** How coarsely file systems stamp a change at worst, in milliseconds. */
+/** The coarsest resolution of a file system's timestamps, in milliseconds. */
 export const CLOCK_TICK = 20;
 
 /**
@@ -40,7 +43,7 @@ export function openPlace(path: string): Place {
   throw notReplaceable(path, 'leads through directories that others exchange all the time. Move the file.');
 }
 
-/** `undefined`: the directory that was opened is not the one that the path was followed to. */
+/** Opens the directory; `undefined`: it is not the one that the path was followed to. */
 function tryToOpen(path: string): Place | undefined {
   const { path: target, directories } = follow(path);
   const directory = ownershipOf(directories.at(-1) as fs.BigIntStats);
@@ -49,7 +52,7 @@ function tryToOpen(path: string): Place | undefined {
     return { path: target, file: target, directory, close: () => undefined };
   }
   const fd = fs.openSync(dirname(target), O_PATH | fs.constants.O_DIRECTORY);
-  // Should it fail: nothing was written to it.
+  // A failure does no harm, because nothing was written to it.
   const close = () => void attempt(() => fs.closeSync(fd));
   const opened = `/proc/self/fd/${fd}`;
   if (attempt(() => isBelow(opened, directories))) {
@@ -59,7 +62,7 @@ function tryToOpen(path: string): Place | undefined {
   return undefined;
 }
 
-/** Says which directory a system error is about. */
+/** Turns a system error into one that says which directory it is about. */
 function explained<T>(path: string, run: () => T): T {
   try {
     return run();
@@ -70,7 +73,7 @@ function explained<T>(path: string, run: () => T): T {
   }
 }
 
-/** Whether a directory lies where it was seen. `..` cannot be led elsewhere, as the names in a path can. */
+/** Whether a directory and its parents are those that were seen. Names can be led elsewhere meanwhile, `..` cannot. */
 function isBelow(directory: string, seen: readonly fs.BigIntStats[]): boolean {
   let at = directory;
   for (const { dev, ino } of seen.toReversed()) {
@@ -99,7 +102,7 @@ function follow(path: string): { path: string; directories: fs.BigIntStats[] } {
     const parts = to.slice(root.length).split(sep);
     names.unshift(...parts.filter(name => name !== '' && name !== '.'));
   };
-  // `resolve` takes `..` out before links are followed, as Windows does.
+  // `resolve` removes `..` before links are followed, as Windows does.
   if (process.platform === 'win32') goTo(resolve(path));
   else goTo(isAbsolute(path) ? path : process.cwd() + sep + path);
   let links = 0;
@@ -120,14 +123,14 @@ function follow(path: string): { path: string; directories: fs.BigIntStats[] } {
   return { path: at, directories: seen.slice(0, -1) };
 }
 
-/** Where a link leads; `undefined`: look again. */
+/** Where a link leads; `undefined`: it has changed, and has to be read again. */
 function readLink(link: string, { uid, ctimeNs }: fs.BigIntStats): string | undefined {
   const user = process.geteuid?.();
   if (uid !== 0n && Number(uid) !== user) {
     const problem = `is a symbolic link of user ${uid}, who could lead this process (user ${user}) to any file`;
     throw notReplaceable(link, `${problem} with it. Pass the path of the file itself.`);
   }
-  // Others may put a link of theirs there, and this one back. That changes its ctime, unless it all happens in one tick.
+  // Others may put a link of theirs here and this one back. That changes its ctime, unless all happens in one tick.
   const age = Date.now() - Number(ctimeNs / 1_000_000n);
   if (Math.abs(age) < CLOCK_TICK) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, CLOCK_TICK);
   return attempt(() => {
@@ -136,7 +139,7 @@ function readLink(link: string, { uid, ctimeNs }: fs.BigIntStats): string | unde
   });
 }
 
-/** Refuses places in which no atomic replacement can do right, before anything is made there. */
+/** Refuses directories in which no file can be replaced safely, before anything is made there. */
 export function assertUsable({ path, file, directory }: Place): void {
   const user = process.geteuid?.();
   const { uid, mode } = directory;
@@ -168,7 +171,7 @@ function directoryError(cause: unknown, path: string): PasswordFileError {
   return new PasswordFileError('ERR_READ_FAILED', message, { path, cause });
 }
 
-/** A directory as system calls reach it. */
+/** The path of an open directory, as messages of system errors contain it. */
 export const OPENED = /\/proc\/self\/fd\/\d+/g;
 
 /** Says what a system error before the commit means and what to do. */
@@ -180,7 +183,7 @@ export function writeError(cause: unknown, path: string): unknown {
   const refusal = refusalOf(code, path);
   if (refusal !== undefined) return notReplaceable(path, refusal, cause);
   const { errno, message } = cause as NodeJS.ErrnoException;
-  // Node has no name for it.
+  // Node has no name for this error.
   const reason = errno === -constants.errno.EDQUOT ? 'EDQUOT: the disk quota is exhausted' : message;
   const problem = `${path} was not changed: ${reason.replaceAll(OPENED, directory)}.`;
   return new PasswordFileError('ERR_WRITE_FAILED', `${problem} Mend that, then repeat the call.`, {
@@ -194,7 +197,7 @@ function refusalOf(code: string, path: string): string | undefined {
   const lock = lockDirectory(path);
   switch (code) {
     case 'ENAMETOOLONG':
-      // A candidate directory has a longer one.
+      // A candidate directory has a longer name.
       return 'has too long a name to be edited. Give it a shorter one.';
     case 'ENOTDIR':
       return `cannot be edited, because ${lock} ${kindOf(lock)}, and writers need that name for a directory. Remove it if nobody needs it, then repeat the call.`;

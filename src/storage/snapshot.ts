@@ -53,7 +53,7 @@ export async function takeSnapshot(
   { file, path }: Place,
   names: ReadonlySet<string> | undefined,
 ): Promise<Snapshot | undefined> {
-  // O_NONBLOCK: a FIFO does not wait for a writer. O_NOFOLLOW: nobody has looked at a link that appears only now.
+  // O_NONBLOCK: opening a FIFO does not wait for a writer. O_NOFOLLOW: a link that appears only now was not checked.
   const { O_RDONLY, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
   for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
     let fd: number | undefined;
@@ -102,14 +102,14 @@ async function readIndexed(
   }
 }
 
-/** A small file is read at once: the thread pool may be busy with hashes. */
+/** Reads a small file synchronously, because the thread pool may be busy with hashes. */
 function read(fd: number, buffer: Buffer, from: number): Answer<number> {
   const most = Math.min(CHUNK, buffer.length - from);
   if (buffer.length <= CHUNK) return fs.readSync(fd, buffer, from, most, from);
   return withPriority<number>(done => fs.read(fd, buffer, from, most, from, done));
 }
 
-/** The error of this library for one of the system. */
+/** The error of this library for a system error. */
 export function readError(error: unknown, path: string): unknown {
   const code = systemCode(error);
   if (error instanceof PasswordFileError || code === undefined) return error;

@@ -1,18 +1,18 @@
-/** The file that is renamed over the password file: owner and mode as they have to be, all bytes written and synced. */
+/** The file that is renamed over the password file, after its owner and mode are set and all bytes written and synced. */
 import { PasswordFileError, systemCode } from '../errors.js';
 import { attempt } from '../util/attempt.js';
 import type { Disk, Ownership } from './disk.js';
 import type { Place } from './path.js';
 
 /**
- * Owner and mode of a file that is made because there was none.
+ * Owner and mode of a new file.
  *
  * @example new PasswordFile('/tmp/example-passwd', { create: { uid: 1883, gid: 1883, mode: 0o640 } });
  */
 export interface CreateOptions {
-  /** User id. Default: made by root the directory's owner, else the process's own. */
+  /** User id. Default: the directory's owner if root makes the file, else that of the process. */
   uid?: number | undefined;
-  /** Group id. Default: made by root the directory's group, else the system's choice. */
+  /** Group id. Default: the directory's group if root makes the file, else the system's choice. */
   gid?: number | undefined;
   /** Permission bits. Default `0o600`. */
   mode?: number | undefined;
@@ -26,7 +26,7 @@ export interface TempFile {
   fd: number | undefined;
 }
 
-/** How often a writer shows that it is alive, in milliseconds. Others may look for it with any `lock.stale`. */
+/** The interval of the heartbeat in milliseconds. No option sets it, because other writers may have any `lock.stale`. */
 const HEARTBEAT = 250;
 
 /**
@@ -36,9 +36,9 @@ const HEARTBEAT = 250;
 export function startHeartbeat(writer: { disk: Disk; temp: TempFile | undefined }): () => void {
   const beat = (): void => {
     const { disk, temp } = writer;
-    // By path only on Windows, where the temp file is closed for a rename: elsewhere a link could lead it to another file.
+    // Touched by path only on Windows, where a rename needs the file closed. Elsewhere a link could lead to another file.
     if (temp === undefined || (temp.fd === undefined && !disk.windows)) return;
-    // Should it fail, this writer may be called dead, which costs it another attempt.
+    // If it fails, another writer may break the lock, which costs this writer another attempt.
     attempt(() => disk.touch(temp.fd ?? `${temp.directory}/${temp.name}`));
   };
   const timer = setInterval(beat, HEARTBEAT);
@@ -62,7 +62,7 @@ export function copyOwnership(
     try {
       disk.chown(fd, uid, gid);
     } catch (cause) {
-      // EINVAL: the owner has no number in the user namespace of this process.
+      // EINVAL: the owner has no id in the user namespace of this process.
       if (!['EPERM', 'EINVAL'].includes(systemCode(cause) ?? '')) throw cause;
       if (!allowOwnerChange) {
         const problem = `This process may not give ${path} the owner ${uid}:${gid}, so replacing it could lock the broker out.`;
@@ -79,7 +79,7 @@ export function copyOwnership(
 /** Pieces smaller than this are gathered before they are written. */
 const BLOCK = 1_048_576;
 
-/** Writes all the pieces and has them on disk. */
+/** Writes all pieces and syncs them to disk. */
 export async function writeAndSync(
   disk: Disk,
   temp: TempFile,
@@ -89,7 +89,7 @@ export async function writeAndSync(
   const block = Buffer.allocUnsafeSlow(BLOCK);
   let used = 0;
   let position = 0;
-  // A full disk may take a part of the bytes before it refuses the rest.
+  // A full disk may accept a part of the bytes before it refuses the rest.
   const writeAll = async (bytes: Uint8Array, write: Disk['write' | 'writeInPool']): Promise<void> => {
     for (let rest = bytes; rest.length > 0; ) {
       const written = await write(fd, rest, position);

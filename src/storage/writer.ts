@@ -26,7 +26,7 @@ export interface LockOptions {
 /** {@link LockOptions} with the defaults filled in. */
 export type LockSettings = { readonly [K in keyof LockOptions]-?: number };
 
-/** How old a temp file may be in a candidate directory, in milliseconds. Clocks differ by less; else it costs an attempt. */
+/** How old a temp file in a candidate directory may be, in milliseconds. Where clocks differ more, a writer starts over. */
 const ORPHAN_AGE = 3_600_000;
 
 /**
@@ -77,12 +77,12 @@ function newWriter(
 
     async isStale(parent, name) {
       const orphanAge = parent === lockDirectory(file) ? Infinity : ORPHAN_AGE;
-      // `undefined`: it is gone, or may not be looked at.
+      // `undefined`: it is gone, or this user may not look at it.
       const modified = await tryTo(() => disk.modified(parent, name));
       return isStale(name, modified, lock.stale, orphanAge);
     },
 
-    /** Waits for a random time, of up to 50 ms after some attempts. */
+    /** Waits for a random time, at first of up to 2 ms, after some attempts of up to 50 ms. */
     async pause() {
       if (performance.now() - started > lock.timeout) throw this.timedOut(await obstacleOf(this, path));
       await pause(Math.random() * Math.min(50, 2 ** ++pauses), signal);

@@ -1,6 +1,6 @@
-/** Waiting, and ending a wait. */
+/** Waits that a timer or an abort ends. */
 
-/** What is called when a signal aborts. */
+/** The functions that each signal calls when it aborts. */
 const actsOf = new WeakMap<AbortSignal, Set<() => void>>();
 
 function callActs(this: AbortSignal): void {
@@ -8,8 +8,8 @@ function callActs(this: AbortSignal): void {
 }
 
 /**
- * Calls `act` when the signal aborts, unless the returned function is called before. However many wait with one signal,
- * it has one listener: Node warns of more than ten.
+ * Calls `act` when the signal aborts, unless the returned function is called first. However many callers wait with one
+ * signal, it has one listener: Node warns of more than ten.
  */
 export function onAbort(signal: AbortSignal, act: () => void): () => void {
   const acts = actsOf.get(signal) ?? new Set();
@@ -20,7 +20,7 @@ export function onAbort(signal: AbortSignal, act: () => void): () => void {
   };
 }
 
-/** Stops waiting, not what is waited for. */
+/** Settles as the promise does; an abort rejects at once. It ends the wait, not the work behind the promise. */
 export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   let stopListening = (): void => undefined;
@@ -31,7 +31,7 @@ export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefine
   return Promise.race([promise, aborted]).finally(() => stopListening());
 }
 
-/** Waits, at the longest until `early` is settled, and resolves or rejects with it then. An abort rejects. */
+/** Resolves after `ms` milliseconds, or settles as `early` does if that is first. An abort rejects. */
 export function pause<T = undefined>(
   ms: number,
   signal: AbortSignal | undefined,

@@ -23,7 +23,7 @@ export async function forEachEntry(
 ): Promise<void> {
   signal?.throwIfAborted();
   const iterator = iteratorOf(entries);
-  // Not after a failure of the iterator itself: that has ended it.
+  // After a failure of the iterator itself, `return()` is not called: the iterator has ended.
   let isOpen = true;
   const readAll = async (): Promise<void> => {
     const turn = new Turn();
@@ -36,7 +36,7 @@ export async function forEachEntry(
       if (!Array.isArray(value) || value.length !== 2)
         throw invalidArgument(`Entry ${number} is not an array of user name and value.`);
       visit(value[0], value[1], number);
-      // A source may never wait.
+      // A source that never waits would block the event loop.
       if (number % 64 === 0 && turn.isOver()) await turn.yield();
     }
   };
@@ -59,7 +59,7 @@ function iteratorOf(entries: Entries<unknown>): AnyIterator {
   );
 }
 
-/** Nobody waits for it: it may come after a query that hangs. */
+/** Calls `return()` and does not await it: it may be queued behind a query that hangs. */
 function close(iterator: AnyIterator): void {
   Promise.resolve()
     .then(() => iterator.return?.())

@@ -1,6 +1,6 @@
-/** How long work may keep the event loop to itself, in milliseconds. */
+/** How long work may block the event loop, in milliseconds. */
 const LONGEST_TURN = 10;
-/** Steps between two looks at the clock. A step may be a line of 64 KiB. */
+/** Steps between two readings of the clock. One step may process a line of 64 KiB. */
 const STEPS = 4;
 
 /** The time that long work has run without yielding to the event loop. */
@@ -18,7 +18,7 @@ export class Turn {
   }
 }
 
-/** Runs long work of many steps, and yields to the event loop now and then. An abort ends it there. */
+/** Runs long work of many steps, and yields to the event loop after each {@link LONGEST_TURN}. An abort ends it then. */
 export async function runYielding<T>(
   work: Generator<unknown, T>,
   signal?: AbortSignal | undefined,

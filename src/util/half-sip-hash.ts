@@ -1,9 +1,9 @@
 /**
- * HalfSipHash-1-3, as a signed 32-bit number: a keyed hash for hash tables whose keys somebody else chooses, because
- * what collides under one seed does not under others (J.-P. Aumasson and D. J. Bernstein, "SipHash: a fast short-input
+ * HalfSipHash-1-3, as a signed 32-bit number. A keyed hash, for hash tables whose keys an attacker may choose: keys that
+ * collide under one seed do not collide under others (J.-P. Aumasson and D. J. Bernstein, "SipHash: a fast short-input
  * PRF", 2012; Linux lib/siphash.c).
  *
- * @param seed two words
+ * @param seed two 32-bit words
  */
 export function halfSipHash(seed: Uint32Array, bytes: Uint8Array, from = 0, to = bytes.length): number {
   let v0 = seed[0] as number;

@@ -1,10 +1,10 @@
 /**
  * Hashes share Node's thread pool with fsync, large reads and writes, and DNS, and a job in the pool cannot be cancelled.
- * So most hashes wait here, and few there: a system call never waits long for them.
+ * So most hashes wait here and only a few in the pool, where a system call never waits long for them.
  */
 import { orAborted } from './abort.js';
 
-/** Called with the result of a job; not before the function that began it has returned. */
+/** Called with the result of a job, after the function that started the job has returned. */
 export type Done<T> = (error: Error | null, value: T) => void;
 
 interface Job {
@@ -12,7 +12,7 @@ interface Job {
   next: Job | undefined;
 }
 
-/** In iterations of PBKDF2, of which a core computes about a million a second. */
+/** The cost in flight from which on jobs wait, in iterations of PBKDF2. A core computes about a million a second. */
 const ENOUGH = 16_000;
 
 let inFlight = 0;
@@ -23,9 +23,9 @@ let last: Job | undefined;
 let slowJobs: number | undefined;
 
 /**
- * Runs a job in the thread pool, first come first served, as soon as the pool has too little to do.
+ * Runs a job in the thread pool, first come first served, as soon as the jobs in flight leave room for it.
  *
- * @param begin starts the job and returns its cost in iterations; what it throws, the promise rejects with
+ * @param begin starts the job and returns its cost in iterations; the promise rejects with what it throws
  */
 export function limited<T>(begin: (done: Done<T>) => number): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -54,7 +54,7 @@ export function limited<T>(begin: (done: Done<T>) => number): Promise<T> {
   });
 }
 
-/** Jobs that cost more than {@link ENOUGH} leave one thread of the pool free. */
+/** Starts jobs until those in flight cost {@link ENOUGH}. Jobs that cost more leave one thread of the pool free. */
 function startJobs(): void {
   slowJobs ??= Math.max(1, Number(process.env.UV_THREADPOOL_SIZE ?? 4) - 1);
   while (first !== undefined && (cost < ENOUGH || inFlight < slowJobs)) {
@@ -66,8 +66,8 @@ function startJobs(): void {
 }
 
 /**
- * Makes a system call in the thread pool; no job starts meanwhile. Then jobs have a turn, even if another call waits: one
- * call after the other does not keep them waiting for ever.
+ * Makes a system call in the thread pool; no job starts meanwhile. Jobs start when it ends, even while another call is
+ * under way, so that an unbroken series of calls does not starve them.
  */
 export async function withPriority<T>(call: (done: Done<T>) => void): Promise<T> {
   calls++;
@@ -81,7 +81,7 @@ export async function withPriority<T>(call: (done: Done<T>) => void): Promise<T>
   }
 }
 
-/** Calls `run` for each of `count` items, many at once; the first failure or abort ends it. */
+/** Calls `run` for each of `count` items, up to 256 at once. The first failure or an abort ends it. */
 export function inParallel<T>(
   count: number,
   items: Iterable<T>,

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { invalidArgument, type PasswordFileError } from '../errors.js';
 import { attempt } from './attempt.js';
 
-/** Says what an option must be where a value is not that; `undefined`: the value is right. */
+/** Returns what the option must be, for the message; `undefined`: the value is valid. */
 export type OptionCheck = (value: unknown) => string | undefined;
 
 /**
@@ -10,8 +10,8 @@ export type OptionCheck = (value: unknown) => string | undefined;
  * count, and the copy has no prototype: a polluted `Object.prototype` sets no option.
  *
  * @param name of the option that holds them (`'hash'`), for messages; `''`: they are the options of a function
- * @param checks the known options; `undefined` is right for each, so the caller checks those that are required
- * @throws PasswordFileError `ERR_INVALID_ARGUMENT` for an unknown option, or a wrong one
+ * @param checks a check for each known option; `undefined` always passes, so the caller checks which are required
+ * @throws PasswordFileError `ERR_INVALID_ARGUMENT` for an unknown option, or an invalid value
  */
 export function readOptions<T extends object>(
   name: string,
@@ -20,7 +20,7 @@ export function readOptions<T extends object>(
 ): T {
   const copy: Record<string, unknown> = Object.create(null);
   if (options === undefined) return copy as T;
-  // Not an array, nor an AbortSignal in place of `{ signal }`.
+  // Refuses an array, and an AbortSignal that is passed in place of `{ signal }`.
   if (Object.prototype.toString.call(options) !== '[object Object]') {
     throw invalidOption(name || 'options', 'an object');
   }
@@ -66,10 +66,10 @@ export const isFunction: OptionCheck = value => (typeof value === 'function' ? u
 export const isSignal: OptionCheck = value =>
   typeof (value as Partial<AbortSignal> | null)?.throwIfAborted === 'function' ? undefined : 'an AbortSignal';
 
-/** For what the caller of {@link readOptions} checks. */
+/** For options that the caller of {@link readOptions} checks itself. */
 export const isAnything: OptionCheck = () => undefined;
 
-/** The path that a caller gave as such or as a URL; `undefined`: it is neither. */
+/** The path that a caller gave as a string or URL; `undefined`: it is neither, or contains a NUL. */
 export function pathOf(value: unknown): string | undefined {
   const path = value instanceof URL ? attempt(() => fileURLToPath(value)) : value;
   return typeof path === 'string' && !path.includes('\0') ? path : undefined;
