@@ -78,7 +78,7 @@ function decodeBase64(text: string): Uint8Array | undefined {
 
 /**
  * C `atoi`: skips blanks and a plus sign, reads digits up to the first other character, and keeps 32 bits. Returns 0 for
- * another sign, and for over 18 digits, whose value may depend on the C library.
+ * another sign, and for over 18 digits: these may exceed a 64-bit integer, of which C makes -1.
  */
 function atoi(text: string): number {
   const [, digits = ''] = /^[\t-\r ]*\+?0*([0-9]*)/.exec(text) ?? [];

@@ -1,4 +1,4 @@
-/** What edits must not do to the users whom they do not touch, by the rules of `checkPasswordFile`. */
+/** Edits do not change who else can log in, by the rules of `checkPasswordFile`. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { checkPasswordFile } from '../../src/check/check.js';
@@ -21,28 +21,32 @@ function expectLoginsKept(text: string, edits: Edits): void {
 describe('an edit keeps the login of every other user', () => {
   test.each<[string, string, Edits]>([
     [
-      'a last line of 255 bytes without line feed, and an earlier longer line removed',
+      'with a last line of 255 bytes without line feed, when an earlier longer line is removed',
       `${entryOf(300)}\n${entryOf(255)}`,
       [[entryOf(300).split(':')[0] as string, undefined]],
     ],
     [
-      'a last line of 255 bytes without line feed, and an earlier longer line made shorter',
+      'with a last line of 255 bytes without line feed, when an earlier longer line becomes shorter',
       `bob:${HASH}:${'x'.repeat(200)}\n${entryOf(255)}`,
       [['bob', HASH.replace('101', '102')]],
     ],
     [
-      'a last line with a NUL and without line feed, and a user added',
+      'with a last line with a NUL and without line feed, when a user is added',
       `alice:${HASH}\0junk`,
       [['bob', HASH]],
     ],
     [
-      'a last line with a NUL and without line feed, and a user removed',
+      'with a last line with a NUL and without line feed, when a user is removed',
       `bob:${HASH}\nalice:${HASH}\0junk`,
       [['bob', undefined]],
     ],
-    ['a last line of colons without line feed, and a user added', `alice:${HASH}\n::`, [['bob', HASH]]],
     [
-      'a last line that repeats a name in 255 bytes without line feed, and a user added',
+      'with a last line of colons without line feed, when a user is added',
+      `alice:${HASH}\n::`,
+      [['bob', HASH]],
+    ],
+    [
+      'with a last line of 255 bytes that repeats a name without line feed, when a user is added',
       `${entryOf(255)}\n${entryOf(255)}`,
       [['bob', HASH]],
     ],
@@ -50,7 +54,7 @@ describe('an edit keeps the login of every other user', () => {
     expectLoginsKept(text, edits);
   });
 
-  test('any edits of any file', () => {
+  test('in any file, whatever the edits', () => {
     fc.assert(fc.property(files, edits, expectLoginsKept), { numRuns: 300 });
   });
 });

@@ -11,55 +11,55 @@ const pbkdf2 = (iterations: number, bytes = Buffer.alloc(12, 1)) => ({
   key: new Uint8Array(64).fill(2),
 });
 const sha512 = { algorithm: 'sha512', salt: new Uint8Array(12).fill(1), key: new Uint8Array(64).fill(2) };
-/** What of a hash only 2.0 reads, because it does not begin with `$7$` or `$6$`. */
+/** How 2.1 judges a hash that only 2.0 reads, because it does not begin with `$7$` or `$6$`. */
 const on21 = 'UNSUPPORTED_HASH.type';
 
-describe('a stored hash is read as 2.0 and 2.1 read it', () => {
+describe('readBrokerHash reads as 2.0 and 2.1 do', () => {
   test.each<[string, string, unknown, unknown?]>([
-    ['as it is written', `$7$101$${salt}$${key}`, pbkdf2(101)],
+    ['a canonical hash', `$7$101$${salt}$${key}`, pbkdf2(101)],
     [
-      'with a salt of 64 bytes',
+      'a canonical hash with a salt of 64 bytes',
       `$7$101$${longSalt}$${key}`,
       'LONG_SALT.refused',
       pbkdf2(101, Buffer.alloc(64, 3)),
     ],
     [
-      'with such a salt, leniently',
+      'a hash with a salt of 64 bytes and a $ at the end',
       `$7$101$${longSalt}$${key}$`,
       'LONG_SALT.refused',
       pbkdf2(101, Buffer.alloc(64, 3)),
     ],
-    ['with runs of $ in it', `$7$$101$$$${salt}$$${key}`, pbkdf2(101)],
-    ['with runs of $ in a $6$ one', `$6$$${salt}$$${key}`, sha512],
-    ['with runs of $ at both ends', `$$7$101$${salt}$${key}$$`, pbkdf2(101), on21],
-    ['without the first $', `7$101$${salt}$${key}`, pbkdf2(101), on21],
-    ['without the first $ of $6$', `6$${salt}$${key}`, sha512, on21],
-    ['with text behind it', `$7$101$${salt}$${key}$x$y`, pbkdf2(101)],
-    ['with stray bits in the key', `$7$101$${salt}$${key.slice(0, -3)}h==`, pbkdf2(101)],
-    ['with a sign, zeros and blanks before the iterations', `$7$ \t+007x$${salt}$${key}`, pbkdf2(7)],
-    ['with iterations that C cuts to 32 bits', `$7$4294967297$${salt}$${key}`, pbkdf2(1)],
-    ['with iterations of 18 digits', `$7$${2n ** 58n + 7n}$${salt}$${key}`, pbkdf2(7)],
-    ['with iterations of 19 digits', `$7$${2n ** 60n + 7n}$${salt}$${key}`, 'MALFORMED_HASH.iterations'],
-    ['with text before the iterations', `$7$x101$${salt}$${key}`, 'MALFORMED_HASH.iterations'],
-    ['with no number for iterations', `$7$x$${salt}$${key}`, 'MALFORMED_HASH.iterations'],
-    ['with 0 iterations', `$7$0$${salt}$${key}`, 'MALFORMED_HASH.iterations'],
-    ['of its type alone', '$7$', 'MALFORMED_HASH.fields'],
-    ['without salt and key', '$7$101', 'MALFORMED_HASH.fields'],
-    ['without a key', `$7$101$${salt}`, 'MALFORMED_HASH.fields'],
-    ['without a key of $6$', `$6$${salt}`, 'MALFORMED_HASH.fields'],
-    ['without a key after its $', `$7$101$${salt}$`, 'MALFORMED_HASH.fields'],
-    ['without a key of $6$ after its $', `$6$${salt}$`, 'MALFORMED_HASH.fields'],
-    ['without a salt', `$6$$${key}`, 'MALFORMED_HASH.fields'],
-    ['with a salt that is no base64', `$7$101$${salt}%$${key}`, 'MALFORMED_HASH.salt'],
-    ['with a salt of 2 bytes', `$7$101$AQI=$${key}`, 'MALFORMED_HASH.salt'],
-    ['with a key of 62 bytes', `$7$101$${salt}$${Buffer.alloc(62).toString('base64')}`, 'MALFORMED_HASH.key'],
-    ['of argon2', `$argon2id$v=19$m=47104,t=1,p=1$${salt}$x`, 'UNSUPPORTED_HASH.argon2id'],
-    ['of bcrypt', '$2b$12$abcdefghijklmnopqrstuv', 'UNSUPPORTED_HASH.type'],
-    ['of text', 'secret', 'PLAIN_TEXT'],
-    ['of nothing', '', 'MISSING_HASH'],
-    ['of 65,535 characters', `$7$101$${salt}$${key}$`.padEnd(65_535, 'x'), pbkdf2(101)],
-    ['of 65,536 characters', `$7$101$${salt}$${key}$`.padEnd(65_536, 'x'), 'LONG_HASH'],
-  ])('one %s', (_what, field, expected20, expected21 = expected20) => {
+    ['a $7$ hash with runs of $ in it', `$7$$101$$$${salt}$$${key}`, pbkdf2(101)],
+    ['a $6$ hash with runs of $ in it', `$6$$${salt}$$${key}`, sha512],
+    ['a hash with runs of $ at both ends', `$$7$101$${salt}$${key}$$`, pbkdf2(101), on21],
+    ['a $7$ hash without the first $', `7$101$${salt}$${key}`, pbkdf2(101), on21],
+    ['a $6$ hash without the first $', `6$${salt}$${key}`, sha512, on21],
+    ['a hash with further fields', `$7$101$${salt}$${key}$x$y`, pbkdf2(101)],
+    ['a hash with stray bits in the key', `$7$101$${salt}$${key.slice(0, -3)}h==`, pbkdf2(101)],
+    ['iterations with blanks, a sign, zeros and text', `$7$ \t+007x$${salt}$${key}`, pbkdf2(7)],
+    ['iterations that C cuts to 32 bits', `$7$4294967297$${salt}$${key}`, pbkdf2(1)],
+    ['iterations of 18 digits', `$7$${2n ** 58n + 7n}$${salt}$${key}`, pbkdf2(7)],
+    ['iterations of 19 digits', `$7$${2n ** 60n + 7n}$${salt}$${key}`, 'MALFORMED_HASH.iterations'],
+    ['text before the iterations', `$7$x101$${salt}$${key}`, 'MALFORMED_HASH.iterations'],
+    ['text in place of iterations', `$7$x$${salt}$${key}`, 'MALFORMED_HASH.iterations'],
+    ['0 iterations', `$7$0$${salt}$${key}`, 'MALFORMED_HASH.iterations'],
+    ['$7$ alone', '$7$', 'MALFORMED_HASH.fields'],
+    ['a $7$ hash without salt and key', '$7$101', 'MALFORMED_HASH.fields'],
+    ['a $7$ hash without a key', `$7$101$${salt}`, 'MALFORMED_HASH.fields'],
+    ['a $6$ hash without a key', `$6$${salt}`, 'MALFORMED_HASH.fields'],
+    ['a $7$ hash with a $ and no key', `$7$101$${salt}$`, 'MALFORMED_HASH.fields'],
+    ['a $6$ hash with a $ and no key', `$6$${salt}$`, 'MALFORMED_HASH.fields'],
+    ['a $6$ hash without a salt', `$6$$${key}`, 'MALFORMED_HASH.fields'],
+    ['a salt that is no base64', `$7$101$${salt}%$${key}`, 'MALFORMED_HASH.salt'],
+    ['a salt of 2 bytes', `$7$101$AQI=$${key}`, 'MALFORMED_HASH.salt'],
+    ['a key of 62 bytes', `$7$101$${salt}$${Buffer.alloc(62).toString('base64')}`, 'MALFORMED_HASH.key'],
+    ['an argon2id hash', `$argon2id$v=19$m=47104,t=1,p=1$${salt}$x`, 'UNSUPPORTED_HASH.argon2id'],
+    ['a bcrypt hash', '$2b$12$abcdefghijklmnopqrstuv', 'UNSUPPORTED_HASH.type'],
+    ['plain text', 'secret', 'PLAIN_TEXT'],
+    ['an empty field', '', 'MISSING_HASH'],
+    ['a field of 65,535 characters', `$7$101$${salt}$${key}$`.padEnd(65_535, 'x'), pbkdf2(101)],
+    ['a field of 65,536 characters', `$7$101$${salt}$${key}$`.padEnd(65_536, 'x'), 'LONG_HASH'],
+  ])('%s', (_what, field, expected20, expected21 = expected20) => {
     const read = ['2.0', '2.1'] as const;
     const [on20, on21] = read
       .map(release => readBrokerHash(field, release))
@@ -67,7 +67,7 @@ describe('a stored hash is read as 2.0 and 2.1 read it', () => {
     expect([on20, on21]).toEqual([expected20, expected21]);
   });
 
-  test('and says which are as the tool writes them', () => {
+  test('and reports whether a hash is in the form that mosquitto_passwd writes', () => {
     const read = (field: string) => readBrokerHash(field, '2.1');
     expect(read(`$7$101$${salt}$${key}`)).toMatchObject({ canonical: true });
     expect(read(`$7$101$${salt}$${key}$`)).toMatchObject({ canonical: false });

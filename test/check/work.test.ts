@@ -1,4 +1,4 @@
-/** That the work of check, verify, edits and upgrade is bounded, whatever a file holds. Counts steps, not time. */
+/** The work of check, verify, edits and upgrade is bounded, whatever a file contains. Counts steps, not time. */
 import { writeFile } from 'node:fs/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { checkLines, checkPasswordFile } from '../../src/check/check.js';
@@ -14,7 +14,7 @@ const HASH = hashPasswordSync('pw', { salt: Buffer.alloc(12, 1) });
 const KEY = HASH.slice(-88);
 const RELEASES = ['2.0', '2.1'] as const;
 
-/** How many characters BigInt was given to parse, each time. */
+/** How many characters each call of BigInt has parsed. */
 const parsed: number[] = [];
 
 function watchBigInt(): void {
@@ -38,12 +38,12 @@ function stepsOf(work: Generator<unknown, unknown>): number {
   return steps;
 }
 
-describe('a number of iterations with 60,000 digits', () => {
+describe('readBrokerHash parses less than 20 of 60,000 digits', () => {
   test.each([
-    ['is over a 64-bit integer, which makes -1 of it', '1'.repeat(60_000), undefined],
-    ['is 0 where it is negative', `-${'1'.repeat(60_000)}`, undefined],
-    ['may be a small one with leading zeros', `${'0'.repeat(60_000)}101`, 101],
-  ])('%s, and no more of it is parsed than that has', (_what, digits, iterations) => {
+    ['of iterations over a 64-bit integer, of which C makes -1', '1'.repeat(60_000), undefined],
+    ['of negative iterations', `-${'1'.repeat(60_000)}`, undefined],
+    ['of 101 iterations after leading zeros', `${'0'.repeat(60_000)}101`, 101],
+  ])('%s', (_what, digits, iterations) => {
     watchBigInt();
     const reading = readBrokerHash(`$7$${digits}$AQIDBAUGBwgJCgsM$${KEY}`, '2.1');
     expect(Math.max(...parsed)).toBeLessThan(20);
@@ -52,7 +52,7 @@ describe('a number of iterations with 60,000 digits', () => {
   });
 });
 
-describe('a line that is longer than any that brokers and clients take', () => {
+describe('the number in a hash that is longer than any broker reads', () => {
   test('is not parsed by check', () => {
     watchBigInt();
     for (const broker of RELEASES) {
@@ -102,11 +102,11 @@ describe('verify', () => {
     }
   });
 
-  test('searches no other lines of a large file for what ends the line of the user', () => {
+  test('searches less than 1,000 bytes of a large file for the end of the line of the user', () => {
     const bytes = Buffer.from(`alice:${HASH}\n${`bob:${HASH}\n`.repeat(1000)}`);
     for (const release of RELEASES) {
       const users = brokerUsers(bytes, release);
-      // The first one may look for a NUL in all of the file.
+      // The first call may search the whole file for a NUL.
       expect(users.hashOf('alice')).toBeDefined();
       const search = vi.spyOn(bytes, 'indexOf');
       expect(users.hashOf('alice')).toBeDefined();
@@ -128,47 +128,49 @@ describe('verify', () => {
   });
 });
 
-describe('long work yields', () => {
+describe('long work yields:', () => {
   const long = `alice:${'x'.repeat(60_000)}\n`;
 
   test.each([
-    ['check, after 64 KiB', long.repeat(50), 24],
-    ['check, after 64 lines', '\n'.repeat(64_000), 900],
+    ['check after 64 KiB', long.repeat(50), 24],
+    ['check after 64 lines', '\n'.repeat(64_000), 900],
   ])('%s', (_what, text, atLeast) => {
     for (const broker of RELEASES)
       expect(stepsOf(checkLines(Buffer.from(text), { broker }))).toBeGreaterThanOrEqual(atLeast);
   });
 
-  test.each(['\n', 'alice:x\n', '\xff:x\n'])('listing the names, after each line %j', line => {
+  test.each(['\n', 'alice:x\n', '\xff:x\n'])('a list of the names after each line %j', line => {
     expect(stepsOf(draftOf(Buffer.from(line.repeat(1000), 'latin1')).names())).toBeGreaterThanOrEqual(1000);
   });
 
-  test('an edit of a name that many lines have, after each of them', () => {
+  test('an edit of a name in 1,000 lines after each of them', () => {
     const draft = draftOf(Buffer.from('alice:x\n'.repeat(1000)));
     draft.delete('alice');
     expect(stepsOf(draft.changes())).toBeGreaterThanOrEqual(1000);
   });
 
-  test('an edit before a last line whose name other lines contain, after each of them', () => {
+  test('an edit of a file whose last line has a name that 1,000 other lines contain after each of these', () => {
     const draft = draftOf(Buffer.from('#alice\n'.repeat(1000) + `alice:${HASH}:`.padEnd(255, 'x')));
     draft.set('bob', HASH);
     expect(stepsOf(draft.changes())).toBeGreaterThanOrEqual(1000);
   });
 
-  test('many edits, after each of them', () => {
+  test('1,000 edits after each of them', () => {
     const draft = draftOf(Buffer.from('alice:x\n'));
     for (let i = 0; i < 1000; i++) draft.set(`user${i}`, HASH);
     expect(stepsOf(draft.changes())).toBeGreaterThanOrEqual(1000);
   });
 });
 
-test('2 GiB are refused before any of them is looked at', () => {
+test('checkPasswordFile refuses 2 GiB', () => {
   const bytes = new Uint8Array(2 ** 31);
   for (const broker of RELEASES) {
     expect(() => checkPasswordFile(bytes, { broker })).toThrow(
       expect.objectContaining({
         code: 'ERR_INVALID_ARGUMENT',
-        message: expect.stringContaining('2147483648 bytes'),
+        message: expect.stringContaining(
+          'has 2147483648 bytes, and only files of up to 2147483647 bytes are checked',
+        ),
       }),
     );
   }
@@ -186,7 +188,7 @@ describe('a report of more than 100,000 findings', () => {
     expect(findings.at(-1)?.message).toContain('1 errors and 1 warnings');
   });
 
-  test('ends with a warning where the others are warnings', () => {
+  test('ends with a warning if all the others are warnings', () => {
     const { findings } = checkPasswordFile(Buffer.from('no colon\n'.repeat(100_002)), { broker: '2.1' });
     expect(findings.at(-1)).toMatchObject({ line: 100_001, severity: 'warning' });
     expect(findings.at(-1)?.message).toContain('0 errors and 2 warnings');

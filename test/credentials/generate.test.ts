@@ -5,26 +5,26 @@ import { generateCredentials, generatePassword, generateUsername } from '../../s
 import { assertPassword, assertUsername } from '../../src/credentials/rules.js';
 import { spyOnBuiltin } from '../support/builtins.js';
 
-/** Has these numbers drawn until the test has ended, and records the calls. */
+/** Replaces `randomInt` until the test has ended, and records its calls. */
 function draw(numbers: (max: number) => number) {
   const drawing = spyOnBuiltin(crypto as { randomInt(max: number): number }, 'randomInt');
   return drawing.mockImplementation(numbers);
 }
 
 describe('generateCredentials', () => {
-  test('makes a login for a device', () => {
+  test('makes a user name of device_ and 8 characters, and a password of 32', () => {
     const { username, password } = generateCredentials();
     expect(username).toMatch(/^device_[a-z0-9]{8}$/);
     expect(password).toMatch(/^[A-Za-z0-9_-]{32}$/);
   });
 
-  test('makes another one each time', () => {
+  test('makes 200 different user names and passwords in 200 calls', () => {
     const many = Array.from({ length: 200 }, () => generateCredentials());
     expect(new Set(many.map(({ username }) => username)).size).toBe(200);
     expect(new Set(many.map(({ password }) => password)).size).toBe(200);
   });
 
-  test('hands its options on', () => {
+  test('follows its options for the user name and the password', () => {
     const { username, password } = generateCredentials({
       username: { prefix: 'meter/', length: 3, alphabet: 'xy' },
       password: { length: 200, alphabet: 'ab' },
@@ -33,7 +33,7 @@ describe('generateCredentials', () => {
     expect(password).toMatch(/^[ab]{200}$/);
   });
 
-  test('goes by its defaults where an option is undefined', () => {
+  test('uses the default where an option is undefined', () => {
     const { username, password } = generateCredentials({
       username: { prefix: undefined, length: undefined, alphabet: undefined },
       password: { length: undefined, alphabet: undefined },
@@ -47,11 +47,11 @@ describe('randomness', () => {
   const nameAlphabet = 'abcdefghijklmnopqrstuvwxyz0123456789';
   const passwordAlphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 
-  // crypto.randomInt has no modulo bias, so one of it for each character, over exactly the alphabet, has none either.
+  // crypto.randomInt has no modulo bias. So there is none if each character is one call of it over the whole alphabet.
   test.each([
     ['a user name', () => generateUsername({ prefix: '', length: 36 }), nameAlphabet],
     ['a password', () => generatePassword({ length: 64 }), passwordAlphabet],
-    ['an alphabet of one’s own', () => generatePassword({ length: 128, alphabet: '€🙂' }), '€🙂'],
+    ['a password of a given alphabet', () => generatePassword({ length: 128, alphabet: '€🙂' }), '€🙂'],
   ])('of %s: each character is one draw from the whole alphabet', (_what, generate, alphabet) => {
     const characters = [...alphabet];
     let next = 0;
@@ -67,21 +67,26 @@ describe('generateUsername', () => {
   test.each<[string, object, string, RegExp]>([
     ['a prefix that is no string', { prefix: 5 }, 'ERR_INVALID_ARGUMENT', /^prefix must be a string\.$/],
     [
-      'no characters',
+      'a length of 0',
       { length: 0 },
       'ERR_INVALID_ARGUMENT',
       /^length must be a whole number from 1 to 1024\.$/,
     ],
-    ['half a character', { length: 8.5 }, 'ERR_INVALID_ARGUMENT', /^length must be/],
-    ['1,025 characters', { length: 1025 }, 'ERR_INVALID_ARGUMENT', /^length must be/],
+    ['a length of 8.5', { length: 8.5 }, 'ERR_INVALID_ARGUMENT', /^length must be/],
+    ['a length of 1025', { length: 1025 }, 'ERR_INVALID_ARGUMENT', /^length must be/],
     ['a length in a string', { length: '8' }, 'ERR_INVALID_ARGUMENT', /^length must be/],
     [
-      'one character to draw from',
+      'an alphabet of one character',
       { alphabet: 'a' },
       'ERR_INVALID_ARGUMENT',
       /at least two characters, each standing in it once/,
     ],
-    ['a character twice', { alphabet: 'abca' }, 'ERR_INVALID_ARGUMENT', /each standing in it once/],
+    [
+      'an alphabet that has a character twice',
+      { alphabet: 'abca' },
+      'ERR_INVALID_ARGUMENT',
+      /each standing in it once/,
+    ],
     [
       'an alphabet in an array',
       { alphabet: ['a', 'b'] },
@@ -89,8 +94,13 @@ describe('generateUsername', () => {
       /^alphabet must be a string/,
     ],
     ['a colon in the prefix', { prefix: 'device:' }, 'ERR_INVALID_USERNAME', /contains ':'/],
-    ['a comment', { prefix: '#' }, 'ERR_INVALID_USERNAME', /starts with '#'/],
-    ['a blank in front', { prefix: ' ' }, 'ERR_INVALID_USERNAME', /starts or ends with a blank/],
+    ["the prefix '#'", { prefix: '#' }, 'ERR_INVALID_USERNAME', /starts with '#'/],
+    [
+      'a prefix that starts with a blank',
+      { prefix: ' ' },
+      'ERR_INVALID_USERNAME',
+      /starts or ends with a blank/,
+    ],
     [
       'a prefix that MQTT cannot carry',
       { prefix: 'x'.repeat(65_535) },
@@ -108,7 +118,7 @@ describe('generateUsername', () => {
     expect(() => generateUsername(options)).toThrow(expect.objectContaining(refusal));
   });
 
-  // Not only on the day when it is drawn.
+  // Not only when the character is drawn.
   test.each<[string, object, RegExp]>([
     ['a colon', { alphabet: 'abc:' }, /contains ':'/],
     ['a blank, which may come last', { alphabet: 'abc ' }, /starts or ends with a blank/],
@@ -121,7 +131,7 @@ describe('generateUsername', () => {
     expect(() => generateUsername(options)).toThrow(expect.objectContaining(refusal));
   });
 
-  test('takes a # behind a prefix', () => {
+  test('accepts an alphabet with a # if a prefix precedes it', () => {
     expect(generateUsername({ alphabet: '#+', prefix: 'a' })).toMatch(/^a[#+]{8}$/);
   });
 
@@ -144,7 +154,7 @@ describe('generateUsername', () => {
 describe('generatePassword', () => {
   test.each<[string, object, string, RegExp]>([
     ['a length of NaN', { length: Number.NaN }, 'ERR_INVALID_ARGUMENT', /^length must be/],
-    ['infinitely many', { length: Number.POSITIVE_INFINITY }, 'ERR_INVALID_ARGUMENT', /^length must be/],
+    ['a length of Infinity', { length: Number.POSITIVE_INFINITY }, 'ERR_INVALID_ARGUMENT', /^length must be/],
     ['an empty alphabet', { alphabet: '' }, 'ERR_INVALID_ARGUMENT', /at least two characters/],
   ])('refuses %s', (_what, options, code, message) => {
     const refusal = { code, message: expect.stringMatching(message) };
@@ -164,7 +174,7 @@ describe('generatePassword', () => {
     expect(() => generatePassword(options)).toThrow(expect.objectContaining(refusal));
   });
 
-  test('refuses one of less than 128 bits, and says how many characters it takes', () => {
+  test('refuses a password of less than 128 bits, and says how many characters it needs', () => {
     expect(() => generatePassword({ length: 21 })).toThrow(
       expect.objectContaining({
         code: 'ERR_INVALID_ARGUMENT',
@@ -178,7 +188,7 @@ describe('generatePassword', () => {
     expect(generatePassword({ length: 32, alphabet: '0123456789abcdef' })).toHaveLength(32);
   });
 
-  test('the floor is 128 bits for every alphabet', () => {
+  test('requires 128 bits with every alphabet', () => {
     const letters = String.fromCharCode(...Array.from({ length: 1000 }, (_, n) => 0x100 + n));
     fc.assert(
       fc.property(fc.integer({ min: 2, max: 1000 }), size => {

@@ -33,9 +33,14 @@ describe('assertUsername', () => {
     '\u00a0no-break spaces are no blanks to C\u00a0',
     '\u200b',
     '\ufffd',
-    'x'.repeat(65_535),
-    'é'.repeat(32_767),
-  ])('takes %s', name => {
+  ])('accepts %j', name => {
+    expect(() => assertUsername(name)).not.toThrow();
+  });
+
+  test.each([
+    [65_535, 'x'.repeat(65_535)],
+    [32_767, 'é'.repeat(32_767)],
+  ])('accepts %i characters in up to 65,535 bytes', (_length, name) => {
     expect(() => assertUsername(name)).not.toThrow();
   });
 
@@ -85,12 +90,19 @@ describe('assertUsername', () => {
     ['al\uffffice', character],
     ['al\u{1fffe}ice', character],
     ['al\u{10ffff}ice', character],
-    ['x'.repeat(65_536), long],
-    ['é'.repeat(32_768), long],
   ])('refuses %j', (name, message) => {
     const error = errorOf(() => assertUsername(name));
     expect(error.code).toBe('ERR_INVALID_USERNAME');
     expect(error.message).toMatch(message);
+  });
+
+  test.each([
+    [65_536, 'x'.repeat(65_536)],
+    [32_768, 'é'.repeat(32_768)],
+  ])('refuses %i characters in 65,536 bytes', (_length, name) => {
+    const error = errorOf(() => assertUsername(name));
+    expect(error.code).toBe('ERR_INVALID_USERNAME');
+    expect(error.message).toMatch(long);
   });
 
   test.each([
@@ -102,18 +114,21 @@ describe('assertUsername', () => {
     ['#alice', '#alice'],
     ['alice ', 'alice '],
     ['', undefined],
-  ])('carries of %j the name alone, and no password that follows', (name, username) => {
-    const error = errorOf(() => assertUsername(name));
-    expect(error.username).toBe(username);
-    expect(inspect(error, { showHidden: true, depth: null })).not.toContain('PASSWORD');
-  });
+  ])(
+    'fails for %j with an error that has only the name, not what may be a password after it',
+    (name, username) => {
+      const error = errorOf(() => assertUsername(name));
+      expect(error.username).toBe(username);
+      expect(inspect(error, { showHidden: true, depth: null })).not.toContain('PASSWORD');
+    },
+  );
 
   test.each([
     [undefined, 'undefined'],
     [null, 'null'],
     [42, 'number'],
     [Buffer.from('alice'), 'object'],
-  ])('refuses %s', (name, type) => {
+  ])('refuses %o, which is no string', (name, type) => {
     const error = errorOf(() => assertUsername(name));
     expect(error.code).toBe('ERR_INVALID_USERNAME');
     expect(error.message).toBe(
@@ -121,7 +136,7 @@ describe('assertUsername', () => {
     );
   });
 
-  /** mosquitto__validate_utf8 in lib/utf8_mosq.c, and what the line format adds. */
+  /** The rules of `mosquitto_validate_utf8` in lib/utf8_mosq.c, and those of the line format. */
   function canLogIn(name: string): boolean {
     const bytes = Buffer.from(name);
     if (bytes.length === 0 || bytes.length > 65_535 || bytes.toString() !== name) return false;
@@ -134,7 +149,7 @@ describe('assertUsername', () => {
     return !name.startsWith(' ') && !name.endsWith(' ');
   }
 
-  test('refuses exactly what the broker cannot let in', () => {
+  test('refuses exactly the names that the broker cannot let in', () => {
     const odd = fc.constantFrom(
       ' ',
       ':',
@@ -179,7 +194,7 @@ describe('assertPassword', () => {
     ['non-ASCII letters', 'pässwörd'],
     ['bytes that are no UTF-8', new Uint8Array([0xff, 0x80])],
     ['65,535 bytes', `${'é'.repeat(32_767)}x`],
-  ])('takes %s', (_what, password) => {
+  ])('accepts %s', (_what, password) => {
     expect(() => assertPassword(password)).not.toThrow();
   });
 
@@ -194,25 +209,25 @@ describe('assertPassword', () => {
     ['a number', 12345678, unset('number')],
     ['an array', [1, 2, 3], unset('object')],
     ['an object that calls itself bytes', { [Symbol.toStringTag]: 'Uint8Array', length: 6 }, unset('object')],
-    ['empty', '', empty],
-    ['no bytes', new Uint8Array(), empty],
-    ['with a NUL in it', 'before\0after', nul],
-    ['with a NUL byte in it', new Uint8Array([1, 0, 2]), nul],
+    ['an empty string', '', empty],
+    ['an empty Uint8Array', new Uint8Array(), empty],
+    ['a string with a NUL', 'before\0after', nul],
+    ['bytes with a NUL', new Uint8Array([1, 0, 2]), nul],
     [
-      'with half of a surrogate pair',
+      'a string with half of a surrogate pair',
       'hunter2\ud83d',
       'The password contains half of a surrogate pair, which has no UTF-8 form. Pass bytes, or a well-formed string.',
     ],
-    ['too long', 'x'.repeat(65_536), long],
-    ['too long in UTF-8', 'é'.repeat(32_768), long],
-    ['too many bytes', new Uint8Array(65_536).fill(1), long],
-  ])('refuses one that is %s', (_what, password, message) => {
+    ['65,536 characters', 'x'.repeat(65_536), long],
+    ['32,768 characters that are 65,536 bytes of UTF-8', 'é'.repeat(32_768), long],
+    ['65,536 bytes', new Uint8Array(65_536).fill(1), long],
+  ])('refuses %s', (_what, password, message) => {
     const error = errorOf(() => assertPassword(password));
     expect(error.code).toBe('ERR_INVALID_PASSWORD');
     expect(error.message).toBe(message);
   });
 
-  test('shows no part of the password', () => {
+  test('shows no part of the password in its error', () => {
     const word = fc.string({ minLength: 12, unit: fc.constantFrom(...'XYZ0123456789') });
     const wrong = fc.constantFrom('\0', '\ud800', 'x'.repeat(65_536));
     fc.assert(
@@ -227,14 +242,14 @@ describe('assertPassword', () => {
 
 describe('comparedPassword', () => {
   test.each<[string, string | Uint8Array, string | undefined]>([
-    ['all of a word', 'secret', 'secret'],
-    ['what stands before a NUL', 'secret\0more', 'secret'],
+    ['all of a password without a NUL', 'secret', 'secret'],
+    ['the characters before a NUL', 'secret\0more', 'secret'],
     ['the bytes before a NUL', new TextEncoder().encode('secret\0more'), 'secret'],
-    ['nothing before a NUL that comes first', '\0', undefined],
-    ['nothing of no characters', '', undefined],
-    ['nothing with half of a surrogate pair', 'lone \ud800', undefined],
+    ['undefined for a password that starts with a NUL', '\0', undefined],
+    ['undefined for an empty password', '', undefined],
+    ['undefined for half of a surrogate pair', 'lone \ud800', undefined],
     ['all of 65,535 bytes', 'x'.repeat(65_535), 'x'.repeat(65_535)],
-    ['nothing of 65,536 bytes', 'x'.repeat(65_536), undefined],
+    ['undefined for 65,536 bytes', 'x'.repeat(65_536), undefined],
   ])('is %s', (_what, password, compared) => {
     const bytes = comparedPassword(password);
     expect(bytes && Buffer.from(bytes).toString()).toBe(compared);

@@ -7,7 +7,7 @@ import { scanTo } from '../support/indexed.js';
 
 const GOOD = hashPasswordSync('pw', { salt: Buffer.alloc(12, 1) });
 
-/** After a set or delete in the text of a file, each character a byte. */
+/** The text of a file after a set or delete, each character a byte. */
 function set(text: string, name: string, hash: string): string {
   return edit(Buffer.from(text, 'latin1'), draft => draft.set(name, hash)).toString('latin1');
 }
@@ -18,8 +18,8 @@ function remove(text: string, name: string): string {
 describe('set', () => {
   test.each<[string, string, string]>([
     ['adds to an empty file', '', 'bob:new\n'],
-    ['adds at the end', 'alice:a\n', 'alice:a\nbob:new\n'],
-    ['changes the line', 'alice:a\nbob:b\ncarol:c\n', 'alice:a\nbob:new\ncarol:c\n'],
+    ['adds a line at the end', 'alice:a\n', 'alice:a\nbob:new\n'],
+    ['changes the line of the name', 'alice:a\nbob:b\ncarol:c\n', 'alice:a\nbob:new\ncarol:c\n'],
     ['ends a last line that is a user', `alice:${GOOD}`, `alice:${GOOD}\nbob:new\n`],
     ['ends a last line that is a comment', 'alice:a\n# c', 'alice:a\n# c\nbob:new\n'],
     ['ends a last line that is blank', 'alice:a\n \t', 'alice:a\n \t\nbob:new\n'],
@@ -34,36 +34,40 @@ describe('set', () => {
     ],
     ['changes a last line that an earlier NUL hides from 2.0', '#\0\nbob:b', '#\0\nbob:new'],
     ['changes a last line in a file that starts with a NUL', '\0\nbob:b', '\0\nbob:new'],
-    ['adds before a last line in such a file', `\0\nalice:${GOOD}`, `\0\nbob:new\nalice:${GOOD}`],
+    [
+      'adds before a last line in a file that starts with a NUL',
+      `\0\nalice:${GOOD}`,
+      `\0\nbob:new\nalice:${GOOD}`,
+    ],
     [
       'keeps comments, blank and malformed lines',
       '# c\n\nwhat\nalice:a\n:::\n',
       '# c\n\nwhat\nalice:a\n:::\nbob:new\n',
     ],
-    ['keeps CR LF', 'alice:a\r\nbob:b\r\n', 'alice:a\r\nbob:new\r\n'],
-    ['adds as the lines of the file end', 'alice:a\r\n', 'alice:a\r\nbob:new\r\n'],
-    ['adds as the first line ends', '# c\nalice:a\r\n', '# c\nalice:a\r\nbob:new\n'],
+    ['keeps the CR LF of a line that it changes', 'alice:a\r\nbob:b\r\n', 'alice:a\r\nbob:new\r\n'],
+    ['ends a new line with CR LF in a file with CR LF', 'alice:a\r\n', 'alice:a\r\nbob:new\r\n'],
+    ['ends a new line as the first line of the file ends', '# c\nalice:a\r\n', '# c\nalice:a\r\nbob:new\n'],
     [
-      'ends a last line as the others end',
+      'ends a last line as the first line of the file ends',
       `alice:a\r\ncarol:${GOOD}`,
       `alice:a\r\ncarol:${GOOD}\r\nbob:new\r\n`,
     ],
-    ['drops the further lines of the name', 'bob:1\nalice:a\nbob:2\nbob:3\n', 'bob:new\nalice:a\n'],
-    ['drops a further line that has no newline', 'bob:1\nalice:a\nbob:2', 'bob:new\nalice:a\n'],
+    ['removes the further lines of the name', 'bob:1\nalice:a\nbob:2\nbob:3\n', 'bob:new\nalice:a\n'],
+    ['removes a further line that has no line feed', 'bob:1\nalice:a\nbob:2', 'bob:new\nalice:a\n'],
     ['finds a name among blanks', ' \tbob \v:b\n', 'bob:new\n'],
-    ['takes names that only blanks set apart for one', 'bob:1\nbob :2\n\tbob:3\n', 'bob:new\n'],
-    ['finds a name behind colons', '::bob:b\n', 'bob:new\n'],
-    ['finds a name behind colons without a hash', 'alice:a\n::bob:\n', 'alice:a\nbob:new\n'],
+    ['takes names that differ only in blanks around them for one', 'bob:1\nbob :2\n\tbob:3\n', 'bob:new\n'],
+    ['finds a name after colons', '::bob:b\n', 'bob:new\n'],
+    ['finds a name after colons without a hash', 'alice:a\n::bob:\n', 'alice:a\nbob:new\n'],
     ['finds a name among colons and blanks', ':: bob\t: \nalice:a\n', 'bob:new\nalice:a\n'],
-    ['drops a further field', 'bob:b:more\n', 'bob:new\n'],
+    ['removes a further field', 'bob:b:more\n', 'bob:new\n'],
     ['finds a name without a hash', 'bob:\n', 'bob:new\n'],
     ['does not take a comment for a line of the name', '#bob:b\n', '#bob:b\nbob:new\n'],
-    ['does not take a comment behind blanks for one', ' #bob:b\n', ' #bob:b\nbob:new\n'],
-    ['does not take a name without a colon for one', 'bob\n', 'bob\nbob:new\n'],
-    ['takes a line for cut at its NUL', 'bob\0:b\n', 'bob\0:b\nbob:new\n'],
-    ['takes a hash for cut at its NUL', 'bob:b\0c\n', 'bob:new\n'],
+    ['does not take #bob after a blank for the name bob', ' #bob:b\n', ' #bob:b\nbob:new\n'],
+    ['does not take a name without a colon for a line of the name', 'bob\n', 'bob\nbob:new\n'],
+    ['ignores a colon after a NUL', 'bob\0:b\n', 'bob\0:b\nbob:new\n'],
+    ['replaces a hash with a NUL', 'bob:b\0c\n', 'bob:new\n'],
     [
-      'writes the first line of a duplicate name anew, although it has the hash',
+      'rewrites the first line of a duplicate name even if it has the hash',
       ' bob :new\nbob:b\n',
       'bob:new\n',
     ],
@@ -78,20 +82,20 @@ describe('set', () => {
     expect(set(`alice:a\n${last}`, 'bob', 'new')).toBe(`alice:a\nbob:new\n${last}`);
     expect(set(`zed:z\nalice:a\n${last}`, 'bob', 'new')).toBe(`zed:z\nalice:a\nbob:new\n${last}`);
     expect(set(`al:a\n${last}`, 'bob', 'new')).toBe(`al:a\n${last}\nbob:new\n`);
-    // The name stands in an earlier line, but is not its name.
+    // An earlier line contains the name, but has another one.
     expect(set(`malice:a\n${last}`, 'bob', 'new')).toBe(`malice:a\n${last}\nbob:new\n`);
-    // One of another length is lost by no broker.
+    // No broker loses a last line of another length.
     expect(set(`alice:a\n${last}x`, 'bob', 'new')).toBe(`alice:a\n${last}x\nbob:new\n`);
   });
 
   test.each(['alice:a\nbob:new\n', 'bob : new \t:more\r\n', ' bob:new', '::bob::new\n'])(
-    'leaves %j as it is where it has the hash already',
+    'leaves %j unchanged if the user has the hash already',
     text => {
       expect(set(text, 'bob', 'new')).toBe(text);
     },
   );
 
-  test('removes a duplicate name even where the hash is there already', () => {
+  test('removes the further line of a duplicate name even if one line has the hash already', () => {
     expect(set('bob:new\nalice:a\nbob:old\n', 'bob', 'new')).toBe('bob:new\nalice:a\n');
     expect(set('bob:old\nalice:a\nbob:new\n', 'bob', 'new')).toBe('bob:new\nalice:a\n');
   });
@@ -107,33 +111,18 @@ describe('set', () => {
     expect(set(text, 'bob', 'new')).toBe(`${text}bob:new\n`);
     expect(set('\xff:a\n', '\ufffd', 'new')).toBe(`\xff:a\n${latin1('\ufffd')}:new\n`);
   });
-});
-
-describe('delete', () => {
-  test.each<[string, string, string]>([
-    ['takes the line out', 'alice:a\nbob:b\ncarol:c\n', 'alice:a\ncarol:c\n'],
-    ['takes all lines of the name out', 'bob:1\nalice:a\n bob :2\nbob:3', 'alice:a\n'],
-    ['takes a last line without a newline out', 'alice:a\nbob:b', 'alice:a\n'],
-    ['takes the only line out', 'bob:b', ''],
-    ['keeps everything else', '# c\r\n\r\nbob:b\r\n#bob:x\r\nalice:a', '# c\r\n\r\n#bob:x\r\nalice:a'],
-    ['ends a last line that is a user', `bob:b\nalice:${GOOD}`, `alice:${GOOD}\n`],
-    ['leaves the last line as it is where nothing is taken out', `alice:${GOOD}`, `alice:${GOOD}`],
-    ['leaves a file without the name as it is', '#bob\nbob\nalice:a', '#bob\nbob\nalice:a'],
-  ])('%s', (_what, before, after) => {
-    expect(remove(before, 'bob')).toBe(after);
-  });
 
   const filling = 'n'.repeat(255 - GOOD.length - 1);
   test.each([
-    ['has a NUL', 'bob', `bob:${GOOD}\0x\nalice:a\n`, `bob:${GOOD}\nalice:a\n`],
-    ['is a last one that fills a buffer', filling, `${filling}:${GOOD}`, `${filling}:${GOOD}\n`],
-  ])('set mends a line that %s, although it has the hash', (_what, name, before, after) => {
+    ['with a NUL', 'bob', `bob:${GOOD}\0x\nalice:a\n`, `bob:${GOOD}\nalice:a\n`],
+    ['that is a last one and fills a buffer', filling, `${filling}:${GOOD}`, `${filling}:${GOOD}\n`],
+  ])('rewrites a line %s even if it has the hash', (_what, name, before, after) => {
     const draft = draftOf(Buffer.from(before));
     expect([1, 2].map(() => draft.set(name, GOOD))).toEqual(['updated', 'unchanged']);
     expect(edit(Buffer.from(before), each => each.set(name, GOOD)).toString()).toBe(after);
   });
 
-  test('set keeps its line behind one that the same draft removes', () => {
+  test('keeps the place of its line after one that the same draft deletes', () => {
     const after = edit(Buffer.from('alice:a\nbob:b\n'), draft => {
       draft.delete('alice');
       draft.set('bob', 'new');
@@ -141,15 +130,38 @@ describe('delete', () => {
     expect(after.toString()).toBe('bob:new\n');
   });
 
-  test('set returns what became of the user', () => {
+  test('returns added, updated or unchanged', () => {
     const draft = draftOf(Buffer.from('alice:a\nbob:b\nbob:b\n'));
     const outcomes = ['a', 'new', 'new'].map(hash => draft.set('alice', hash));
     expect(outcomes).toEqual(['unchanged', 'updated', 'unchanged']);
     expect(['b', 'b'].map(hash => draft.set('bob', hash))).toEqual(['updated', 'unchanged']);
     expect(['c', 'c'].map(hash => draft.set('carol', hash))).toEqual(['added', 'unchanged']);
   });
+});
 
-  test('returns whether there was one', () => {
+describe('delete', () => {
+  test.each<[string, string, string]>([
+    ['removes the line', 'alice:a\nbob:b\ncarol:c\n', 'alice:a\ncarol:c\n'],
+    ['removes all lines of the name', 'bob:1\nalice:a\n bob :2\nbob:3', 'alice:a\n'],
+    ['removes a last line without a line feed', 'alice:a\nbob:b', 'alice:a\n'],
+    ['removes the only line', 'bob:b', ''],
+    [
+      'keeps all other lines, and a last one without a line feed',
+      '# c\r\n\r\nbob:b\r\n#bob:x\r\nalice:a',
+      '# c\r\n\r\n#bob:x\r\nalice:a',
+    ],
+    ['ends a last line that is a user', `bob:b\nalice:${GOOD}`, `alice:${GOOD}\n`],
+    [
+      'leaves a last line without a line feed unchanged if nothing is removed',
+      `alice:${GOOD}`,
+      `alice:${GOOD}`,
+    ],
+    ['leaves a file without the name unchanged', '#bob\nbob\nalice:a', '#bob\nbob\nalice:a'],
+  ])('%s', (_what, before, after) => {
+    expect(remove(before, 'bob')).toBe(after);
+  });
+
+  test('returns whether there was a user of that name', () => {
     const draft = draftOf(Buffer.from('alice:a\n'));
     expect(draft.delete('alice')).toBe(true);
     expect(draft.delete('alice')).toBe(false);
@@ -159,8 +171,8 @@ describe('delete', () => {
   });
 });
 
-describe('several edits', () => {
-  test('a last line without a newline goes and another comes', () => {
+describe('several edits in one draft', () => {
+  test('delete a last line without a line feed, and add another', () => {
     const after = edit(Buffer.from('alice:a\nbob:b'), draft => {
       draft.delete('bob');
       draft.set('carol', 'c');
@@ -168,7 +180,7 @@ describe('several edits', () => {
     expect(after.toString()).toBe('alice:a\ncarol:c\n');
   });
 
-  test('a last line without a newline changes and another comes', () => {
+  test('change a last line without a line feed, and add another', () => {
     const after = edit(Buffer.from('alice:a\nbob:b'), draft => {
       draft.set('bob', 'new');
       draft.set('carol', 'c');
@@ -176,7 +188,7 @@ describe('several edits', () => {
     expect(after.toString()).toBe('alice:a\nbob:new\ncarol:c\n');
   });
 
-  test('a user who goes and comes back keeps the line', () => {
+  test('keep the place of a user who is deleted and set again', () => {
     const after = edit(Buffer.from('bob:b\nalice:a\n'), draft => {
       draft.delete('bob');
       draft.set('bob', 'new');
@@ -184,7 +196,7 @@ describe('several edits', () => {
     expect(after.toString()).toBe('bob:new\nalice:a\n');
   });
 
-  test('a user who goes and comes back with the same hash keeps the line as it is', () => {
+  test('keep the line of a user who is deleted and set again with the same hash', () => {
     const text = ' bob : b :more\nalice:a\n';
     const after = edit(Buffer.from(text), draft => {
       draft.delete('bob');
@@ -193,7 +205,7 @@ describe('several edits', () => {
     expect(after.toString()).toBe(text);
   });
 
-  test('lines far from each other change', () => {
+  test('change lines far from each other', () => {
     const between = '# comment\n'.repeat(20_000);
     const after = edit(Buffer.from(`${between}bob:b\n${between}alice:a\n`), draft => {
       draft.delete('alice');
@@ -202,7 +214,7 @@ describe('several edits', () => {
     expect(after.toString()).toBe(`${between}bob:new\n${between}`);
   });
 
-  test('a user who comes and goes leaves no trace', () => {
+  test('change nothing by a user who is added and deleted again', () => {
     const after = edit(Buffer.from('alice:a'), draft => {
       draft.set('bob', 'b');
       draft.delete('bob');
@@ -211,11 +223,11 @@ describe('several edits', () => {
   });
 });
 
-describe('looking', () => {
+describe('a draft', () => {
   const text = '# bob:x\nalice: a \nbob:1:more\ncarol:c\n bob :2\n\xff:f\n :blank\nempty:\n:lead:l\n';
   const draft = draftOf(Buffer.from(text, 'latin1'));
 
-  test('get gives the hash of the last line of the name', () => {
+  test('returns from get the hash in the last line of the name', () => {
     expect(draft.get('alice')).toBe('a');
     expect(draft.get('bob')).toBe('2');
     expect(draft.get('lead')).toBe('l');
@@ -223,7 +235,7 @@ describe('looking', () => {
     expect(draft.get('nobody')).toBeUndefined();
   });
 
-  test('rest gives all that follows the name in its last line, unless there is a colon before it', () => {
+  test('returns from rest all that follows the name in its last line, unless a colon precedes the name', () => {
     expect(['alice', 'bob', 'empty', 'lead', 'nobody'].map(name => draft.rest(name)?.toString())).toEqual([
       ' a ',
       '2',
@@ -237,22 +249,22 @@ describe('looking', () => {
     expect(edits.rest('bob')).toBeUndefined();
   });
 
-  test('has takes the name as the broker does', () => {
+  test('has the names that the broker reads', () => {
     expect(['alice', 'bob', 'lead', 'empty'].map(name => draft.has(name))).toEqual([true, true, true, true]);
     expect([' alice', '# bob', 'more', 'l', 'Alice', '\ufffd'].some(name => draft.has(name))).toBe(false);
   });
 
-  test('isDuplicate', () => {
+  test('returns from isDuplicate whether several lines have the name', () => {
     expect(draft.isDuplicate('bob')).toBe(true);
     expect(draft.isDuplicate('alice')).toBe(false);
     expect(draft.isDuplicate('nobody')).toBe(false);
   });
 
-  test('keys are the names that a client can send, each once and in order', () => {
+  test('returns from keys the names that a client can send, each once and in order', () => {
     expect([...draft.keys()]).toEqual(['alice', 'bob', 'carol', 'empty', 'lead']);
   });
 
-  test('shows the edits', () => {
+  test('returns the edited users', () => {
     const edits = draftOf(Buffer.from(text, 'latin1'));
     edits.set('zoe', 'z');
     edits.set('bob', 'new');
@@ -266,7 +278,7 @@ describe('looking', () => {
 });
 
 describe('rollBack', () => {
-  test('undoes what came since begin, and no more', () => {
+  test('undoes the edits since begin, and no earlier ones', () => {
     const draft = draftOf(Buffer.from('alice:a\nbob:b\n'));
     draft.set('bob', '1');
     draft.set('carol', 'c');
@@ -343,7 +355,7 @@ describe('properties', () => {
     linesOf(bytes).filter(line => line.name === undefined || !edited.map(latin1).includes(line.name));
   const raw = (lines: Line[]) => lines.map(({ text, ending }) => text + ending);
 
-  /** Each line as it was; but an add ends a last line that has no newline. */
+  /** Expects each line as it was, except that an edit may end a last line that has no line feed. */
   function expectKept(before: Line[], after: Line[]): void {
     const [kept, found] = [raw(before), raw(after)];
     const last = kept.at(-1);
@@ -356,7 +368,7 @@ describe('properties', () => {
 
   const run = { numRuns: 200 };
 
-  test('a file that is not edited is the same, byte for byte', () => {
+  test('a draft without edits leaves the file byte for byte the same', () => {
     fc.assert(
       fc.property(file, name, (bytes, absent) => {
         expect(bytes.equals(edit(bytes, () => undefined))).toBe(true);
@@ -405,7 +417,7 @@ describe('properties', () => {
 
   const hasNul = (lines: Line[]) => lines.some(({ text }) => text.includes('\0'));
 
-  /** What a file is to be after an edit, line by line. */
+  /** The file that an edit should leave, made line by line. */
   function model(bytes: Uint8Array, { name, hash }: Step): Buffer {
     const lines = linesOf(bytes);
     const isHidden = hasNul(lines.slice(0, -1));

@@ -1,4 +1,4 @@
-/** The edits of the real mosquitto_passwd, made with `PasswordFile`. */
+/** Edits that mosquitto_passwd was recorded to make, made with `PasswordFile`. */
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -7,7 +7,7 @@ import { PasswordFile } from '../../src/password-file.js';
 import { testDirectory } from '../support/directory.js';
 import { decode, type Golden, goldens, passwordGiven, versions, withoutSalts } from '../support/goldens.js';
 
-/** A file as the tool left it and as we do, and what our call returned. */
+/** The file that the tool left, the file that `PasswordFile` leaves, and the result of its call. */
 interface Outcome {
   golden: Golden;
   before: string;
@@ -31,7 +31,7 @@ async function repeat(golden: Golden, options?: PasswordFileOptions): Promise<Ou
   const path = join(directory, 'PWFILE');
   const before = decode(golden.before);
   if (golden.before !== undefined) await writeFile(path, before, { mode: 0o600 });
-  // Each release as it hashes.
+  // With the iterations and salt of the release.
   const hash = golden.version.startsWith('2.0.') ? {} : ({ iterations: 1000, saltBytes: 64 } as const);
   const file = new PasswordFile(path, { hash, ...options });
   const [username, password] = golden.argv.slice(golden.argv.indexOf('PWFILE') + 1) as [string, string];
@@ -45,7 +45,7 @@ async function repeat(golden: Golden, options?: PasswordFileOptions): Promise<Ou
   return { golden, before, theirs: decode(golden.file), ours, result, verifies };
 }
 
-/** The salts that our calls drew are all that differs. */
+/** Expects that the two files differ only in the salts. */
 async function expectSame({ golden, theirs, ours, verifies }: Outcome): Promise<void> {
   const [changed, password] = passwordGiven(golden) ?? [];
   const tell = (text: string) =>
@@ -56,7 +56,7 @@ async function expectSame({ golden, theirs, ours, verifies }: Outcome): Promise<
   if (changed !== undefined) expect(await verifies(changed, password as string)).toBe(true);
 }
 
-/** The edits that come out the same, and what our call returns. */
+/** The edits after which both files are the same, and the result of the call. */
 const SAME: Array<[what: string, result: unknown]> = [
   ['base', 'added'],
   ['add', 'added'],
@@ -69,7 +69,7 @@ const SAME: Array<[what: string, result: unknown]> = [
   ['delete a name that stands twice', true],
 ];
 
-describe.each(versions)('like mosquitto_passwd %s', version => {
+describe.each(versions)('PasswordFile edits a file as mosquitto_passwd %s does', version => {
   const row = (what: string) => rowOf(version, what);
 
   test.each(SAME)('%s', async (what, result) => {
@@ -78,7 +78,7 @@ describe.each(versions)('like mosquitto_passwd %s', version => {
     await expectSame(outcome);
   });
 
-  test('delete, no file: there is still none', async () => {
+  test('delete, no file: makes none', async () => {
     expect(row('delete, no file').exit).toBe(1);
     expect(await repeat(row('delete, no file'))).toMatchObject({ result: false, ours: undefined });
     const strict = await repeat(row('delete, no file'), { missing: 'error' });
@@ -86,11 +86,11 @@ describe.each(versions)('like mosquitto_passwd %s', version => {
   });
 });
 
-describe.each(versions)('unlike mosquitto_passwd %s', version => {
+describe.each(versions)('PasswordFile, unlike mosquitto_passwd %s,', version => {
   const row = (what: string) => rowOf(version, what);
   const [hash] = version.startsWith('2.0.') ? ['<7 101>'] : ['<7 1000>'];
 
-  test('an add where there is no file makes one, unless that is to be an error', async () => {
+  test('makes a missing file when a user is added, unless missing is error', async () => {
     const golden = row('add, no file');
     expect(golden.exit).toBe(1);
     const made = await repeat(golden);
@@ -100,7 +100,7 @@ describe.each(versions)('unlike mosquitto_passwd %s', version => {
     expect(strict).toMatchObject({ result: { code: 'ERR_FILE_MISSING' }, ours: undefined });
   });
 
-  test('there is no -c that empties a file: create() leaves one that is there as it is', async () => {
+  test('leaves an existing file unchanged in create(), where -c empties it', async () => {
     const { before } = row('-c over a file');
     const path = join(testDirectory(), 'PWFILE');
     await writeFile(path, decode(before));
@@ -108,12 +108,12 @@ describe.each(versions)('unlike mosquitto_passwd %s', version => {
     expect(await readFile(path, 'utf8')).toBe(decode(before));
   });
 
-  // What the tool makes of them: every other user is gone, or the new one never comes.
+  // The tool loses every other user, or does not add the new one.
   test.each<[string, string]>([
     ['add where the last newline is missing', '\n'],
     ['add to a file with a comment', ''],
     ['add to a file with an empty line', ''],
-  ])('%s: nobody is lost', async (what, ending) => {
+  ])('loses no user in the edit "%s"', async (what, ending) => {
     const { before, theirs, ours = '', result, verifies } = await repeat(row(what));
     expect(theirs.startsWith(before + ending)).toBe(false);
     expect(result).toBe('added');
@@ -124,7 +124,7 @@ describe.each(versions)('unlike mosquitto_passwd %s', version => {
     expect(await verifies('carol', 'x')).toBe(true);
   });
 
-  test('update a name that stands twice: it stands once', async () => {
+  test('leaves one line of a duplicate name that it updates', async () => {
     const {
       before,
       theirs,
@@ -140,7 +140,7 @@ describe.each(versions)('unlike mosquitto_passwd %s', version => {
     expect(await verifies('bob', 'x')).toBe(true);
   });
 
-  test('update in a CR LF file: the line ends as it did', async () => {
+  test('keeps the CR LF of a line that it updates', async () => {
     const { before, theirs, ours = '', result, verifies } = await repeat(row('update in a CR LF file'));
     const [, bob] = before.split(/(?<=\n)/);
     expect(withoutSalts(theirs)).toBe(withoutSalts(`alice:${hash}\n${bob}`));
@@ -152,7 +152,7 @@ describe.each(versions)('unlike mosquitto_passwd %s', version => {
   });
 });
 
-test('no edit of the goldens is left out', () => {
+test('the tests above cover all recorded edits of mosquitto_passwd', () => {
   const edits = goldens.flatMap(({ what }) =>
     what.startsWith('edit: ') ? [what.slice('edit: '.length)] : [],
   );

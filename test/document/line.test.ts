@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { LineReader } from '../../src/document/line.js';
 
-/** What a reader says of each line, with texts in place of offsets. */
+/** The properties of a reader at each line, with texts in place of offsets. */
 function linesOf(content: string) {
   const reader = new LineReader(Buffer.from(content, 'latin1'));
   const text = (from: number, to: number) => reader.bytes.toString('latin1', from, to);
@@ -75,7 +75,7 @@ describe('a line reader', () => {
   });
 
   test.each([0, 1, 255, 256, 257, 65_535, 65_536, 65_537, 65_792, 131_072, 200_000])(
-    'reads past runs of %i colons and blanks',
+    'skips runs of %i colons and blanks',
     length => {
       const blanks = ' \t\r\v'.repeat(length).slice(0, length);
       const line = `${':'.repeat(length)}${blanks}a ${blanks}:${':'.repeat(length)}${blanks}x y${blanks}:z`;
@@ -87,7 +87,7 @@ describe('a line reader', () => {
     },
   );
 
-  test('has the name of an entry in UTF-8, and compares it with bytes', () => {
+  test('decodes the name of an entry as UTF-8, and compares it with bytes', () => {
     const reader = new LineReader(Buffer.from('#a:x\nab\n\xff:x\nab:x\n', 'latin1'));
     const names = [0, 5, 8, 12].map(start => {
       reader.read(start);
@@ -111,7 +111,7 @@ describe('a line reader', () => {
     expect(replaced.name()).toBe('\ufffd');
   });
 
-  test('finds the end of the content of any line, in whatever order lines are read', () => {
+  test('finds the first NUL or the end of any line, in whatever order it reads the lines', () => {
     const bytes = fc.array(fc.constantFrom('\0', '\n', ':', 'a'), { maxLength: 30 });
     fc.assert(
       fc.property(bytes, fc.array(fc.nat(29), { maxLength: 10 }), (content, order) => {

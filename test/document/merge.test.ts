@@ -20,7 +20,7 @@ function result<T>(work: Generator<unknown, T>): { steps: number; value: T } {
   }
 }
 
-/** Merges users, who all get hash B, into a file. In its text `=` stands for `:` and hash A, `+` for `:` and hash B. */
+/** Merges users, each with hash B, into a file. In its text `=` means `:` and hash A, `+` means `:` and hash B. */
 function merge(text: string, names: string[], removeOthers = false) {
   const bytes = Buffer.from(text.replaceAll('=', `:${A}`).replaceAll('+', `:${B}`), 'latin1');
   const draft = draftOf(bytes);
@@ -34,47 +34,65 @@ function merge(text: string, names: string[], removeOthers = false) {
   };
 }
 
-/** A name whose line of 255 bytes brokers lose, where it is the last one and has no line feed. */
+/** A name whose line has 255 bytes. Brokers lose that line if it is the last one and has no line feed. */
 const FILLING = 'n'.repeat(255 - B.length - 1);
 
 const none = { added: 0, updated: 0, unchanged: 0, removed: 0 };
 
-describe('users merged into a file', () => {
+describe('a merge of users into a file', () => {
   test.each<[string, string, string[], string, object]>([
-    ['fill an empty one', '', ['a', 'b'], 'a+\nb+\n', { added: 2 }],
-    ['fill an empty one in their order', '', ['b', 'c', 'a'], 'b+\nc+\na+\n', { added: 3 }],
+    ['adds users in ascending order to an empty file', '', ['a', 'b'], 'a+\nb+\n', { added: 2 }],
+    ['adds users in another order to an empty file', '', ['b', 'c', 'a'], 'b+\nc+\na+\n', { added: 3 }],
     [
-      'come in the order of their first rows',
+      'adds a user who comes twice at the place of the first time',
       '',
       ['a', 'p', 'y', 'p', 'q'],
       'a+\np+\ny+\nq+\n',
       { added: 4 },
     ],
-    ['follow an empty line', '\n', ['a'], '\na+\n', { added: 1 }],
-    ['leave what they are', 'a+\nb+\n', ['a', 'b'], 'a+\nb+\n', { unchanged: 2 }],
-    ['leave it where more follows', 'a+\nx=\n', ['a'], 'a+\nx=\n', { unchanged: 1 }],
-    ['leave it in another order', 'b+\na+\n', ['a', 'b'], 'b+\na+\n', { unchanged: 2 }],
-    ['change the first line', 'a=\nb+\n', ['a', 'b'], 'a+\nb+\n', { updated: 1, unchanged: 1 }],
-    ['change the last line', 'a+\nb=\n', ['a', 'b'], 'a+\nb+\n', { updated: 1, unchanged: 1 }],
-    ['change lines that follow each other', 'a=\nb=\nc=\n', ['a', 'b', 'c'], 'a+\nb+\nc+\n', { updated: 3 }],
-    ['change them in another order', 'c=\na=\nb=\n', ['a', 'b', 'c'], 'c+\na+\nb+\n', { updated: 3 }],
+    ['adds users after an empty line', '\n', ['a'], '\na+\n', { added: 1 }],
+    ['changes nothing in a file that is the same', 'a+\nb+\n', ['a', 'b'], 'a+\nb+\n', { unchanged: 2 }],
     [
-      'change lines with CR LF',
+      'changes nothing in a file with the users and others after them',
+      'a+\nx=\n',
+      ['a'],
+      'a+\nx=\n',
+      { unchanged: 1 },
+    ],
+    [
+      'changes nothing in a file with the users in another order',
+      'b+\na+\n',
+      ['a', 'b'],
+      'b+\na+\n',
+      { unchanged: 2 },
+    ],
+    ['changes the first line', 'a=\nb+\n', ['a', 'b'], 'a+\nb+\n', { updated: 1, unchanged: 1 }],
+    ['changes the last line', 'a+\nb=\n', ['a', 'b'], 'a+\nb+\n', { updated: 1, unchanged: 1 }],
+    ['changes adjacent lines', 'a=\nb=\nc=\n', ['a', 'b', 'c'], 'a+\nb+\nc+\n', { updated: 3 }],
+    [
+      'changes adjacent lines in another order',
+      'c=\na=\nb=\n',
+      ['a', 'b', 'c'],
+      'c+\na+\nb+\n',
+      { updated: 3 },
+    ],
+    [
+      'changes and adds lines with CR LF',
       'a=\r\nb=\r\n',
       ['a', 'b', 'c'],
       'a+\r\nb+\r\nc+\r\n',
       { updated: 2, added: 1 },
     ],
-    ['change lines that end unlike each other', 'a=\r\nb=\n', ['a', 'b'], 'a+\r\nb+\n', { updated: 2 }],
-    ['change lines among others', '#\na=\nx=\nb=\n', ['a', 'b'], '#\na+\nx=\nb+\n', { updated: 2 }],
-    ['end a last line', 'a+', ['b'], 'a+\nb+\n', { added: 1 }],
-    ['change a last line without a line feed', 'x=\na=', ['a'], 'x=\na+\n', { updated: 1 }],
-    ['take a line for theirs by its name', ' a\t: x\n', ['a'], 'a+\n', { updated: 1 }],
-    ['leave further fields of the same hash', 'a+:x\n', ['a'], 'a+:x\n', { unchanged: 1 }],
-    ['leave one line of a duplicate name', 'a+\nx=\n a =\na=\n', ['a'], 'a+\nx=\n', { updated: 1 }],
-    ['count once where they come twice', 'a=\n', ['a', 'b', 'a'], 'a+\nb+\n', { updated: 1, added: 1 }],
-    ['keep what is no user', '#a=\na\n\n:\na\0=\n', ['a'], '#a=\na\n\n:\na\0=\na+\n', { added: 1 }],
-    ['may be nobody', 'x=\n', [], 'x=\n', {}],
+    ['changes adjacent lines with different endings', 'a=\r\nb=\n', ['a', 'b'], 'a+\r\nb+\n', { updated: 2 }],
+    ['changes lines between others', '#\na=\nx=\nb=\n', ['a', 'b'], '#\na+\nx=\nb+\n', { updated: 2 }],
+    ['ends a last line before it adds one', 'a+', ['b'], 'a+\nb+\n', { added: 1 }],
+    ['changes a last line without a line feed', 'x=\na=', ['a'], 'x=\na+\n', { updated: 1 }],
+    ['finds a name among blanks', ' a\t: x\n', ['a'], 'a+\n', { updated: 1 }],
+    ['keeps a further field after the same hash', 'a+:x\n', ['a'], 'a+:x\n', { unchanged: 1 }],
+    ['leaves one line of a duplicate name', 'a+\nx=\n a =\na=\n', ['a'], 'a+\nx=\n', { updated: 1 }],
+    ['counts a user who comes twice once', 'a=\n', ['a', 'b', 'a'], 'a+\nb+\n', { updated: 1, added: 1 }],
+    ['keeps lines that are no users', '#a=\na\n\n:\na\0=\n', ['a'], '#a=\na\n\n:\na\0=\na+\n', { added: 1 }],
+    ['of no users changes nothing', 'x=\n', [], 'x=\n', {}],
   ])('%s', (_what, before, names, after, counts) => {
     expect(merge(before, names)).toEqual({
       after,
@@ -84,33 +102,51 @@ describe('users merged into a file', () => {
   });
 
   test.each<[string, string, string[], string, object]>([
-    ['replace all others', 'x=\ny=\n', ['a'], 'a+\n', { added: 1, removed: 2 }],
-    ['replace what follows theirs', 'a+\nx=\n', ['a'], 'a+\n', { unchanged: 1, removed: 1 }],
-    ['replace a single line', 'x=\n', [], '', { removed: 1 }],
-    ['keep comments and lines without a colon', 'x=\n# x=\n\ny\n', [], '# x=\n\ny\n', { removed: 1 }],
-    ['count a duplicate name once', 'x=\ny=\n x =\nx=\n', [], '', { removed: 2 }],
-    ['remove lines without a name, and count none', ':x\n : \n:\n', ['a'], 'a+\n', { added: 1, removed: 1 }],
-    ['remove a line of one byte', ':', ['a'], 'a+\n', { added: 1 }],
+    ['replaces all other users', 'x=\ny=\n', ['a'], 'a+\n', { added: 1, removed: 2 }],
+    ['removes a user after those of the merge', 'a+\nx=\n', ['a'], 'a+\n', { unchanged: 1, removed: 1 }],
+    ['removes the only user', 'x=\n', [], '', { removed: 1 }],
+    ['keeps comments and lines without a colon', 'x=\n# x=\n\ny\n', [], '# x=\n\ny\n', { removed: 1 }],
+    ['counts a removed duplicate name once', 'x=\ny=\n x =\nx=\n', [], '', { removed: 2 }],
     [
-      'remove lines around theirs',
+      'removes lines without a name, and does not count them',
+      ':x\n : \n:\n',
+      ['a'],
+      'a+\n',
+      { added: 1, removed: 1 },
+    ],
+    ['removes a line of one colon', ':', ['a'], 'a+\n', { added: 1 }],
+    [
+      'removes lines around those that it changes',
       'x=\ny=\na=\nz=\nb=\nx=\n',
       ['a', 'b'],
       'a+\nb+\n',
       { updated: 2, removed: 3 },
     ],
     [
-      'remove lines before a last one without a line feed',
+      'removes lines before a last one without a line feed',
       'x=\na=',
       ['a'],
       'a+\n',
       { updated: 1, removed: 1 },
     ],
-    ['remove lines around one that stays', 'x=\na+\ny=\nz=\n', ['a'], 'a+\n', { unchanged: 1, removed: 3 }],
-    ['mend a line with a NUL', 'a+\0x\n', ['a'], 'a+\n', { updated: 1 }],
-    ['keep the duplicate without a NUL', 'a+\0x\na+\n', ['a'], 'a+\n', { updated: 1 }],
-    ['mend a last line that fills a buffer', `${FILLING}+`, [FILLING], `${FILLING}+\n`, { updated: 1 }],
-    ['remove a colon behind a NUL, uncounted', 'x\0=\n#\0=\nx\0\n', ['a'], '#\0=\nx\0\na+\n', { added: 1 }],
-  ])('alone %s', (_what, before, names, after, counts) => {
+    ['removes lines around one that stays', 'x=\na+\ny=\nz=\n', ['a'], 'a+\n', { unchanged: 1, removed: 3 }],
+    ['replaces a line with a NUL', 'a+\0x\n', ['a'], 'a+\n', { updated: 1 }],
+    [
+      'leaves one line of a duplicate name of which one has a NUL',
+      'a+\0x\na+\n',
+      ['a'],
+      'a+\n',
+      { updated: 1 },
+    ],
+    ['replaces a last line that fills a buffer', `${FILLING}+`, [FILLING], `${FILLING}+\n`, { updated: 1 }],
+    [
+      'removes a line with a colon after a NUL, and does not count it',
+      'x\0=\n#\0=\nx\0\n',
+      ['a'],
+      '#\0=\nx\0\na+\n',
+      { added: 1 },
+    ],
+  ])('with removeOthers %s', (_what, before, names, after, counts) => {
     expect(merge(before, names, true)).toEqual({ after, counts: { ...none, ...counts }, hasChanged: true });
   });
 });
@@ -129,7 +165,7 @@ describe('a long merge yields', () => {
     expect(stepsOf('\n', newLines(names))).toBeGreaterThanOrEqual(200);
   });
 
-  test('after each line that it changes, away from others', () => {
+  test('after each line that it changes between lines that stay', () => {
     expect(stepsOf(names.map(name => `${name}:x\n\n`).join(''), newLines(names))).toBeGreaterThanOrEqual(
       6_400,
     );

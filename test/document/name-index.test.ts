@@ -21,7 +21,7 @@ describe('an index of names', () => {
     expect(index.lines('device-')).toEqual([]);
   });
 
-  test('finds all lines of a name in their order', () => {
+  test('finds all lines of a name in the order of the file', () => {
     const lines = names.slice(0, 1000).map(lineOf);
     const all = [...lines, ...lines, ...lines.slice(500)];
     const index = indexed(Buffer.from(all.join('')));
@@ -108,7 +108,7 @@ describe('an index of names', () => {
     expect([...index.scan(bytes.length)].length).toBeGreaterThanOrEqual(Math.floor(names.length / 64));
   });
 
-  test('says of each line whether its name is new, and whether another line has it', () => {
+  test('reports of each line whether its name is new, and whether another line has it', () => {
     const index = new NameIndex(Buffer.from('bob:1\nalice:2\n bob :3\n'));
     const line = new LineReader(index.bytes);
     const added = [0, 6, 14].map(start => {
@@ -123,7 +123,7 @@ describe('an index of names', () => {
     expect(said).toEqual([true, false, true]);
   });
 
-  test('has a seed of its own, so that nobody can choose names whose hashes are equal', () => {
+  test('has a random seed, so that nobody can choose names whose hashes are equal', () => {
     const noSeed = new Uint32Array(2);
     const byHash = new Map<number, string>();
     let pair: string[] = [];

@@ -15,12 +15,12 @@ const textOf = (lines: NewLines) => Buffer.concat(lines.blocks).toString();
 
 describe('new lines', () => {
   test.each([
-    ['a', 'a'],
-    ['all that is plain', 'first !"$%&~ last'],
-    ['a number sign inside', 'a#'],
-    ['letters that are no ASCII', 'é設'],
-    ['65,535 bytes', LONG],
-  ])('take a name: %s', (_what, name) => {
+    ['of one character', 'a'],
+    ['of printable ASCII', 'first !"$%&~ last'],
+    ['with a # that is not first', 'a#'],
+    ['of letters that are no ASCII', 'é設'],
+    ['of 65,535 bytes', LONG],
+  ])('accept a name %s', (_what, name) => {
     const lines = linesOf(['é', HASH], [name, HASH], ['last', HASH]);
     lines.flush();
     expect(textOf(lines)).toBe(`é:${HASH}\n${name}:${HASH}\nlast:${HASH}\n`);
@@ -28,17 +28,17 @@ describe('new lines', () => {
   });
 
   test.each([
-    ['an empty one', ''],
-    ['a comment', '#a'],
-    ['a blank first', ' a'],
-    ['a blank last', 'a '],
-    ['a colon', 'a:b'],
-    ['a control character', 'a\x1fb'],
-    ['DEL', 'a\x7fb'],
-    ['65,536 bytes', `${LONG}x`],
-    ['half of a surrogate pair', '\ud800'],
-    ['a colon, as long as the one before', 'fi:st'],
-  ])('refuse a name, and say which entry has it: %s', (_what, name) => {
+    ['that is empty', ''],
+    ['that starts with #', '#a'],
+    ['that starts with a blank', ' a'],
+    ['that ends with a blank', 'a '],
+    ['with a colon', 'a:b'],
+    ['with a control character', 'a\x1fb'],
+    ['with DEL', 'a\x7fb'],
+    ['of 65,536 bytes', `${LONG}x`],
+    ['with half of a surrogate pair', '\ud800'],
+    ['with a colon, and of the length of the name before', 'fi:st'],
+  ])('refuse a name %s, and report the number of its entry', (_what, name) => {
     for (const first of ['first', 'é']) {
       const refusal = { code: 'ERR_INVALID_USERNAME', message: expect.stringMatching(/^Entry 2\b/) };
       expect(() => linesOf([first, HASH], [name, HASH], ['last', HASH]).flush()).toThrow(
@@ -49,12 +49,12 @@ describe('new lines', () => {
 
   test.each([
     ['plain text', 'secret', 'ERR_INVALID_HASH'],
-    ['text behind it', `${HASH}x`, 'ERR_INVALID_HASH'],
-    ['a further field', `${HASH}:x`, 'ERR_INVALID_HASH'],
-    ['as long as the one before', `${HASH.slice(0, -1)}x`, 'ERR_INVALID_HASH'],
-    ['a blank before it', ` ${HASH}`, 'ERR_INVALID_HASH'],
-    ['more iterations than allowed', HASH.replace('101', '102'), 'ERR_COST_LIMIT'],
-  ])('refuse a hash, and say which entry has it: %s', (_what, hash, code) => {
+    ['a hash and further text', `${HASH}x`, 'ERR_INVALID_HASH'],
+    ['a hash and a further field', `${HASH}:x`, 'ERR_INVALID_HASH'],
+    ['a damaged hash of the right length', `${HASH.slice(0, -1)}x`, 'ERR_INVALID_HASH'],
+    ['a blank and a hash', ` ${HASH}`, 'ERR_INVALID_HASH'],
+    ['a hash with more iterations than allowed', HASH.replace('101', '102'), 'ERR_COST_LIMIT'],
+  ])('refuse %s, and report the number and user of the entry', (_what, hash, code) => {
     for (const name of ['bob', 'carol', 'é']) {
       const lines = linesOf(['é', HASH], ['alice', HASH], [name, hash]);
       const refusal = { code, username: name, message: expect.stringContaining(`Entry 3 ("${name}"): `) };
@@ -63,30 +63,30 @@ describe('new lines', () => {
   });
 
   test.each([
-    ['behind one in UTF-8, as long as the one before that', ['aa', 'é'], 'bb'],
+    ['after an entry whose name is no ASCII', ['aa', 'é'], 'bb'],
     ['with a name two bytes longer than the hash', ['a'], 'n'.repeat(HASH.length + 2)],
-  ])('refuse a hash as long as the others: %s', (_what, before, name) => {
+  ])('refuse a damaged hash of the right length in an entry %s', (_what, before, name) => {
     const good = before.map((each): [string, string] => [each, HASH]);
     expect(() => linesOf(...good, [name, 'x'.repeat(HASH.length)]).flush()).toThrow(
       expect.objectContaining({ code: 'ERR_INVALID_HASH' }),
     );
   });
 
-  test.each<[string, string | undefined]>([
-    ['alice:secret', 'alice'],
-    ['a$b:secret', 'a$b'],
-    ['', undefined],
-    [HASH, undefined],
-    [`${'Ab0+/'.repeat(12)}:`, undefined],
-    [`${'Ab0+/'.repeat(12).slice(1)}:`, 'Ab0+/'.repeat(12).slice(1)],
-    [`${'x-'.repeat(60)}:`, 'x-'.repeat(50)],
-  ])('name the user of an entry that is refused, but nothing that may be a hash: %j', (name, username) => {
+  test.each<[string, string, string | undefined]>([
+    ['the name before a colon', 'alice:secret', 'alice'],
+    ['a name that contains $', 'a$b:secret', 'a$b'],
+    ['no user if the name is empty', '', undefined],
+    ['no user if the name is a hash', HASH, undefined],
+    ['no user if the name has 60 characters of base64', `${'Ab0+/'.repeat(12)}:`, undefined],
+    ['a name of 59 characters of base64', `${'Ab0+/'.repeat(12).slice(1)}:`, 'Ab0+/'.repeat(12).slice(1)],
+    ['the first 100 characters of a long name', `${'x-'.repeat(60)}:`, 'x-'.repeat(50)],
+  ])('report of an entry that is refused %s', (_what, name, username) => {
     const entry = username === undefined ? 'Entry 2: ' : `Entry 2 (${JSON.stringify(username)}): `;
     const refusal = { username, message: expect.stringMatching(entry.replace(/[$+()]/g, '\\$&')) };
     expect(() => linesOf(['a', HASH], [name, 'x']).flush()).toThrow(expect.objectContaining(refusal));
   });
 
-  test('are no more than a file can hold', () => {
+  test('refuse more bytes than a file can hold', () => {
     const size = `a:${HASH}\n`.length;
     const full = Object.assign(linesOf(['a', HASH]), { length: MAX_FILE_BYTES - size });
     expect(() => full.flush()).not.toThrow();
@@ -94,7 +94,7 @@ describe('new lines', () => {
     expect(() => overfull.flush()).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }));
   });
 
-  test('count entries over all that was flushed before', () => {
+  test('count the entries of earlier flushes in the number that an error reports', () => {
     const lines = linesOf(['a', HASH], ['b', HASH]);
     lines.flush();
     lines.add('c', HASH);
@@ -107,7 +107,7 @@ describe('new lines', () => {
     [['a', 'a'], false],
     [['b', 'a', 'c'], false],
     [['a', 'b', 'a'], false],
-  ])('know whether names are ascending: %j %s', (names, expected) => {
+  ])('know whether names are ascending: %j: %s', (names, expected) => {
     expect(linesOf(...names.map((name): [string, string] => [name, HASH])).isAscending).toBe(expected);
   });
 
@@ -135,7 +135,7 @@ describe('new lines', () => {
   });
 });
 
-test('a name is plain only where a colon follows it', () => {
+test('isPlainName accepts a name only if a colon follows it', () => {
   const bytes = Buffer.from('alice:x bob');
   expect(isPlainName(bytes, 0, 5)).toBe(true);
   expect(isPlainName(bytes, 0, 4)).toBe(false);

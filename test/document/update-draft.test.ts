@@ -32,14 +32,14 @@ describe('update', () => {
     expect(commits.count).toBe(1);
   });
 
-  test('leaves the file as it is where nothing changes', async () => {
+  test('does not replace the file if nothing changes', async () => {
     const before = await identity();
     await file.update(draft => draft.set('alice', HASH));
     await file.update(draft => draft.set('zoe', HASH).delete('zoe'));
     expect(await identity()).toEqual(before);
   });
 
-  test('changes nothing where its function throws, and rejects with the same', async () => {
+  test('changes nothing if its function throws, and rejects with that error', async () => {
     const before = await identity();
     const error = new Error('no');
     const edit = file.update(draft => {
@@ -72,7 +72,7 @@ describe('update', () => {
     expect(await identity()).toEqual(before);
   });
 
-  test('refuses what cannot work', async () => {
+  test('refuses invalid names and hashes, and changes nothing', async () => {
     const before = await identity();
     const wrong: Array<[(draft: PasswordDraft) => unknown, string]> = [
       [draft => draft.set('a:b', HASH), 'ERR_INVALID_USERNAME'],
@@ -88,7 +88,7 @@ describe('update', () => {
     expect(await identity()).toEqual(before);
   });
 
-  test('the draft is closed when its function has returned', async () => {
+  test('closes the draft when its function returns', async () => {
     let draft: PasswordDraft | undefined;
     let keys: Iterator<string> | undefined;
     await file.update(open => {
@@ -110,7 +110,7 @@ describe('update', () => {
     expect(await identity()).toEqual(before);
   });
 
-  test('the draft of one is not the draft of another', async () => {
+  test('refuses the draft of an earlier call', async () => {
     let first: PasswordDraft | undefined;
     const outcomes = await Promise.allSettled([
       file.update(draft => {
@@ -123,7 +123,7 @@ describe('update', () => {
     expect(await file.users()).toEqual(['alice', 'bob', 'carol']);
   });
 
-  test('a call made in its function waits for its turn', async () => {
+  test('makes the edit of a call that its function makes after its own', async () => {
     let inner: Promise<unknown> | undefined;
     await file.update(draft => {
       inner = file.update(next => next.get('carol'));
@@ -132,7 +132,7 @@ describe('update', () => {
     expect(await inner).toBe(HASH);
   });
 
-  test('is one step among concurrent ones', async () => {
+  test('loses no edit of 200 concurrent calls that read and write the same user', async () => {
     await file.setHash('counter', hashPasswordSync('x', { iterations: 1 }));
     const raise = () =>
       file.update(draft => {

@@ -74,14 +74,19 @@ describe('exportDynamicSecurity', () => {
     expect(of21.map(({ username }) => username)).toEqual(['argon', 'damaged', 'plain']);
   });
 
-  test.each(['', 'a\0b', 'a\u0001', '\u0085', '\ud800', '\uffff', 'é'.repeat(32_768)])(
-    'skips the name %j, which no client can send',
-    async name => {
-      const { clients, skipped } = await exportDynamicSecurity([[name, HASH]]);
-      expect(clients).toEqual([]);
-      expect(skipped).toEqual([{ username: name, reason: expect.stringContaining('user name') }]);
-    },
-  );
+  test.each([
+    ['that is empty', ''],
+    ['with a NUL', 'a\0b'],
+    ['with U+0001', 'a\u0001'],
+    ['with U+0085', '\u0085'],
+    ['with half of a surrogate pair', '\ud800'],
+    ['with a noncharacter', '\uffff'],
+    ['of 65,536 bytes', 'é'.repeat(32_768)],
+  ])('skips a name %s, which no client can send', async (_what, name) => {
+    const { clients, skipped } = await exportDynamicSecurity([[name, HASH]]);
+    expect(clients).toEqual([]);
+    expect(skipped).toEqual([{ username: name, reason: expect.stringContaining('user name') }]);
+  });
 
   test('lists clients in descending order of their names', async () => {
     const names = ['b', 'a10', 'z', 'a9', '设', 'a'];
@@ -89,7 +94,7 @@ describe('exportDynamicSecurity', () => {
     expect(clients.map(({ username }) => username)).toEqual(['设', 'z', 'b', 'a9', 'a10', 'a']);
   });
 
-  test('takes the last of duplicate names, exported or skipped', async () => {
+  test('exports or skips a duplicate name by its last entry', async () => {
     const other = hashPasswordSync('other', { salt: SALT });
     const last = await exportDynamicSecurity(
       [
@@ -123,7 +128,7 @@ describe('exportDynamicSecurity', () => {
     expect(twice.clients[0]?.roles).toEqual([{ rolename: 'device' }]);
   });
 
-  test('takes an async iterable', async () => {
+  test('accepts an async iterable', async () => {
     const { clients } = await exportDynamicSecurity(arriving([['a', HASH] as const]));
     expect(clients).toHaveLength(1);
   });
@@ -137,15 +142,15 @@ describe('exportDynamicSecurity', () => {
   });
 
   test.each<[string, unknown, unknown]>([
-    ['a release that there is not', [], { broker: '2.2' }],
-    ['roles in a string', [], { roles: 'device' }],
-    ['a role without a name', [], { roles: ['device', ''] }],
+    ['an unknown release', [], { broker: '2.2' }],
+    ['a string in place of a list of roles', [], { roles: 'device' }],
+    ['a role with an empty name', [], { roles: ['device', ''] }],
     ['a role that is no string', [], { roles: [1] }],
     ['an unknown option', [], { role: ['device'] }],
-    ['options of null', [], null],
+    ['null in place of options', [], null],
     ['a name that is no string', [[1, HASH]], {}],
     ['an entry that is no pair', [null], {}],
-    ['entries that are none', 5, {}],
+    ['a number in place of entries', 5, {}],
   ])('refuses %s with ERR_INVALID_ARGUMENT', async (_, entries, options) => {
     const call = exportDynamicSecurity(entries as [], options as object);
     await expect(call).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' });

@@ -27,12 +27,12 @@ const COSTLY = pbkdf2(2 ** 31 - 1);
 const costLimit = (message: RegExp) => ({ code: 'ERR_COST_LIMIT', message: expect.stringMatching(message) });
 const tooCostly = costLimit(/^The hash takes 2147483647 iterations, and maxIterations allows 1000000\. /);
 
-/** That no thread was taken, nor this one. */
+/** Expects that PBKDF2 was computed neither on the thread pool nor on this thread. */
 function expectNoWork(): void {
   for (const each of computed) expect(each).not.toHaveBeenCalled();
 }
 
-describe('a hash that costs more than the limit', () => {
+describe('a hash over the cost limit', () => {
   test.each<[string, string, RegExp]>([
     [
       '2^31 − 1 iterations',
@@ -46,13 +46,13 @@ describe('a hash that costs more than the limit', () => {
       /^The hash takes 1 passes over 1048577 KiB, and 16 over 1048576 are/,
     ],
     ['17 passes', argon2id(8, 17), /^The hash takes 17 passes over 8 KiB/],
-  ])('is not verified: %s', async (_what, hash, message) => {
+  ])('is not verified and takes no thread: %s', async (_what, hash, message) => {
     await expect(verifyPassword('secret', hash)).rejects.toMatchObject(costLimit(message));
     expect(() => verifyPasswordSync('secret', hash)).toThrow(expect.objectContaining(costLimit(message)));
     expectNoWork();
   });
 
-  test('is verified where maxIterations allows it', async () => {
+  test('is verified if maxIterations allows it', async () => {
     const hash = hashPasswordSync('secret', { iterations: 20 });
     const limits = [{ maxIterations: 20 }, { maxIterations: 19 }];
     expect(await verifyPassword('secret', hash, limits[0])).toBe(true);
@@ -62,7 +62,7 @@ describe('a hash that costs more than the limit', () => {
     expect(() => verifyPasswordSync('secret', hash, limits[1])).toThrow(expect.objectContaining(refusal));
   });
 
-  test('is not made', async () => {
+  test('is not made, unless maxIterations allows it', async () => {
     const options = { iterations: 2 ** 31 - 1 };
     await expect(hashPassword('secret', options)).rejects.toMatchObject(tooCostly);
     expect(() => hashPasswordSync('secret', options)).toThrow(expect.objectContaining(tooCostly));
@@ -78,7 +78,7 @@ describe('a hash that costs more than the limit', () => {
   });
 
   test.each([0, 1.5, 2 ** 31, '101', null])(
-    'is limited by a whole number, not by %j',
+    'has a limit that is a whole number: maxIterations %j is refused',
     async maxIterations => {
       const options = { maxIterations } as { maxIterations: number };
       const refusal = {
@@ -92,10 +92,10 @@ describe('a hash that costs more than the limit', () => {
   );
 });
 
-describe('a line with such a hash', () => {
+describe('a line with a hash over the cost limit', () => {
   const text = `alice:${COSTLY}\nbob:${HASH}\n`;
 
-  test('makes verify reject, and takes no thread', async () => {
+  test('makes verify reject with ERR_COST_LIMIT, and takes no thread', async () => {
     const { path, file } = newFile();
     await writeFile(path, text);
     const { signal } = new AbortController();
@@ -113,7 +113,7 @@ describe('a line with such a hash', () => {
     expect(await lenient.verify('carol', 'secret')).toBe(true);
   });
 
-  test('is kept by edits of others', async () => {
+  test('is kept by edits of other users', async () => {
     const { path, file } = newFile();
     await writeFile(path, text);
     expect(await file.setUser('bob', 'other')).toBe('updated');
@@ -133,14 +133,14 @@ describe('a line with such a hash', () => {
     expect(await file.verify('alice', 'secret')).toBe(true);
   });
 
-  test('is removed', async () => {
+  test('is removed by removeUser', async () => {
     const { path, file } = newFile();
     await writeFile(path, text);
     expect(await file.removeUser('alice')).toBe(true);
     expect(await file.users()).toEqual(['bob']);
   });
 
-  test('is not written', async () => {
+  test('is not written by setHash or update', async () => {
     const { file } = newFile();
     for (const hash of [COSTLY, argon2id(2 ** 21, 1)]) {
       await expect(file.setHash('alice', hash)).rejects.toMatchObject({ code: 'ERR_COST_LIMIT' });
@@ -151,12 +151,12 @@ describe('a line with such a hash', () => {
     expect(await file.users()).toEqual([]);
   });
 
-  test('is written with 1 GiB and 16 passes of argon2id, which are the limit', async () => {
+  test('is written if its 1 GiB and 16 passes of argon2id just reach the limit', async () => {
     const { file } = newFile();
     expect(await file.setHash('alice', argon2id(2 ** 20, 16))).toBe('added');
   });
 
-  test('is written where hash.maxIterations allows it', async () => {
+  test('is written if hash.maxIterations allows it', async () => {
     const { path } = newFile();
     const file = new PasswordFile(path, { hash: { maxIterations: 2 ** 31 - 1 } });
     expect(await file.setHash('alice', COSTLY)).toBe('added');

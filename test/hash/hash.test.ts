@@ -25,27 +25,30 @@ import {
   writtenLines,
 } from '../support/goldens.js';
 
-describe.each(versions)('the lines of mosquitto_passwd %s', version => {
+describe.each(versions)('passwords verify with the lines that mosquitto_passwd %s wrote', version => {
   const calls = goldens.filter(golden => golden.version === version);
 
-  test.each(['hash', 'hash sha512', 'hash with -I', 'user name', 'random'])('%s', async what => {
-    const rows = calls.filter(call => call.what === what);
-    const lines = writtenLines(rows);
-    expect(lines.length).toBe(rows.length);
-    expect(lines.length).toBeGreaterThan(5);
-    await expectToVerify(lines);
-  });
+  test.each(['hash', 'hash sha512', 'hash with -I', 'user name', 'random'])(
+    'in the calls "%s"',
+    async what => {
+      const rows = calls.filter(call => call.what === what);
+      const lines = writtenLines(rows);
+      expect(lines.length).toBe(rows.length);
+      expect(lines.length).toBeGreaterThan(5);
+      await expectToVerify(lines);
+    },
+  );
 
-  test('all others', async () => {
+  test('in all other calls', async () => {
     const rows = calls.filter(({ what }) => !/^(hash|user name|random)/.test(what));
     const lines = writtenLines(rows);
-    // Behind a last line without its newline the tool writes no line of its own; 2.0 writes none to standard output.
+    // After a last line without a line feed the tool writes no line of its own; 2.0 writes none to standard output.
     const written = rows.filter(row => passwordGiven(row) !== undefined).length;
     expect(written - lines.length).toBe(version.startsWith('2.0.') ? 2 : 1);
     await expectToVerify(lines);
   });
 
-  test('each hash before and after an edit is put together as it was taken apart', () => {
+  test('and formatHash returns each hash that parseHash parsed', () => {
     const texts = calls.flatMap(({ before, file }) => [decode(before), decode(file)]);
     const hashes = texts.join('\n').match(/(?<=^[^:\n]*:)\$[67]\$[^:\s]{90,}(?=\r?$)/gm) ?? [];
     expect(hashes.length).toBeGreaterThan(150);
@@ -53,10 +56,10 @@ describe.each(versions)('the lines of mosquitto_passwd %s', version => {
   });
 });
 
-describe('argon2id, as mosquitto_passwd 2.1.2 built with argon2 writes it', () => {
+describe('an argon2id hash that mosquitto_passwd 2.1.2 built with argon2 wrote', () => {
   const lines = argon2idGoldens.map(({ password, line }) => ({ password, hash: line.slice(6).trimEnd() }));
 
-  test('is put together as it was taken apart', () => {
+  test('is parsed by parseHash, and returned by formatHash as it was', () => {
     expect(lines.length).toBe(8);
     for (const { hash } of lines) expect(formatHash(parseHash(hash))).toBe(hash);
     expect(parseHash(lines[0]?.hash ?? '')).toMatchObject({
@@ -77,7 +80,7 @@ describe('argon2id, as mosquitto_passwd 2.1.2 built with argon2 writes it', () =
       }
     });
   } else {
-    test('is refused by a Node without argon2, which says which one has it', async () => {
+    test('is refused by a Node without argon2, in an error that names the version that has it', async () => {
       for (const { password, hash } of lines) {
         const refusal = {
           code: 'ERR_UNSUPPORTED_HASH',
@@ -91,7 +94,7 @@ describe('argon2id, as mosquitto_passwd 2.1.2 built with argon2 writes it', () =
     });
   }
 
-  test('is not made', async () => {
+  test('is not made by hashPassword', async () => {
     const algorithm = 'argon2id' as 'sha512';
     await expect(hashPassword('secret', { algorithm })).rejects.toMatchObject({
       code: 'ERR_INVALID_ARGUMENT',
@@ -101,24 +104,24 @@ describe('argon2id, as mosquitto_passwd 2.1.2 built with argon2 writes it', () =
 });
 
 describe('a new hash', () => {
-  test('is what every 2.x broker reads', async () => {
+  test('has the form that every 2.x broker reads: 101 iterations and a salt of 12 bytes', async () => {
     expect(await hashPassword('secret')).toMatch(/^\$7\$101\$[A-Za-z0-9+/]{16}\$[A-Za-z0-9+/]{86}==$/);
   });
 
-  test('has a salt of its own', async () => {
+  test('has another salt each time', async () => {
     const hashes = await Promise.all(
       Array.from({ length: 20 }, () => hashPassword('secret', { iterations: 1 })),
     );
     expect(new Set(hashes.map(hash => hash.split('$')[3])).size).toBe(20);
   });
 
-  test('has a salt of 12 bytes, the first one of a process too', async () => {
+  test('has a salt of 12 bytes even if it is the first one of a process', async () => {
     vi.resetModules();
     const loaded = await import('../../src/hash/hash.js');
     expect(loaded.hashPasswordSync('secret')).toMatch(/^\$7\$101\$[A-Za-z0-9+/]{16}\$[A-Za-z0-9+/]{86}==$/);
   });
 
-  test('is made as the options say', async () => {
+  test('has the algorithm, iterations and salt that the options say', async () => {
     expect(await hashPassword('secret', { iterations: 1000 })).toMatch(/^\$7\$1000\$/);
     expect(await hashPassword('secret', { salt: new Uint8Array(64) })).toMatch(/^\$7\$101\$A{85}[A]==\$/);
     expect(await hashPassword('secret', { algorithm: 'sha512' })).toMatch(
@@ -138,16 +141,19 @@ describe('a new hash', () => {
     expect(await hashPassword(part, { salt: new Uint8Array(99).subarray(7, 19) })).toBe(hash);
   });
 
-  test('takes bytes that are no UTF-8', async () => {
+  test('can be of bytes that are no UTF-8', async () => {
     const password = new Uint8Array([0xff, 0xfe, 0x80]);
     const hash = await hashPassword(password);
     expect(await verifyPassword(password, hash)).toBe(true);
     expect(await verifyPassword('\ufffd\ufffd\ufffd', hash)).toBe(false);
   });
 
-  test.each(['secret', 'x'.repeat(65_535)])(
-    'is of the password and the salt as they were at the call',
-    async text => {
+  test.each([
+    [6, 'secret'],
+    [65_535, 'x'.repeat(65_535)],
+  ])(
+    'is not changed by a later change of the caller’s salt and password of %i bytes',
+    async (_length, text) => {
       const password = Buffer.from(text);
       const salt = Buffer.alloc(12, 7);
       const others = Array.from({ length: 500 }, () => hashPassword('other'));
@@ -161,7 +167,7 @@ describe('a new hash', () => {
     },
   );
 
-  test('takes bytes of another realm, and no Proxy of bytes', async () => {
+  test('can be of bytes from another realm, but not of a Proxy of bytes', async () => {
     const bytes = runInNewContext('new Uint8Array([115, 101, 99, 114, 101, 116])');
     expect(await verifyPassword('secret', await hashPassword(bytes))).toBe(true);
     const refusal = { code: 'ERR_INVALID_PASSWORD' };
@@ -170,7 +176,7 @@ describe('a new hash', () => {
     await expect(hashPassword(Object.create(Uint8Array.prototype))).rejects.toMatchObject(refusal);
   });
 
-  test('does not normalise Unicode', async () => {
+  test('is of the password without Unicode normalisation', async () => {
     const hash = await hashPassword('\u00e9');
     expect(await verifyPassword('e\u0301', hash)).toBe(false);
   });
@@ -179,10 +185,10 @@ describe('a new hash', () => {
     ['undefined', undefined],
     ['null', null],
     ['a number', 12345],
-    ['empty', ''],
-    ['with a NUL', 'before\0after'],
-    ['a lone surrogate', 'pass\ud800word'],
-    ['65,536 bytes', 'x'.repeat(65_536)],
+    ['an empty string', ''],
+    ['a string with a NUL', 'before\0after'],
+    ['a string with half of a surrogate pair', 'pass\ud800word'],
+    ['a string of 65,536 bytes', 'x'.repeat(65_536)],
   ])('is refused for a password that is %s', async (_what, password) => {
     const refusal = { code: 'ERR_INVALID_PASSWORD' };
     await expect(hashPassword(password as string)).rejects.toMatchObject(refusal);
@@ -192,23 +198,27 @@ describe('a new hash', () => {
   const salts = /^salt must be a Uint8Array of 12 or 64 bytes\.$/;
   const iterations = /^iterations must be a whole number from 1 to 2147483647\.$/;
   test.each<[string, object, RegExp]>([
-    ['no iterations', { iterations: 0 }, iterations],
+    ['0 iterations', { iterations: 0 }, iterations],
     ['negative iterations', { iterations: -1 }, iterations],
-    ['half an iteration', { iterations: 1.5 }, iterations],
-    ['more iterations than a C int', { iterations: 2 ** 31 }, iterations],
+    ['1.5 iterations', { iterations: 1.5 }, iterations],
+    ['more iterations than a C int holds', { iterations: 2 ** 31 }, iterations],
     ['NaN iterations', { iterations: Number.NaN }, iterations],
     ['iterations in a string', { iterations: '101' }, iterations],
     ['a salt of 11 bytes', { salt: new Uint8Array(11) }, salts],
     ['a salt of 16 bytes', { salt: new Uint8Array(16) }, salts],
     ['an empty salt', { salt: new Uint8Array() }, salts],
     ['a salt in a string', { salt: 'twelve bytes' }, salts],
-    ['another algorithm', { algorithm: 'bcrypt' }, /^algorithm must be one of "pbkdf2-sha512", "sha512"\.$/],
     [
-      'a salt and its length',
+      'an unknown algorithm',
+      { algorithm: 'bcrypt' },
+      /^algorithm must be one of "pbkdf2-sha512", "sha512"\.$/,
+    ],
+    [
+      'both salt and saltBytes',
       { salt: new Uint8Array(12), saltBytes: 12 },
       /^Give either salt or saltBytes\.$/,
     ],
-    ['a salt of saltBytes 16', { saltBytes: 16 }, /^saltBytes must be one of 12, 64\.$/],
+    ['saltBytes 16', { saltBytes: 16 }, /^saltBytes must be one of 12, 64\.$/],
     [
       'a misspelt option',
       { iteration: 1 },
@@ -221,39 +231,39 @@ describe('a new hash', () => {
   });
 });
 
-describe('verifying', () => {
+describe('verifyPassword', () => {
   const hash = hashPasswordSync('secret');
 
   test.each<[string, string | Uint8Array, boolean]>([
-    ['the password', 'secret', true],
-    ['its bytes', Buffer.from('secret'), true],
-    ['another case', 'Secret', false],
-    ['a beginning', 'secre', false],
-    ['a blank more', 'secret ', false],
+    ['accepts the password', 'secret', true],
+    ['accepts the bytes of the password', Buffer.from('secret'), true],
+    ['refuses the password in another case', 'Secret', false],
+    ['refuses the beginning of the password', 'secre', false],
+    ['refuses the password and a blank', 'secret ', false],
     // pw__memcmp_const after strlen(): the broker compares what is before the first NUL.
-    ['what follows a NUL', 'secret\0and more', true],
-    ['bytes that follow a NUL', Buffer.from('secret\0\xff', 'latin1'), true],
-    ['a NUL first', '\0secret', false],
-    ['nothing', '', false],
-    ['no bytes', new Uint8Array(), false],
-    ['a lone surrogate', 'secret\udc00', false],
-    ['more than MQTT carries', `secret\0${'x'.repeat(65_535)}`, false],
+    ['ignores characters after a NUL', 'secret\0and more', true],
+    ['ignores bytes after a NUL', Buffer.from('secret\0\xff', 'latin1'), true],
+    ['refuses a NUL before the password', '\0secret', false],
+    ['refuses an empty string', '', false],
+    ['refuses an empty Uint8Array', new Uint8Array(), false],
+    ['refuses half of a surrogate pair after the password', 'secret\udc00', false],
+    ['refuses more than 65,535 bytes, even after a NUL', `secret\0${'x'.repeat(65_535)}`, false],
   ])('%s', async (_what, password, verifies) => {
     expect(await verifyPassword(password, hash)).toBe(verifies);
     expect(verifyPasswordSync(password, hash)).toBe(verifies);
   });
 
-  test.each(['x'.repeat(65_535), Buffer.alloc(65_535, 'x')])(
-    'a password of 65,535 bytes, all that MQTT carries',
-    async longest => {
-      const stored = hashPasswordSync(longest, { iterations: 1 });
-      expect(await verifyPassword(longest, stored)).toBe(true);
-      expect(verifyPasswordSync(longest, stored)).toBe(true);
-      expect(verifyPasswordSync(longest.slice(1), stored)).toBe(false);
-    },
-  );
+  test.each<[string, string | Buffer]>([
+    ['string', 'x'.repeat(65_535)],
+    ['Buffer', Buffer.alloc(65_535, 'x')],
+  ])('compares all of the 65,535 bytes that MQTT can carry, in a %s', async (_what, longest) => {
+    const stored = hashPasswordSync(longest, { iterations: 1 });
+    expect(await verifyPassword(longest, stored)).toBe(true);
+    expect(verifyPasswordSync(longest, stored)).toBe(true);
+    expect(verifyPasswordSync(longest.slice(1), stored)).toBe(false);
+  });
 
-  test.each([undefined, null, 5])('rejects the password %s, which no client sent', async password => {
+  test.each([undefined, null, 5])('rejects %s in place of a password', async password => {
     const refusal = { code: 'ERR_INVALID_PASSWORD' };
     await expect(verifyPassword(password as unknown as string, hash)).rejects.toMatchObject(refusal);
     expect(() => verifyPasswordSync(password as unknown as string, hash)).toThrow(
@@ -267,7 +277,7 @@ describe('verifying', () => {
     expect(() => verifyPasswordSync('secret', `${hash}\r`)).toThrow(expect.objectContaining(refusal));
   });
 
-  test('compares in constant time', async () => {
+  test('compares keys by timingSafeEqual', async () => {
     const compare = spyOnBuiltin(crypto, 'timingSafeEqual');
     await verifyPassword('secret', hash);
     await verifyPassword('wrong', hash);
@@ -276,7 +286,7 @@ describe('verifying', () => {
   });
 });
 
-test('an error of the thread pool rejects', async () => {
+test('hashPassword and verifyPassword reject with an error of the thread pool', async () => {
   const hash = hashPasswordSync('secret');
   const failing: typeof crypto.pbkdf2 = (_password, _salt, _iterations, _length, _digest, done) =>
     done(new Error('no memory'), Buffer.alloc(64));
@@ -289,14 +299,14 @@ test('an error of the thread pool rejects', async () => {
 });
 
 describe('threads', () => {
-  test('the async functions compute on the thread pool', async () => {
+  test('hashPassword and verifyPassword compute on the thread pool', async () => {
     const [onPool, here] = [spyOnBuiltin(crypto, 'pbkdf2'), spyOnBuiltin(crypto, 'pbkdf2Sync')];
     await verifyPassword('secret', await hashPassword('secret'));
     expect(onPool).toHaveBeenCalledTimes(2);
     expect(here).not.toHaveBeenCalled();
   });
 
-  test('the Sync ones do not', () => {
+  test('hashPasswordSync and verifyPasswordSync compute on the calling thread', () => {
     const [onPool, here] = [spyOnBuiltin(crypto, 'pbkdf2'), spyOnBuiltin(crypto, 'pbkdf2Sync')];
     verifyPasswordSync('secret', hashPasswordSync('secret'));
     expect(here).toHaveBeenCalledTimes(2);
@@ -311,7 +321,7 @@ describe('parseHash', () => {
   const bare = (text: string) => text.replaceAll('=', '');
   const argon2id = `$argon2id$v=19$m=47104,t=1,p=1$${bare(longSalt)}$${bare(key)}`;
 
-  test('takes a hash apart', () => {
+  test('returns algorithm, iterations, salt and key of a hash', () => {
     expect(parseHash(`$7$101$${salt}$${key}`)).toEqual({
       algorithm: 'pbkdf2-sha512',
       iterations: 101,
@@ -334,14 +344,14 @@ describe('parseHash', () => {
   });
 
   test.each([
-    `$7$1$${salt}$${key}`,
-    `$7$2147483647$${longSalt}$${key}`,
-    argon2id.replace('t=1', 't=4294967295'),
-  ])('takes %s', hash => {
+    ['1 iteration', `$7$1$${salt}$${key}`],
+    ['2^31 − 1 iterations and a salt of 64 bytes', `$7$2147483647$${longSalt}$${key}`],
+    ['2^32 − 1 passes of argon2id', argon2id.replace('t=1', 't=4294967295')],
+  ])('accepts %s', (_what, hash) => {
     expect(formatHash(parseHash(hash))).toBe(hash);
   });
 
-  test('hands out bytes that are the caller’s own', () => {
+  test('returns arrays that share no memory with others', () => {
     const parsed = parseHash(`$7$101$${salt}$${key}`);
     expect(Object.getPrototypeOf(parsed.salt)).toBe(Uint8Array.prototype);
     expect(parsed.salt.buffer.byteLength).toBe(12);
@@ -358,27 +368,27 @@ describe('parseHash', () => {
     ],
     ['null', null, /is null, not a string/],
     ['bytes', Buffer.from('$7$'), /is object, not a string/],
-    ['nothing', '', form],
+    ['an empty string', '', form],
     ['a plain password', 'secret', form],
-    ['a blank before it', ` $7$101$${salt}$${key}`, form],
+    ['a blank before the hash', ` $7$101$${salt}$${key}`, form],
     ['a $ alone', '$', form],
     ['bcrypt', '$2b$12$abcdefghijklmnopqrstuv', form],
     ['argon2i', argon2id.replace('argon2id', 'argon2i'), form],
     ['$7$ without a key', `$7$101$${salt}`, form],
-    ['$7$ with a field more', `$7$101$${salt}$${key}$`, form],
+    ['$7$ with a further field', `$7$101$${salt}$${key}$`, form],
     ['$6$ with iterations', `$6$101$${salt}$${key}`, form],
     ['text before $6$', `x$6$${salt}$${key}`, form],
     ['text before argon2id', `x${argon2id}`, form],
-    ['no iterations', `$7$$${salt}$${key}`, form],
+    ['$7$ with empty iterations', `$7$$${salt}$${key}`, form],
     ['0 iterations', `$7$0$${salt}$${key}`, form],
     ['negative iterations', `$7$-1$${salt}$${key}`, form],
-    ['a sign', `$7$+101$${salt}$${key}`, form],
-    ['a leading zero', `$7$0101$${salt}$${key}`, form],
+    ['iterations with a plus sign', `$7$+101$${salt}$${key}`, form],
+    ['iterations with a leading zero', `$7$0101$${salt}$${key}`, form],
     ['a blank in the iterations', `$7$ 101$${salt}$${key}`, form],
     ['hexadecimal iterations', `$7$0x65$${salt}$${key}`, form],
-    ['an exponent', `$7$1e2$${salt}$${key}`, form],
+    ['iterations with an exponent', `$7$1e2$${salt}$${key}`, form],
     ['fractional iterations', `$7$1.0$${salt}$${key}`, form],
-    ['Arabic digits', `$7$\u0661\u0660\u0661$${salt}$${key}`, form],
+    ['iterations in Arabic digits', `$7$\u0661\u0660\u0661$${salt}$${key}`, form],
     ['2^31 iterations', `$7$2147483648$${salt}$${key}`, form],
     ['2^32 + 101 iterations', `$7$4294967397$${salt}$${key}`, form],
     ['iterations of 21 digits', `$7$100000000000000000000$${salt}$${key}`, form],
@@ -389,29 +399,29 @@ describe('parseHash', () => {
     ['a salt without padding', `$7$101$${bare(longSalt)}$${key}`, form],
     ['a URL-safe salt', `$7$101$${'-_'.repeat(8)}$${key}`, form],
     ['a line feed in the salt', `$7$101$${salt.slice(0, 8)}\n${salt.slice(8)}$${key}`, form],
-    ['text behind the salt', `$7$101$${salt}=$${key}`, form],
+    ['text after the salt', `$7$101$${salt}=$${key}`, form],
     ['a key without padding', `$7$101$${salt}$${bare(key)}`, form],
     ['a key with half its padding', `$7$101$${salt}$${key.slice(0, -1)}`, form],
-    ['spare bits in the key', `$7$101$${salt}$${key.slice(0, -3)}h==`, form],
-    ['a carriage return behind the key', `$7$101$${salt}$${key}\r`, form],
-    ['a line feed behind the key', `$6$${salt}$${key}\n`, form],
+    ['unused bits of the key that are not 0', `$7$101$${salt}$${key.slice(0, -3)}h==`, form],
+    ['a carriage return after the key', `$7$101$${salt}$${key}\r`, form],
+    ['a line feed after the key', `$6$${salt}$${key}\n`, form],
     ['an empty key', `$7$101$${salt}$`, form],
     ['a key of 63 bytes', `$7$101$${salt}$${Buffer.alloc(63).toString('base64')}`, form],
     ['a key of 65 bytes', `$6$${salt}$${Buffer.alloc(65).toString('base64')}`, form],
     ['argon2id without a version', argon2id.replace('v=19$', ''), form],
     ['another version of argon2', argon2id.replace('v=19', 'v=16'), form],
-    ['costs in another order', argon2id.replace('m=47104,t=1', 't=1,m=47104'), form],
-    ['a cost more', argon2id.replace('t=1,', 't=1,keyid=x,'), form],
-    ['a cost more at the end', argon2id.replace('p=1', 'p=1,keyid=x'), form],
-    ['a cost more at the beginning', argon2id.replace('m=4', 'keyid=x,m=4'), form],
-    ['text behind the memory', argon2id.replace('47104', '47104k'), form],
-    ['text behind the passes', argon2id.replace('t=1', 't=1.'), form],
-    ['text behind the lanes', argon2id.replace('p=1', 'p=1x'), form],
-    ['no memory', argon2id.replace('m=47104', 'm=0'), form],
+    ['parameters of argon2id in another order', argon2id.replace('m=47104,t=1', 't=1,m=47104'), form],
+    ['a further parameter of argon2id', argon2id.replace('t=1,', 't=1,keyid=x,'), form],
+    ['a further parameter of argon2id at the end', argon2id.replace('p=1', 'p=1,keyid=x'), form],
+    ['a further parameter of argon2id at the beginning', argon2id.replace('m=4', 'keyid=x,m=4'), form],
+    ['text after the memory', argon2id.replace('47104', '47104k'), form],
+    ['text after the passes', argon2id.replace('t=1', 't=1.'), form],
+    ['text after the lanes', argon2id.replace('p=1', 'p=1x'), form],
+    ['0 KiB of memory', argon2id.replace('m=47104', 'm=0'), form],
     ['memory with a leading zero', argon2id.replace('m=4', 'm=04'), form],
-    ['too little memory', argon2id.replace('47104', '7'), form],
-    ['no passes', argon2id.replace('t=1', 't=0'), form],
-    ['no lanes', argon2id.replace('p=1', 'p=0'), form],
+    ['7 KiB of memory', argon2id.replace('47104', '7'), form],
+    ['0 passes', argon2id.replace('t=1', 't=0'), form],
+    ['0 lanes', argon2id.replace('p=1', 'p=0'), form],
     ['2^32 KiB of memory', argon2id.replace('m=47104', 'm=4294967296'), form],
     ['2^32 passes', argon2id.replace('t=1', 't=4294967296'), form],
     ['2^24 lanes', argon2id.replace('m=47104,t=1,p=1', 'm=4294967295,t=1,p=16777216'), form],
@@ -429,9 +439,12 @@ describe('parseHash', () => {
     expect(isCanonicalHash(bytes, 0, bytes.length, MAX_ITERATIONS)).toBe(false);
   });
 
-  test.each([salt, longSalt])(
-    'and isCanonicalHash take the same bytes in any place of $7$101$%s$…',
-    saltText => {
+  test.each([
+    [12, salt],
+    [64, longSalt],
+  ])(
+    'accepts the same bytes as isCanonicalHash in each place of a hash with a salt of %i bytes',
+    (_length, saltText) => {
       const hash = `$7$101$${saltText}$${key}`;
       const others = [...hash].flatMap((_, at) =>
         [...'$/019:=ABQagwz{'].map(byte => `${hash.slice(0, at)}${byte}${hash.slice(at + 1)}`),
@@ -444,7 +457,7 @@ describe('parseHash', () => {
     },
   );
 
-  test('and isCanonicalHash take the greatest cost that is allowed', () => {
+  test('isCanonicalHash accepts as many iterations as are allowed, and refuses one more', () => {
     const bytes = Buffer.from(`$7$101$${salt}$${key}`);
     expect([100, 101].map(limit => isCanonicalHash(bytes, 0, bytes.length, limit))).toEqual([false, true]);
   });
@@ -454,25 +467,29 @@ describe('formatHash', () => {
   const salt = new Uint8Array(12);
   const key = new Uint8Array(64);
   test.each<[string, object, RegExp]>([
-    ['no algorithm', { salt, key }, /none of the algorithms pbkdf2-sha512, sha512 and argon2id/],
-    ['no salt', { algorithm: 'sha512', key }, /a salt that is not a Uint8Array/],
+    [
+      'a hash without an algorithm',
+      { salt, key },
+      /none of the algorithms pbkdf2-sha512, sha512 and argon2id/,
+    ],
+    ['a hash without a salt', { algorithm: 'sha512', key }, /a salt that is not a Uint8Array/],
     [
       'a key in a string',
       { algorithm: 'sha512', salt, key: 'x'.repeat(64) },
       /a key that is not a Uint8Array/,
     ],
     [
-      'a short salt',
+      'a salt of 8 bytes',
       { algorithm: 'sha512', salt: new Uint8Array(8), key },
       /none of the forms .* the salt \(12 or 64 bytes\)/,
     ],
     [
-      'a short key',
+      'a key of 32 bytes',
       { algorithm: 'sha512', salt, key: new Uint8Array(32) },
       /none of the forms .* the key \(64 bytes\)/,
     ],
     [
-      'no iterations',
+      'a PBKDF2 hash without iterations',
       { algorithm: 'pbkdf2-sha512', salt, key },
       /the forms \$7\$\S+ \(1 to 2147483647 iterations\)/,
     ],
@@ -487,7 +504,7 @@ describe('formatHash', () => {
       /the forms \$7\$\S+ \(1 to 2147483647 iterations\)/,
     ],
     [
-      'little memory',
+      'less than 8 KiB of memory for each lane',
       { algorithm: 'argon2id', memory: 15, passes: 1, parallelism: 2, salt, key },
       /\$argon2id\$\S+ \(m: at least 8 KiB for each lane p;/,
     ],
@@ -540,7 +557,7 @@ describe('properties', () => {
       .map(hash => ({ ...hash, memory: Math.max(hash.memory, 8 * hash.parallelism) })),
   );
 
-  test('what is hashed verifies, and not with another password', async () => {
+  test('a hash verifies with its password, and not with another one', async () => {
     await fc.assert(
       fc.asyncProperty(password, password, options, async (right, other, how) => {
         const hash = await hashPassword(right, how);
@@ -551,7 +568,7 @@ describe('properties', () => {
     );
   });
 
-  test('the Sync functions and the async ones agree', async () => {
+  test('the Sync functions and the async ones have the same results', async () => {
     await fc.assert(
       fc.asyncProperty(password, password, options, salt, async (right, other, how, fixed) => {
         const hash = hashPasswordSync(right, { ...how, salt: fixed });
@@ -562,7 +579,7 @@ describe('properties', () => {
     );
   });
 
-  test('what is put together is taken apart the same', () => {
+  test('parseHash is the inverse of formatHash', () => {
     fc.assert(
       fc.property(parsed, each => {
         expect(parseHash(formatHash(each))).toEqual(each);
@@ -577,7 +594,7 @@ describe('properties', () => {
         hash.slice(0, at % hash.length) + put + hash.slice((at % hash.length) + gone),
     );
 
-  test('whatever the bytes: isCanonicalHash takes the $7$ hashes that parseHash takes, up to a cost', () => {
+  test('isCanonicalHash accepts exactly the $7$ hashes that parseHash accepts, up to a cost', () => {
     const limit = fc.constantFrom(1, 101, 999_999_999);
     const hash = fc.oneof(parsed.map(formatHash), broken);
     fc.assert(
@@ -592,7 +609,7 @@ describe('properties', () => {
     );
   });
 
-  test('whatever the string: it is taken apart and put together the same, or refused with a message that does not show it', () => {
+  test('any string is parsed and formatted the same, or refused in a message that does not show it', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.string({ unit: codePoint }), broken), hash => {
         try {

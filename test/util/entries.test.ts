@@ -7,7 +7,7 @@ async function gather(entries: Entries<unknown>, signal?: AbortSignal): Promise<
   return seen;
 }
 
-/** An iterator that says what was called, and yields a pair for as long as `isDone` is false. */
+/** Entries whose iterator records its calls. `next` makes the results of its `next()` from the number of the call. */
 function source(next: (call: number) => unknown, calls: string[] = []) {
   let count = 0;
   const iterator = {
@@ -37,7 +37,7 @@ describe('forEachEntry', () => {
         yield ['b', 2] as const;
       })(),
     ],
-  ])('numbers the pairs of %s from 1', async (_, entries) => {
+  ])('calls the visitor with the pairs of %s, numbered from 1', async (_, entries) => {
     expect(await gather(entries)).toEqual([
       ['a', 1, 1],
       ['b', 2, 2],
@@ -76,7 +76,7 @@ describe('forEachEntry', () => {
     expect(calls).toEqual(['next', 'next', 'return']);
   });
 
-  test('rejects at an abort while a source goes on and on, and asks it no more', async () => {
+  test('rejects at an abort while a source yields without a pause, and calls only its return() after that', async () => {
     const stop = new AbortController();
     const { calls, entries } = source(call => (call < 10_000_000 ? PAIR : END));
     const gathering = forEachEntry(entries, () => undefined, stop.signal);
@@ -88,7 +88,7 @@ describe('forEachEntry', () => {
     expect(calls.length).toBe(length);
   });
 
-  test('does not ask the source when it is aborted already', async () => {
+  test('rejects with a signal that is aborted already, and does not read the source', async () => {
     const { calls, entries } = source(() => PAIR);
     await expect(gather(entries, AbortSignal.abort(new Error('before')))).rejects.toThrow('before');
     expect(calls).toEqual([]);
@@ -108,7 +108,7 @@ describe('forEachEntry', () => {
     });
   });
 
-  test('lets the event loop turn while a source never waits', async () => {
+  test('yields to the event loop while it reads a source that never waits', async () => {
     let turns = 0;
     let counting = setImmediate(function count() {
       turns++;
@@ -123,17 +123,20 @@ describe('forEachEntry', () => {
     expect(turns).toBeGreaterThanOrEqual(3);
   });
 
-  test.each([5, null, undefined, 'ab', {}])('refuses %j', async entries => {
+  test.each([5, null, undefined, 'ab', {}])('refuses %j in place of entries', async entries => {
     await expect(gather(entries as unknown as Entries<unknown>)).rejects.toMatchObject({
       code: 'ERR_INVALID_ARGUMENT',
     });
   });
 
-  test.each([null, 'ab', 5, { 0: 'a', 1: 'b' }])('refuses the entry %j with its number', async entry => {
-    const entries = [['a', 1], entry] as unknown as Entries<unknown>;
-    await expect(gather(entries)).rejects.toMatchObject({
-      code: 'ERR_INVALID_ARGUMENT',
-      message: expect.stringContaining('Entry 2'),
-    });
-  });
+  test.each([null, 'ab', 5, { 0: 'a', 1: 'b' }])(
+    'refuses %j in place of a pair, and names the number of the entry',
+    async entry => {
+      const entries = [['a', 1], entry] as unknown as Entries<unknown>;
+      await expect(gather(entries)).rejects.toMatchObject({
+        code: 'ERR_INVALID_ARGUMENT',
+        message: expect.stringContaining('Entry 2'),
+      });
+    },
+  );
 });

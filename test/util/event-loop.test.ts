@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { runYielding, yieldToEventLoop } from '../../src/util/event-loop.js';
 
-/** Work that yields several times, and what it has done. */
+/** Work of 2,000 steps, and how many of them it has done. */
 function work(): { done: { steps: number }; steps: Generator<void, string> } {
   const done = { steps: 0 };
   const busy = Buffer.alloc(1 << 20);
@@ -17,7 +17,7 @@ function work(): { done: { steps: number }; steps: Generator<void, string> } {
   };
 }
 
-test('runYielding lets the event loop turn and resolves with the result', async () => {
+test('runYielding yields to the event loop, and resolves with the result of the work', async () => {
   let turns = 0;
   let isOver = false;
   const result = runYielding(work().steps).finally(() => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { halfSipHash } from '../../src/util/half-sip-hash.js';
 
 describe('halfSipHash', () => {
-  test('agrees with the vectors of Linux', () => {
+  test('returns the hashes of the test vectors in Linux', () => {
     // Linux lib/siphash_kunit.c, test_vectors_hsiphash for 32 bits: the first n bytes 00 01 02 … under this key.
     const seed = new Uint32Array([0x03020100, 0x07060504]);
     const vectors = [
@@ -12,11 +12,11 @@ describe('halfSipHash', () => {
     expect(vectors.map((_, length) => halfSipHash(seed, input, 0, length) >>> 0)).toEqual(vectors);
   });
 
-  /** Under how many different values of the low bits, which choose the slot, the names are found. */
+  /** How many slots the names take. The low bits of a hash choose its slot. */
   const slotsOf = (seed: Uint32Array, chosen: readonly string[], mask: number) =>
     new Set(chosen.map(name => halfSipHash(seed, Buffer.from(name)) & mask)).size;
 
-  test('spreads inputs under 100 seeds that share a slot under another', () => {
+  test('spreads inputs that share a slot under one seed over many slots under 100 others', () => {
     const seed = new Uint32Array([0x12345678, 0x9abcdef0]);
     const candidates = Array.from({ length: 110_000 }, (_, i) => `device-${i}`);
     const colliding = candidates.filter(name => (halfSipHash(seed, Buffer.from(name)) & 1023) === 0);
@@ -38,7 +38,7 @@ describe('halfSipHash', () => {
     [87_356, 285_654],
     [56_664, 307_153],
   ])(
-    'distinguishes inputs under 100 seeds that have the same hash under another: %i and %i',
+    'gives two inputs with equal hashes under one seed different hashes under 100 others: device-%i and device-%i',
     (...numbers) => {
       const pair = numbers.map(n => `device-${n}`);
       expect(slotsOf(new Uint32Array([0x12345678, 0x9abcdef0]), pair, -1)).toBe(1);

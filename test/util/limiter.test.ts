@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type Done, inParallel, limited, withPriority } from '../../src/util/limiter.js';
 
-/** Jobs that end when the test says so. */
+/** Jobs that the test ends. */
 class Jobs {
   started = 0;
   readonly inFlight: Array<Done<number>> = [];
@@ -29,7 +29,7 @@ class Jobs {
   }
 }
 
-/** A wait that ends when the test says so. */
+/** A promise that the test resolves. */
 function gate(): { opened: Promise<void>; open: () => void } {
   let open = (): void => {};
   const opened = new Promise<void>(resolve => {
@@ -47,20 +47,23 @@ describe('limited', () => {
     [5_000, 4],
     [100_000, 3],
     [1_000_000, 3],
-  ])('has few jobs of %i iterations in flight, and starts another one when one ends', async (cost, most) => {
-    const jobs = new Jobs();
-    jobs.add(500, cost);
-    expect(jobs.inFlight.length).toBe(most);
-    jobs.end(1);
-    expect(jobs.inFlight.length).toBe(most);
-    await jobs.endAll();
-  });
+  ])(
+    'of jobs with %i iterations, has %i in flight, and starts another one when one ends',
+    async (cost, most) => {
+      const jobs = new Jobs();
+      jobs.add(500, cost);
+      expect(jobs.inFlight.length).toBe(most);
+      jobs.end(1);
+      expect(jobs.inFlight.length).toBe(most);
+      await jobs.endAll();
+    },
+  );
 
-  test('leaves one thread of four free where cheap jobs and slow ones come together', async () => {
+  test('leaves one thread of four free when slow jobs follow cheap ones', async () => {
     const jobs = new Jobs();
     jobs.add(20, 101);
     jobs.add(20, 1_000_000);
-    // The first slow one starts because the cheap ones are soon done.
+    // The first slow one starts, because the cheap ones cost less than the limit.
     expect(jobs.inFlight.length).toBe(21);
     jobs.end(20);
     expect(jobs.inFlight.length).toBe(3);
@@ -69,7 +72,7 @@ describe('limited', () => {
     await jobs.endAll();
   });
 
-  test('starts jobs in the order in which they came, and resolves with what each came to', async () => {
+  test('starts jobs first come first served, and resolves with the result of each', async () => {
     const order: number[] = [];
     const results = Array.from({ length: 300 }, (_, i) =>
       limited<number>(done => {
@@ -83,7 +86,7 @@ describe('limited', () => {
     expect(order).toEqual(all);
   });
 
-  test('goes on after jobs that fail or cannot start', async () => {
+  test('starts further jobs after jobs that fail or cannot start', async () => {
     const refused = Array.from({ length: 300 }, (_, i) =>
       limited<number>(done => {
         if (i % 2 === 0) throw new Error('not started');
@@ -103,7 +106,7 @@ describe('limited', () => {
 });
 
 describe('withPriority', () => {
-  test('starts no job while its work is under way', async () => {
+  test('starts no job while its call is under way', async () => {
     const jobs = new Jobs();
     jobs.add(400, 101);
     const { opened, open } = gate();
@@ -117,7 +120,7 @@ describe('withPriority', () => {
     await jobs.endAll();
   });
 
-  test('starts jobs again after work that fails', async () => {
+  test('starts jobs again after a call that fails', async () => {
     const jobs = new Jobs();
     const failing = withPriority(done => setImmediate(done, new Error('disk'), undefined));
     jobs.add(10, 101);
@@ -127,7 +130,7 @@ describe('withPriority', () => {
     await jobs.endAll();
   });
 
-  test('lets jobs have their turn between works of which one always waits', async () => {
+  test('starts jobs between calls even if another call is always under way', async () => {
     const jobs = new Jobs();
     const call = ({ opened }: { opened: Promise<void> }) =>
       withPriority<void>(done => void opened.then(() => done(null)));
@@ -152,7 +155,7 @@ describe('withPriority', () => {
 });
 
 describe('inParallel', () => {
-  test('runs for each item, 256 at once', async () => {
+  test('calls the function for each item, 256 at once', async () => {
     let running = 0;
     let most = 0;
     const seen: number[] = [];

@@ -17,14 +17,14 @@ afterEach(() => {
 });
 
 describe('readOptions', () => {
-  test('takes known options, and undefined for each and for all', () => {
+  test('accepts known options, undefined for an option, and undefined for all', () => {
     const { signal } = new AbortController();
     expect({ ...read({ mode: 0o600, signal, onProgress: undefined }) }).toEqual({ mode: 0o600, signal });
     expect({ ...read(undefined) }).toEqual({});
     expect({ ...read({}) }).toEqual({});
   });
 
-  test('names an unknown option and the known ones', () => {
+  test('refuses an unknown option, and names it and the known ones', () => {
     expect(() => read({ mod: 1 })).toThrow(
       invalid('There is no option "mod". The options here are mode, signal, onProgress.'),
     );
@@ -33,7 +33,7 @@ describe('readOptions', () => {
     expect(() => read({ toString: undefined })).toThrow(invalid('"toString"'));
   });
 
-  test('names a wrong option and what it must be', () => {
+  test('refuses an option with an invalid value, and says what it must be', () => {
     expect(() => read({ mode: '0600' }, 'create')).toThrow(
       invalid('create.mode must be a whole number from 0 to 511'),
     );
@@ -45,15 +45,15 @@ describe('readOptions', () => {
     expect(choice).toThrow(invalid('broker must be one of "2.0", "2.1"'));
   });
 
-  test.each([null, 'text', 7, true, [], () => {}, new AbortController().signal, new Map()])(
+  test.each([[null], ['text'], [7], [true], [[]], [() => {}], [new AbortController().signal], [new Map()]])(
     'refuses %o in place of an object with options',
-    options => {
+    (options: unknown) => {
       expect(() => read(options)).toThrow(invalid('options must be an object'));
       expect(() => read(options, 'create')).toThrow(invalid('create must be an object'));
     },
   );
 
-  test('takes no notice of a polluted Object.prototype', () => {
+  test('ignores a polluted Object.prototype', () => {
     // biome-ignore lint/suspicious/noExplicitAny: what pollution looks like
     (Object.prototype as any).mode = 0o666;
     expect(read({}).mode).toBe(undefined);
@@ -61,11 +61,11 @@ describe('readOptions', () => {
     expect(read({ mode: 0o600 }).mode).toBe(0o600);
   });
 
-  test('takes no notice of what a prototype of the caller holds', () => {
+  test('ignores inherited options', () => {
     expect(read(Object.create({ mode: 0o666 })).mode).toBe(undefined);
   });
 
-  test('reads each option once, and copies it', () => {
+  test('reads each option once, and returns a copy', () => {
     let reads = 0;
     const options = {
       get mode() {
@@ -76,7 +76,7 @@ describe('readOptions', () => {
     expect([copy.mode, copy.mode, reads]).toEqual([1, 1, 1]);
   });
 
-  test('leaves an option to its caller where it is not to be checked', () => {
+  test('accepts any value of an option whose check is isAnything', () => {
     expect(readOptions('', { what: 7 }, { what: isAnything }).what).toBe(7);
   });
 });
