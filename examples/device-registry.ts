@@ -15,7 +15,7 @@ import { type FileHandle, open, readFile, rename } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
-import { confirmLogin, generatePassword, PasswordFile, reloadBroker } from 'mosquitto-passwd-ts';
+import { confirmLogin, generatePassword, PasswordFile } from 'mosquitto-passwd-ts';
 
 const {
   MQTT_PASSWD_FILE = '/mosquitto/passwd',
@@ -66,7 +66,7 @@ let devices = await readState();
 await file.create();
 if (MQTT_SERVICE_USERNAME) await file.setUser(MQTT_SERVICE_USERNAME, MQTT_SERVICE_PASSWORD);
 // The last run may have ended between a change and its reload. A broker that is not up yet reads the file when it is.
-if (reload !== undefined) await reloadBroker(reload).catch(failure);
+if (reload !== undefined) await file.reloaded({ force: true }).catch(failure);
 
 const server = createServer((request, response) => void answer(request, response));
 server.listen(Number(PORT), HOST);

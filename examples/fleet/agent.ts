@@ -6,7 +6,7 @@
  */
 import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
-import { PasswordFile, reloadBroker } from 'mosquitto-passwd-ts';
+import { PasswordFile } from 'mosquitto-passwd-ts';
 import pg from 'pg';
 
 const { MQTT_PASSWD_FILE = '/mosquitto/auth/passwd', MQTT_BROKER_PID_FILE, ALLOW_EMPTY } = process.env;
@@ -24,7 +24,7 @@ interface Row {
 const broker = MQTT_BROKER_PID_FILE ? { pidFile: MQTT_BROKER_PID_FILE } : { process: 'mosquitto' };
 const file = new PasswordFile(MQTT_PASSWD_FILE, { reload: broker });
 /** An agent that ended between a commit and its reload left the broker with an older file. */
-let missedReload = true;
+let force = true;
 
 // A broker does not start without its file.
 await file.create();
@@ -97,9 +97,8 @@ async function* allRows(database: pg.Client): AsyncGenerator<readonly [username:
 
 /** Resolves when the broker has read the file. */
 async function reload(): Promise<void> {
-  await file.reloaded();
-  if (missedReload) await reloadBroker(broker);
-  missedReload = false;
+  await file.reloaded({ force });
+  force = false;
 }
 
 function report(error: Error): void {
