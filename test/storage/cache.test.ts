@@ -12,7 +12,7 @@ import { collectGarbage } from '../support/garbage.js';
 import { HASH, newFile, OTHER_HASH, quick } from '../support/password-file.js';
 import { needs } from '../support/require.js';
 
-/** Enough to be read in several pieces. */
+/** The content of a file that is read in several pieces. */
 const MANY = Array.from({ length: 36_000 }, (_, n) => `user${n}:${HASH}\n`).join('');
 
 let directory: string;
@@ -23,7 +23,7 @@ beforeEach(() => {
   cache = new Cache(path, false);
 });
 
-/** Until a change of the file would show in its times. */
+/** Waits until a change of the file would show in its times. */
 async function clockTick(): Promise<void> {
   const { ctimeMs } = await stat(path);
   while (Date.now() - ctimeMs <= 20) await yieldToEventLoop();
@@ -40,20 +40,17 @@ describe('a cache', () => {
   });
 
   test.each([
-    [20, false],
-    [21, true],
-    [-3_600_000, false],
-  ])(
-    'that read a file %i ms after its last change keeps that: %s, because a change in the same tick would not show',
-    async (age, isKept) => {
-      await writeFile(path, MANY);
-      const changed = Math.floor((await stat(path)).ctimeMs);
-      vi.useFakeTimers({ toFake: ['Date'], now: changed + age });
-      onTestFinished(() => void vi.useRealTimers());
-      const index = await cache.index();
-      expect((await cache.index()) === index).toBe(isKept);
-    },
-  );
+    [20, 'reads it again, because a change in the same tick would not show', false],
+    [21, 'keeps it', true],
+    [-3_600_000, 'reads it again, because the change is in the future', false],
+  ])('that read a file %i ms after its last change %s', async (age, _what, isKept) => {
+    await writeFile(path, MANY);
+    const changed = Math.floor((await stat(path)).ctimeMs);
+    vi.useFakeTimers({ toFake: ['Date'], now: changed + age });
+    onTestFinished(() => void vi.useRealTimers());
+    const index = await cache.index();
+    expect((await cache.index()) === index).toBe(isKept);
+  });
 
   test('keeps a file with a time of modification in the future', async () => {
     await writeFile(path, MANY);
@@ -64,7 +61,7 @@ describe('a cache', () => {
     expect((await cache.index()) === index).toBe(true);
   });
 
-  test('reads a file once for many callers', async () => {
+  test('reads a file once for callers in the same and in the next turn of the event loop', async () => {
     await writeFile(path, MANY);
     await clockTick();
     const first = cache.index();
@@ -73,7 +70,7 @@ describe('a cache', () => {
     expect(new Set(await Promise.all([first, ...more])).size).toBe(1);
   });
 
-  test('answers with the version that was read when it is dropped or closed meanwhile', async () => {
+  test('resolves with what it is reading when it is dropped or closed meanwhile', async () => {
     await writeFile(path, MANY);
     for (const forget of [() => cache.drop(), () => cache.close()]) {
       const reading = cache.view();
@@ -83,7 +80,7 @@ describe('a cache', () => {
     }
   });
 
-  test('serves callers of one turn by one index, of the names of all of them', async () => {
+  test('makes one index for callers of one turn, of the names of all of them', async () => {
     await writeFile(path, MANY);
     await clockTick();
     const views = await Promise.all(
@@ -98,7 +95,7 @@ describe('a cache', () => {
     expect(cache.current(path, undefined)?.index.covers()).toBe(true);
   });
 
-  test('indexes all names if one caller of a turn wants any', async () => {
+  test('indexes all names of the file if one caller of a turn gives no names', async () => {
     await writeFile(path, MANY);
     const wanted = [undefined, new Set(['user1']), undefined, new Set(['user2'])];
     const views = await Promise.all(wanted.map(names => cache.view(undefined, names)));
@@ -143,7 +140,7 @@ needs(descriptors).describe('open files', () => {
     await expect.poll(() => openIn(directory)).toEqual([]);
   });
 
-  test('are at most 32 in a process, the last ones used', async () => {
+  test('are at most 32 in a process, those used most recently', async () => {
     const caches = Array.from({ length: 40 }, (_, n) => new Cache(join(directory, `passwd${n}`), false));
     for (let n = 0; n < 40; n++) await writeFile(join(directory, `passwd${n}`), `user${n}:${HASH}\n`);
     path = join(directory, 'passwd39');
@@ -156,7 +153,7 @@ needs(descriptors).describe('open files', () => {
     }
     const last = Array.from({ length: 31 }, (_, n) => `passwd${n + 9}`);
     await expect.poll(() => openIn(directory).sort()).toEqual(['passwd0', ...last].sort());
-    // Another file may have got the inode number of one that is no longer open.
+    // Another file may have the inode number of one that is no longer open.
     expect((await caches[1]?.index()) === second).toBe(false);
   });
 
@@ -170,7 +167,7 @@ needs(descriptors).describe('open files', () => {
     expect(before.lines('user1')).toHaveLength(1);
   });
 
-  test('are closed when nobody holds the instance that has read them', async () => {
+  test('are closed when the instance that has read them is garbage-collected', async () => {
     await writeFile(path, MANY);
     await new PasswordFile(path).users();
     await expect.poll(() => collectGarbage().then(() => openIn(directory))).toEqual([]);
@@ -180,7 +177,7 @@ needs(descriptors).describe('open files', () => {
     ['commits', file => file.setHash('alice', OTHER_HASH)],
     ['changes nothing', file => file.setHash('alice', HASH)],
     [
-      'makes the file',
+      'creates the file',
       file => {
         rmSync(path);
         return file.create();

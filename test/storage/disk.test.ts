@@ -1,4 +1,4 @@
-/** What is done in directories that another user may have exchanged meanwhile. */
+/** System calls in directories that another user may have exchanged meanwhile. */
 import fs, {
   chmodSync,
   chownSync,
@@ -22,7 +22,7 @@ import { run, testDirectory } from '../support/directory.js';
 import { linux, needs, program, root } from '../support/require.js';
 
 let directory: string;
-/** The directory as the lock reaches it. */
+/** The path of the open directory, as the lock uses it. */
 let opened: string;
 beforeEach(() => {
   directory = testDirectory();
@@ -59,12 +59,15 @@ describe('a temp file is not created', () => {
     expect(readdirSync(join(directory, 'empty'))).toEqual([]);
   });
 
-  needs(program('mkfifo')).test('where there is a FIFO, which nobody waits for', () => {
-    run('mkfifo', join(directory, 'candidate'));
-    expectNothing('candidate');
-  });
+  needs(program('mkfifo')).test(
+    'if there is a FIFO in the place of the directory, and the call does not wait',
+    () => {
+      run('mkfifo', join(directory, 'candidate'));
+      expectNothing('candidate');
+    },
+  );
 
-  needs(linux).test('in a directory that takes the place of the one that was opened', () => {
+  needs(linux).test('in a directory that takes the place of the opened one, but in that one', () => {
     mkdirSync(join(directory, 'candidate'));
     mkdirSync(join(directory, 'empty'));
     spyOnBuiltin(fs as { opendirSync(path: string): fs.Dir }, 'opendirSync').mockImplementationOnce(path => {
@@ -77,7 +80,7 @@ describe('a temp file is not created', () => {
     expect(readdirSync(join(directory, 'moved'))).toEqual(['new']);
   });
 
-  test('in a directory that holds something', () => expectNothing('other'));
+  test('in a directory that is not empty', () => expectNothing('other'));
 
   needs(root).test("in another user's directory", () => {
     mkdirSync(join(directory, 'candidate'));
@@ -91,21 +94,21 @@ describe('a temp file is not created', () => {
 describe('a candidate directory', () => {
   const create = () => systemDisk.close(systemDisk.create(join(opened, 'candidate'), 'new', OWNER) as number);
 
-  test('and its temp file are for nobody else at first', () => {
+  test('and its temp file give no permission to others at first', () => {
     systemDisk.mkdir(join(opened, 'candidate'));
     expect(lstatSync(join(directory, 'candidate')).mode).toBe(0o040700);
     create();
     expect(lstatSync(join(directory, 'candidate/new')).mode).toBe(0o100600);
   });
 
-  needs(root).test('gets owner and permissions, and no set-id bit', () => {
+  needs(root).test('gets owner and permissions of its parent, and no set-id bit', () => {
     systemDisk.mkdir(join(opened, 'candidate'));
     create();
     expect(stateOf('candidate')).toEqual([1883, 1883, 0o040777, ['new']]);
     expect(stateOf('.').slice(0, 2)).toEqual([0, 0]);
   });
 
-  needs(root).test('gets the group, if it cannot get the owner', async () => {
+  needs(root).test('gets the group of its parent if it cannot get the owner', async () => {
     chmodSync(directory, 0o777);
     await as({ uid: 1234, gid: 1234, groups: [OWNER.gid] }, () => {
       systemDisk.mkdir(join(opened, 'candidate'));
@@ -114,7 +117,7 @@ describe('a candidate directory', () => {
     expect(stateOf('candidate')).toEqual([1234, OWNER.gid, 0o040777, ['new']]);
   });
 
-  test('is left as it is where there are no user ids, as on Windows', () => {
+  test('keeps its owner and permissions where there are no user ids, as on Windows', () => {
     vi.spyOn(process as { geteuid: unknown }, 'geteuid', 'get').mockReturnValue(undefined);
     onTestFinished(() => void vi.restoreAllMocks());
     systemDisk.mkdir(join(directory, 'candidate'));
@@ -124,7 +127,7 @@ describe('a candidate directory', () => {
   });
 });
 
-test('nothing is listed, looked at or removed through a link', () => {
+test('list, modified and unlink fail with ENOTDIR for a link in the place of a directory', () => {
   symlinkSync('other', join(directory, 'link'));
   expect(() => systemDisk.list(join(opened, 'link'), 10)).toThrow('ENOTDIR');
   expect(() => systemDisk.modified(join(opened, 'link'), 'temp')).toThrow('ENOTDIR');
@@ -132,7 +135,7 @@ test('nothing is listed, looked at or removed through a link', () => {
   expect(readdirSync(join(directory, 'other'))).toEqual(['temp']);
 });
 
-test('no more names are read than asked for', () => {
+test('list reads no more names than asked for', () => {
   for (let n = 0; n < 50; n++) writeFileSync(join(directory, String(n)), '');
   expect(systemDisk.list(`${opened}/.`, 10)).toHaveLength(10);
 });
@@ -147,13 +150,13 @@ test.each([
       closeSync(fd);
     },
   ],
-])('a file is touched by its %s: it was modified now', (_what, touch) => {
+])('touch sets the time of modification to now, by %s', (_what, touch) => {
   const path = join(directory, 'other/temp');
   utimesSync(path, 0, 0);
   const before = Date.now();
   touch(path);
   const { mtimeMs } = statSync(path);
-  // The system takes a fraction of seconds.
+  // touch passes the time as a fraction of seconds.
   expect(Math.round(mtimeMs)).toBeGreaterThanOrEqual(before);
   expect(Math.round(mtimeMs)).toBeLessThanOrEqual(Date.now());
 });

@@ -1,4 +1,4 @@
-/** Which edits share a commit. */
+/** Edits that share a commit, and edits that do not. */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
@@ -35,7 +35,7 @@ test.each([
   { create: { mode: 0o640 } },
   { lock: { timeout: 20_000 } },
   { lock: { stale: 6_000 } },
-])('edits share no commit with those of an instance with %j', async options => {
+])('edits share no commit with those of an instance with the options %j', async options => {
   const other = new PasswordFile(path, { ...quick, ...options });
   const commits = countCommits();
   const files = [file, other, file, other, file];

@@ -71,7 +71,7 @@ test.each([
   [`other.${NONCE}.writer`, false],
   ['passwd.writer', false],
   ['passwd', false],
-])('%s is the candidate directory of a writer of passwd: %s', (name, expected) => {
+])('isCandidate returns for %s beside passwd: %s', (name, expected) => {
   expect(isCandidate('/etc/passwd', name)).toBe(expected);
 });
 
@@ -79,13 +79,17 @@ describe.skipIf(!existsSync('/proc/self/stat'))('a writer', () => {
   const own = parseTempFileName(tempFileName(newNonce())) as LockOwner;
 
   test.each<[string, Partial<LockOwner>, boolean]>([
-    ['this process', {}, false],
-    ['this pid without a start time', { start: '' }, false],
-    ['this pid with another start time', { start: '1' }, true],
-    ['a pid that no process has', { pid: 2 ** 31 - 1 }, true],
-    ['this pid of another boot', { realm: REALM, start: '1' }, false],
-    ['a pid of nobody knows where', { realm: '-', pid: 2 ** 31 - 1 }, false],
-  ])('is gone for sure, or maybe not: %s', (_what, owner, expected) => {
+    ['of this process is not gone', {}, false],
+    ['with this pid and no start time is not gone', { start: '' }, false],
+    ['with this pid and another start time is gone', { start: '1' }, true],
+    ['with a pid that no process has is gone', { pid: 2 ** 31 - 1 }, true],
+    ['with this pid and another boot id may be alive', { realm: REALM, start: '1' }, false],
+    [
+      'with a pid that no process has and an unknown realm may be alive',
+      { realm: '-', pid: 2 ** 31 - 1 },
+      false,
+    ],
+  ])('%s', (_what, owner, expected) => {
     const { pid, start, realm } = { ...own, ...owner };
     expect(isGone({ pid, start, realm })).toBe(expected);
     expect(isStale(`${newNonce()}.${pid}.${start}.${realm}`, undefined, 1000, MONTH)).toBe(expected);
@@ -112,24 +116,24 @@ describe.skipIf(!existsSync('/proc/self/stat'))('a writer', () => {
     ['boot', '/proc/sys/kernel/random/boot_id', { realm: '-' }, false],
     ['pid namespace', '/proc/self/ns/pid', { realm: '-' }, false],
     ['start time', '/proc/self/stat', { start: '' }, true],
-  ])('that cannot know its %s names all else', (_what, path, unknown, isKnown) => {
+  ])('that cannot know its %s names everything else', (_what, path, unknown, isKnown) => {
     hide(path);
     expect(parseTempFileName(tempFileName(NONCE))).toEqual({ ...own, ...unknown });
-    // Of the same realm, which may be another one.
+    // An unknown realm equals another unknown one, but may be another.
     expect(isGone({ ...own, ...unknown, pid: 2 ** 31 - 1 })).toBe(isKnown);
   });
 
   test.each([
     ['/proc shows another pid namespace', '/proc/self'],
     ['/proc hides its process', `/proc/${process.pid}/stat`],
-  ])('is not gone because of what /proc says where %s', (_what, path) => {
+  ])('is not called gone by its start time if %s', (_what, path) => {
     hide(path);
     expect(isGone({ ...own, start: '1' })).toBe(false);
     expect(isGone({ ...own, pid: 2 ** 31 - 1 })).toBe(true);
   });
 
-  test('is gone where it is a zombie, whose pid signals still reach', async () => {
-    // Its parent becomes `sleep`, which never asks how its child ended.
+  test('is gone if it is a zombie, which kill(pid, 0) still finds', async () => {
+    // The parent of the process becomes `sleep`, which never waits for its child.
     const parent = spawn('sh', ['-c', 'exec 3<&0; cat <&3 & echo $!; exec sleep 300']);
     onTestFinished(() => void parent.kill());
     const [output] = await once(parent.stdout, 'data');
@@ -152,7 +156,7 @@ describe('a temp file', () => {
   });
   afterEach(() => void vi.useRealTimers());
 
-  test('is stale once it has had no heartbeat for as long as is allowed', () => {
+  test('is stale once it has had no heartbeat for the allowed time', () => {
     const name = tempFileName(newNonce());
     expect(isStale(name, modified, 1000, MONTH)).toBe(false);
     vi.advanceTimersByTime(999);
@@ -163,7 +167,7 @@ describe('a temp file', () => {
     expect(isStale(name, undefined, 0, 0)).toBe(false);
   });
 
-  test('is stale at once where it is very old or was given up', () => {
+  test('is stale at once if it is older than the orphan age, or abandoned', () => {
     const [old, given] = [tempFileName(newNonce()), tempFileName(newNonce())];
     expect(isStale(old, modified, 1000, 1000)).toBe(false);
     vi.advanceTimersByTime(1000);
@@ -174,7 +178,7 @@ describe('a temp file', () => {
     expect(isStale(given, undefined, 1000, MONTH)).toBe(true);
   });
 
-  test('that was given up is remembered while no more than 9,999 others have been', () => {
+  test('that is abandoned is remembered until 10,000 others are', () => {
     const given = (n: number) => other(100_000 + n);
     const isGivenUp = (n: number) => isStale(given(n), undefined, 1000, MONTH);
     for (let n = 0; n < 10_000; n++) abandon(given(n));
@@ -183,7 +187,7 @@ describe('a temp file', () => {
     expect([isGivenUp(0), isGivenUp(1)]).toEqual([false, true]);
   });
 
-  test('is remembered while no more than 10,000 others have been seen since', () => {
+  test('is remembered until 10,000 others have been seen since', () => {
     const isStaleNow = (name: string) => isStale(name, modified, 1000, MONTH);
     const see = (count: number) => {
       for (let n = 1; n <= count; n++) isStaleNow(other(n));

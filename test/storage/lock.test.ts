@@ -22,7 +22,7 @@ async function readsFirst(writer: Writer, work: Work): Promise<Outcome> {
   return commit(writer, await acquire(writer));
 }
 
-/** Breaks a lock by moving in beside the owner, whose temp file can still be renamed to the file. */
+/** Breaks a lock by creating a temp file beside that of the owner, which can still be renamed to the file. */
 async function leavesTheTempFile(writer: Writer, work: Work): Promise<Outcome> {
   const { disk } = writer;
   const lock = lockDirectory(writer.file);
@@ -44,14 +44,14 @@ async function leavesTheTempFile(writer: Writer, work: Work): Promise<Outcome> {
   return commitLocked(movesIn, work);
 }
 
-/** Without any wait for another writer a writer comes to an end, or to a pause. */
+/** No commit is lost, and each writer comes to an end or a pause whatever the others do. */
 const BOUNDED = { lost: undefined, stuck: 0, spins: 0 };
 
 describe('writers in every interleaving', () => {
   it.each<[title: string, exploring: Omit<Exploring, 'run'>, states: number]>([
     ['2 writers that start over twice, 1 death', { writers: 2, deaths: 1, retries: 2 }, 5_000],
     [
-      '2 writers whose renames say ENOENT although they happened, as over NFS',
+      '2 writers whose renames may fail with ENOENT although they happened, as over NFS',
       { writers: 2, deaths: 1, retries: 1, repeatedRenames: true },
       1_000,
     ],
@@ -68,7 +68,7 @@ describe('writers in every interleaving', () => {
     expect(states).toBeGreaterThanOrEqual(least);
   });
 
-  it('go round for ever where one does not pause', async () => {
+  it('spin if they do not pause, which the model detects', async () => {
     const { spins } = await explore({
       ...{ writers: 2, deaths: 0, retries: 0 },
       run: (writer, work) => commitLocked({ ...writer, pause: () => undefined }, work),
@@ -79,7 +79,7 @@ describe('writers in every interleaving', () => {
   it.each([
     ['the file is read before the lock is acquired', readsFirst],
     ['a broken lock leaves the temp file of its owner usable', leavesTheTempFile],
-  ])('lose a commit when %s', async (_what, run) => {
+  ])('lose a commit, which the model detects, if %s', async (_what, run) => {
     const { lost } = await explore({ writers: 2, deaths: 0, retries: 0, run });
     expect(lost?.filter(call => call.includes('/directory/passwd {'))).toHaveLength(2);
   });
@@ -102,7 +102,7 @@ function lockAs(name: string): void {
   writeFileSync(join(lock, name), '');
 }
 
-/** What becomes of an edit: what it did, or the code of its error. */
+/** The outcome of an edit, or the code of its error. */
 const edit = (username = 'alice') =>
   file.setHash(username, HASH).then<string, string>(
     outcome => outcome,
@@ -121,7 +121,7 @@ describe.each([false, true])('an edit, with the rules of NTFS: %s,', windows => 
   const inUse = (call: keyof typeof CALLS, otherwise: string): Row[] =>
     ['EPERM', 'EACCES', 'EBUSY'].map(code => [call, code, windows ? 'added' : otherwise]);
 
-  // The temp file is opened again there with these rules alone.
+  // Only with these rules is the temp file opened again in the lock directory.
   const opens: Row[] = [
     ...inUse('open in the lock directory', 'added'),
     ['open in the lock directory', 'ENOENT', 'added'],
@@ -138,7 +138,7 @@ describe.each([false, true])('an edit, with the rules of NTFS: %s,', windows => 
     ['rename over the file', 'ENOENT', 'added'],
     ['rename over the file', 'EIO', 'ERR_WRITE_FAILED'],
     ...(windows ? opens : []),
-  ])('whose %s fails three times with %s: %s', async (call, code, expected) => {
+  ])('whose %s fails up to three times with %s results in %s', async (call, code, expected) => {
     Object.assign(systemDisk, { windows });
     let failures = 0;
     diskCalls.fail = (name, args) => (CALLS[call](name, args) && ++failures <= 3 ? code : undefined);
@@ -172,7 +172,7 @@ describe('the lock directory', () => {
   // Writers of the model make no such name.
   const living = livingName(0xa);
 
-  test('of a living writer is waited for', async () => {
+  test('of a living writer makes others wait until ERR_LOCK_TIMEOUT', async () => {
     lockAs(living);
     file = new PasswordFile(path, { ...quick, lock: { timeout: 50 } });
     expect(await edit()).toBe('ERR_LOCK_TIMEOUT');
@@ -180,7 +180,7 @@ describe('the lock directory', () => {
     expectOnly(lock, living);
   });
 
-  test('that is empty is removed, where no other can be renamed to it', async () => {
+  test('that is empty is removed if the system renames no directory onto it', async () => {
     mkdirSync(lock);
     diskCalls.fail = (name, [, to]) =>
       name === 'rename' && to === lock && readdirSync(directory).includes('passwd.writer')
@@ -190,7 +190,7 @@ describe('the lock directory', () => {
     expectOnly(directory, 'passwd');
   });
 
-  test('of a dead writer is renamed, where its temp file may not be removed', async () => {
+  test('of a dead writer is renamed if its temp file may not be removed', async () => {
     lockAs(deadName(1));
     diskCalls.fail = (name, [directory]) =>
       name === 'unlink' && String(directory).endsWith('/passwd.writer') ? 'EPERM' : undefined;
@@ -198,7 +198,7 @@ describe('the lock directory', () => {
     expectOnly(directory, 'passwd');
   });
 
-  test('is not renamed where another writer has just removed that temp file, and owns the lock by now', async () => {
+  test('of a dead writer is not renamed if another writer has broken the lock and owns it by now', async () => {
     lockAs(deadName(1));
     diskCalls.before = name => {
       if (name !== 'unlink') return;
@@ -211,7 +211,7 @@ describe('the lock directory', () => {
     expectOnly(lock, living);
   });
 
-  test('of this process, whose temp file could not be removed, is free for the next edit', async () => {
+  test('with an abandoned temp file of this process, which could not be removed, is free for the next edit', async () => {
     await edit();
     diskCalls.fail = name => (name === 'unlink' ? 'EPERM' : undefined);
     expect(await edit()).toBe('unchanged');
@@ -249,7 +249,7 @@ needs(linux).describe('with the rules of NTFS', () => {
     expectOnly(directory, 'passwd');
   });
 
-  test('a file that another has open is replaced once it is closed', async () => {
+  test('a file that another reader has open is replaced once it is closed', async () => {
     await edit();
     const handle = await open(path);
     let refusals = 0;

@@ -29,16 +29,16 @@ beforeEach(() => {
   ({ directory, path, file } = newFile());
 });
 
-describe('symbolic links', () => {
+describe('a symbolic link', () => {
   beforeEach(() => mkdir(join(directory, 'data')));
   const data = (name: string) => join(directory, 'data', name);
 
   test.each([
-    ['relative', 'data/target'],
-    ['with dots', './data/../data/target'],
-    ['absolute', undefined],
-    ['from above the root', '../'.repeat(99)],
-  ])('%s: the target is replaced, the link stays', async (_what, to = '') => {
+    ['that is relative', 'data/target'],
+    ['with . and ..', './data/../data/target'],
+    ['that is absolute', undefined],
+    ['with more .. than there are directories', '../'.repeat(99)],
+  ])('%s stays, and its target is replaced', async (_what, to = '') => {
     await writeFile(data('target'), `alice:${HASH}\n`);
     const link = to.endsWith('target') ? to : to + data('target');
     await symlink(link, path);
@@ -52,7 +52,7 @@ describe('symbolic links', () => {
     expectOnly(join(directory, 'data'), 'target');
   });
 
-  test('a path with .. behind a link is that of the kernel', async () => {
+  test('before .. is followed first, as the kernel does', async () => {
     await mkdir(data('below'));
     await symlink('data/below', join(directory, 'link'));
     await writeFile(data('passwd'), `alice:${HASH}\n`);
@@ -63,7 +63,7 @@ describe('symbolic links', () => {
     expectOnly(directory, 'data', 'link');
   });
 
-  test('a chain, over links of directories', async () => {
+  test('to another one is followed, with links in the place of directories', async () => {
     await writeFile(data('target'), `alice:${HASH}\n`);
     await symlink('data', join(directory, 'directory'));
     await symlink('directory/second', path);
@@ -74,7 +74,7 @@ describe('symbolic links', () => {
     expectOnly(directory, 'data', 'directory', 'passwd');
   });
 
-  test('a chain of 40 is followed, one of 41 is not', async () => {
+  test('in a chain of 40 is followed, in one of 41 refused', async () => {
     await writeFile(path, `alice:${HASH}\n`);
     for (let n = 1; n <= 41; n++)
       await symlink(n === 1 ? 'passwd' : `link${n - 1}`, join(directory, `link${n}`));
@@ -83,7 +83,7 @@ describe('symbolic links', () => {
     await expect(users(41)).rejects.toMatchObject({ code: 'ERR_NOT_REPLACEABLE' });
   });
 
-  test('one that is exchanged and put back while it is read: only its own target is replaced', async () => {
+  test('that is exchanged and put back while it is read leads to its own target', async () => {
     await symlink('data/target', path);
     spyOnBuiltin(fs, 'readlinkSync').mockImplementationOnce(link => {
       renameSync(path, data('aside'));
@@ -96,7 +96,7 @@ describe('symbolic links', () => {
     expectOnly(join(directory, 'data'), 'target');
   });
 
-  test('a new one is read once another exchange of it would show', async () => {
+  test('that is new is read only after a clock tick, so that an exchange would show in its ctime', async () => {
     const ages: number[] = [];
     spyOnBuiltin(fs, 'readlinkSync').mockImplementation(link => {
       ages.push(Date.now() - fs.lstatSync(link).ctimeMs);
@@ -107,13 +107,16 @@ describe('symbolic links', () => {
     expect(Math.min(...ages)).toBeGreaterThan(CLOCK_TICK - 1);
   });
 
-  test.each(['.', 'data/..', 'data', '/'])('one to the directory %s is an error', async to => {
-    await symlink(to, path);
-    const message = expect.stringMatching(/ is not a regular file\. Give the path of a file\.$/);
-    await expect(file.users()).rejects.toMatchObject({ code: 'ERR_NOT_REPLACEABLE', message });
-  });
+  test.each(['.', 'data/..', 'data', '/'])(
+    'to the directory %s is refused with ERR_NOT_REPLACEABLE',
+    async to => {
+      await symlink(to, path);
+      const message = expect.stringMatching(/ is not a regular file\. Give the path of a file\.$/);
+      await expect(file.users()).rejects.toMatchObject({ code: 'ERR_NOT_REPLACEABLE', message });
+    },
+  );
 
-  test('a dangling one: the target is made', async () => {
+  test('that dangles stays, and its target is made', async () => {
     await symlink('data/target', path);
     expect(await file.users()).toEqual([]);
     expect(await file.setHash('alice', HASH)).toBe('added');
@@ -121,15 +124,18 @@ describe('symbolic links', () => {
     expect(await readlink(path)).toBe('data/target');
   });
 
-  test.each(CALLS)('one into a directory that is missing is an error to %s', async (_name, _writes, call) => {
-    await symlink('nowhere/target', path);
-    await expect(call(file)).rejects.toMatchObject({
-      code: 'ERR_DIRECTORY_MISSING',
-      message: expect.stringContaining(join(directory, 'nowhere')),
-    });
-  });
+  test.each(CALLS)(
+    'into a missing directory makes %s fail with ERR_DIRECTORY_MISSING',
+    async (_name, _writes, call) => {
+      await symlink('nowhere/target', path);
+      await expect(call(file)).rejects.toMatchObject({
+        code: 'ERR_DIRECTORY_MISSING',
+        message: expect.stringContaining(join(directory, 'nowhere')),
+      });
+    },
+  );
 
-  test.each(CALLS)('a circle is an error to %s', async (_name, _writes, call) => {
+  test.each(CALLS)('in a circle makes %s fail with ERR_NOT_REPLACEABLE', async (_name, _writes, call) => {
     await symlink('data/other', path);
     await symlink('../passwd', data('other'));
     await expect(call(file)).rejects.toMatchObject({
@@ -141,7 +147,7 @@ describe('symbolic links', () => {
   });
 });
 
-needs(root).describe('symbolic links of other users', () => {
+needs(root).describe('a symbolic link of another user', () => {
   const OTHER = 1883;
   const secret = () => join(directory, 'secret');
   beforeEach(() => writeFile(secret(), `alice:${HASH}\n`, { mode: 0o600 }));
@@ -160,14 +166,14 @@ needs(root).describe('symbolic links of other users', () => {
     });
   }
 
-  test.each(CALLS)('in the place of the file are an error to %s', async (_name, _writes, call) => {
+  test.each(CALLS)('in the place of the file makes %s fail', async (_name, _writes, call) => {
     await plant(path, 'secret');
     await expectRefusal(call(file), path);
     expect(await readFile(secret(), 'utf8')).toBe(`alice:${HASH}\n`);
     expectOnly(directory, 'passwd', 'secret');
   });
 
-  test('are an error to upgrade and check', async () => {
+  test('makes upgrade and check fail', async () => {
     await writeFile(secret(), 'alice:plain\n');
     await plant(path, 'secret');
     await expectRefusal(file.upgrade(), path);
@@ -175,14 +181,14 @@ needs(root).describe('symbolic links of other users', () => {
     expect(await readFile(secret(), 'utf8')).toBe('alice:plain\n');
   });
 
-  test('that dangle are an error, and their target is not made', async () => {
+  test('that dangles is refused, and its target is not made', async () => {
     await plant(path, 'nowhere');
     await expectRefusal(file.create(), path);
     await expectRefusal(file.setHash('alice', HASH), path);
     expectOnly(directory, 'passwd', 'secret');
   });
 
-  test.each(CALLS)('in the place of a directory are an error to %s', async (_name, _writes, call) => {
+  test.each(CALLS)('in the place of a directory makes %s fail', async (_name, _writes, call) => {
     await mkdir(join(directory, 'data'));
     await plant(join(directory, 'link'), 'data');
     await writeFile(join(directory, 'data/passwd'), `alice:${HASH}\n`);
@@ -193,13 +199,13 @@ needs(root).describe('symbolic links of other users', () => {
     expectOnly(join(directory, 'data'), 'passwd');
   });
 
-  test('behind one of root are an error', async () => {
+  test('to which one of root leads is refused', async () => {
     await plant(join(directory, 'second'), 'secret');
     await symlink('second', path);
     await expectRefusal(file.users(), join(directory, 'second'));
   });
 
-  test('of root are followed by an ordinary user, and those of that user', async () => {
+  test('is refused to an ordinary user, who may follow links of root and of that user', async () => {
     await chown(directory, NOBODY.uid, NOBODY.gid);
     await chown(secret(), NOBODY.uid, NOBODY.gid);
     await symlink('secret', path);
@@ -223,14 +229,14 @@ function descriptorsIn(directory: string): string[] {
   return paths.filter(to => to.startsWith(directory));
 }
 
-needs(linux).describe('a directory that is exchanged while the path to the file is followed', () => {
+needs(linux).describe('an edit whose directory is exchanged while the path is followed', () => {
   let data: string;
   beforeEach(async () => {
     data = join(directory, 'data');
     await mkdir(join(data, 'inner'), { recursive: true });
   });
 
-  test('again and again: the edit gives up after 40 attempts, and leaves nothing open', async () => {
+  test('each time fails after 40 attempts with ERR_NOT_REPLACEABLE, and leaves nothing open', async () => {
     let exchanges = 0;
     beforeCall('openSync', data, () => {
       renameSync(data, `${data}${++exchanges}`);
@@ -245,7 +251,7 @@ needs(linux).describe('a directory that is exchanged while the path to the file 
     expectOnly(data);
   });
 
-  test('once: the edit is made where the path leads to', async () => {
+  test('once is made in the directory that the path leads to then', async () => {
     let exchanges = 0;
     beforeCall('openSync', data, () => {
       if (exchanges++ > 0) return;
@@ -260,9 +266,9 @@ needs(linux).describe('a directory that is exchanged while the path to the file 
 
   for (const [what, name, at] of [
     ['for a link of another user', 'openSync', '.'],
-    ['above for a link of another user', 'lstatSync', 'inner'],
+    ['for a link of another user higher up in the path', 'lstatSync', 'inner'],
   ] as const) {
-    needs(root).test(`${what}: that link is refused`, async () => {
+    needs(root).test(`${what} fails with ERR_NOT_REPLACEABLE`, async () => {
       const vault = join(directory, 'vault');
       await mkdir(join(vault, 'inner'), { recursive: true });
       let exchanges = 0;
@@ -284,8 +290,8 @@ needs(linux).describe('a directory that is exchanged while the path to the file 
   }
 });
 
-needs(root).describe('a directory that the user may search but not list', () => {
-  test('is read', async () => {
+needs(root).describe('a file in a directory that the user may search but not list', () => {
+  test('can be read', async () => {
     const inner = join(directory, 'inner');
     await mkdir(inner);
     await writeFile(join(inner, 'passwd'), `alice:${HASH}\n`, { mode: 0o644 });
@@ -294,7 +300,7 @@ needs(root).describe('a directory that the user may search but not list', () => 
   });
 });
 
-needs(root).describe('root on a system without /proc, as macOS,', () => {
+needs(root).describe('an edit by root on a system without /proc, such as macOS,', () => {
   beforeEach(() => {
     const platform = Object.getOwnPropertyDescriptor(process, 'platform') as PropertyDescriptor;
     onTestFinished(() => void Object.defineProperty(process, 'platform', platform));
@@ -302,13 +308,13 @@ needs(root).describe('root on a system without /proc, as macOS,', () => {
   });
 
   test.each([
-    ['of its own', 'added', 0, 0o755],
-    ['of its own, which others may not even search', 'added', 0, 0o700],
-    ['of another user', 'ERR_NOT_REPLACEABLE', 1883, 0o755],
+    ['of root', 'added', 0, 0o755],
+    ['of root that others may not search', 'added', 0, 0o700],
+    ['of user 1883', 'ERR_NOT_REPLACEABLE', 1883, 0o755],
     ['of user 1', 'ERR_NOT_REPLACEABLE', 1, 0o755],
     ['that its group may write', 'ERR_NOT_REPLACEABLE', 0, 0o775],
     ['that all others may write', 'ERR_NOT_REPLACEABLE', 0, 0o757],
-  ])('edits a file in a directory %s: %s', async (_what, expected, uid, mode) => {
+  ])('in a directory %s results in %s', async (_what, expected, uid, mode) => {
     await chown(directory, uid, uid);
     await chmod(directory, mode);
     expect(await file.setHash('alice', HASH).catch(({ code }) => code)).toBe(expected);
@@ -316,7 +322,7 @@ needs(root).describe('root on a system without /proc, as macOS,', () => {
   });
 });
 
-test('a directory that is removed meanwhile is an error that says so', async () => {
+test('an edit whose directory is removed meanwhile fails with ERR_DIRECTORY_MISSING', async () => {
   diskCalls.before = name => {
     if (name === 'mkdir') rmdirSync(directory);
   };
@@ -326,12 +332,12 @@ test('a directory that is removed meanwhile is an error that says so', async () 
   });
 });
 
-/** System errors that tests cannot bring about everywhere. */
+/** System errors that tests cannot cause everywhere. */
 describe('a system error', () => {
   const explain = (code: string, message: string, errno?: number) =>
     (writeError(Object.assign(new Error(message), { code, errno }), path) as Error).message;
 
-  test('is reported with the directory as the user knows it', () => {
+  test('is reported with the path of the user in place of /proc/self/fd', () => {
     const message =
       "EIO: i/o error, rename '/proc/self/fd/23/passwd.writer/temp' -> '/proc/self/fd/23/passwd'";
     const [from, to] = [join(directory, 'passwd.writer/temp'), path];
@@ -340,7 +346,7 @@ describe('a system error', () => {
     );
   });
 
-  test('of an exhausted disk quota, for which Node has no name, is explained', () => {
+  test('of an exhausted disk quota, for which Node has no name, is reported as EDQUOT', () => {
     const message = 'Unknown system error -122: Unknown system error -122, write';
     expect(explain('Unknown system error -122', message, -122)).toBe(
       `${path} was not changed: EDQUOT: the disk quota is exhausted. Mend that, then repeat the call.`,
@@ -352,13 +358,13 @@ describe('a system error', () => {
     ['/data/..2026_01_01/conf/passwd', / comes from a Kubernetes Secret or ConfigMap, /],
     ['/data/passwd', / is mounted read-only\. /],
     ['/data/..passwd', / is mounted read-only\. /],
-  ])('of a read-only file system says where %s comes from', (path, expected) => {
+  ])('EROFS for %s is explained by a Kubernetes Secret or a read-only mount', (path, expected) => {
     const error = Object.assign(new Error('read-only file system'), { code: 'EROFS' });
     expect((writeError(error, path) as Error).message).toMatch(expected);
   });
 });
 
-test('errors say what is at a path', async () => {
+test('kindOf says what is at a path, and whose it is', async () => {
   const user = process.getuid?.();
   await symlink('nowhere', path);
   await writeFile(`${path}2`, '');
@@ -370,9 +376,9 @@ test('errors say what is at a path', async () => {
   ]);
 });
 
-describe('owner and mode', () => {
+describe('an edit', () => {
   test.each([0o600, 0o640, 0o644, 0o660, 0o400, 0o666].map(mode => [mode.toString(8), mode] as const))(
-    'mode %s is kept',
+    'keeps the mode %s',
     async (_mode, mode) => {
       await writeFile(path, `alice:${HASH}\n`);
       await chmod(path, mode);
@@ -381,7 +387,7 @@ describe('owner and mode', () => {
     },
   );
 
-  test('set-user-id and set-group-id are not', async () => {
+  test('does not keep set-user-id and set-group-id', async () => {
     await writeFile(path, `alice:${HASH}\n`);
     await chmod(path, 0o6755);
     await file.setHash('bob', HASH);
@@ -389,9 +395,9 @@ describe('owner and mode', () => {
   });
 
   test.each([
-    ['none', 0],
+    ['000', 0],
     ['077', 0o077],
-  ] as const)('a new file gets its mode whatever the umask: %s', async (_umask, umask) => {
+  ] as const)('gives a new file its mode with the umask %s', async (_umask, umask) => {
     const before = process.umask(umask);
     try {
       await file.create();
@@ -403,13 +409,13 @@ describe('owner and mode', () => {
     expect((await stat(`${path}2`)).mode & 0o7777).toBe(0o644);
   });
 
-  test('create does not touch a file that is there', async () => {
+  test('does not apply the option create to an existing file', async () => {
     await writeFile(path, `alice:${HASH}\n`, { mode: 0o640 });
     await new PasswordFile(path, { create: { mode: 0o644 } }).setHash('bob', HASH);
     expect((await stat(path)).mode & 0o7777).toBe(0o640);
   });
 
-  needs(root).test('owner and group are kept', async () => {
+  needs(root).test('keeps owner and group', async () => {
     await writeFile(path, `alice:${HASH}\n`);
     await chown(path, 1234, 2345);
     await file.setHash('bob', HASH);
@@ -420,7 +426,7 @@ describe('owner and mode', () => {
     ['a group', 0, 1883],
     ['an owner', 1883, 0],
   ] as const) {
-    needs(root).test(`${what} that alone differs from that of this process is kept`, async () => {
+    needs(root).test(`keeps ${what} that alone differs from that of this process`, async () => {
       await writeFile(path, `alice:${HASH}\n`);
       await chown(path, uid, gid);
       await file.setHash('bob', HASH);
@@ -428,13 +434,16 @@ describe('owner and mode', () => {
     });
   }
 
-  needs(root).test('a new file is the directory’s owner’s, or whose create says', async () => {
-    await chown(directory, 1234, 2345);
-    await file.create();
-    expect(await stat(path)).toMatchObject({ uid: 1234, gid: 2345 });
-    await new PasswordFile(`${path}2`, { create: { uid: 3456 } }).create();
-    expect(await stat(`${path}2`)).toMatchObject({ uid: 3456, gid: 2345 });
-    await new PasswordFile(`${path}3`, { create: { uid: 0, gid: 0 } }).create();
-    expect(await stat(`${path}3`)).toMatchObject({ uid: 0, gid: 0 });
-  });
+  needs(root).test(
+    'by root gives a new file the owner of the directory, or that of the option create',
+    async () => {
+      await chown(directory, 1234, 2345);
+      await file.create();
+      expect(await stat(path)).toMatchObject({ uid: 1234, gid: 2345 });
+      await new PasswordFile(`${path}2`, { create: { uid: 3456 } }).create();
+      expect(await stat(`${path}2`)).toMatchObject({ uid: 3456, gid: 2345 });
+      await new PasswordFile(`${path}3`, { create: { uid: 0, gid: 0 } }).create();
+      expect(await stat(`${path}3`)).toMatchObject({ uid: 0, gid: 0 });
+    },
+  );
 });

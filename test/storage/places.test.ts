@@ -1,4 +1,4 @@
-/** Files and places that make an edit go wrong: the right result or the right code, the old file whole, nothing beside it. */
+/** Edits of unusual files and in unusual places succeed, or fail with the right code and leave everything unchanged. */
 import { once } from 'node:events';
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { chmod, chown, link, mkdir, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
@@ -24,7 +24,7 @@ beforeEach(() => {
   file = new PasswordFile(path);
 });
 
-/** All that is in a directory: what it is, whose, and what is in it. */
+/** All files in a directory, with their inodes, modes, owners and contents. */
 function census(under: string): Record<string, unknown[]> {
   const found: Record<string, unknown[]> = {};
   for (const name of readdirSync(under, { recursive: true, encoding: 'utf8' })) {
@@ -38,25 +38,25 @@ function census(under: string): Record<string, unknown[]> {
   return found;
 }
 
-/** The call is refused with this code and message, and everything in the directory is as it was. */
+/** Expects that a call rejects with this code and message, and that everything in the directory is as it was. */
 async function expectRefusal(call: () => Promise<unknown>, code: string, message: RegExp): Promise<void> {
   const before = census(directory);
   await expect(call()).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
   expect(census(directory)).toEqual(before);
 }
 
-describe('the content of the file', () => {
+describe('edits keep all other lines of a file', () => {
   test.each([
-    ['a comment first', `# users\n${ALICE}`],
-    ['an empty line first', `\n${ALICE}`],
-    ['empty lines', `\n\n${ALICE}\n\n`],
-    ['blanks alone', ` \t\n${ALICE}\r\n`],
-    ['malformed lines', `what\n:::\n${ALICE}bob\n`],
-    ['a byte order mark', `\ufeff\n${ALICE}`],
-    ['NULs', `\0\0\n${ALICE}\0\n`],
-    ['duplicate names of others', `bob:x\n${ALICE}bob:y\n`],
-    ['no final newline', ALICE.trimEnd()],
-  ])('%s: nobody is lost', async (_what, text) => {
+    ['that starts with a comment', `# users\n${ALICE}`],
+    ['that starts with an empty line', `\n${ALICE}`],
+    ['with empty lines', `\n\n${ALICE}\n\n`],
+    ['with a line of blanks', ` \t\n${ALICE}\r\n`],
+    ['with malformed lines', `what\n:::\n${ALICE}bob\n`],
+    ['with a byte order mark', `\ufeff\n${ALICE}`],
+    ['with NULs', `\0\0\n${ALICE}\0\n`],
+    ['with duplicate names of other users', `bob:x\n${ALICE}bob:y\n`],
+    ['without a final line feed', ALICE.trimEnd()],
+  ])('%s', async (_what, text) => {
     await writeFile(path, text);
     expect(await file.setHash('zoe', HASH)).toBe('added');
     expect(readFileSync(path, 'utf8')).toBe(`${text.replace(/[^\n]$/, '$&\n')}zoe:${HASH}\n`);
@@ -68,15 +68,15 @@ describe('the content of the file', () => {
     expectOnly(directory, 'passwd');
   });
 
-  test('of a duplicate name one line is left', async () => {
+  test('and leave one line of a duplicate name', async () => {
     await writeFile(path, `alice:x\nbob:y\n alice :z\n`);
     expect(await file.setHash('alice', HASH)).toBe('updated');
     expect(readFileSync(path, 'utf8')).toBe(`${ALICE}bob:y\n`);
   });
 });
 
-describe('what is at the path', () => {
-  test('a symbolic link stays, and its target is replaced', async () => {
+describe('the file at the path', () => {
+  test('is the target of a symbolic link, which stays', async () => {
     await mkdir(join(directory, 'data'));
     await writeFile(join(directory, 'data/target'), ALICE);
     await symlink('data/target', path);
@@ -87,7 +87,7 @@ describe('what is at the path', () => {
     expectOnly(join(directory, 'data'), 'target');
   });
 
-  test('a file with several hard links', async () => {
+  test('is refused with ERR_NOT_REPLACEABLE if it has several hard links', async () => {
     await writeFile(path, ALICE);
     await link(path, join(directory, 'other'));
     const message =
@@ -96,7 +96,7 @@ describe('what is at the path', () => {
     expect(await file.users()).toEqual(['alice']);
   });
 
-  test('a directory', async () => {
+  test('is refused with ERR_NOT_REPLACEABLE if it is a directory', async () => {
     await mkdir(path);
     await writeFile(join(path, 'passwd'), ALICE);
     const message = /passwd is not a regular file\. Give the path of a file\.$/;
@@ -105,14 +105,17 @@ describe('what is at the path', () => {
     await expectRefusal(() => file.users(), 'ERR_NOT_REPLACEABLE', message);
   });
 
-  needs(program('mkfifo')).test('a FIFO, which nobody waits for', async () => {
-    run('mkfifo', path);
-    const message = /passwd is not a regular file\. Give the path of a file\.$/;
-    await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
-    await expectRefusal(() => file.users(), 'ERR_NOT_REPLACEABLE', message);
-  });
+  needs(program('mkfifo')).test(
+    'is refused with ERR_NOT_REPLACEABLE, without waiting, if it is a FIFO',
+    async () => {
+      run('mkfifo', path);
+      const message = /passwd is not a regular file\. Give the path of a file\.$/;
+      await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
+      await expectRefusal(() => file.users(), 'ERR_NOT_REPLACEABLE', message);
+    },
+  );
 
-  test('a socket', async () => {
+  test('is refused with ERR_NOT_REPLACEABLE if it is a socket', async () => {
     const server = createServer().listen(path);
     await once(server, 'listening');
     const message = /passwd is not a regular file\. Give the path of a file\.$/;
@@ -129,7 +132,7 @@ describe('what is at the path', () => {
     ['less', '/sys/devices/system/cpu/online'],
   ] as const) {
     needs(linux).test(
-      `a file that has ${what} bytes than its size says, however often it is read`,
+      `is refused with ERR_READ_FAILED if it has ${what} bytes than its size says each time that it is read`,
       async () => {
         await symlink(kernelFile, path);
         const message = /^\/(proc|sys)\/.* changes its size while it is read, again and again\. /;
@@ -138,7 +141,7 @@ describe('what is at the path', () => {
     );
   }
 
-  test('a file of two gibibytes', async () => {
+  test('is refused with ERR_READ_FAILED if it has 2 GiB', async () => {
     await writeFile(path, ALICE);
     await truncate(path, 2 ** 31);
     const message =
@@ -150,7 +153,7 @@ describe('what is at the path', () => {
     expectOnly(directory, 'passwd');
   });
 
-  test('a path through a file', async () => {
+  test('is refused with ERR_READ_FAILED if the path leads through another file', async () => {
     await writeFile(path, ALICE);
     const through = new PasswordFile(join(path, 'passwd'));
     const message = /The directory .*passwd cannot be reached \(ENOTDIR\)\.$/;
@@ -159,27 +162,31 @@ describe('what is at the path', () => {
   });
 });
 
-describe('a name', () => {
-  // What is beside the file while it is written has 24 bytes more than its name.
-  test.each(['x'.repeat(231), 'é'.repeat(115)])('of at most 231 bytes works', async name => {
+describe('a file name', () => {
+  // The candidate directory beside the file has a name that is 24 bytes longer.
+  test.each([
+    [231, 'x'.repeat(231)],
+    [230, 'é'.repeat(115)],
+  ])('of %i bytes can be edited', async (_length, name) => {
     const long = new PasswordFile(join(directory, name));
     await long.setHash('alice', HASH);
     expect(await long.users()).toEqual(['alice']);
     expectOnly(directory, name);
   });
 
-  test.each(['x'.repeat(232), 'é'.repeat(116), 'x'.repeat(255)])(
-    'of more is refused before anything is made',
-    async name => {
-      await writeFile(join(directory, name), ALICE);
-      const long = new PasswordFile(join(directory, name));
-      const message = / has too long a name to be edited\. Give it a shorter one\.$/;
-      await expectRefusal(() => long.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
-      expect(await long.users()).toEqual(['alice']);
-    },
-  );
+  test.each([
+    [232, 'x'.repeat(232)],
+    [232, 'é'.repeat(116)],
+    [255, 'x'.repeat(255)],
+  ])('of %i bytes is refused with ERR_NOT_REPLACEABLE, and the file can be read', async (_length, name) => {
+    await writeFile(join(directory, name), ALICE);
+    const long = new PasswordFile(join(directory, name));
+    const message = / has too long a name to be edited\. Give it a shorter one\.$/;
+    await expectRefusal(() => long.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
+    expect(await long.users()).toEqual(['alice']);
+  });
 
-  test('longer than the system takes is refused', async () => {
+  test('of 256 bytes, more than the system allows, is refused with ERR_READ_FAILED', async () => {
     const long = new PasswordFile(join(directory, 'x'.repeat(256)));
     await expectRefusal(
       () => long.setHash('bob', HASH),
@@ -189,7 +196,7 @@ describe('a name', () => {
   });
 });
 
-describe('as an ordinary user', () => {
+describe('an edit by an ordinary user', () => {
   const { uid, gid } = ORDINARY;
   const isRoot = process.geteuid?.() === 0;
   beforeEach(async () => {
@@ -199,7 +206,7 @@ describe('as an ordinary user', () => {
     await chown(path, uid, gid);
   });
 
-  test('one’s own file in one’s own directory', async () => {
+  test('of the user’s own file keeps its owner and mode', async () => {
     await chmod(path, 0o640);
     expect(await callAs(ORDINARY, path, {}, 'setHash', 'bob', HASH)).toBe('added');
     expect(await stat(path)).toMatchObject({ uid, gid, mode: 0o100640 });
@@ -207,7 +214,7 @@ describe('as an ordinary user', () => {
     expectOnly(directory, 'passwd');
   });
 
-  test('a read-only directory', async () => {
+  test('in a read-only directory fails with ERR_NOT_REPLACEABLE, and verify works', async () => {
     await chmod(directory, 0o555);
     const message =
       /passwd cannot be replaced, because this user may not make files in its directory\. Give it write permission there\.$/;
@@ -219,14 +226,14 @@ describe('as an ordinary user', () => {
     expect(await callAs(ORDINARY, path, {}, 'verify', 'alice', 'secret')).toBe(true);
   });
 
-  test('a read-only directory and no file', async () => {
+  test('that creates a file in a read-only directory fails with ERR_NOT_REPLACEABLE', async () => {
     await rm(path);
     await chmod(directory, 0o555);
     const message = /passwd cannot be replaced, because this user may not make files in its directory\./;
     await expectRefusal(() => callAs(ORDINARY, path, {}, 'create'), 'ERR_NOT_REPLACEABLE', message);
   });
 
-  test('a directory that may not be looked into', async () => {
+  test('in a directory that the user may not search fails with ERR_READ_FAILED', async () => {
     const inner = join(directory, 'inner');
     await mkdir(inner);
     await rename(path, join(inner, 'passwd'));
@@ -242,7 +249,7 @@ describe('as an ordinary user', () => {
     expect(readFileSync(join(inner, 'passwd'), 'utf8')).toBe(ALICE);
   });
 
-  test('a file that may not be read', async () => {
+  test('of a file that the user may not read fails with ERR_READ_FAILED', async () => {
     await chmod(path, 0o000);
     const call = () => callAs(ORDINARY, path, {}, 'setHash', 'bob', HASH);
     await expect(call()).rejects.toMatchObject({
@@ -256,13 +263,13 @@ describe('as an ordinary user', () => {
     expect(readFileSync(path, 'utf8')).toBe(ALICE);
   });
 
-  test('a sticky directory of one’s own', async () => {
+  test('in a sticky directory of the user’s own succeeds', async () => {
     await chmod(directory, 0o1777);
     expect(await callAs(ORDINARY, path, {}, 'setHash', 'bob', HASH)).toBe('added');
     expectOnly(directory, 'passwd');
   });
 
-  test('a new file that is to be another’s', async () => {
+  test('that creates a file for another user fails with ERR_OWNERSHIP, unless allowOwnerChange is set', async () => {
     await rm(path);
     const create = { uid: uid + 1 };
     const message =
@@ -273,7 +280,7 @@ describe('as an ordinary user', () => {
   });
 });
 
-needs(root).describe('beside other users', () => {
+needs(root).describe('an edit by an ordinary user, among files of others,', () => {
   const { uid, gid } = NOBODY;
   const edit = (options = {}) => callAs(NOBODY, path, options, 'setHash', 'bob', HASH);
   beforeEach(async () => {
@@ -281,21 +288,21 @@ needs(root).describe('beside other users', () => {
     await writeFile(path, ALICE, { mode: 0o644 });
   });
 
-  test('another’s file', async () => {
+  test('of another user’s file fails with ERR_OWNERSHIP', async () => {
     const message =
       /This process may not give .*passwd the owner 0:0, so replacing it could lock the broker out\./;
     await expectRefusal(() => edit(), 'ERR_OWNERSHIP', message);
     await expectRefusal(() => callAs(NOBODY, path, {}, 'removeUser', 'alice'), 'ERR_OWNERSHIP', message);
   });
 
-  test('another’s file, where the owner may change', async () => {
+  test('of another user’s file changes its owner if allowOwnerChange is set', async () => {
     expect(await edit({ allowOwnerChange: true })).toBe('added');
     expect(await stat(path)).toMatchObject({ uid, gid, mode: 0o100644 });
     expect(readFileSync(path, 'utf8')).toBe(`${ALICE}bob:${HASH}\n`);
     expectOnly(directory, 'passwd');
   });
 
-  test('another’s file of a group of one’s own, where the owner may change: the group stays', async () => {
+  test('of another user’s file keeps a group that the user belongs to if allowOwnerChange is set', async () => {
     const group = 23_456;
     await chown(path, 0, group);
     await chmod(path, 0o660);
@@ -306,13 +313,13 @@ needs(root).describe('beside other users', () => {
     expect(await stat(path)).toMatchObject({ uid, gid: group, mode: 0o100660 });
   });
 
-  test('another’s file that needs no change', async () => {
+  test('of another user’s file succeeds if it changes nothing', async () => {
     const before = census(directory);
     expect(await callAs(NOBODY, path, {}, 'setHash', 'alice', HASH)).toBe('unchanged');
     expect(census(directory)).toEqual(before);
   });
 
-  test('a directory of another that all may write', async () => {
+  test('in another user’s directory that all may write succeeds', async () => {
     await chown(directory, 0, 0);
     await chown(path, uid, gid);
     await chmod(directory, 0o777);
@@ -320,7 +327,7 @@ needs(root).describe('beside other users', () => {
     expectOnly(directory, 'passwd');
   });
 
-  test('a new file in a directory of another that all may write', async () => {
+  test('that creates a file in another user’s directory that all may write makes the user its owner', async () => {
     await rm(path);
     await chown(directory, 0, 0);
     await chmod(directory, 0o777);
@@ -328,7 +335,7 @@ needs(root).describe('beside other users', () => {
     expect(await stat(path)).toMatchObject({ uid, gid });
   });
 
-  test('a sticky directory of another', async () => {
+  test('in another user’s sticky directory fails with ERR_NOT_REPLACEABLE, and one by root succeeds', async () => {
     await chown(directory, 0, 0);
     await chown(path, uid, gid);
     await chmod(directory, 0o1777);
@@ -337,19 +344,19 @@ needs(root).describe('beside other users', () => {
     await expectRefusal(() => edit(), 'ERR_NOT_REPLACEABLE', message);
     await rm(path);
     await expectRefusal(() => callAs(NOBODY, path, {}, 'create'), 'ERR_NOT_REPLACEABLE', message);
-    // Root may do everything there, but hands the file to the directory's owner.
+    // Root may replace any file there. A new one gets the directory's owner.
     await chown(directory, 1883, 1883);
     expect(await file.create()).toBe(true);
     expect(await stat(path)).toMatchObject({ uid: 1883, gid: 1883 });
   });
 });
 
-needs(root, mounting).describe('on file systems of their own', () => {
+needs(root, mounting).describe('an edit on a file system', () => {
   const tmpfs = (...options: string[]) =>
     mount('-t', 'tmpfs', '-o', ['mode=755', ...options].join(','), 'none', directory);
   const makeReadOnly = () => run('mount', '-o', 'remount,ro', directory);
 
-  test('a read-only one', async () => {
+  test('that is read-only fails with ERR_NOT_REPLACEABLE, and verify works', async () => {
     tmpfs();
     await writeFile(path, ALICE);
     makeReadOnly();
@@ -359,21 +366,21 @@ needs(root, mounting).describe('on file systems of their own', () => {
     expect(await file.verify('alice', 'secret')).toBe(true);
   });
 
-  test('a full one', async () => {
+  test('fails with ERR_WRITE_FAILED on ENOSPC and leaves the file unchanged', async () => {
     tmpfs('size=160k');
     const many = Array.from({ length: 1000 }, (_, n) => `user${n}:${HASH}\n`).join('');
     await writeFile(path, many);
     const message = /passwd was not changed: ENOSPC: .* Mend that, then repeat the call\.$/;
     await expectRefusal(() => file.setHash('zoe', HASH), 'ERR_WRITE_FAILED', message);
     await expectRefusal(() => file.setUser('user7', 'new'), 'ERR_WRITE_FAILED', message);
-    // With half of the file there is room for another.
+    // Once the file has half its size, there is space for another one.
     await truncate(path, many.indexOf('user500:'));
     expect(await file.setHash('zoe', HASH)).toBe('added');
     expect(await file.users()).toHaveLength(501);
     expectOnly(directory, 'passwd');
   });
 
-  test('one without a byte left', async () => {
+  test('without a free byte fails with ERR_WRITE_FAILED, and succeeds when there is space', async () => {
     tmpfs('size=8k');
     await writeFile(path, ALICE);
     const filled = writeFile(join(directory, 'filler'), Buffer.alloc(64 << 10));
@@ -387,7 +394,7 @@ needs(root, mounting).describe('on file systems of their own', () => {
   test.each([
     ['directory', 3],
     ['file', 4],
-  ])('one without an inode left for another %s', async (_what, inodes) => {
+  ])('without a free inode for another %s fails with ERR_WRITE_FAILED', async (_what, inodes) => {
     tmpfs(`nr_inodes=${inodes}`);
     await writeFile(path, ALICE);
     await writeFile(join(directory, 'filler'), '');
@@ -395,7 +402,7 @@ needs(root, mounting).describe('on file systems of their own', () => {
     await expectRefusal(() => file.setHash('bob', HASH), 'ERR_WRITE_FAILED', message);
   });
 
-  test('a file that is itself mounted', async () => {
+  test('fails with ERR_NOT_REPLACEABLE if the file itself is a mount point', async () => {
     await writeFile(join(directory, 'source'), ALICE);
     await writeFile(path, '');
     mount('--bind', join(directory, 'source'), path);
@@ -407,8 +414,8 @@ needs(root, mounting).describe('on file systems of their own', () => {
     expect(await file.verify('alice', 'secret')).toBe(true);
   });
 
-  test('a Kubernetes Secret', async () => {
-    // As the kubelet lays it out: each update is a new directory, and ..data changes to it.
+  test('fails with ERR_NOT_REPLACEABLE in a Kubernetes Secret', async () => {
+    // The layout of the kubelet: each update is a new directory, and the link ..data is changed to it.
     tmpfs();
     await mkdir(join(directory, '..2026_01_01_00_00_00.123456789'));
     await writeFile(join(directory, '..2026_01_01_00_00_00.123456789/passwd'), ALICE);

@@ -28,27 +28,30 @@ beforeEach(() => {
 
 const identity = () => identityOf(path);
 
-describe('a signal', () => {
+describe('an abort signal', () => {
   const reason = new Error('the caller has gone');
 
-  test.each(CALLS)('that is aborted already ends %s', async (_name, _writes, call) => {
-    await writeFile(path, `alice:${HASH}\n`);
-    const before = await identity();
-    await expect(call(file, AbortSignal.abort(reason))).rejects.toBe(reason);
-    expect(await identity()).toEqual(before);
-    expectOnly(directory, 'passwd');
-  });
+  test.each(CALLS)(
+    'that is aborted already makes %s reject, and changes nothing',
+    async (_name, _writes, call) => {
+      await writeFile(path, `alice:${HASH}\n`);
+      const before = await identity();
+      await expect(call(file, AbortSignal.abort(reason))).rejects.toBe(reason);
+      expect(await identity()).toEqual(before);
+      expectOnly(directory, 'passwd');
+    },
+  );
 
-  test.each(WRITES)('ends the waiting of %s for another writer', async (_name, _writes, call) => {
+  test.each(WRITES)('ends the wait of %s for another writer', async (_name, _writes, call) => {
     await writeFile(path, `alice:${HASH}\n`);
     await hold(path);
     const before = await identity();
     const controller = new AbortController();
     const left = new Promise<void>(resolve => {
       diskCalls.before = name => {
-        // It looks who is in its way.
+        // The writer looks who owns the lock.
         if (name === 'list') queueMicrotask(() => controller.abort(reason));
-        // And leaves.
+        // It removes its candidate directory.
         if (name === 'rmdir') setImmediate(resolve);
       };
     });
@@ -58,14 +61,14 @@ describe('a signal', () => {
     expectOnly(directory, 'passwd', 'passwd.writer');
   });
 
-  test.each(CALLS)('of a call that is over is let go by %s', async (_name, _writes, call) => {
+  test.each(CALLS)('has no listener after %s has resolved', async (_name, _writes, call) => {
     await writeFile(path, `alice:${HASH}\n`);
     const { signal } = new AbortController();
     await call(file, signal);
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
-  test('of an edit that fails is let go', async () => {
+  test('has no listener after an edit has failed', async () => {
     await hold(path);
     const { signal } = new AbortController();
     const hasty = new PasswordFile(path, { ...quick, lock: { timeout: 0 } });
@@ -75,12 +78,12 @@ describe('a signal', () => {
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
-  test('takes an edit out of those that wait together for another writer, and leaves the others waiting', async () => {
+  test('cancels one edit of a commit that waits for another writer, and leaves the others waiting', async () => {
     const controller = new AbortController();
     const waiting: Array<Promise<unknown>> = [];
     diskCalls.before = name => {
       if (name !== 'sync') return;
-      // They are in one commit, before which another writer comes.
+      // These two share a commit. Another writer acquires the lock before it.
       waiting.push(file.setHash('bob', HASH, { signal: controller.signal }), file.setHash('carol', HASH));
       diskCalls.before = next => {
         if (next === 'mkdir') {
@@ -96,7 +99,7 @@ describe('a signal', () => {
     expect(await file.users()).toEqual(['alice', 'carol']);
   });
 
-  test('takes only its own edit out', async () => {
+  test('cancels only its own edit', async () => {
     await hold(path);
     const controller = new AbortController();
     const calls = [
@@ -115,7 +118,7 @@ describe('a signal', () => {
     expect(await file.users()).toEqual(['alice', 'carol']);
   });
 
-  test('does not end the waiting of an edit that comes when all others have given up', async () => {
+  test('does not cancel an edit that comes after all edits before it are cancelled', async () => {
     const controller = new AbortController();
     const lockDirectory = `${path}.writer`;
     await writeFile(path, `carol:${HASH}\n`);
@@ -126,7 +129,7 @@ describe('a signal', () => {
         next = file.setHash('bob', HASH);
       }
       if (name !== 'sync') return;
-      // Another writer takes the file over, and leaves when it has been seen.
+      // Another writer breaks the lock, and releases it when it has been seen.
       for (const temp of readdirSync(lockDirectory)) rmSync(join(lockDirectory, temp));
       writeFileSync(join(lockDirectory, OTHER_WRITER), '');
       diskCalls.before = later => {
@@ -138,7 +141,7 @@ describe('a signal', () => {
     expect(await file.users()).toEqual(['carol', 'bob']);
   });
 
-  test('takes an edit out that waits behind one that is being written', async () => {
+  test('cancels an edit that waits while another one is written', async () => {
     const controller = new AbortController();
     let waiting: Promise<unknown> | undefined;
     diskCalls.before = name => {
@@ -153,7 +156,7 @@ describe('a signal', () => {
     expect(await file.users()).toEqual(['alice', 'carol']);
   });
 
-  test('spares the attempt of a commit whose only edit it took out', async () => {
+  test('that cancels all edits of a commit spares its attempt', async () => {
     const controller = new AbortController();
     let waiting: Promise<unknown> | undefined;
     let attempts = 0;
@@ -165,13 +168,13 @@ describe('a signal', () => {
     };
     expect(await file.setHash('alice', HASH)).toBe('added');
     await waiting;
-    // Waits for all before it, and shares no commit with them.
+    // This edit waits for all before it, and shares no commit with them.
     const other = new PasswordFile(path, { ...quick, allowOwnerChange: true });
     expect(await other.setHash('alice', HASH)).toBe('unchanged');
     expect(attempts).toBe(2);
   });
 
-  test('takes an edit out whose turn in a commit has not come', async () => {
+  test('cancels an edit that its commit has not made yet', async () => {
     const controller = new AbortController();
     const called = vi.fn();
     const outcomes = await Promise.allSettled([
@@ -187,7 +190,7 @@ describe('a signal', () => {
     expect(await file.users()).toEqual(['alice', 'carol']);
   });
 
-  test('takes an edit out that has been made and is not yet written', async () => {
+  test('cancels an edit that its commit has made and not yet written', async () => {
     const controller = new AbortController();
     const outcomes = await Promise.allSettled([
       file.setHash('alice', HASH),
@@ -200,14 +203,14 @@ describe('a signal', () => {
     expect(await file.users()).toEqual(['alice', 'carol']);
   });
 
-  test('takes an edit out as often as others can wait for that: nine times', async () => {
+  test('cancels at most nine edits one after another of a commit that others wait for', async () => {
     const controllers = Array.from({ length: 12 }, () => new AbortController());
     let next = 0;
     const outcomes = await Promise.allSettled([
       // While this is written, the others gather for the next commit.
       file.setHash('alice', HASH),
       ...controllers.map(({ signal }, i) => file.setHash(`user${i}`, HASH, { signal })),
-      // Is made again each time.
+      // This edit is made again each time.
       file.update(() => controllers[next++]?.abort(reason)),
     ]);
     expect(outcomes.map(({ status }) => status)).toEqual([
@@ -224,7 +227,7 @@ describe('a signal', () => {
     ['upgrade', (file, signal) => file.upgrade({ signal })],
   ])('ends %s within a turn of the event loop, wherever its work is', async (_name, call) => {
     await writeFile(path, Array.from({ length: 6_000 }, (_, n) => `user${n}:\n`).join(''));
-    /** Begins a call, aborts it in a certain turn; whether it was under way then, and ended with the reason. */
+    /** Starts a call and aborts it in this turn. Returns the turns that it took, and its outcome. */
     const abortIn = async (turn: number): Promise<[turns: number, outcome: unknown]> => {
       const controller = new AbortController();
       let outcome: unknown = 'pending';
@@ -249,7 +252,7 @@ describe('a signal', () => {
     const [turns] = await abortIn(Infinity);
     const outcomes = [];
     for (let turn = 0; turn < turns; turn += Math.ceil(turns / 16)) outcomes.push((await abortIn(turn))[1]);
-    // Later than the call took this time, the abort has no effect.
+    // An abort after the call has ended has no effect.
     expect(outcomes).toContain(reason);
     expect(outcomes).not.toContain('pending');
   });
@@ -286,7 +289,7 @@ describe('a signal', () => {
     expectOnly(directory);
   });
 
-  test('ends setUsers while no entry comes', async () => {
+  test('ends setUsers while the source of entries hangs', async () => {
     const controller = new AbortController();
     const never: AsyncIterable<[string, string]> = {
       [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => undefined) }),
@@ -297,7 +300,7 @@ describe('a signal', () => {
     expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
   });
 
-  test('that comes in the middle of a long edit undoes all of it', async () => {
+  test('that aborts in the middle of a long edit undoes all of it', async () => {
     const names = Array.from({ length: 60_000 }, (_, n) => `user${n}`);
     await writeFile(path, names.map(name => `${name}:x\n`).join(''));
     const before = await identity();
@@ -311,7 +314,7 @@ describe('a signal', () => {
     expect(await identity()).toEqual(before);
   });
 
-  test('is listened to once, however many edits wait with it', async () => {
+  test('has one listener, however many edits wait with it', async () => {
     const { signal } = new AbortController();
     const calls = Array.from({ length: 50 }, (_, n) => file.setHash(`user${n}`, HASH, { signal }));
     expect(getEventListeners(signal, 'abort')).toHaveLength(1);
@@ -319,7 +322,7 @@ describe('a signal', () => {
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
-  test('that comes while the file is being written does not undo the edit', async () => {
+  test('that aborts while the file is written does not undo the edit', async () => {
     const controller = new AbortController();
     diskCalls.before = name => {
       if (name === 'sync') controller.abort(reason);

@@ -15,7 +15,7 @@ beforeEach(() => {
 });
 
 describe('verify, hasUser, users and getHash', () => {
-  test('see the file as it is', async () => {
+  test('return what the file contains', async () => {
     await writeFile(path, `# users\nalice:${HASH}\n\nbob: ${OTHER_HASH} \r\nwhat\n`);
     expect(await file.users()).toEqual(['alice', 'bob']);
     expect(await file.hasUser('bob')).toBe(true);
@@ -24,13 +24,13 @@ describe('verify, hasUser, users and getHash', () => {
     expect(await file.verify('bob', 'secret')).toBe(false);
   });
 
-  test('users lists each name once and in order, and none that no client can send', async () => {
+  test('list each name once and in order, and none that no client can send', async () => {
     await writeFile(path, `bob:x\nalice:y\n bob :z\n#carol:x\n\xff:x\n:::\n`, 'latin1');
     expect(await file.users()).toEqual(['bob', 'alice']);
   });
 
-  test('never see an old file, however quickly it is overwritten', async () => {
-    // In place and of the same size: only the time of the change shows it, and clocks are coarse.
+  test('never return an old version of a file, however quickly it is overwritten', async () => {
+    // It is overwritten in place with the same size: only the time of the change shows it, and clocks are coarse.
     for (let round = 0; round < 100; round++) {
       const hash = round % 2 === 0 ? HASH : OTHER_HASH;
       await writeFile(path, `alice:${hash}\n`);
@@ -39,7 +39,7 @@ describe('verify, hasUser, users and getHash', () => {
     }
   });
 
-  test('never see an old file, however quickly it is replaced', async () => {
+  test('never return an old version of a file, however quickly it is replaced', async () => {
     for (let round = 0; round < 100; round++) {
       const hash = round % 2 === 0 ? HASH : OTHER_HASH;
       await writeFile(`${path}.new`, `alice:${hash}\n`);
@@ -50,7 +50,7 @@ describe('verify, hasUser, users and getHash', () => {
     expect(await file.hasUser('alice')).toBe(false);
   });
 
-  test('see a whole file, should it grow or shrink while it is read', async () => {
+  test('read a file again that grows or shrinks while it is read', async () => {
     const many = Array.from({ length: 36_000 }, (_, n) => `user${n}:${HASH}\n`).join('');
     await writeFile(path, many);
     const growing = file.hasUser('zoe');
@@ -66,20 +66,17 @@ describe('verify, hasUser, users and getHash', () => {
   });
 
   test.each([
-    ['small', 1_000, 'readSync', 'read'],
-    ['large', 36_000, 'read', 'readSync'],
-  ] as const)(
-    'read a %s file of %i users by %s: the event loop waits for no large one, a small one for no busy thread pool',
-    async (_size, users, used, unused) => {
-      await writeFile(path, Array.from({ length: users }, (_, n) => `user${n}:${HASH}\n`).join(''));
-      const spies = { read: spyOnBuiltin(fs, 'read'), readSync: spyOnBuiltin(fs, 'readSync') };
-      expect(await file.users()).toHaveLength(users);
-      expect(spies[used]).toHaveBeenCalled();
-      expect(spies[unused]).not.toHaveBeenCalled();
-    },
-  );
+    ['small', 1_000, 'readSync, which does not wait for a busy thread pool', 'readSync', 'read'],
+    ['large', 36_000, 'read, which does not block the event loop', 'read', 'readSync'],
+  ] as const)('read a %s file of %i users by %s', async (_size, users, _what, used, unused) => {
+    await writeFile(path, Array.from({ length: users }, (_, n) => `user${n}:${HASH}\n`).join(''));
+    const spies = { read: spyOnBuiltin(fs, 'read'), readSync: spyOnBuiltin(fs, 'readSync') };
+    expect(await file.users()).toHaveLength(users);
+    expect(spies[used]).toHaveBeenCalled();
+    expect(spies[unused]).not.toHaveBeenCalled();
+  });
 
-  test('see where a symbolic link leads to now', async () => {
+  test('follow a symbolic link at each call', async () => {
     await writeFile(join(directory, 'one'), `alice:${HASH}\n`);
     await writeFile(join(directory, 'two'), `bob:${HASH}\n`);
     await symlink('one', path);
@@ -89,7 +86,7 @@ describe('verify, hasUser, users and getHash', () => {
     expect(await file.users()).toEqual(['bob']);
   });
 
-  test('verify lets in nobody without a password, and takes it as the broker does', async () => {
+  test('refuse an empty password, and ignore what follows a NUL in one', async () => {
     await file.setHash('alice', HASH);
     expect(await file.verify('alice', '')).toBe(false);
     expect(await file.verify('alice', 'secret\0more')).toBe(true);
@@ -99,26 +96,23 @@ describe('verify, hasUser, users and getHash', () => {
     });
   });
 
-  test.each(['2.0', '2.1'] as const)(
-    'verify does not throw over a line of the file, broker %s',
-    async broker => {
-      const argon2id = `$argon2id$v=19$m=47104,t=1,p=1$${'A'.repeat(86)}$${'A'.repeat(86)}`;
-      const lines = [
-        'alice:',
-        'bob:secret',
-        'carol:$7$101$x$y',
-        `dave:${argon2id}`,
-        'eve:$7$',
-        'frank:$2b$10$x',
-        'gina',
-      ];
-      for (const line of lines) {
-        await writeFile(path, `${line}\n`);
-        const name = line.split(':')[0] as string;
-        expect(await new PasswordFile(path, { broker }).verify(name, 'secret'), line).toBe(false);
-      }
-    },
-  );
+  test.each(['2.0', '2.1'] as const)('return false for a line that broker %s does not read', async broker => {
+    const argon2id = `$argon2id$v=19$m=47104,t=1,p=1$${'A'.repeat(86)}$${'A'.repeat(86)}`;
+    const lines = [
+      'alice:',
+      'bob:secret',
+      'carol:$7$101$x$y',
+      `dave:${argon2id}`,
+      'eve:$7$',
+      'frank:$2b$10$x',
+      'gina',
+    ];
+    for (const line of lines) {
+      await writeFile(path, `${line}\n`);
+      const name = line.split(':')[0] as string;
+      expect(await new PasswordFile(path, { broker }).verify(name, 'secret'), line).toBe(false);
+    }
+  });
 
   test('do not wait for a writer', async () => {
     await file.setHash('alice', HASH);
@@ -128,7 +122,10 @@ describe('verify, hasUser, users and getHash', () => {
   });
 });
 
-test.each(READS)('%s reads no file that is none', async (_name, _writes, call) => {
-  await mkdir(path);
-  await expect(call(file)).rejects.toMatchObject({ code: 'ERR_NOT_REPLACEABLE' });
-});
+test.each(READS)(
+  '%s fails with ERR_NOT_REPLACEABLE if the path is a directory',
+  async (_name, _writes, call) => {
+    await mkdir(path);
+    await expect(call(file)).rejects.toMatchObject({ code: 'ERR_NOT_REPLACEABLE' });
+  },
+);

@@ -1,4 +1,4 @@
-/** What is written into a temp file, byte for byte, and its heartbeat. */
+/** The bytes of a temp file, its owner, and its heartbeat. */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -9,7 +9,7 @@ import { testDirectory } from '../support/directory.js';
 
 const MIB = 1_048_576;
 
-/** What is in the file after that. */
+/** Writes the pieces into a file and returns its content. */
 async function written(disk: Disk, pieces: Array<string | Uint8Array>): Promise<Buffer> {
   const directory = testDirectory();
   const name = 'temp';
@@ -22,7 +22,7 @@ async function written(disk: Disk, pieces: Array<string | Uint8Array>): Promise<
   return readFileSync(join(directory, name));
 }
 
-/** A disk that takes at most so many bytes of each write. */
+/** A disk that writes at most this many bytes in each call. */
 function takingAtMost(most: number): Disk {
   return {
     ...systemDisk,
@@ -34,23 +34,26 @@ function takingAtMost(most: number): Disk {
 const lines = Array.from({ length: 30_000 }, (_, i) => `gerät-${i}:${'x'.repeat(100)}\n`);
 
 describe.each([
-  ['new lines of more than 1 MiB', lines],
+  ['new lines of over 1 MiB', lines],
   ['new lines between old bytes', lines.flatMap(line => [line, Buffer.from('old:x\n')])],
   ['text of 1 MiB', ['x'.repeat(MIB), 'y']],
   ['text that has 1 MiB as UTF-8', ['é'.repeat(MIB / 2), 'y']],
-  ['text of three bytes a character that nearly fills a block', ['ア'.repeat(MIB / 3), 'イウ']],
+  ['text with three bytes a character that nearly fills a block', ['ア'.repeat(MIB / 3), 'イウ']],
   ['bytes that fill a block', [Buffer.alloc(MIB, 'x'), Buffer.from('y')]],
-  ['bytes that fill a block but for one, then two', [Buffer.alloc(MIB - 1, 'x'), Buffer.from('yz')]],
-  ['bytes of more than a block between fewer', ['é', Buffer.alloc(MIB + 1, 'x'), 'z']],
-  ['nothing', []],
-])('%s', (_what, pieces) => {
+  [
+    'bytes that fill a block except one byte, then two bytes',
+    [Buffer.alloc(MIB - 1, 'x'), Buffer.from('yz')],
+  ],
+  ['bytes of over a block between single characters', ['é', Buffer.alloc(MIB + 1, 'x'), 'z']],
+  ['no pieces', []],
+])('writeAndSync writes %s', (_what, pieces) => {
   const expected = Buffer.concat(pieces.map(piece => Buffer.from(piece)));
 
   test.each([
-    ['as it is', systemDisk],
-    ['that takes a part of the bytes each time', takingAtMost(300_001)],
-  ])('are written as they are, on a disk %s', async (_disk, disk) => {
-    // Buffers of that length take long to print.
+    ['on the real disk', systemDisk],
+    ['on a disk that accepts a part of the bytes in each call', takingAtMost(300_001)],
+  ])('byte for byte %s', async (_disk, disk) => {
+    // equals(), because Buffers of that length take long to print.
     expect((await written(disk, pieces)).equals(expected)).toBe(true);
   });
 });
@@ -63,7 +66,7 @@ describe('the owner of a temp file', () => {
     ...{ directory: { uid: 0, gid: 0, mode: 0o40755 }, close: () => undefined },
   };
 
-  /** On a disk on which every change of an owner fails. Returns the owners that it was asked for. */
+  /** Copies ownership on a disk on which each chown fails. Returns the owners that were asked for. */
   function copied(code: string, old: Ownership, allowOwnerChange: boolean): string[] {
     const asked: string[] = [];
     const chown = (_fd: number, uid: number, gid: number) => {
@@ -75,7 +78,7 @@ describe('the owner of a temp file', () => {
     return asked;
   }
 
-  test('is not changed to what it is: the file system may have no owners', () => {
+  test('is not changed if it is right already, because the file system may have no owners', () => {
     expect(copied('ENOSYS', ours, false)).toEqual([]);
   });
 
@@ -83,13 +86,13 @@ describe('the owner of a temp file', () => {
     ['EPERM', 'ERR_OWNERSHIP'],
     ['EINVAL', 'ERR_OWNERSHIP'],
     ['EIO', 'EIO'],
-  ])('cannot be changed: %s is an error %s', (code, expected) => {
+  ])('that cannot be changed because of %s is an error %s', (code, expected) => {
     expect(() => copied(code, { ...ours, uid: 0 }, false)).toThrow(
       expect.objectContaining({ code: expected }),
     );
   });
 
-  test('cannot be changed and need not: the group is, as far as that goes', () => {
+  test('stays, and the group is changed if possible, if allowOwnerChange is set and chown fails with EPERM', () => {
     expect(copied('EPERM', { ...ours, uid: 0, gid: 100 }, true)).toEqual(['0:100', '1883:100']);
     expect(() => copied('EIO', { ...ours, uid: 0 }, true)).toThrow(expect.objectContaining({ code: 'EIO' }));
   });
@@ -110,7 +113,7 @@ describe('a heartbeat', () => {
   });
   const temp = { directory: '/directory/passwd.writer', name: 'temp' };
 
-  test('comes every 250 ms until it is stopped', () => {
+  test('touches the temp file every 250 ms until it is stopped', () => {
     const stop = startHeartbeat({ disk: touching(false), temp: { ...temp, fd: 7 } });
     vi.advanceTimersByTime(249);
     expect(touched).toEqual([]);
@@ -122,18 +125,23 @@ describe('a heartbeat', () => {
   });
 
   test.each([
-    ['without a temp file', false, undefined, []],
-    ['of a closed temp file, where a link could be in its place', false, { ...temp, fd: undefined }, []],
-    ['without a temp file on Windows', true, undefined, []],
-    ['of a closed temp file on Windows', true, { ...temp, fd: undefined }, ['/directory/passwd.writer/temp']],
-  ])('%s', (_what, windows, file, expected) => {
+    ['nothing without a temp file', false, undefined, []],
+    ['no closed temp file, in whose place a link may be', false, { ...temp, fd: undefined }, []],
+    ['nothing without a temp file on Windows', true, undefined, []],
+    [
+      'a closed temp file on Windows by its path',
+      true,
+      { ...temp, fd: undefined },
+      ['/directory/passwd.writer/temp'],
+    ],
+  ])('touches %s', (_what, windows, file, expected) => {
     const stop = startHeartbeat({ disk: touching(windows), temp: file });
     vi.advanceTimersByTime(250);
     stop();
     expect(touched).toEqual(expected);
   });
 
-  test('that fails is followed by the next', () => {
+  test('goes on after a touch that fails', () => {
     const disk = touching(false);
     const touch = vi.fn(disk.touch).mockImplementationOnce(() => {
       throw Object.assign(new Error('EIO'), { code: 'EIO' });

@@ -27,24 +27,27 @@ beforeEach(() => {
   ({ directory, path, file } = newFile());
 });
 
-describe('what is where the lock directory is to be', () => {
+describe('an edit that cannot acquire the lock', () => {
   const hasty = () => new PasswordFile(path, { ...quick, lock: { timeout: 50 } });
 
   test.each([
     ['file', () => writeFileSync(`${path}.writer`, 'notes')],
     ['symbolic link', () => symlinkSync(directory, `${path}.writer`)],
-  ])('a %s is an error that says what it is and what to do', async (kind, make) => {
-    make();
-    await expect(file.setHash('alice', HASH)).rejects.toMatchObject({
-      code: 'ERR_NOT_REPLACEABLE',
-      message:
-        `${path} cannot be edited, because ${path}.writer is a ${kind} of user ${process.getuid?.()}, and writers ` +
-        'need that name for a directory. Remove it if nobody needs it, then repeat the call.',
-    });
-    expectOnly(directory, 'passwd.writer');
-  });
+  ])(
+    'because of a %s in the place of the lock directory fails, and says what is there',
+    async (kind, make) => {
+      make();
+      await expect(file.setHash('alice', HASH)).rejects.toMatchObject({
+        code: 'ERR_NOT_REPLACEABLE',
+        message:
+          `${path} cannot be edited, because ${path}.writer is a ${kind} of user ${process.getuid?.()}, and writers ` +
+          'need that name for a directory. Remove it if nobody needs it, then repeat the call.',
+      });
+      expectOnly(directory, 'passwd.writer');
+    },
+  );
 
-  test("a directory with another's file is waited for, and the error says what it is and what to do", async () => {
+  test('because of an unknown file in it waits, then fails with ERR_LOCK_TIMEOUT and names the file', async () => {
     await hold(path);
     await expect(hasty().setHash('alice', HASH)).rejects.toMatchObject({
       code: 'ERR_LOCK_TIMEOUT',
@@ -58,7 +61,7 @@ describe('what is where the lock directory is to be', () => {
     });
   });
 
-  test('a temp file is reported as what its name claims, and as long as was really waited', async () => {
+  test('because of another writer reports what the name of its temp file says, and the time that it waited', async () => {
     mkdirSync(`${path}.writer`);
     const forged = `${nonce(1)}.1.5.00000000-0000-0000-0000-000000000000-4026531999`;
     writeFileSync(join(`${path}.writer`, forged), '');
@@ -83,30 +86,30 @@ describe('what is where the lock directory is to be', () => {
 
   test.each<[what: string, message: string, windows: boolean, fail: typeof diskCalls.fail]>([
     [
-      'that others acquire first each time',
+      'because others acquire it first each time',
       'other writers were quicker each time. Try again, or allow more time (in the library with lock.timeout).',
       false,
       (name, args) => (isAcquiring(name, args) ? 'ENOTEMPTY' : undefined),
     ],
     [
-      'of which others remove the candidate directory each time',
+      'because others remove its candidate directory each time',
       'other writers were quicker each time. Try again, or allow more time (in the library with lock.timeout).',
       false,
       (name, args) => (isAcquiring(name, args) ? 'ENOENT' : undefined),
     ],
     [
-      'that this user may not read',
+      'because this user may not read the lock directory',
       'this user may not read PATH.writer, which is gone by now. Give the writers a group of their own.',
       false,
       (name, args) => (isAcquiring(name, args) ? 'ENOTEMPTY' : name === 'list' ? 'EACCES' : undefined),
     ],
     [
-      'that is held, but the password file is open all the time on Windows',
+      'or commit because the password file is open all the time on Windows',
       'another process has it open all the time, or it is read-only. Change that.',
       true,
       (name, args) => (isCommitting(name, args) ? 'EPERM' : undefined),
     ],
-  ])('a lock %s: the error says so and what to do', async (_what, message, windows, fail) => {
+  ])('%s fails with ERR_LOCK_TIMEOUT, and says what to do', async (_what, message, windows, fail) => {
     Object.assign(systemDisk, { windows });
     onTestFinished(() => void Object.assign(systemDisk, { windows: process.platform === 'win32' }));
     diskCalls.fail = fail;
@@ -133,9 +136,9 @@ describe('the temp file of a writer of another host', () => {
   }
 
   test.each([
-    [61, []],
-    [59, [`passwd.${nonce(1)}.writer`]],
-  ])('in a candidate directory, %i minutes old', async (age, left) => {
+    [61, 'removed', []],
+    [59, 'kept', [`passwd.${nonce(1)}.writer`]],
+  ])('in a candidate directory, %i minutes old, is %s', async (age, _what, left) => {
     leave(`${path}.${nonce(1)}.writer`, age);
     await file.setHash('alice', HASH);
     expectOnly(directory, 'passwd', ...left);
@@ -149,7 +152,7 @@ describe('the temp file of a writer of another host', () => {
   });
 });
 
-test('the heartbeat of a writer ends with its edit', async () => {
+test('the heartbeat of a writer ends when its edit succeeds or fails', async () => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
   onTestFinished(() => void vi.useRealTimers());
   await file.setHash('alice', HASH);
@@ -168,7 +171,7 @@ describe('planted candidate directories', () => {
     }
   }
 
-  test('cost each commit the same, however many there are', async () => {
+  test('cost a commit less than 100 calls, however many there are', async () => {
     const callsOfEdit = async (): Promise<number> => {
       let calls = 0;
       diskCalls.before = () => calls++;
@@ -181,20 +184,20 @@ describe('planted candidate directories', () => {
     expect(readdirSync(directory)).toHaveLength(201);
   });
 
-  test('do not keep those of dead writers from being removed for ever', async () => {
+  test('do not keep later commits from removing those of dead writers', async () => {
     plant(80, n => (n % 4 === 0 ? deadName(n) : `not a temp file ${n}`));
     const count = () => readdirSync(directory).length;
     while (count() > 60) await file.update(() => undefined);
     expect(count()).toBe(60);
   });
 
-  test('of living writers stay', async () => {
+  test('of living writers are not removed', async () => {
     plant(1, livingName);
     await file.setHash('alice', HASH);
     expectOnly(directory, 'passwd', `passwd.${nonce(0)}.writer`);
   });
 
-  test('that are links lead nowhere', async () => {
+  test('that are links are not followed', async () => {
     mkdirSync(join(directory, 'elsewhere'));
     writeFileSync(join(directory, 'elsewhere', deadName(1)), 'not a temp file');
     symlinkSync('elsewhere', `${path}.${nonce(1)}.writer`);
@@ -204,74 +207,77 @@ describe('planted candidate directories', () => {
   });
 });
 
-/** Some calls make no difference: where one of them fails, the edit may succeed. */
-describe.each([false, true])('a call that fails again and again, with the rules of NTFS: %s', windows => {
-  const hasty = () => new PasswordFile(path, { ...quick, lock: { timeout: 10 } });
-  beforeEach(() => Object.assign(systemDisk, { windows }));
-  afterEach(() => Object.assign(systemDisk, { windows: process.platform === 'win32' }));
+/** An edit may succeed although a call fails, if the call makes no difference to it. */
+describe.each([false, true])(
+  'an edit with a call that fails each time, with the rules of NTFS: %s,',
+  windows => {
+    const hasty = () => new PasswordFile(path, { ...quick, lock: { timeout: 10 } });
+    beforeEach(() => Object.assign(systemDisk, { windows }));
+    afterEach(() => Object.assign(systemDisk, { windows: process.platform === 'win32' }));
 
-  /** Counts the turns of the event loop until an edit has settled, and the calls that it made. */
-  async function settled(edit: Promise<unknown>): Promise<{ outcome: string; turns: number }> {
-    let outcome = '';
-    let turns = 0;
-    void edit.then(
-      value => {
-        outcome = String(value);
-      },
-      error => {
-        outcome = error.code ?? String(error);
-      },
-    );
-    for (; outcome === ''; turns++) await turn();
-    return { outcome, turns };
-  }
-
-  const calls = DISK_FUNCTIONS.flatMap(name =>
-    (name === 'rename' ? ['EPERM', 'EACCES', 'EBUSY', 'ENOENT'] : ['EPERM', 'ENOENT']).map(
-      code => [name, code] as const,
-    ),
-  );
-
-  test.each(calls)('%s with %s: the edit settles, and the event loop turns meanwhile', async (name, code) => {
-    // The lock is held, or free, or left by a dead writer.
-    for (const prepare of [() => undefined, () => hold(path), leaveLock]) {
-      await prepare();
-      let failed = 0;
-      diskCalls.fail = each => (each === name && ++failed > 0 ? code : undefined);
-      const { outcome, turns } = await settled(hasty().setHash('alice', HASH));
-      diskCalls.fail = undefined;
-      expect(outcome).toMatch(
-        /^(added|updated|unchanged|ERR_(LOCK_TIMEOUT|NOT_REPLACEABLE|WRITE_FAILED|NOT_DURABLE|OWNERSHIP))$/,
+    /** The outcome of an edit, and the turns of the event loop until it has settled. */
+    async function settled(edit: Promise<unknown>): Promise<{ outcome: string; turns: number }> {
+      let outcome = '';
+      let turns = 0;
+      void edit.then(
+        value => {
+          outcome = String(value);
+        },
+        error => {
+          outcome = error.code ?? String(error);
+        },
       );
-      expect(failed).toBeLessThan(100);
-      if (failed > 4) expect(turns).toBeGreaterThan(4);
-      rmSync(`${path}.writer`, { recursive: true, force: true });
+      for (; outcome === ''; turns++) await turn();
+      return { outcome, turns };
     }
-  });
 
-  test('an abort ends the wait', async () => {
-    const controller = new AbortController();
-    diskCalls.fail = (name, [, to]) =>
-      name === 'rename' && String(to).endsWith('.writer') ? (windows ? 'EPERM' : 'ENOENT') : undefined;
-    diskCalls.before = name => {
-      if (name === 'rename') setImmediate(() => controller.abort('enough'));
-    };
-    await expect(file.setHash('alice', HASH, { signal: controller.signal })).rejects.toBe('enough');
-  });
+    const calls = DISK_FUNCTIONS.flatMap(name =>
+      (name === 'rename' ? ['EPERM', 'EACCES', 'EBUSY', 'ENOENT'] : ['EPERM', 'ENOENT']).map(
+        code => [name, code] as const,
+      ),
+    );
 
-  function leaveLock(): void {
-    mkdirSync(`${path}.writer`);
-    writeFileSync(join(`${path}.writer`, deadName(7)), '');
-  }
-});
+    test.each(calls)('%s with %s, settles and yields to the event loop meanwhile', async (name, code) => {
+      // The lock is held, or free, or left by a dead writer.
+      for (const prepare of [() => undefined, () => hold(path), leaveLock]) {
+        await prepare();
+        let failed = 0;
+        diskCalls.fail = each => (each === name && ++failed > 0 ? code : undefined);
+        const { outcome, turns } = await settled(hasty().setHash('alice', HASH));
+        diskCalls.fail = undefined;
+        expect(outcome).toMatch(
+          /^(added|updated|unchanged|ERR_(LOCK_TIMEOUT|NOT_REPLACEABLE|WRITE_FAILED|NOT_DURABLE|OWNERSHIP))$/,
+        );
+        expect(failed).toBeLessThan(100);
+        if (failed > 4) expect(turns).toBeGreaterThan(4);
+        rmSync(`${path}.writer`, { recursive: true, force: true });
+      }
+    });
 
-describe('a lock that is broken meanwhile', () => {
-  /** Removes the temp file of the present owner of the lock, as who breaks a lock does. */
+    test('rejects when its signal aborts', async () => {
+      const controller = new AbortController();
+      diskCalls.fail = (name, [, to]) =>
+        name === 'rename' && String(to).endsWith('.writer') ? (windows ? 'EPERM' : 'ENOENT') : undefined;
+      diskCalls.before = name => {
+        if (name === 'rename') setImmediate(() => controller.abort('enough'));
+      };
+      await expect(file.setHash('alice', HASH, { signal: controller.signal })).rejects.toBe('enough');
+    });
+
+    function leaveLock(): void {
+      mkdirSync(`${path}.writer`);
+      writeFileSync(join(`${path}.writer`, deadName(7)), '');
+    }
+  },
+);
+
+describe('an edit whose lock is broken', () => {
+  /** Removes the temp file of the current owner of the lock, as a writer does that breaks a lock. */
   function fence(): void {
     for (const name of readdirSync(`${path}.writer`)) rmSync(join(`${path}.writer`, name));
   }
 
-  test('again and again: the edit gives up after 16 attempts, and changes nothing', async () => {
+  test('each time fails with ERR_LOCK_TIMEOUT after 16 attempts, and changes nothing', async () => {
     await file.setHash('alice', HASH);
     let attempts = 0;
     diskCalls.before = name => {
@@ -290,7 +296,7 @@ describe('a lock that is broken meanwhile', () => {
     expectOnly(directory, 'passwd');
   });
 
-  test('once: the edit is made of what is in the file by then', async () => {
+  test('once reads the file again, and succeeds', async () => {
     await file.setHash('alice', HASH);
     diskCalls.before = name => {
       if (name !== 'sync') return;
@@ -302,7 +308,7 @@ describe('a lock that is broken meanwhile', () => {
     expect(readFileSync(path, 'utf8')).toBe(`carol:${HASH}\nbob:${HASH}\n`);
   });
 
-  test('once, where there is no file yet: the edit is made', async () => {
+  test('once before there is a file succeeds', async () => {
     diskCalls.before = name => {
       if (name !== 'sync') return;
       diskCalls.before = undefined;
@@ -312,7 +318,7 @@ describe('a lock that is broken meanwhile', () => {
     expect(readFileSync(path, 'utf8')).toBe(`alice:${HASH}\n`);
   });
 
-  test('of a dead writer, by another just before: the edit is made', async () => {
+  test('or rather that of a dead writer before it, by another writer at the same time, succeeds', async () => {
     mkdirSync(`${path}.writer`);
     writeFileSync(join(`${path}.writer`, deadName(7)), '');
     diskCalls.before = name => {
@@ -323,7 +329,7 @@ describe('a lock that is broken meanwhile', () => {
   });
 });
 
-test('a rename that says ENOENT although it happened, as over NFS, is a commit', async () => {
+test('a rename that fails with ENOENT although it happened, as over NFS, is a commit', async () => {
   let renames = 0;
   diskCalls.fail = (name, [from, to]) => {
     if (name !== 'rename' || String(to).endsWith('.writer')) return undefined;
@@ -338,21 +344,18 @@ test('a rename that says ENOENT although it happened, as over NFS, is a commit',
 });
 
 test.each([
-  ['EINVAL', false],
-  ['ENOTSUP', false],
-  ['EPERM', true],
-])(
-  'a file system that says %s to the sync of a directory, on Windows: %s, is no obstacle to an edit',
-  async (code, windows) => {
-    Object.assign(systemDisk, { windows });
-    onTestFinished(() => void Object.assign(systemDisk, { windows: process.platform === 'win32' }));
-    diskCalls.fail = name => (name === 'syncDirectory' ? code : undefined);
-    expect(await file.setHash('alice', HASH)).toBe('added');
-    expect(await file.setHash('alice', HASH)).toBe('unchanged');
-  },
-);
+  ['EINVAL', '', false],
+  ['ENOTSUP', '', false],
+  ['EPERM', ' on Windows', true],
+])('an edit succeeds if the sync of its directory fails with %s%s', async (code, _where, windows) => {
+  Object.assign(systemDisk, { windows });
+  onTestFinished(() => void Object.assign(systemDisk, { windows: process.platform === 'win32' }));
+  diskCalls.fail = name => (name === 'syncDirectory' ? code : undefined);
+  expect(await file.setHash('alice', HASH)).toBe('added');
+  expect(await file.setHash('alice', HASH)).toBe('unchanged');
+});
 
-test('an edit that changes nothing rejects where the directory cannot be synced, and is no commit', async () => {
+test('an edit that changes nothing fails with ERR_NOT_DURABLE, uncommitted, if the directory cannot be synced', async () => {
   await file.setHash('alice', HASH);
   diskCalls.fail = name => (name === 'syncDirectory' ? 'EIO' : undefined);
   await expect(file.setHash('alice', HASH)).rejects.toMatchObject({
@@ -362,7 +365,7 @@ test('an edit that changes nothing rejects where the directory cannot be synced,
   });
 });
 
-test('a commit that could not be synced is reported to the broker', async () => {
+test('a commit whose directory cannot be synced fails with ERR_NOT_DURABLE, committed, and reloads the broker', async () => {
   const marker = join(directory, 'reloaded');
   const reloading = new PasswordFile(path, { ...quick, reload: { command: ['touch', marker] } });
   diskCalls.fail = name => (name === 'syncDirectory' ? 'EIO' : undefined);
