@@ -15,7 +15,7 @@ import { readConnack } from '../../src/broker/mqtt.js';
 import { needs, program } from '../support/require.js';
 
 const host = '127.0.0.1';
-/** Milliseconds: a timeout that comes, but not before a server in this process has answered. */
+/** Milliseconds of a timeout that is awaited; a server in this process answers sooner. */
 const SHORT = 600;
 const ALICE = { host, username: 'alice', password: 'correct horse' };
 const CONNACK = { accepted: Uint8Array.of(0x20, 2, 0, 0), silence: new Uint8Array() };
@@ -54,7 +54,7 @@ async function close(server: Server): Promise<void> {
   await once(server, 'close');
 }
 
-/** Waits for the end of a socket, be it by an error. */
+/** Waits until a socket is closed, by an error or not. */
 function closed(socket: Socket): Promise<void> {
   return new Promise(resolve => socket.once('close', () => resolve()));
 }
@@ -67,7 +67,7 @@ async function deadPort(): Promise<number> {
   return port;
 }
 
-/** Listens as a broker does, and answers one CONNECT after another by these functions, the last one for good. */
+/** Listens as a broker does. Each CONNECT is answered by the next of these functions, all further ones by the last. */
 async function broker(...answers: Array<(socket: Socket, hello: IConnectPacket) => void>) {
   const hellos: IConnectPacket[] = [];
   const events: string[] = [];
@@ -108,7 +108,7 @@ async function failure(
   return error;
 }
 
-test('more than ten logins with one signal share a listener', async () => {
+test('more than ten calls of confirmLogin with one signal share a listener', async () => {
   const { port } = await broker(stayAway);
   const controller = new AbortController();
   const { signal } = controller;
@@ -124,15 +124,15 @@ test('more than ten logins with one signal share a listener', async () => {
   expect(getEventListeners(signal, 'abort')).toEqual([]);
 });
 
-test('confirmLogin names an unknown option and the known ones', async () => {
+test('confirmLogin refuses an unknown option and names the known ones', async () => {
   await expect(confirmLogin({ ...ALICE, port: 1883, user: 'alice' } as LoginOptions)).rejects.toMatchObject({
     code: 'ERR_INVALID_ARGUMENT',
     message: expect.stringMatching(/"user".*host.*username/),
   });
 });
 
-describe('a user who is let in', () => {
-  test('connects with MQTT 3.1.1 and disconnects', async () => {
+describe('confirmLogin', () => {
+  test('connects with MQTT 3.1.1, user name and password, then disconnects', async () => {
     const { port, hellos, events } = await broker(accept);
     await confirmLogin({ ...ALICE, port });
     expect(hellos).toEqual([
@@ -151,7 +151,7 @@ describe('a user who is let in', () => {
     expect(events).toEqual(['connect', 'disconnect', 'close']);
   });
 
-  test('has another client identifier each time, or the one that was asked for', async () => {
+  test('sends a new client identifier at each call, or the one of the option clientId', async () => {
     const { port, hellos } = await broker(accept);
     await confirmLogin({ ...ALICE, port });
     await confirmLogin({ ...ALICE, port });
@@ -160,9 +160,9 @@ describe('a user who is let in', () => {
     expect(hellos[2]?.clientId).toBe('prefix-1');
   });
 
-  // Remaining lengths of one, two and three bytes, and both ends of each.
+  // The remaining length (MQTT 3.1.1 section 2.2.3) then takes one, two or three bytes; both ends of each range.
   test.each([1, 76, 77, 78, 79, 200, 16_331, 16_332, 16_333, 16_334, 65_535])(
-    'may have a name of %i bytes',
+    'sends a user name of %i bytes',
     async length => {
       const { port, hellos } = await broker(accept);
       const username = 'é'.repeat(length / 2) + 'n'.repeat(length % 2);
@@ -172,14 +172,14 @@ describe('a user who is let in', () => {
     },
   );
 
-  test('may have a password of bytes, of the greatest length', async () => {
+  test('sends a password of 65,535 bytes that are not UTF-8', async () => {
     const { port, hellos } = await broker(accept);
     const password = new Uint8Array(65_535).fill(0xff);
     await confirmLogin({ ...ALICE, port, username: 'n'.repeat(65_535), password });
     expect(hellos[0]?.password?.equals(password)).toBe(true);
   });
 
-  test('keeps the password of the call, whatever becomes of its bytes', async () => {
+  test('sends the password as it was at the call, although its bytes change later', async () => {
     const password = new Uint8Array([1, 2, 3]);
     const { port, hellos } = await broker(socket => {
       password.fill(9);
@@ -189,7 +189,7 @@ describe('a user who is let in', () => {
     expect(hellos.map(hello => hello.password)).toEqual(Array(2).fill(Buffer.from([1, 2, 3])));
   });
 
-  test('is let in by an answer that comes byte by byte', async () => {
+  test('reads a CONNACK that comes byte by byte', async () => {
     const { port } = await broker(async socket => {
       for (const byte of CONNACK.accepted) {
         const arrived = once(sockets[0] as Socket, 'data');
@@ -201,13 +201,13 @@ describe('a user who is let in', () => {
     expect(sockets.length).toBe(1);
   });
 
-  test('is let in by an answer with more bytes behind it', async () => {
+  test('reads a CONNACK with more bytes after it', async () => {
     const { port, events } = await broker(say(Buffer.concat([CONNACK.accepted, Buffer.alloc(100_000)])));
     await confirmLogin({ ...ALICE, port });
     expect(events).toContain('disconnect');
   });
 
-  test('need not wait for a broker that leaves the connection open', async () => {
+  test('does not wait for a broker that leaves the connection open', async () => {
     const { serve } = await broker(accept);
     const open: Socket[] = [];
     const server = createServer({ allowHalfOpen: true }, serve).on('connection', socket => open.push(socket));
@@ -217,14 +217,14 @@ describe('a user who is let in', () => {
     open[0]?.destroy();
   });
 
-  test.each([3, 4, 5])('is let in at last, after CONNACK %i', async code => {
+  test.each([3, 4, 5])('tries again after CONNACK %i until the user is let in', async code => {
     const { port, hellos } = await broker(say(refused(code)), say(refused(code)), accept);
     await confirmLogin({ ...ALICE, port });
     expect(hellos.length).toBe(3);
     expect(sockets.map(socket => socket.destroyed)).toEqual([true, true, true]);
   });
 
-  test('is let in at last, after dropped connections', async () => {
+  test('tries again after dropped connections until the user is let in', async () => {
     const { port, hellos } = await broker(
       socket => socket.destroy(),
       socket => socket.resetAndDestroy(),
@@ -235,7 +235,7 @@ describe('a user who is let in', () => {
     expect(hellos.length).toBe(4);
   });
 
-  test('is let in at last by a broker that starts later', async () => {
+  test('tries again until a broker that is down has started', async () => {
     const port = await deadPort();
     const login = confirmLogin({ ...ALICE, port });
     const [socket] = await once(connecting, 'socket');
@@ -247,23 +247,26 @@ describe('a user who is let in', () => {
   });
 });
 
-// Most of them wait, so they do at the same time.
-describe.concurrent('a user who is not let in', () => {
+// Concurrent, because most of these tests wait for a timeout.
+describe.concurrent('confirmLogin of a user who is not let in', () => {
   test.for<[number, string]>([
     [3, 'server unavailable'],
     [4, 'bad user name or password'],
     [5, 'not authorized'],
-  ])('is refused with CONNACK %i until the timeout', async ([code, meaning], { expect }) => {
-    const { port, hellos } = await broker(say(refused(code)));
-    const error = await failure({ ...ALICE, port, timeout: SHORT });
-    expect(error.code).toBe('ERR_LOGIN_REFUSED');
-    expect(error.message).toContain(
-      `The login at ${host}:${port} was refused with CONNACK ${code}, ${meaning}. `,
-    );
-    expect(hellos.length).toBeGreaterThan(1);
-  });
+  ])(
+    'fails with ERR_LOGIN_REFUSED if the answer is CONNACK %i until the timeout',
+    async ([code, meaning], { expect }) => {
+      const { port, hellos } = await broker(say(refused(code)));
+      const error = await failure({ ...ALICE, port, timeout: SHORT });
+      expect(error.code).toBe('ERR_LOGIN_REFUSED');
+      expect(error.message).toContain(
+        `The login at ${host}:${port} was refused with CONNACK ${code}, ${meaning}. `,
+      );
+      expect(hellos.length).toBeGreaterThan(1);
+    },
+  );
 
-  test('says what to look at', async ({ expect }) => {
+  test('names in its error what to check after a refusal', async ({ expect }) => {
     const { port } = await broker(say(refused(5)));
     expect((await failure({ ...ALICE, port, timeout: SHORT })).message).toMatch(
       /Has it reloaded, does password_file .* name the file .* may the user .* read it\?/,
@@ -275,14 +278,14 @@ describe.concurrent('a user who is not let in', () => {
     [2, 'identifier rejected'],
     [6, 'which MQTT 3.1.1 does not know'],
     [255, 'which MQTT 3.1.1 does not know'],
-  ])('is refused with CONNACK %i at once', async ([code, meaning], { expect }) => {
+  ])('fails with ERR_LOGIN_REFUSED at the first CONNACK %i', async ([code, meaning], { expect }) => {
     const { port } = await broker(say(refused(code)), accept);
     const error = await failure({ ...ALICE, port });
     expect(error.code).toBe('ERR_LOGIN_REFUSED');
     expect(error.message).toContain(`CONNACK ${code}, ${meaning}`);
   });
 
-  test('has a broker that is dead', async ({ expect }) => {
+  test('fails with ERR_LOGIN_FAILED if nothing listens on the port', async ({ expect }) => {
     const port = await deadPort();
     const sockets: Socket[] = [];
     const error = await failure({ ...ALICE, port, timeout: SHORT }, sockets);
@@ -291,13 +294,17 @@ describe.concurrent('a user who is not let in', () => {
     expect(sockets.length).toBeGreaterThan(1);
   });
 
-  test('has a broker that is dead at all addresses of its name', async ({ expect }) => {
+  test('fails with ERR_LOGIN_FAILED if nothing listens at any address of the host name', async ({
+    expect,
+  }) => {
     const error = await failure({ ...ALICE, host: 'localhost', port: await deadPort(), timeout: SHORT });
     expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNREFUSED' } });
     expect(error.message).toContain('ECONNREFUSED');
   });
 
-  test('has a broker whose name is not known yet, then leads nowhere', async ({ expect }) => {
+  test('fails with the error of an earlier look-up of the host name if the last one is not answered', async ({
+    expect,
+  }) => {
     const unknown = Object.assign(new Error('no such name'), { code: 'ENOTFOUND', syscall: 'getaddrinfo' });
     const lookup = vi.fn((_host, _options, callback) => {
       if (lookup.mock.calls.length < 3) callback(unknown);
@@ -308,7 +315,7 @@ describe.concurrent('a user who is not let in', () => {
     expect(lookup).toHaveBeenCalledTimes(3);
   });
 
-  test('has a broker that drops the connection', async ({ expect }) => {
+  test('fails with ERR_LOGIN_FAILED if the broker drops the connection', async ({ expect }) => {
     const { port, hellos } = await broker(socket => socket.end());
     const error = await failure({ ...ALICE, port, timeout: SHORT });
     expect(error.code).toBe('ERR_LOGIN_FAILED');
@@ -318,7 +325,7 @@ describe.concurrent('a user who is not let in', () => {
     expect(hellos.length).toBeGreaterThan(1);
   });
 
-  test('has a broker that resets the connection', async ({ expect }) => {
+  test('fails with ERR_LOGIN_FAILED if the broker resets the connection', async ({ expect }) => {
     const { port } = await broker(socket => socket.resetAndDestroy());
     const error = await failure({ ...ALICE, port, timeout: SHORT });
     expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNRESET' } });
@@ -327,7 +334,7 @@ describe.concurrent('a user who is not let in', () => {
   test.for<[string, string | Uint8Array]>([
     ['nothing', CONNACK.silence],
     ['half a CONNACK', CONNACK.accepted.subarray(0, 3)],
-  ])('has a broker that says %s', async ([_, answer], { expect }) => {
+  ])('fails with ERR_LOGIN_TIMEOUT if the broker answers with %s', async ([_, answer], { expect }) => {
     const { port, hellos } = await broker(say(answer));
     const error = await failure({ ...ALICE, port, timeout: SHORT });
     expect(error.code).toBe('ERR_LOGIN_TIMEOUT');
@@ -336,21 +343,25 @@ describe.concurrent('a user who is not let in', () => {
     expect(hellos.length).toBe(1);
   });
 
-  test('has a broker that refuses first and then says nothing', async ({ expect }) => {
+  test('fails with ERR_LOGIN_REFUSED if the broker refuses first and then does not answer', async ({
+    expect,
+  }) => {
     const { port, hellos } = await broker(say(refused(5)), stayAway);
     const error = await failure({ ...ALICE, port, timeout: SHORT });
     expect(error.code).toBe('ERR_LOGIN_REFUSED');
     expect(hellos.length).toBe(2);
   });
 
-  test('has a broker that drops the connection first and then says nothing', async ({ expect }) => {
+  test('fails with ERR_LOGIN_FAILED if the broker resets the connection first and then does not answer', async ({
+    expect,
+  }) => {
     const { port, hellos } = await broker(socket => socket.resetAndDestroy(), stayAway);
     const error = await failure({ ...ALICE, port, timeout: SHORT });
     expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNRESET' } });
     expect(hellos.length).toBe(2);
   });
 
-  test('has a broker that refuses first and then is gone', async ({ expect }) => {
+  test('fails with ERR_LOGIN_FAILED if the broker refuses first and then has ended', async ({ expect }) => {
     const { port, serve } = await broker();
     const server = createServer(serve).on('connection', socket => {
       server.close();
@@ -362,35 +373,38 @@ describe.concurrent('a user who is not let in', () => {
     expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNREFUSED' } });
   });
 
-  // Linux lets connections wait until the queue of the listener is full, and says nothing to further ones.
-  test.runIf(process.platform === 'linux')('has a broker that cannot be reached', async ({ expect }) => {
-    const script = `
+  // Linux queues connections until the queue of the listener is full, and does not answer further ones.
+  test.runIf(process.platform === 'linux')(
+    'fails with ERR_LOGIN_FAILED if no connection is made within the timeout',
+    async ({ expect }) => {
+      const script = `
       const server = require('node:net').createServer().listen({ port: 0, host: '${host}', backlog: 1 }, () => {
         console.log(server.address().port);
         process.kill(process.pid, 'SIGSTOP');
       });
     `;
-    const frozen = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
-    const port = Number((await once(frozen.stdout, 'data'))[0]);
-    const others = Array.from({ length: 8 }, () => connect(port, host));
-    await once(others[0] as Socket, 'connect');
-    try {
-      const error = await failure({ ...ALICE, port, timeout: SHORT });
-      expect(error.code).toBe('ERR_LOGIN_FAILED');
-      expect(error.message).toContain(`failed: no connection within ${SHORT} ms.`);
-    } finally {
-      for (const socket of others) socket.on('error', () => {}).destroy();
-      frozen.kill('SIGKILL');
-      await once(frozen, 'exit');
-    }
-  });
+      const frozen = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+      const port = Number((await once(frozen.stdout, 'data'))[0]);
+      const others = Array.from({ length: 8 }, () => connect(port, host));
+      await once(others[0] as Socket, 'connect');
+      try {
+        const error = await failure({ ...ALICE, port, timeout: SHORT });
+        expect(error.code).toBe('ERR_LOGIN_FAILED');
+        expect(error.message).toContain(`failed: no connection within ${SHORT} ms.`);
+      } finally {
+        for (const socket of others) socket.on('error', () => {}).destroy();
+        frozen.kill('SIGKILL');
+        await once(frozen, 'exit');
+      }
+    },
+  );
 
   test.for<[string, string | Uint8Array]>([
     ['HTTP', 'HTTP/1.1 400 Bad Request\r\n\r\n'],
     ['another packet of MQTT', Uint8Array.of(0xd0, 0)],
-    ['CONNACK of MQTT 5', Uint8Array.of(0x20, 3, 0, 0, 0)],
-    ['CONNACK with reserved flags', Uint8Array.of(0x20, 2, 2, 0)],
-  ])('has something else there, at once: %s', async ([_, answer], { expect }) => {
+    ['a CONNACK of MQTT 5', Uint8Array.of(0x20, 3, 0, 0, 0)],
+    ['a CONNACK with reserved flags', Uint8Array.of(0x20, 2, 2, 0)],
+  ])('fails with ERR_LOGIN_FAILED at the first answer that is %s', async ([_, answer], { expect }) => {
     const { port } = await broker(say(answer), accept);
     const error = await failure({ ...ALICE, port });
     expect(error.code).toBe('ERR_LOGIN_FAILED');
@@ -398,8 +412,8 @@ describe.concurrent('a user who is not let in', () => {
   });
 });
 
-describe('CONNACK', () => {
-  test('is read from as many bytes as there are', () => {
+describe('readConnack', () => {
+  test('returns the return code as soon as its byte has come', () => {
     const bytes = [0x20, 2, 1, 5];
     expect([0, 1, 2, 3, 4].map(length => readConnack(Uint8Array.from(bytes.slice(0, length))))).toEqual([
       ...Array(4).fill('incomplete'),
@@ -410,10 +424,10 @@ describe('CONNACK', () => {
   });
 });
 
-describe('the signal', () => {
+describe('confirmLogin with a signal', () => {
   const reason = new Error('no more');
 
-  test('is aborted already: nothing is connected', async () => {
+  test('connects to nothing if that is aborted already', async () => {
     const login = confirmLogin({ ...ALICE, port: 1883, signal: AbortSignal.abort(reason) });
     await expect(login).rejects.toBe(reason);
     expect(sockets).toEqual([]);
@@ -422,7 +436,7 @@ describe('the signal', () => {
   test.each([
     ['waits for an answer', stayAway],
     ['waits for the next attempt', say(refused(5))],
-  ])('aborts while it %s', async (_, answer) => {
+  ])('rejects with the reason of an abort while it %s', async (_, answer) => {
     const controller = new AbortController();
     const asked = new EventEmitter();
     const { port } = await broker(socket => {
@@ -439,7 +453,7 @@ describe('the signal', () => {
     expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
   });
 
-  test('aborts shortly before the timeout', async () => {
+  test('rejects with the reason of an abort shortly before the timeout', async () => {
     const controller = new AbortController();
     const { port } = await broker(stayAway);
     const login = confirmLogin({ ...ALICE, port, signal: controller.signal, timeout: 45 });
@@ -449,7 +463,7 @@ describe('the signal', () => {
     await expect(login).rejects.toBe(reason);
   });
 
-  test('aborts as soon as all has begun', async () => {
+  test('rejects with the reason of an abort right after the call', async () => {
     const controller = new AbortController();
     const { port } = await broker(stayAway);
     const login = confirmLogin({ ...ALICE, port, signal: controller.signal, timeout: 2 ** 31 - 1 });
@@ -458,7 +472,7 @@ describe('the signal', () => {
     expect(sockets.every(socket => socket.destroyed)).toBe(true);
   });
 
-  test('has no listeners left when all is done', async () => {
+  test('leaves no listener on it', async () => {
     const { signal } = new AbortController();
     const { port } = await broker(say(refused(5)), accept);
     await confirmLogin({ ...ALICE, port, signal });
@@ -466,7 +480,7 @@ describe('the signal', () => {
   });
 });
 
-needs(program('openssl')).describe('TLS', () => {
+needs(program('openssl')).describe('confirmLogin, TLS:', () => {
   const directory = mkdtempSync(join(tmpdir(), 'login-'));
   const keyFile = join(directory, 'key.pem');
   const certFile = join(directory, 'cert.pem');
@@ -499,7 +513,7 @@ needs(program('openssl')).describe('TLS', () => {
     return { ...rest, port: await listen(server), names, attempts: () => attempts };
   }
 
-  test('lets in, and names the host to the server', async () => {
+  test('connects, and sends the host name to the server', async () => {
     const { port, names, events } = await tlsBroker(accept);
     await confirmLogin({ ...ALICE, port, host: 'localhost', tls: { ca: cert } });
     expect(names).toEqual(['localhost']);
@@ -508,7 +522,7 @@ needs(program('openssl')).describe('TLS', () => {
     await confirmLogin({ ...ALICE, port, tls: { rejectUnauthorized: false } });
   });
 
-  test('is tried again after a refusal', async () => {
+  test('tries again after a refusal', async () => {
     const { port, hellos } = await tlsBroker(say(refused(5)), accept);
     await confirmLogin({ ...ALICE, port, host: 'localhost', tls: { ca: cert } });
     expect(hellos.length).toBe(2);
@@ -517,7 +531,7 @@ needs(program('openssl')).describe('TLS', () => {
   test.each([
     ['is not trusted', 'DEPTH_ZERO_SELF_SIGNED_CERT', true],
     ['is for another host', 'ERR_TLS_CERT_ALTNAME_INVALID', { ca: cert }],
-  ])('with a certificate that %s fails at once and sends no password', async (_, code, tls) => {
+  ])('fails at the first attempt and sends no password if the certificate %s', async (_, code, tls) => {
     const { port, hellos, attempts } = await tlsBroker(accept);
     const error = await failure({ ...ALICE, port, tls });
     expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code } });
@@ -526,14 +540,14 @@ needs(program('openssl')).describe('TLS', () => {
     expect(hellos).toEqual([]);
   });
 
-  test('with a version that the listener does not speak fails at once', async () => {
+  test('fails at the first attempt if the listener does not support the version', async () => {
     const { port, attempts } = await tlsBroker(accept);
     const tls = { ca: cert, servername: 'localhost', maxVersion: 'TLSv1.1', minVersion: 'TLSv1.1' } as const;
     expect((await failure({ ...ALICE, port, tls })).code).toBe('ERR_LOGIN_FAILED');
     expect(attempts()).toBe(1);
   });
 
-  test('at a listener without TLS is not answered, or dropped', async () => {
+  test('fails at a listener without TLS, and says to leave out tls', async () => {
     const silent = await broker(stayAway);
     expect((await failure({ ...ALICE, port: silent.port, tls: true, timeout: SHORT })).code).toBe(
       'ERR_LOGIN_TIMEOUT',
@@ -544,14 +558,14 @@ needs(program('openssl')).describe('TLS', () => {
     expect(error.message).toContain('If it has no TLS, leave out tls.');
   });
 
-  test('is missing at a listener with TLS', async () => {
+  test('fails without tls at a listener with TLS, and says to set it', async () => {
     const { port } = await tlsBroker(accept);
     const error = await failure({ ...ALICE, port, timeout: SHORT });
     expect(error.code).toBe('ERR_LOGIN_FAILED');
     expect(error.message).toContain('If it speaks TLS, set tls.');
   });
 
-  test('with options that do not work is an error at once', async () => {
+  test('fails with ERR_INVALID_ARGUMENT if the options of tls do not work', async () => {
     const error = await confirmLogin({ ...ALICE, port: 8883, tls: { cert: 'no PEM' } }).catch(error => error);
     expect(error).toMatchObject({ code: 'ERR_INVALID_ARGUMENT', cause: expect.any(Error) });
   });
@@ -575,13 +589,13 @@ test.each([
   ['ERR_INVALID_USERNAME', { username: undefined }],
   ['ERR_INVALID_PASSWORD', { password: '' }],
   ['ERR_INVALID_PASSWORD', { password: undefined }],
-])('%s for %j', async (code, wrong) => {
+])('confirmLogin fails with %s for %j', async (code, wrong) => {
   const options = { ...ALICE, port: 1883, ...wrong } as LoginOptions;
   await expect(confirmLogin(options)).rejects.toMatchObject({ code });
   expect(sockets).toEqual([]);
 });
 
-test('ERR_INVALID_ARGUMENT for no options', async () => {
+test('confirmLogin fails with ERR_INVALID_ARGUMENT without options', async () => {
   const login = confirmLogin(undefined as unknown as LoginOptions);
   await expect(login).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' });
 });

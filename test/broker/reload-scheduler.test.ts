@@ -20,7 +20,7 @@ import { testDirectory } from '../support/directory.js';
 import { linux, need, needs, root } from '../support/require.js';
 import { perl, standIn, uniqueName } from '../support/stand-in.js';
 
-/** Warnings that this process got since the test began. */
+/** The warnings of this process since the test began. */
 let warnings: Error[];
 const remember = (warning: Error) => void warnings.push(warning);
 beforeEach(() => {
@@ -35,8 +35,8 @@ function reloadedBy(command: string[], onError?: (error: unknown) => void) {
   return new PasswordFile(path, options);
 }
 
-describe('a reload that goes wrong', () => {
-  test('while the path cannot be reached rejects reloaded() and is reported to onError', async () => {
+describe('a reload that fails', () => {
+  test('because the path cannot be resolved rejects reloaded() and is reported to onError', async () => {
     const reported: unknown[] = [];
     const directory = join(testDirectory(), 'directory');
     const path = join(directory, 'passwd');
@@ -65,13 +65,13 @@ describe('a reload that goes wrong', () => {
     ],
     ['rejects', () => Promise.reject(new Error('no mail today'))],
     [
-      'throws what is no error',
+      'throws something that is not an Error',
       () => {
         throw Object.assign(Object.create(null), { text: 'no mail today' });
       },
     ],
     [
-      'throws what cannot show itself',
+      'throws an error that inspect cannot show',
       () => {
         const cannotShow = () => {
           throw new Error('no text');
@@ -79,7 +79,7 @@ describe('a reload that goes wrong', () => {
         throw Object.assign(new Error('no mail today'), { [inspect.custom]: cannotShow });
       },
     ],
-  ])('warns where onError %s, and the next reload is made', async (_, onError) => {
+  ])('emits a warning if onError %s, and the next reload is made', async (_, onError) => {
     const file = reloadedBy(['false'], onError);
     await file.setUser('alice', 'pw');
     await expect(file.reloaded()).rejects.toMatchObject({ code: 'ERR_RELOAD_FAILED' });
@@ -90,8 +90,8 @@ describe('a reload that goes wrong', () => {
   });
 });
 
-describe('a reload that goes wrong where nobody waits', () => {
-  test('ends no process and warns of nothing', async () => {
+describe('a reload that fails while nobody waits for it', () => {
+  test('causes no unhandled rejection and no warning', async () => {
     const unhandled: unknown[] = [];
     const note = (error: unknown) => void unhandled.push(error);
     process.on('unhandledRejection', note);
@@ -102,7 +102,7 @@ describe('a reload that goes wrong where nobody waits', () => {
     });
     reloads.committed();
     await expect.poll(() => checks).toBe(1);
-    // An unhandled rejection and a warning come before this.
+    // An unhandled rejection and a warning would come before this.
     await new Promise(setImmediate);
     expect([unhandled, warnings]).toEqual([[], []]);
     await reloads.reloaded();
@@ -111,7 +111,7 @@ describe('a reload that goes wrong where nobody waits', () => {
 });
 
 describe('a file that the broker would not load', () => {
-  test('is named with the first error in it, and no reload is made', async () => {
+  test('is ERR_RELOAD_REFUSED with the first error in it, and is not reloaded', async () => {
     const marker = join(testDirectory(), 'reloaded');
     const finding = (line: number, severity: 'error' | 'warning'): Finding => ({
       line,
@@ -136,10 +136,10 @@ describe('a file that the broker would not load', () => {
   });
 });
 
-describe('the option', () => {
+describe('readReloadOptions', () => {
   const read = (options: object) => readReloadOptions({ command: ['true'], ...options });
 
-  test('maxLoad is a half by default', () => {
+  test('sets maxLoad to 0.5 by default', () => {
     expect(read({})).toMatchObject({ maxLoad: 0.5, minInterval: undefined });
   });
 
@@ -148,7 +148,7 @@ describe('the option', () => {
     ['maxLoad', 1],
     ['minInterval', 0],
     ['minInterval', 2 ** 31 - 1],
-  ])('%s may be %d', (name, value) => {
+  ])('takes %s: %d', (name, value) => {
     expect(read({ [name]: value })).toMatchObject({ [name]: value });
   });
 
@@ -160,7 +160,7 @@ describe('the option', () => {
     ['minInterval', -1],
     ['minInterval', 2 ** 31],
     ['onError', 'throw'],
-  ])('%s is refused as %j', (name, value) => {
+  ])('refuses %s: %j', (name, value) => {
     expect(() => read({ [name]: value })).toThrow(
       expect.objectContaining({
         code: 'ERR_INVALID_ARGUMENT',
@@ -170,7 +170,7 @@ describe('the option', () => {
   });
 });
 
-/** A scheduler for a file of so many bytes. `check` is called before each reload; then the broker loads the file. */
+/** A scheduler for a file of this size. `check` is called before each reload, and the file is then checked with the result `report`. */
 function scheduler(
   options: ReloadOptions,
   check: () => void | Promise<void> = () => {},
@@ -193,7 +193,7 @@ function scheduler(
   );
 }
 
-/** Reloads a broker so often, one after the other: meanwhile another scheduler would have sent signals of its own. */
+/** Reloads a broker that many times in sequence. If another scheduler had a signal left to send, it would come meanwhile. */
 async function reloadOften(pid: number, times: number): Promise<void> {
   const other = scheduler({ pid });
   for (let i = 0; i < times; i++) {
@@ -202,11 +202,11 @@ async function reloadOften(pid: number, times: number): Promise<void> {
   }
 }
 
-needs(linux, perl).describe('the number of signals', () => {
+needs(linux, perl).describe('the number of signals of a ReloadScheduler', () => {
   test.each([
     ['nobody waits', false],
     ['somebody waits', true],
-  ])('is one for one commit where %s', async (_, waits) => {
+  ])('is one for one commit while %s', async (_, waits) => {
     const broker = await standIn();
     const reloads = scheduler({ pid: broker.pid });
     reloads.committed();
@@ -217,7 +217,7 @@ needs(linux, perl).describe('the number of signals', () => {
     expect(await broker.hangups()).toBe(waits ? 6 : 5);
   });
 
-  test('is none where all commits have been reported', async () => {
+  test('is none for reloaded() after the broker has read all commits', async () => {
     const broker = await standIn();
     const reloads = scheduler({ pid: broker.pid });
     await reloads.reloaded();
@@ -229,7 +229,7 @@ needs(linux, perl).describe('the number of signals', () => {
     expect(await broker.hangups()).toBe(2);
   });
 
-  test('is one more for each reload that is forced, although all commits have been reported', async () => {
+  test('is one for each reloaded({ force: true }), although the broker has read all commits', async () => {
     const broker = await standIn();
     const path = join(testDirectory(), 'passwd');
     const file = new PasswordFile(path, { reload: { pid: broker.pid } });
@@ -246,7 +246,7 @@ needs(linux, perl).describe('the number of signals', () => {
     expect(await broker.hangups()).toBe(1);
   });
 
-  test('is one for commits that come before the signal', async () => {
+  test('is one for all commits before it', async () => {
     const broker = await standIn();
     const reloads = scheduler({ pid: broker.pid });
     for (let i = 0; i < 10; i++) reloads.committed();
@@ -255,7 +255,7 @@ needs(linux, perl).describe('the number of signals', () => {
     expect(await broker.hangups()).toBe(3);
   });
 
-  test('is two where a commit comes during a reload and nobody waits', async () => {
+  test('is two if a commit comes during a reload and nobody waits', async () => {
     const broker = await standIn();
     let checks = 0;
     const reloads = scheduler({ pid: broker.pid }, () => {
@@ -269,7 +269,7 @@ needs(linux, perl).describe('the number of signals', () => {
     expect(checks).toBe(2);
   });
 
-  test('is two where a commit comes during a reload, and who waits for it waits for the second', async () => {
+  test('is two if a commit comes during a reload, and reloaded() after that commit waits for the second', async () => {
     const broker = await standIn();
     const settled: string[] = [];
     let checks = 0;
@@ -290,7 +290,7 @@ needs(linux, perl).describe('the number of signals', () => {
     expect(await broker.hangups()).toBe(4);
   });
 
-  test('is none for a reload that failed, until somebody asks or commits again', async () => {
+  test('is none after a reload that failed, until the next commit or reloaded()', async () => {
     const reported: unknown[] = [];
     let checks = 0;
     const reloads = scheduler(
@@ -324,7 +324,7 @@ test('reloaded() waits for the end of a reload that is under way', async () => {
   expect(order).toEqual(['checked', 'reloaded']);
 });
 
-test('a reload that succeeds after one that failed is the last', async () => {
+test('a reload that succeeds after one that failed is not repeated', async () => {
   let checks = 0;
   const reloads = scheduler({ command: ['true'], minInterval: 0 }, () => {
     if (++checks === 1) throw new Error('no file today');
@@ -336,8 +336,8 @@ test('a reload that succeeds after one that failed is the last', async () => {
   expect(checks).toBe(2);
 });
 
-needs(linux, perl).describe('the time between signals', () => {
-  /** Milliseconds between two reloads, as the second one is asked for at once. */
+needs(linux, perl).describe('the time between the signals of a ReloadScheduler', () => {
+  /** Milliseconds between two reloads, the second of which is due at once. */
   async function interval(options: ReloadOptions, bytes = 0): Promise<number> {
     const times: number[] = [];
     const reloads = scheduler(options, () => void times.push(performance.now()), undefined, bytes);
@@ -349,12 +349,12 @@ needs(linux, perl).describe('the time between signals', () => {
     return (times[1] as number) - (times[0] as number);
   }
 
-  test('is minInterval at least', async () => {
+  test('is at least minInterval', async () => {
     const { pid } = await standIn();
     expect(await interval({ pid, minInterval: 300 })).toBeGreaterThanOrEqual(299);
   });
 
-  /** The longest time for which this process has asked a timer to wait since then. */
+  /** Returns a function that says for how long, at most, a timer has been set since then, in milliseconds. */
   function watchTimers(): () => number {
     const timers = vi.spyOn(globalThis, 'setTimeout');
     onTestFinished(() => timers.mockRestore());
@@ -373,23 +373,23 @@ needs(linux, perl).describe('the time between signals', () => {
     expect(longestTimer()).toBe(10_000);
   });
 
-  test('is no second where the kernel shows when the broker has reloaded', async () => {
+  test('is less than a second if the kernel shows when the broker has reloaded', async () => {
     const longestTimer = watchTimers();
     const { pid } = await standIn();
     await interval({ pid });
     expect(longestTimer()).toBeLessThan(900);
   });
 
-  test('is nothing where reloads may take all of the time', async () => {
+  test('is zero with maxLoad 1', async () => {
     const longestTimer = watchTimers();
     const { pid } = await standIn({ work: 100 });
     await interval({ pid, maxLoad: 1 });
     expect(longestTimer()).toBeLessThan(70);
   });
 
-  test('is as long as keeps reloads within maxLoad', async () => {
+  test('is so long that reloads take no larger share of the time than maxLoad', async () => {
     const { pid } = await standIn({ work: 60 });
-    // Less than 60 ms: the CPU time of other threads of the stand-in is among them.
+    // 40 of the 60 ms, because the CPU time of other threads of the stand-in counts among these.
     expect(await interval({ pid, maxLoad: 0.2 })).toBeGreaterThan(40 / 0.2);
   });
 });
@@ -407,13 +407,13 @@ async function standInWith(pid: number) {
   try {
     return await standIn();
   } finally {
-    // Or the processes of other tests would get pids that were others' shortly before.
+    // Otherwise processes of other tests would get pids that other processes had shortly before.
     writeFileSync(LAST_PID, last);
   }
 }
 
 needs(linux, root, perl, chosenPids).test(
-  'a process that has the pid of the broker later gets no signal',
+  'a process that gets the pid of the broker later gets no signal of a ReloadScheduler',
   async () => {
     const broker = await standInWith(Number(readFileSync('/proc/sys/kernel/pid_max', 'utf8')) - 1000);
     const { pid } = broker;
@@ -439,15 +439,15 @@ needs(linux, root, perl, chosenPids).test(
   },
 );
 
-needs(linux, root, perl).describe('a broker by the name of its process', () => {
+needs(linux, root, perl).describe('a PasswordFile with the option reload.process', () => {
   const member = { user: 54_321, groups: [54_322] };
 
   test.each([
     ['its owner', 54_321, 0, 0o400],
     ['its group', 0, 54_321, 0o040],
-    ['a further group of the process', 0, 54_322, 0o040],
+    ['a supplementary group of the process', 0, 54_322, 0o040],
     ['everybody', 0, 0, 0o004],
-  ])('is reloaded where the file may be read by %s', async (_, uid, gid, mode) => {
+  ])('signals a process of another user if the file may be read by %s', async (_, uid, gid, mode) => {
     const name = uniqueName();
     const broker = await standIn({ name, as: member });
     const path = join(testDirectory(), 'passwd');
@@ -457,7 +457,7 @@ needs(linux, root, perl).describe('a broker by the name of its process', () => {
     expect(await broker.hangups()).toBe(1);
   });
 
-  test('is not a process whose user could not read the file', async () => {
+  test('refuses a process whose user may not read the file', async () => {
     const name = uniqueName();
     const other = await standIn({ name, as: member });
     const path = join(testDirectory(), 'passwd');
@@ -477,7 +477,7 @@ needs(linux, root, perl).describe('a broker by the name of its process', () => {
     expect(await other.hangups()).toBe(0);
   });
 
-  test('is not a process whose user may not enter the directory of the file', async () => {
+  test('refuses a process whose user may not enter the directory of the file', async () => {
     const name = uniqueName();
     const other = await standIn({ name, as: member });
     const directory = join(testDirectory(), 'private');

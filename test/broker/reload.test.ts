@@ -45,13 +45,13 @@ async function nameOf(pid: number): Promise<string> {
   return (await readFile(`/proc/${pid}/comm`, 'utf8')).trim();
 }
 
-/** Waits until a process has ended, be it that its parent has not noticed yet. */
+/** Waits until a process has ended, whether or not its parent has waited for it. */
 async function ended(pid: number): Promise<void> {
   const status = () => readFile(`/proc/${pid}/status`, 'utf8').catch(() => 'State: Z');
   while (!/^State:\s*Z/m.test(await status())) await pause(5);
 }
 
-/** A process of this name that has ended, and whose parent does not care. */
+/** A zombie of this name: a process that has ended, and whose parent does not wait for it. */
 async function zombie(name: string): Promise<number> {
   const path = join(directory, name);
   await writeFile(path, '#!/bin/sh\nkill -STOP $$\n');
@@ -80,14 +80,14 @@ async function failure(target: ReloadTarget, options = { timeout: 0 }): Promise<
 
 const RECIPES = /pid: "service:mosquitto".*shareProcessNamespace.*process, mosquitto,.*docker kill/s;
 
-needs(linux, perl).describe('a broker by its pid', () => {
-  test('gets SIGHUP', async () => {
+needs(linux, perl).describe('reloadBroker({ pid })', () => {
+  test('sends SIGHUP to the process', async () => {
     const broker = await standIn();
     await reloadBroker({ pid: broker.pid });
     expect(await broker.hangups()).toBe(1);
   });
 
-  test('is not a process of another name, which gets nothing', async () => {
+  test('refuses a process of another name, and sends it nothing', async () => {
     const other = await standIn({ name: 'mosquitto_sub' });
     const message = await failure({ pid: other.pid });
     expect(message).toContain(`pid ${other.pid} is mosquitto_sub, not mosquitto. `);
@@ -95,7 +95,7 @@ needs(linux, perl).describe('a broker by its pid', () => {
     expect(await other.hangups()).toBe(0);
   });
 
-  test('is not this process', async () => {
+  test('refuses this process', async () => {
     const message = await failure({ pid: process.pid });
     expect(message).toContain(
       `pid ${process.pid} is ${await nameOf(process.pid)}, but not the broker: it is this very process. `,
@@ -103,26 +103,26 @@ needs(linux, perl).describe('a broker by its pid', () => {
     expect(message).toMatch(RECIPES);
   });
 
-  test('is not the parent of this process', async () => {
+  test('refuses the parent of this process', async () => {
     const message = await failure({ pid: process.ppid });
     expect(message).toContain(
       `pid ${process.ppid} is ${await nameOf(process.ppid)}, but not the broker: it is an ancestor of this process. `,
     );
   });
 
-  test('has ended', async () => {
+  test('fails if the process has ended', async () => {
     const pid = await deadPid();
     const message = await failure({ pid });
     expect(message).toContain(`pid ${pid} is not running: the broker has ended.`);
     expect(message).toMatch(RECIPES);
   });
 
-  test('has ended and is a zombie', async () => {
+  test('fails if the process is a zombie', async () => {
     const pid = await zombie('mosquitto');
     expect(await failure({ pid })).toContain(`pid ${pid} is a mosquitto that has ended (a zombie).`);
   });
 
-  test('is waited for until it listens for SIGHUP, which would end it before', async () => {
+  test('waits until the broker listens for SIGHUP, which would end it before', async () => {
     const broker = await standIn({ listening: false });
     const reload = reloadBroker({ pid: broker.pid });
     await broker.listen();
@@ -130,14 +130,14 @@ needs(linux, perl).describe('a broker by its pid', () => {
     expect(await broker.hangups()).toBe(1);
   });
 
-  test('is left alone if it never listens for SIGHUP', async () => {
+  test('fails, and sends nothing, if the process does not listen for SIGHUP within the timeout', async () => {
     const broker = await standIn({ listening: false });
     const message = await failure({ pid: broker.pid }, { timeout: 50 });
     expect(message).toContain(`pid ${broker.pid} is mosquitto, but does not listen for SIGHUP`);
     expect(await broker.hangups()).toBe(0);
   });
 
-  test('is waited for until the signal aborts', async () => {
+  test('rejects at an abort while it waits for a broker to listen for SIGHUP', async () => {
     const broker = await standIn({ listening: false });
     const controller = new AbortController();
     const reload = reloadBroker({ pid: broker.pid }, { signal: controller.signal });
@@ -147,7 +147,7 @@ needs(linux, perl).describe('a broker by its pid', () => {
     expect(await broker.hangups()).toBe(0);
   });
 
-  test('gets nothing if the signal is aborted already', async () => {
+  test('sends nothing if its AbortSignal is aborted already', async () => {
     const broker = await standIn();
     const reason = new Error('no more');
     await expect(reloadBroker({ pid: broker.pid }, { signal: AbortSignal.abort(reason) })).rejects.toBe(
@@ -157,8 +157,8 @@ needs(linux, perl).describe('a broker by its pid', () => {
   });
 });
 
-needs(linux, perl).describe('a broker by its pid file', () => {
-  test.each(['', '\n'])('gets SIGHUP, with %j after the pid', async ending => {
+needs(linux, perl).describe('reloadBroker({ pidFile })', () => {
+  test.each(['', '\n'])('sends SIGHUP to the process, with %j after the pid', async ending => {
     const broker = await standIn();
     const path = await pidFile(`${broker.pid}${ending}`);
     await reloadBroker({ pidFile: path });
@@ -167,7 +167,7 @@ needs(linux, perl).describe('a broker by its pid file', () => {
     expect(await broker.hangups()).toBe(1);
   });
 
-  test('is not the process that has the pid today', async () => {
+  test('refuses a process of another name that has the pid now', async () => {
     const other = await standIn({ name: 'other' });
     const path = await pidFile(`${other.pid}`);
     const error = await reloadBroker({ pidFile: path }).catch(error => error);
@@ -177,13 +177,13 @@ needs(linux, perl).describe('a broker by its pid file', () => {
     expect(await other.hangups()).toBe(0);
   });
 
-  test('has ended and left the file', async () => {
+  test('fails if the process has ended and its pid file is still there', async () => {
     const pid = await deadPid();
     const path = await pidFile(`${pid}\n`);
     expect(await failure({ pidFile: path })).toContain(`pid ${pid} (in ${path}) is not running`);
   });
 
-  test('is found in what the file holds at last', async () => {
+  test('reads the pid file again while it waits for a broker to listen for SIGHUP', async () => {
     const broker = await standIn();
     const starting = await standIn({ listening: false });
     const path = await pidFile(`${starting.pid}`);
@@ -207,14 +207,14 @@ needs(linux, perl).describe('a broker by its pid file', () => {
     ['\0\0\0\0', 'holds no pid'],
     ['1'.repeat(10_000), 'holds no pid'],
     ['alice:$7$101$AQIDBAUGBwgJCgsM', 'holds no pid'],
-  ])('is not found by a pid file with %.20s', async (content, problem) => {
+  ])('refuses a pid file that holds "%.20s"', async (content, problem) => {
     const path = await pidFile(content);
     const message = await failure({ pidFile: path });
     expect(message).toContain(`The pid file ${path} ${problem}`);
     expect(message).toContain('Is it the pid_file of mosquitto.conf?');
   });
 
-  test('is not found by a missing file, a directory or a FIFO', async () => {
+  test('fails if the pid file is missing, a directory or a FIFO', async () => {
     const missing = join(directory, 'missing');
     const error = await reloadBroker({ pidFile: missing }).catch(error => error);
     expect(error).toMatchObject({ code: 'ERR_RELOAD_FAILED', path: missing, cause: { code: 'ENOENT' } });
@@ -226,22 +226,22 @@ needs(linux, perl).describe('a broker by its pid file', () => {
   });
 });
 
-needs(linux, perl).describe('a broker by its name', () => {
-  test('gets SIGHUP', async () => {
+needs(linux, perl).describe('reloadBroker({ process })', () => {
+  test('sends SIGHUP to the process', async () => {
     const name = uniqueName();
     const broker = await standIn({ name });
     await reloadBroker({ process: name });
     expect(await broker.hangups()).toBe(1);
   });
 
-  test('is not found by a part of the name', async () => {
+  test('sends nothing to a process whose name only begins with the given one', async () => {
     const name = uniqueName();
     const broker = await standIn({ name });
     await failure({ process: name.slice(0, -1) });
     expect(await broker.hangups()).toBe(0);
   });
 
-  test('must be the only one', async () => {
+  test('fails, and sends nothing, if two processes have the name', async () => {
     const name = uniqueName();
     const brokers = [await standIn({ name }), await standIn({ name })] as const;
     const pids = brokers.map(({ pid }) => pid).sort((a, b) => a - b);
@@ -249,7 +249,7 @@ needs(linux, perl).describe('a broker by its name', () => {
     for (const broker of brokers) expect(await broker.hangups()).toBe(0);
   });
 
-  test('is not a zombie', async () => {
+  test('ignores a zombie of that name', async () => {
     const name = uniqueName();
     await zombie(name);
     expect(await failure({ process: name })).toMatch(
@@ -260,7 +260,7 @@ needs(linux, perl).describe('a broker by its name', () => {
     expect(await broker.hangups()).toBe(1);
   });
 
-  test('does not exist', async () => {
+  test('fails if no process has the name', async () => {
     const name = uniqueName();
     const message = await failure({ process: name });
     expect(message).toMatch(
@@ -270,10 +270,10 @@ needs(linux, perl).describe('a broker by its name', () => {
   });
 });
 
-needs(linux, root, perl).describe('a process of another user', () => {
+needs(linux, root, perl).describe('reloadBroker({ process }), with processes of other users,', () => {
   const stranger = { user: 54_321 };
 
-  test('is the broker where root runs it, whoever asks', async () => {
+  test('sends SIGHUP to a broker of root, whoever asks', async () => {
     const name = uniqueName();
     const broker = await standIn({ name });
     for (const id of ['getuid', 'geteuid'] as const) {
@@ -284,7 +284,7 @@ needs(linux, root, perl).describe('a process of another user', () => {
     expect(await broker.hangups()).toBe(1);
   });
 
-  test('does not keep the broker of root from being found by its name', async () => {
+  test('sends SIGHUP to the broker of root although another user has a process of that name', async () => {
     const name = uniqueName();
     const other = await standIn({ name, as: stranger });
     const broker = await standIn({ name });
@@ -293,7 +293,7 @@ needs(linux, root, perl).describe('a process of another user', () => {
     expect(await other.hangups()).toBe(0);
   });
 
-  test('gets no signal in place of the broker, which is down', async () => {
+  test('refuses the process of another user if the broker is down', async () => {
     const name = uniqueName();
     const other = await standIn({ name, as: stranger });
     const message = await failure({ process: name });
@@ -304,14 +304,14 @@ needs(linux, root, perl).describe('a process of another user', () => {
     expect(await other.hangups()).toBe(0);
   });
 
-  test('is not taken for a process of root where it runs a setuid program', async () => {
+  test('does not take a setuid program of another user for a process of root', async () => {
     const name = uniqueName();
     const other = await standIn({ name, as: stranger, setuid: true });
     expect(await failure({ process: name })).toContain('belongs to user 54321');
     expect(await other.hangups()).toBe(0);
   });
 
-  test('is the broker where the option uid names its user', async () => {
+  test('sends SIGHUP to the process of the user in the option uid', async () => {
     const name = uniqueName();
     const roots = await standIn({ name });
     const broker = await standIn({ name, as: stranger });
@@ -330,8 +330,8 @@ needs(linux, perl).describe('the name of a process', () => {
   });
 });
 
-needs(linux, perl).describe('a broker that ends before it has read the file', () => {
-  /** A broker that is busy with SIGHUP until it is killed. Resolves when it has got it. */
+needs(linux, perl).describe('reloadBroker, if the broker ends before it has read the file,', () => {
+  /** A reload of a broker that is busy with SIGHUP until it is killed. Resolves when the broker has got the signal. */
   async function interrupted() {
     const broker = await standIn({ work: 1e9 });
     const path = await pidFile(`${broker.pid}`);
@@ -344,7 +344,7 @@ needs(linux, perl).describe('a broker that ends before it has read the file', ()
     return { broker, settled };
   }
 
-  test('is no failure where another one is in its place, which then gets SIGHUP', async () => {
+  test('sends SIGHUP to the broker that has taken its place', async () => {
     const { broker, settled } = await interrupted();
     const next = await standIn();
     await pidFile(`${next.pid}`);
@@ -353,7 +353,7 @@ needs(linux, perl).describe('a broker that ends before it has read the file', ()
     expect(await next.hangups()).toBe(1);
   });
 
-  test('is a failure where the one in its place ends too', async () => {
+  test('fails if the broker in its place ends too', async () => {
     const { broker, settled } = await interrupted();
     const next = await standIn({ work: 1e9 });
     await pidFile(`${next.pid}`);
@@ -366,7 +366,7 @@ needs(linux, perl).describe('a broker that ends before it has read the file', ()
     });
   });
 
-  test('is not waited for after an abort', async () => {
+  test('rejects at an abort while it waits for the broker in its place', async () => {
     const broker = await standIn({ work: 1e9 });
     const path = await pidFile(`${broker.pid}`);
     const controller = new AbortController();
@@ -382,7 +382,7 @@ needs(linux, perl).describe('a broker that ends before it has read the file', ()
     expect(await next.hangups()).toBe(0);
   });
 
-  test('is a failure where there is none in its place', async () => {
+  test('fails if no broker has taken its place', async () => {
     const { broker, settled } = await interrupted();
     await broker.kill();
     expect(await settled).toMatchObject({
@@ -402,7 +402,7 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
     return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6;
   }
 
-  /** A broker, and what it had used at each SIGHUP that this process has sent it. */
+  /** A broker, and the CPU time that it had used at each SIGHUP of this process. */
   async function watched(work = WORK) {
     const broker = await standIn({ work });
     const used: number[] = [];
@@ -422,13 +422,13 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
     return { broker, target, used };
   }
 
-  /** A reload was over at the next signal, which would be lost before. */
+  /** Expects two signals, the second after the first reload: during that it would be lost. */
   function expectOneAfterTheOther([first, second, ...others]: number[]): void {
     expect(Number(second) - Number(first)).toBeGreaterThan(WORK / 2);
     expect(others).toEqual([]);
   }
 
-  test('are one after the other, and all that wait share the next one', async () => {
+  test('come one after the other, and all calls that wait share the next one', async () => {
     const { broker, target, used } = await watched();
     await Promise.all(Array.from({ length: 4 }, () => reloadBroker(target, { timeout })));
     expect(usedBy(broker.pid) - Number(used[1])).toBeGreaterThan(WORK / 2);
@@ -436,7 +436,7 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
     expect(await broker.hangups()).toBe(2);
   });
 
-  test('are one after the other, too, where the first is aborted after its signal', async () => {
+  test('come one after the other, even if the first call is aborted after its signal', async () => {
     const { broker, target, used } = await watched();
     const controller = new AbortController();
     const first = reloadBroker(target, { timeout, signal: controller.signal });
@@ -448,7 +448,7 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
     expectOneAfterTheOther(used);
   });
 
-  test('go on where one that waits is aborted', async () => {
+  test('are made although a call that waits is aborted', async () => {
     const { target, used } = await watched();
     const controller = new AbortController();
     const first = reloadBroker(target, { timeout });
@@ -461,7 +461,7 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
     expectOneAfterTheOther(used);
   });
 
-  test('do not fail where the one before was not taken in time', async () => {
+  test('are made although the broker did not take the signal before in time', async () => {
     const { broker, target, used } = await stopped();
     const first = failure(target, { timeout: 50 });
     const second = reloadBroker(target, { timeout });
@@ -480,7 +480,7 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
     await first;
   });
 
-  test('each find out for themselves that the broker has ended', async () => {
+  test('each fail if the broker ends', async () => {
     const { broker, target } = await watched(1e9);
     const first = failure(target, { timeout });
     const second = failure(target, { timeout });
@@ -491,16 +491,16 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
   });
 });
 
-describe('a command', () => {
+describe('reloadBroker({ command })', () => {
   const shell = (script: string, ...args: string[]) => ({ command: ['sh', '-c', script, 'sh', ...args] });
 
-  test('is run without a shell and may end with status 0', async () => {
+  test('runs the program without a shell, and resolves if it ends with status 0', async () => {
     const file = join(directory, 'out');
     await reloadBroker(shell('printf "%s|" "$@" >"$1"', file, '$HOME; false', '* "'));
     expect(await readFile(file, 'utf8')).toBe(`${file}|$HOME; false|* "|`);
   });
 
-  test('ends with another status: says what it said', async () => {
+  test('fails with the status and standard error of a program that ends with another status', async () => {
     const message = await failure(shell('printf "\\n no\\n\\tway \\033[0m\\n" >&2; exit 3'), {
       timeout: 10_000,
     });
@@ -508,7 +508,7 @@ describe('a command', () => {
     expect(await failure(shell('exit 4'), { timeout: 10_000 })).toBe('sh ended with status 4');
   });
 
-  test('ends with another status, while something in the background keeps its standard error open', async () => {
+  test('fails with status and standard error although a background process keeps standard error open', async () => {
     const file = join(directory, 'background');
     const script = 'sleep 1000 & echo $! >"$1"; echo "no such service" >&2; exit 3';
     const message = await failure(shell(script, file), { timeout: 2 ** 31 - 1 });
@@ -516,11 +516,11 @@ describe('a command', () => {
     expect(message).toBe('sh ended with status 3: no such service');
   });
 
-  test('is ended by a signal', async () => {
+  test('fails with the name of the signal that ended the program', async () => {
     expect(await failure(shell('kill -KILL $$'), { timeout: 10_000 })).toBe('sh was ended by SIGKILL');
   });
 
-  test('says more than fits a message', async () => {
+  test('quotes only the end of a long standard error', async () => {
     const script =
       'i=0; while [ $i -lt 20000 ]; do echo "line $i" >&2; i=$((i+1)); done; echo the end >&2; exit 1';
     const message = await failure(shell(script), { timeout: 60_000 });
@@ -528,7 +528,7 @@ describe('a command', () => {
     expect(message).toMatch(/line 19999 the end$/);
   });
 
-  test('does not exist, or is no program', async () => {
+  test('fails if the program does not exist or cannot be started', async () => {
     const missing = join(directory, 'missing');
     const error = await reloadBroker({ command: [missing] }).catch(error => error);
     expect(error).toMatchObject({ code: 'ERR_RELOAD_FAILED', cause: { code: 'ENOENT' } });
@@ -542,7 +542,7 @@ describe('a command', () => {
   });
 
   test.each([['missing'], ['true', 'x'.repeat(1e7)]])(
-    'that cannot be started (%#) shows none of its arguments in the error',
+    'shows no argument of a program that cannot be started (%#)',
     async (program, ...args) => {
       const path = program === 'true' ? program : join(directory, program);
       const command = [path, ...args, '--password=correct-horse'];
@@ -552,7 +552,7 @@ describe('a command', () => {
     },
   );
 
-  test('is listened to by one listener, however many run with one signal', async () => {
+  test('adds one listener to a signal, however many calls use it', async () => {
     const controller = new AbortController();
     const reloads = Array.from({ length: 11 }, () =>
       reloadBroker({ command: ['sleep', '1000'] }, { signal: controller.signal }),
@@ -582,14 +582,14 @@ describe('a command', () => {
     return { path, isRunning };
   }
 
-  needs(linux).test('does not end in time: it is killed', async () => {
+  needs(linux).test('kills a program that does not end within the timeout', async () => {
     const { path, isRunning } = await endless();
     const message = await failure({ command: [path] }, { timeout: 300 });
     expect(message).toBe(`${path} did not end within 300 ms, so it was ended.`);
     await expect.poll(isRunning).toBe(false);
   });
 
-  needs(linux).test('runs when the signal aborts: it is killed', async () => {
+  needs(linux).test('kills the program at an abort', async () => {
     const { path, isRunning } = await endless();
     const controller = new AbortController();
     const reload = reloadBroker({ command: [path] }, { signal: controller.signal });
@@ -602,7 +602,7 @@ describe('a command', () => {
     await expect.poll(isRunning).toBe(false);
   });
 
-  test('is not run, or killed, if the signal aborts as soon as all has begun', async () => {
+  test('rejects at an abort right after the call', async () => {
     const controller = new AbortController();
     const reload = reloadBroker(shell('sleep 1000'), { signal: controller.signal, timeout: 2 ** 31 - 1 });
     const reason = new Error('no more');
@@ -610,7 +610,7 @@ describe('a command', () => {
     await expect(reload).rejects.toBe(reason);
   });
 
-  test('that leaves something running in the background is not waited for', async () => {
+  test('does not wait for a background process that the program has started', async () => {
     const file = join(directory, 'background');
     await reloadBroker(shell('sleep 1000 & echo $! >"$1"', file), { timeout: 50_000 });
     const pid = Number(await readFile(file, 'utf8'));
@@ -651,7 +651,7 @@ test.each([
   [{ process: 'mosquitto', uid: 'mosquitto' }],
   [{ pid: 5, uid: 1883 }],
   [{ pid: 5, pidfile: '/run/mosquitto.pid' }],
-])('%j is no target', async target => {
+])('reloadBroker and the option reload refuse the target %j', async target => {
   const invalid = expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' });
   await expect(reloadBroker(target as ReloadTarget)).rejects.toEqual(invalid);
   if (target === undefined) return;
@@ -663,13 +663,16 @@ test.each<[ReloadTarget]>([
   [{ pid: 2 ** 31 - 1 }],
   [{ process: 'mosquitto', uid: 0 }],
   [{ process: 'mosquitto', uid: 2 ** 32 - 2 }],
-])('%j is a target', reload => {
+])('the option reload takes the target %j', reload => {
   expect(new PasswordFile('passwd', { reload })).toBeInstanceOf(PasswordFile);
 });
 
-test.each([-1, Number.NaN, Number.POSITIVE_INFINITY, '5', 2 ** 31])('%j is no timeout', async timeout => {
-  const options = { timeout: timeout as number };
-  await expect(reloadBroker({ command: ['true'] }, options)).rejects.toMatchObject({
-    code: 'ERR_INVALID_ARGUMENT',
-  });
-});
+test.each([-1, Number.NaN, Number.POSITIVE_INFINITY, '5', 2 ** 31])(
+  'reloadBroker refuses the timeout %j',
+  async timeout => {
+    const options = { timeout: timeout as number };
+    await expect(reloadBroker({ command: ['true'] }, options)).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+    });
+  },
+);

@@ -43,7 +43,7 @@ test.each([
     '--verify argument given but password file, username, or password missing.',
   ],
   [['-n', '-b', 'alice', 'one'], 'There is no -n. To print the line instead, use -c with - for the file.'],
-])('%j is refused', (argv, message) => {
+])('the arguments %j are refused', (argv, message) => {
   const error = errorOf(argv);
   expect([error.message, error.options.showsUsage ?? false]).toEqual([message, false]);
 });
@@ -59,12 +59,12 @@ test.each([
     ['-c', '-b', 'new', 'alice', 'correct', 'horse'],
     'Too many arguments. Options go before the password file.',
   ],
-])('%j is refused with the usage', (argv, message) => {
+])('the arguments %j are refused with the usage', (argv, message) => {
   const error = errorOf(argv);
   expect([error.message, error.options.showsUsage]).toEqual([message, true]);
 });
 
-test('what follows the file is taken as it is', () => {
+test('arguments after the password file are operands, even with a hyphen in front', () => {
   expect(parseArguments(['-b', 'passwd', '-U', '--quiet'])).toMatchObject({
     mode: 'set',
     path: 'passwd',
@@ -75,7 +75,7 @@ test('what follows the file is taken as it is', () => {
   expect(parseArguments(['-D', 'passwd', 'alice', '-D'])).toMatchObject({ usernames: ['alice', '-D'] });
 });
 
-test('a value follows its option or an equals sign', () => {
+test('the value of an option is the next argument or follows an equals sign', () => {
   for (const argv of [
     ['--broker', '2.0', '--count', '7', '--provision', 'passwd'],
     ['--provision', '--count=7', '--broker=2.0', 'passwd'],
@@ -85,7 +85,7 @@ test('a value follows its option or an equals sign', () => {
   }
 });
 
-test('the options that were read are known also where an error follows', () => {
+test('parseArguments reports the options before an error', () => {
   const read = (...argv: string[]) => {
     const given: Given = new Map();
     expect(() => parseArguments(argv, given)).toThrow(CliError);

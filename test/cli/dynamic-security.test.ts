@@ -1,4 +1,4 @@
-/** What is made of the plugin's file; files and programs: test/program/dynamic-security.test.ts. */
+/** How clients are merged into a config of the plugin. The whole call: test/program/dynamic-security.test.ts. */
 import { expect, test } from 'vitest';
 import { merge, parse } from '../../src/cli/dynamic-security.js';
 
@@ -17,7 +17,7 @@ function client(username: string) {
   return { username, ...HASHED, roles: [{ rolename: 'device' }] };
 }
 
-test('new clients come beside all that is there, in descending order of their names', () => {
+test('new clients are added to the existing ones, all in descending order of their names', () => {
   const merged = merge('c', CONFIG, ['z', 'bob', 'B'].map(client), false);
   expect(merged).toMatchObject({ added: 3, replaced: 0, admins: [] });
   expect(merged.config).toEqual({
@@ -26,7 +26,7 @@ test('new clients come beside all that is there, in descending order of their na
   });
 });
 
-test('a name that is there is an error', () => {
+test('a client of the same name is an error without --force', () => {
   const message = 'c has the client alice already. --force replaces clients, but none with the role admin.';
   expect(() => merge('c', CONFIG, [client('bob'), client('alice')], false)).toThrow(
     expect.objectContaining({ message: `${message} Nothing was changed.` }),
@@ -36,7 +36,7 @@ test('a name that is there is an error', () => {
   );
 });
 
-test('with --force a client gets another password and other roles, and stays disabled and bound to its client id', () => {
+test('with --force a client gets the new password and roles, and stays disabled and bound to its client id', () => {
   const before = { ...ALICE, ...HASHED, roles: [{ rolename: 'other' }] };
   const config = { ...CONFIG, clients: [before, ADMIN] };
   const login = { username: 'alice', encoded_password: '$7$101$…' };
@@ -52,7 +52,7 @@ test('with --force a client gets another password and other roles, and stays dis
   ]);
 });
 
-test('clients of the same name that are there twice are replaced by one', () => {
+test('with --force two clients of the same name are replaced by one', () => {
   const merged = merge('c', { ...CONFIG, clients: [ALICE, ADMIN, ALICE] }, [client('alice')], true);
   expect(merged).toMatchObject({ added: 0, replaced: 1 });
   expect(merged.config.clients).toEqual([{ ...client('alice'), clientid: 'a-1', disabled: true }, ADMIN]);
@@ -72,7 +72,7 @@ test('a member of a group with the role admin is never replaced or added', () =>
   expect(withoutClient).toMatchObject({ added: 0, admins: ['émile'] });
 });
 
-test('what is no client stays', () => {
+test('items of the list that are no clients stay', () => {
   const clients = [null, 7, {}, { username: 7 }];
   const { config } = merge('c', { ...CONFIG, clients }, [client('bob')], false);
   expect(config.clients).toEqual([client('bob'), { username: 7 }, null, 7, {}]);
@@ -86,7 +86,7 @@ test.each([
   '[]',
   '{"clients": {}, "roles": []}',
   '{"clients": []}',
-])('%s is not a file of the plugin', text => {
+])('%s is refused as a file of the plugin', text => {
   const problem = 'it is not JSON in UTF-8 with lists of clients and roles';
   expect(() => parse('c', Buffer.from(text))).toThrow(
     expect.objectContaining({ message: `c is not a file of mosquitto_ctrl dynsec init: ${problem}.` }),

@@ -6,7 +6,7 @@ import { help } from '../../src/cli/help.js';
 const page = readFileSync(new URL('../../man/mosquitto-passwd-ts.1', import.meta.url), 'utf8');
 const section = (title: string) =>
   new RegExp(`^\\.SH ${title}\\n(.*?)(?=^\\.SH )`, 'ms').exec(page)?.[1] ?? '';
-/** What is below each `.TP`, in plain text. */
+/** The term below each `.TP`, in plain text. */
 const terms = (title: string) =>
   [...section(title).matchAll(/^\.TP\n\.(?:BI?|BR) (.*)$/gm)].map(([, term = '']) => plain(term));
 const plain = (roff: string) =>

@@ -1,4 +1,4 @@
-/** What `PasswordFile.check` adds to the bytes: what only the file system knows. */
+/** `PasswordFile.check`: the findings that only the file system shows. */
 import { spawnSync } from 'node:child_process';
 import { unlinkSync } from 'node:fs';
 import { chmod, chown, mkdir, stat, symlink, unlink, writeFile } from 'node:fs/promises';
@@ -31,11 +31,11 @@ async function check(options: Parameters<PasswordFile['check']>[0] = {}, broker:
 }
 
 describe('check', () => {
-  test('has nothing to say of a good file', async () => {
+  test('finds nothing in a good file', async () => {
     expect(await check()).toEqual({ loads: true, users: ['alice'], codes: [] });
   });
 
-  test('also reports what is found in the lines', async () => {
+  test('reports the findings in the lines too', async () => {
     await writeFile(path, 'alice:plain\n');
     const { loads, findings } = await new PasswordFile(path).check();
     expect(loads).toBe(false);
@@ -45,14 +45,17 @@ describe('check', () => {
   test.each([
     ['2.0', true, 'warning'],
     ['2.1', false, 'error'],
-  ] as const)('finds a symbolic link, for %s', async (broker, loads, severity) => {
-    const target = path;
-    path = join(directory, 'link');
-    await symlink(target, path);
-    expect(await check({}, broker)).toMatchObject({ loads, codes: [[severity, 'SYMBOLIC_LINK']] });
-  });
+  ] as const)(
+    'reports SYMBOLIC_LINK for a symbolic link, with broker %s',
+    async (broker, loads, severity) => {
+      const target = path;
+      path = join(directory, 'link');
+      await symlink(target, path);
+      expect(await check({}, broker)).toMatchObject({ loads, codes: [[severity, 'SYMBOLIC_LINK']] });
+    },
+  );
 
-  test('warns of a symbolic link that the broker follows', async () => {
+  test('reports SYMBOLIC_LINK as a warning with brokerFollowsLinks', async () => {
     const target = path;
     path = join(directory, 'link');
     await symlink(target, path);
@@ -66,14 +69,14 @@ describe('check', () => {
     expect(await file.check()).toMatchObject({ loads: false, users: [] });
   });
 
-  test('finds that there is no file, without which no broker starts', async () => {
+  test('reports MISSING_FILE if there is no file', async () => {
     await unlink(path);
     const { loads, users, findings } = await new PasswordFile(path).check();
     expect({ loads, users }).toEqual({ loads: false, users: [] });
     expect(findings).toMatchObject([{ line: 0, severity: 'error', code: 'MISSING_FILE' }]);
   });
 
-  test('finds that there is no file any more, where another program removes it meanwhile', async () => {
+  test('reports MISSING_FILE if another program removes the file during the check', async () => {
     let looks = 0;
     beforeCall('lstatSync', path, () => {
       if (++looks === 2) unlinkSync(path);
@@ -83,7 +86,7 @@ describe('check', () => {
     expect(findings).toMatchObject([{ line: 0, severity: 'error', code: 'MISSING_FILE' }]);
   });
 
-  test('fails with ERR_READ_FAILED where the file can no longer be looked at', async () => {
+  test('fails with ERR_READ_FAILED if lstat fails with EACCES', async () => {
     const refusal = Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' });
     let looks = 0;
     beforeCall('lstatSync', path, () => {
@@ -96,7 +99,7 @@ describe('check', () => {
     });
   });
 
-  test('rejects at a signal that is aborted, whatever is at the path', async () => {
+  test('rejects with the reason of a signal that is aborted already, whatever is at the path', async () => {
     const signal = AbortSignal.abort(new Error('no longer'));
     await expect(check({ signal })).rejects.toThrow('no longer');
     await unlink(path);
@@ -104,24 +107,24 @@ describe('check', () => {
     await expect(check({ signal })).rejects.toThrow('no longer');
   });
 
-  test.each(['directory', 'FIFO'])('finds a %s in its place', async what => {
+  test.each(['directory', 'FIFO'])('reports NOT_A_FILE for a %s', async what => {
     await unlink(path);
     if (what === 'directory') await mkdir(path);
     else run('mkfifo', path);
     expect(await check()).toEqual({ loads: false, users: [], codes: [['error', 'NOT_A_FILE']] });
   });
 
-  test.each([0o604, 0o602, 0o601, 0o644])('finds permissions of others: mode %o', async mode => {
+  test.each([0o604, 0o602, 0o601, 0o644])('reports WORLD_ACCESSIBLE for the mode %o', async mode => {
     await chmod(path, mode);
     expect(await check()).toMatchObject({ loads: true, codes: [['warning', 'WORLD_ACCESSIBLE']] });
   });
 
-  test('says nothing of the permissions of the group', async () => {
+  test('reports nothing for permissions of the group', async () => {
     await chmod(path, 0o660);
     expect((await check()).codes).toEqual([]);
   });
 
-  test("finds that the broker's user may not read it", async () => {
+  test('reports NOT_READABLE if the user of the broker may not read the file', async () => {
     const broker = { uid: 64_321, gid: 64_321 };
     expect(await check({ brokerUser: broker })).toEqual({
       loads: false,
@@ -134,7 +137,7 @@ describe('check', () => {
     });
   });
 
-  test("finds a group that is not that of the broker's user", async () => {
+  test('reports FOREIGN_GROUP if the file has another group than the user of the broker', async () => {
     const { uid, gid } = await stat(path);
     expect((await check({ brokerUser: { uid, gid } })).codes).toEqual([]);
     expect(await check({ brokerUser: { uid, gid: gid + 1 } })).toMatchObject({
@@ -143,7 +146,7 @@ describe('check', () => {
     });
   });
 
-  needs(root).test("knows further groups of the broker's user", async () => {
+  needs(root).test('takes the further groups of the user of the broker into account', async () => {
     await chown(path, 0, 54_322);
     await chmod(path, 0o640);
     const user = { uid: 54_321, gid: 54_321 };
@@ -163,7 +166,7 @@ describe('check', () => {
     });
   });
 
-  needs(root).test('knows that root may read any file', async () => {
+  needs(root).test('reports nothing for a file without permissions if the broker is root', async () => {
     await chmod(path, 0);
     expect((await check({ brokerUser: { uid: 0, gid: 0 } })).codes).toEqual([]);
   });
@@ -176,14 +179,14 @@ describe('check', () => {
     ['gid', { uid: 0, gid: 2 ** 32 - 1 }, /brokerUser\.gid must be a whole number from 0 to 4294967294\./],
     ['group', { uid: 0, gid: 0, groups: 5 }, /brokerUser\.groups must be an array of group ids\./],
     ['group', { uid: 0, gid: 0, groups: [5, '6'] }, /brokerUser\.groups must be an array of group ids\./],
-  ])('refuses a broker with no %s: %j', async (_what, brokerUser, message) => {
+  ])('refuses a brokerUser with a bad %s: %j', async (_what, brokerUser, message) => {
     await expect(check({ brokerUser } as never)).rejects.toMatchObject({
       code: 'ERR_INVALID_ARGUMENT',
       message: expect.stringMatching(message),
     });
   });
 
-  test('does not judge modes and owners on Windows', async () => {
+  test('reports no modes and owners on Windows', async () => {
     const platform = Object.getOwnPropertyDescriptor(process, 'platform') as PropertyDescriptor;
     await chmod(path, 0o606);
     try {
@@ -199,7 +202,7 @@ describe('check', () => {
   });
 
   test.each(['.', 'inner', 'inner/most'])(
-    "finds that the broker's user may not enter a directory, with the file in %s of it",
+    'reports NOT_READABLE if the user of the broker may not enter a directory, with the file in %s of it',
     async inner => {
       await mkdir(join(directory, inner), { recursive: true });
       path = join(directory, inner, 'file');
@@ -213,30 +216,39 @@ describe('check', () => {
     },
   );
 
-  needs(root, program('setpriv')).test('agrees with the kernel on who may read it', async () => {
-    const [uid, gid] = [64_321, 64_322];
-    for (const [owner, group] of [
-      [uid, 0],
-      [0, gid],
-      [0, 0],
-    ] as const) {
-      await chown(path, owner, group);
-      for (const mode of [0o600, 0o640, 0o604, 0o040, 0o400, 0o044, 0o311, 0o751]) {
-        await chmod(path, mode);
-        const cat = spawnSync('setpriv', [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', 'cat', path]);
-        const { codes } = await check({ brokerUser: { uid, gid } });
-        const refused = codes.some(([, code]) => code === 'NOT_READABLE');
-        expect({ owner, group, mode, refused }).toEqual({ owner, group, mode, refused: cat.status !== 0 });
+  needs(root, program('setpriv')).test(
+    'reports NOT_READABLE exactly if the kernel refuses to open the file',
+    async () => {
+      const [uid, gid] = [64_321, 64_322];
+      for (const [owner, group] of [
+        [uid, 0],
+        [0, gid],
+        [0, 0],
+      ] as const) {
+        await chown(path, owner, group);
+        for (const mode of [0o600, 0o640, 0o604, 0o040, 0o400, 0o044, 0o311, 0o751]) {
+          await chmod(path, mode);
+          const cat = spawnSync('setpriv', [
+            `--reuid=${uid}`,
+            `--regid=${gid}`,
+            '--clear-groups',
+            'cat',
+            path,
+          ]);
+          const { codes } = await check({ brokerUser: { uid, gid } });
+          const refused = codes.some(([, code]) => code === 'NOT_READABLE');
+          expect({ owner, group, mode, refused }).toEqual({ owner, group, mode, refused: cat.status !== 0 });
+        }
       }
-    }
-  });
+    },
+  );
 });
 
 test.each([
   ['may read the file', 0o604, true],
   ['may not read the file', 0o640, false],
   ['would find no file', undefined, false],
-])('a broker whose user %s is made to reload: mode %o, %s', async (_what, mode, expected) => {
+])('canRead of a user who %s: mode %o, %s', async (_what, mode, expected) => {
   if (mode === undefined) await unlink(path);
   else await chmod(path, mode);
   expect(canRead({ uid: 64_321, gid: 64_321 }, path)).toBe(expected);

@@ -39,7 +39,7 @@ async function gather(entries: AsyncIterable<Entry>): Promise<Entry[]> {
 }
 
 describe('entries', () => {
-  test('measures names and hashes by their length, not by where they are in the file', async () => {
+  test('applies the limit of 65,535 bytes to the length of a name or hash, not to its offset in the file', async () => {
     const longest = `é${'n'.repeat(65_533)}`;
     writeFileSync(
       path,
@@ -71,7 +71,7 @@ describe('entries', () => {
     ]);
   });
 
-  test('yields nothing of a missing or empty file', async () => {
+  test('yields nothing for a missing or empty file', async () => {
     expect(await gather(file.entries())).toEqual([]);
     await file.create();
     expect(await gather(file.entries())).toEqual([]);
@@ -159,7 +159,7 @@ describe('entries', () => {
     expect(await gather(copy.entries())).toEqual(rows);
   });
 
-  test('is read anew by each loop', async () => {
+  test('reads the file again for each loop', async () => {
     await file.setHash('a', HASH);
     const entries = file.entries();
     expect(await gather(entries)).toEqual([['a', HASH]]);
@@ -167,7 +167,7 @@ describe('entries', () => {
     expect(await gather(entries)).toEqual([['a', OTHER]]);
   });
 
-  test('rejects at an abort, before the first entry and between two', async () => {
+  test('rejects with the reason of an abort, before the first entry and between two', async () => {
     await file.setHashes([
       ['a', HASH],
       ['b', HASH],
@@ -187,7 +187,7 @@ describe('entries', () => {
     expect(seen).toEqual(['a']);
   });
 
-  test('rejects at an abort while no line has an entry', async () => {
+  test('rejects with the reason of an abort while it reads lines that are no entries', async () => {
     writeFileSync(path, 'no colon\n'.repeat(200_000));
     const stop = new AbortController();
     await file.users();
@@ -196,7 +196,7 @@ describe('entries', () => {
     await expect(gathering).rejects.toThrow('enough');
   });
 
-  test('lets the event loop turn while a loop takes its time', async () => {
+  test('yields to the event loop while the loop body is slow', async () => {
     await file.setHashes(Array.from({ length: 1_000 }, (_, i): Entry => [`user${i}`, HASH]));
     let turns = 0;
     let counting: NodeJS.Immediate | undefined;
@@ -206,7 +206,7 @@ describe('entries', () => {
     };
     for await (const _ of file.entries()) {
       counting ??= setImmediate(count);
-      // 64 entries take longer than a turn may.
+      // 64 entries then take longer than `Turn` allows.
       const start = performance.now();
       while (performance.now() - start < 0.2);
     }
@@ -225,7 +225,7 @@ describe('entries', () => {
   test.each<[string, object]>([
     ['an unknown option', { onSkip: () => undefined }],
     ['onSkipped that is no function', { onSkipped: true }],
-    ['a signal that is none', { signal: {} }],
+    ['a signal that is no AbortSignal', { signal: {} }],
   ])('refuses %s', (_, options) => {
     expect(() => file.entries(options)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }));
   });
@@ -235,7 +235,7 @@ describe('entries', () => {
     writeFileSync(path, Buffer.concat([Buffer.from(`a:${HASH}\n`), Buffer.alloc(size, 'x')]));
     const iterator = file.entries()[Symbol.asyncIterator]();
     expect((await iterator.next()).value).toEqual(['a', HASH]);
-    // The instance itself holds the new version at most.
+    // The cache of the instance then holds the new version at most.
     writeFileSync(path, '');
     expect(await file.users()).toEqual([]);
     const collected = async (): Promise<number> => {

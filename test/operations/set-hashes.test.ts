@@ -44,7 +44,7 @@ function watched(rows: Iterable<unknown>) {
 }
 
 const trimmedLines = (text: string) => text.split('\n').map(line => line.trim());
-/** Comments, lines without a colon, and blank lines, but for the empty string after the last line feed. */
+/** Comments and lines without a colon. */
 const otherLines = (text: string) =>
   trimmedLines(text).filter(line => line !== '' && (line.startsWith('#') || !line.includes(':')));
 const hashLines = (text: string) =>
@@ -53,8 +53,8 @@ const hashLines = (text: string) =>
     .map(line => line.split(':'));
 
 describe('setHashes', () => {
-  test('finds a change that keeps the length of the file, wherever it is', async () => {
-    // Some pieces of 64 KiB.
+  test('updates one hash among many without a change of the length of the file, at its start, middle and end', async () => {
+    // Enough for several pieces of 64 KiB.
     const rows = Array.from({ length: 2_000 }, (_, n): Row => [`user${1_000 + n}`, HASH]);
     await file.setHashes(rows);
     for (const changed of [0, 700, 1_999]) {
@@ -65,7 +65,7 @@ describe('setHashes', () => {
     }
   });
 
-  test('makes a file of the entries, in their order', async () => {
+  test('creates a file of the entries, in their order', async () => {
     const rows: Row[] = [
       ['b', HASH],
       ['a', OTHER],
@@ -84,7 +84,7 @@ describe('setHashes', () => {
     expect(content()).toBe(`a:${HASH}\n`);
   });
 
-  test('adds, updates and leaves users, and keeps all others without removeOthers', async () => {
+  test('adds and updates users, and without removeOthers keeps all others', async () => {
     writeFileSync(path, `# users\nkept:${HASH}\nchanged:${HASH}\n\nsame : ${HASH}:x\nno colon\n`);
     const rows: Row[] = [
       ['new', HASH],
@@ -118,7 +118,7 @@ describe('setHashes', () => {
     expect(content()).toBe(`c:${HASH}\n# c\nb:${HASH}\na:${HASH}\nd:${HASH}\n`);
   });
 
-  test('takes the last of duplicate names in the source', async () => {
+  test('takes the last hash of a name that the source yields twice', async () => {
     const rows: Row[] = [
       ['b', OTHER],
       ['a', OTHER],
@@ -131,7 +131,7 @@ describe('setHashes', () => {
     expect(content()).toBe(`b:${HASH}\na:${OTHER}\nc:${HASH}\n`);
   });
 
-  test('takes the last of duplicate names also where the file is what the source yields', async () => {
+  test('takes the last hash of a name that the source yields twice if the file has the same two lines', async () => {
     writeFileSync(path, `a:${HASH}\na:${OTHER}\n`);
     expect(
       await file.setHashes([
@@ -142,13 +142,13 @@ describe('setHashes', () => {
     expect(content()).toBe(`a:${OTHER}\n`);
   });
 
-  test('leaves one line of a name that is a duplicate in the file', async () => {
+  test('leaves one line of a duplicate name in the file', async () => {
     writeFileSync(path, `a:${HASH}\nb:${OTHER}\n a:${OTHER}\na:x\n`);
     expect(await file.setHashes([['a', HASH]])).toEqual(counts(0, 1));
     expect(content()).toBe(`a:${HASH}\nb:${OTHER}\n`);
   });
 
-  test('ends new lines as the lines of the file do, and replaced ones as before', async () => {
+  test('ends new and replaced lines with CR LF in a file with CR LF', async () => {
     writeFileSync(path, `a:${HASH}\r\nb:${HASH}\nc:${HASH}\r\n`);
     const rows: Row[] = [
       ['a', OTHER],
@@ -161,7 +161,7 @@ describe('setHashes', () => {
     expect(content()).toBe(`a:${OTHER}\r\nb:${OTHER}\nc:${OTHER}\r\nd:${OTHER}\r\ne:${OTHER}\r\n`);
   });
 
-  test('ends a last line without a line feed only where every release reads it then', async () => {
+  test('ends an unterminated last line only if every release reads it then', async () => {
     writeFileSync(path, `a:${HASH}`);
     await file.setHashes([['b', HASH]]);
     expect(content()).toBe(`a:${HASH}\nb:${HASH}\n`);
@@ -173,7 +173,7 @@ describe('setHashes', () => {
     expect(content()).toBe(`# c\na:${OTHER}\n`);
   });
 
-  test('changes nothing and makes no commit where nothing is to change', async () => {
+  test('makes no commit and no reload if nothing is to change', async () => {
     let commits = 0;
     const reload = { command: ['true'] as const, onError: () => commits++ };
     const rows: Row[] = [
@@ -183,7 +183,7 @@ describe('setHashes', () => {
     await file.setHashes(rows);
     const { ino, ctimeNs } = statSync(path, { bigint: true });
     const reloading = new PasswordFile(path, { reload });
-    // A broker that cannot be reloaded: any attempt would be reported.
+    // Its reload fails, so that any attempt is reported.
     const failing = new PasswordFile(path, { reload: { ...reload, command: ['false'] } });
     for (const options of [{}, { removeOthers: true }]) {
       expect(await failing.setHashes(rows, options)).toEqual(counts(0, 0, 2));
@@ -194,7 +194,7 @@ describe('setHashes', () => {
     expect(commits).toBe(0);
   });
 
-  test('loses no edit that waits with it', async () => {
+  test('loses no other edit that waits for the same commit', async () => {
     const edits = [
       file.setHash('a', HASH),
       file.setHash('b', HASH),
@@ -206,14 +206,14 @@ describe('setHashes', () => {
     expect((await file.users()).sort()).toEqual(['a', 'b', 'c', 'd', 'e']);
   });
 
-  test('takes options that are false for those that are not given', async () => {
+  test('treats options that are false like options that are not given', async () => {
     writeFileSync(path, `a:${HASH}\n`);
     const options = { removeOthers: false, allowEmpty: false };
     expect(await file.setHashes([['b', HASH]], options)).toEqual(counts(1));
     expect(await file.users()).toEqual(['a', 'b']);
   });
 
-  test('an empty source is ERR_INVALID_ARGUMENT with removeOthers, unless allowEmpty', async () => {
+  test('fails with ERR_INVALID_ARGUMENT for an empty source with removeOthers, unless allowEmpty is set', async () => {
     writeFileSync(path, `# users\na:${HASH}\n`);
     await expect(file.setHashes([], { removeOthers: true })).rejects.toMatchObject({
       code: 'ERR_INVALID_ARGUMENT',
@@ -225,12 +225,12 @@ describe('setHashes', () => {
     expect(content()).toBe('# users\n');
   });
 
-  test('makes no file of an empty source', async () => {
+  test('creates no file from an empty source', async () => {
     expect(await file.setHashes([], { removeOthers: true, allowEmpty: true })).toEqual(counts(0));
     expect(existsSync(path)).toBe(false);
   });
 
-  test('changes nothing where the source throws midway', async () => {
+  test('changes nothing if the source throws midway', async () => {
     writeFileSync(path, `a:${HASH}\n`);
     const { ino } = statSync(path);
     const rows = (function* (): Generator<Row> {
@@ -245,7 +245,7 @@ describe('setHashes', () => {
   test('reads the source to its end before it takes the lock', async () => {
     const rows = (async function* (): AsyncGenerator<Row> {
       yield ['a', HASH];
-      // Another writer is not kept waiting.
+      // Another writer does not have to wait.
       await new PasswordFile(path, { lock: { timeout: 0 } }).setHash('b', HASH);
       yield ['c', HASH];
     })();
@@ -253,7 +253,7 @@ describe('setHashes', () => {
     expect(content()).toBe(`a:${HASH}\nc:${HASH}\n`);
   });
 
-  test('rejects at an abort while the source waits, calls its return(), and changes nothing', async () => {
+  test('rejects at an abort while it waits for the source, calls return() of that, and changes nothing', async () => {
     const stop = new AbortController();
     let isClosed = false;
     const hanging = {
@@ -337,7 +337,7 @@ describe('setHashes', () => {
   test.each<[string, object]>([
     ['an unknown option', { removeOther: true }],
     ['removeOthers that is no boolean', { removeOthers: 1 }],
-    ['a signal that is none', { signal: 1 }],
+    ['a signal that is no AbortSignal', { signal: 1 }],
   ])('refuses %s', async (_, options) => {
     await expect(file.setHashes([['a', HASH]], options)).rejects.toMatchObject({
       code: 'ERR_INVALID_ARGUMENT',
@@ -364,12 +364,12 @@ describe('setHashes', () => {
     expect((await file.users()).length).toBe(60);
   });
 
-  test('is ERR_FILE_MISSING for a missing file with missing: error', async () => {
+  test("fails with ERR_FILE_MISSING for a missing file with missing: 'error'", async () => {
     const strict = new PasswordFile(path, { missing: 'error' });
     await expect(strict.setHashes([['a', HASH]])).rejects.toMatchObject({ code: 'ERR_FILE_MISSING' });
   });
 
-  test('makes the file that single edits make, for any file and entries', async () => {
+  test('changes any file by any entries as single edits do', async () => {
     const name = fc.constantFrom('a', 'b', 'c', 'd', 'é', 'e f');
     const hash = fc.constantFrom(HASH, OTHER, SHA512);
     const other = fc.constantFrom('# c', '', ' ', 'none', ':', 'x:y', '\0a:b', 'a:z', ' b :z', '#a:b');

@@ -16,7 +16,7 @@ const read = () => readFile(path, 'utf8');
 const identity = () => identityOf(path);
 
 describe('setUser', () => {
-  test('adds, updates, and leaves alone', async () => {
+  test("reports 'added', 'updated' or 'unchanged'", async () => {
     expect(await file.setUser('alice', 'secret')).toBe('added');
     expect(await file.setUser('alice', 'secret')).toBe('unchanged');
     expect(await file.setUser('alice', 'other')).toBe('updated');
@@ -24,7 +24,7 @@ describe('setUser', () => {
     expect(await file.verify('alice', 'secret')).toBe(false);
   });
 
-  test('does not touch the file for what is unchanged', async () => {
+  test('does not replace the file if the user is unchanged', async () => {
     await file.setUser('alice', 'secret');
     const before = await identity();
     expect(await file.setUser('alice', 'secret')).toBe('unchanged');
@@ -37,20 +37,20 @@ describe('setUser', () => {
     ['the default', {}, 'updated'],
     ['a larger salt', { iterations: 1, saltBytes: 64 }, 'updated'],
     ['another algorithm', { algorithm: 'sha512' }, 'updated'],
-  ])('with %s', async (_what, hash, outcome) => {
+  ])('with %s (options hash: %j) reports the same password as %s', async (_what, hash, outcome) => {
     await file.setUser('alice', 'secret');
     const wanted = new PasswordFile(path, { hash });
     expect(await wanted.setUser('alice', 'secret')).toBe(outcome);
     expect(await wanted.setUser('alice', 'secret')).toBe('unchanged');
   });
 
-  test('with PBKDF2 for a password that SHA-512 hashes', async () => {
+  test('updates a SHA-512 hash of the same password to PBKDF2', async () => {
     await new PasswordFile(path, { hash: { algorithm: 'sha512' } }).setUser('alice', 'secret');
     expect(await file.setUser('alice', 'secret')).toBe('updated');
     expect(await file.setUser('alice', 'secret')).toBe('unchanged');
   });
 
-  test('hashes as the options say', async () => {
+  test('hashes with the algorithm, iterations and salt length of the options', async () => {
     await new PasswordFile(path, { hash: { algorithm: 'sha512' } }).setUser('a', 'secret');
     await new PasswordFile(path, { hash: { algorithm: 'sha512', saltBytes: 64 } }).setUser('b', 'secret');
     await new PasswordFile(path, { hash: { iterations: 1000, saltBytes: 64 } }).setUser('c', 'secret');
@@ -61,7 +61,7 @@ describe('setUser', () => {
   });
 
   test.each([`alice:${HASH}\nalice:${HASH}\n`, `alice:${HASH}x\n`, 'alice:secret\n', 'alice:\n'])(
-    'mends %j',
+    'replaces the lines %j by one with a hash of the password',
     async text => {
       await writeFile(path, text);
       expect(await file.setUser('alice', 'secret')).toBe('updated');
@@ -70,14 +70,14 @@ describe('setUser', () => {
     },
   );
 
-  test('takes bytes', async () => {
+  test('takes a password of bytes', async () => {
     const password = new Uint8Array([0xff, 0x80]);
     await file.setUser('alice', password);
     expect(await file.setUser('alice', password)).toBe('unchanged');
     expect(await file.verify('alice', password)).toBe(true);
   });
 
-  test('takes no notice of what becomes of the bytes later', async () => {
+  test('hashes the password as it was at the call, although its bytes change later', async () => {
     for (const secret of ['secret', 's'.repeat(65_535)]) {
       const password = Buffer.from(secret);
       const set = file.setUser('alice', password);
@@ -98,7 +98,7 @@ describe('setUser', () => {
     for (const digit of '123') expect(await file.verify(`user${digit}`, `secret ${digit}`)).toBe(true);
   });
 
-  test('keeps what is not its to change', async () => {
+  test('keeps all other bytes of the file', async () => {
     const before = `# users\r\n\r\nalice: ${HASH} :more\r\nwhat\r\n\xff\r\nbob:${OTHER_HASH}`;
     await writeFile(path, before, 'latin1');
     await file.setHash('carol', HASH);
@@ -107,7 +107,7 @@ describe('setUser', () => {
     expect(await readFile(path, 'latin1')).toBe(`${before}\r\n`);
   });
 
-  test('works on a large file', async () => {
+  test('changes single lines of a file of 36,000 users', async () => {
     const lines = Array.from({ length: 36_000 }, (_, n) => `user${n}:${HASH}\n`);
     await writeFile(path, lines.join(''));
     expect(await file.setUser('user12345', 'secret')).toBe('unchanged');
@@ -142,7 +142,7 @@ describe('setUsers', () => {
     ['a Map', () => new Map(entries())],
     ['a generator', generated],
     ['an async generator', arriving],
-  ])('takes %s', async (_what, from) => {
+  ])('takes entries from %s', async (_what, from) => {
     const commits = countCommits();
     expect(await file.setUsers(from())).toEqual({ added: 1, updated: 1, unchanged: 1 });
     expect(commits.count).toBe(1);
@@ -157,7 +157,7 @@ describe('setUsers', () => {
     expect(await file.verify('bob', 'newer')).toBe(true);
   });
 
-  test('reports its progress', async () => {
+  test('calls onProgress after each user', async () => {
     const many = Array.from({ length: 100 }, (_, n): [string, string] => [`user${n}`, 'secret']);
     const reported: Array<[number, number]> = [];
     await file.setUsers(many, { onProgress: (done, total) => reported.push([done, total]) });
@@ -166,7 +166,7 @@ describe('setUsers', () => {
 
   test.each<[string, (then: Error) => Parameters<typeof file.setUsers>]>([
     [
-      'what hands out the entries',
+      'a generator of the entries',
       error => [
         (function* () {
           yield ['dave', 'secret'] as const;
@@ -175,7 +175,7 @@ describe('setUsers', () => {
       ],
     ],
     [
-      'what hands them out with time',
+      'an async generator of the entries',
       error => [
         (async function* () {
           yield ['dave', 'secret'] as const;
@@ -194,14 +194,14 @@ describe('setUsers', () => {
         },
       ],
     ],
-  ])('changes nothing where %s throws', async (_what, args) => {
+  ])('changes nothing if %s throws', async (_what, args) => {
     const error = new Error('no');
     const before = await identity();
     await expect(file.setUsers(...args(error))).rejects.toBe(error);
     expect(await identity()).toEqual(before);
   });
 
-  test('changes nothing where one of them cannot work', async () => {
+  test('changes nothing if one name or password is invalid', async () => {
     const before = await identity();
     await expect(file.setUsers([...entries(), ['dave', '']])).rejects.toMatchObject({
       code: 'ERR_INVALID_PASSWORD',
@@ -212,9 +212,9 @@ describe('setUsers', () => {
     expect(await identity()).toEqual(before);
   });
 
-  test('changes what was found unchanged, should somebody else change it in the meantime', async () => {
+  test('sets an unchanged password again if another writer changes it before the lock is taken', async () => {
     diskCalls.before = call => {
-      // It has had its first look at the file, and is about to become the only writer.
+      // It has read the file, and is about to take the lock.
       if (call !== 'mkdir') return;
       diskCalls.before = undefined;
       writeFileSync(path, `alice:${OTHER_HASH}\nbob:${HASH}\n`);

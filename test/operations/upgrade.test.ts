@@ -1,4 +1,4 @@
-/** Hashing plain-text passwords, held against `mosquitto_passwd -U`. */
+/** Hashing plain-text passwords, compared with recorded calls of `mosquitto_passwd -U`. */
 import { writeFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -29,11 +29,11 @@ function golden(version: string, what: string) {
   return { before: decode(row.before), theirs: decode(row.file) };
 }
 
-describe.each(versions)('mosquitto_passwd -U %s', version => {
+describe.each(versions)('upgrade, compared with mosquitto_passwd -U %s,', version => {
   const iterations = (text: string) => text.replaceAll('<7 1000>', '<7 101>');
 
   test.each(['two plain lines', 'blanks round the password', 'no final newline'])(
-    'is done alike: %s',
+    'does the same with %s',
     async what => {
       const { before, theirs } = golden(version, what);
       const { after, file } = await upgraded(before);
@@ -42,14 +42,14 @@ describe.each(versions)('mosquitto_passwd -U %s', version => {
     },
   );
 
-  test('cuts the password at a colon; ours is all of it', async () => {
+  test('hashes a password with a colon as a whole; the tool cuts it at the colon', async () => {
     const { file, names } = await upgraded(golden(version, 'a colon in the password').before);
     expect(names).toEqual(['alice']);
     expect(await file.verify('alice', 'one:two')).toBe(true);
     expect(await file.verify('alice', 'one')).toBe(false);
   });
 
-  test('hashes hashes; ours leaves them alone', async () => {
+  test('leaves hashes alone; the tool hashes them', async () => {
     const { before, theirs } = golden(version, 'lines already hashed');
     expect(theirs).not.toBe(before);
     const { after, names } = await upgraded(before);
@@ -57,13 +57,13 @@ describe.each(versions)('mosquitto_passwd -U %s', version => {
     expect(names).toEqual([]);
   });
 
-  test('gives up at a comment; ours keeps it', async () => {
+  test('keeps a comment; the tool fails', async () => {
     const { after, file } = await upgraded(golden(version, 'a comment').before);
     expect(withoutSalts(after)).toBe('# c\nalice:<7 101>\n');
     expect(await file.verify('alice', 'one')).toBe(true);
   });
 
-  test('writes LF for CR LF; ours keeps it', async () => {
+  test('keeps CR LF; the tool writes LF', async () => {
     const { after, file } = await upgraded(golden(version, 'CR LF').before);
     expect(withoutSalts(after)).toBe('alice:<7 101>\r\n');
     expect(await file.verify('alice', 'one')).toBe(true);
@@ -73,7 +73,7 @@ describe.each(versions)('mosquitto_passwd -U %s', version => {
 describe('upgrade', () => {
   const hash = hashPasswordSync('pw');
 
-  test('changes nothing the second time', async () => {
+  test('changes nothing at a second call', async () => {
     const { path, file } = await fileWith('alice:one\nbob:two\n');
     expect(await file.upgrade()).toEqual(['alice', 'bob']);
     const once = await readFile(path);
@@ -84,11 +84,11 @@ describe('upgrade', () => {
   test.each([
     ['a hash that is cut short', `alice:${hash.slice(0, 60)}\n`, 'MALFORMED_HASH'],
     ['a type that the broker does not know', `alice:$5$${hash.slice(3)}\n`, 'UNSUPPORTED_HASH'],
-    ['a hash behind a colon in the name', `service:alice:${hash}\n`, 'PLAIN_TEXT'],
+    ['a hash after a name with a colon', `service:alice:${hash}\n`, 'PLAIN_TEXT'],
     ['no password', 'alice:  \n', 'MISSING_HASH'],
     ['no name', ':hunter2\n', 'EMPTY_NAME'],
     ['a duplicate name', 'alice:hunter2\nalice:hunter3\n', 'DUPLICATE_NAME'],
-    ['a name that would make a comment of the line', ' #x:hunter2\n', 'HASH_SIGN_NAME'],
+    ['a name that would turn the line into a comment', ' #x:hunter2\n', 'HASH_SIGN_NAME'],
     ['a NUL in the password', 'alice:o\0ne\n', 'NUL_BYTE'],
     ['a password longer than MQTT can carry', `alice:${'x'.repeat(65_536)}\n`, 'LONG_HASH'],
     ['a name longer than MQTT can carry', `${'x'.repeat(65_536)}:hunter2\n`, 'LONG_NAME'],
@@ -102,32 +102,32 @@ describe('upgrade', () => {
   });
 
   test.each([`alice::${hash}`, `alice:${hash.slice(1)}`, `alice:${hash.replace('101', '101x')}`])(
-    'leaves odd hashes that some broker reads alone: %#',
+    'leaves odd hashes alone that a broker of some release reads: %#',
     async line => {
       const { after, names, skipped } = await upgraded(`${line}\n`);
       expect({ after, names, skipped }).toEqual({ after: `${line}\n`, names: [], skipped: [] });
     },
   );
 
-  test('takes names and passwords as long as MQTT can carry', async () => {
+  test('hashes names and passwords as long as MQTT can carry', async () => {
     const longest = 'x'.repeat(65_535);
     const { file, names } = await upgraded(`${longest}:${longest}\n`);
     expect(names).toEqual([longest]);
     expect(await file.verify(longest, longest)).toBe(true);
   });
 
-  test('needs no onSkipped', async () => {
+  test('skips lines without onSkipped too', async () => {
     const { file } = await fileWith('alice:\nbob:two\n');
     expect(await file.upgrade()).toEqual(['bob']);
   });
 
-  test('waits for no other writer where there is nothing to hash', async () => {
+  test('does not wait for another writer if there is nothing to hash', async () => {
     const { path, file } = await fileWith(`alice:${hash}\n`);
     await hold(path);
     expect(await file.upgrade()).toEqual([]);
   });
 
-  test('reports its progress', async () => {
+  test('calls onProgress after each password', async () => {
     const { file } = await fileWith('a:1\nb:2\nc:3\n');
     const reported: Array<[number, number]> = [];
     await file.upgrade({ onProgress: (done, total) => reported.push([done, total]) });
@@ -138,7 +138,7 @@ describe('upgrade', () => {
     ]);
   });
 
-  test('hashes the password that somebody put there meanwhile, not the one it saw', async () => {
+  test('hashes a password that another writer has set meanwhile, not the one it read before', async () => {
     const { path, file } = await fileWith('alice:one\nbob:two\n');
     let changed = false;
     await file.upgrade({
@@ -152,13 +152,13 @@ describe('upgrade', () => {
     expect(await file.verify('bob', 'two')).toBe(true);
   });
 
-  test('leaves alone whom another edit of the same commit changes', async () => {
+  test('leaves users alone that another edit of the same commit changes', async () => {
     const { path, file } = await fileWith('alice:one\nbob:two\n');
     let edited: Promise<unknown> | undefined;
     const upgrading = file.upgrade({
       onProgress: (done, total) => {
         if (done < total) return;
-        // The first of these changes nothing; while it is made, the others and the upgrade join the next commit.
+        // The first edit changes nothing. During it, the others and the upgrade join the next commit.
         const other = new PasswordFile(path);
         edited = Promise.all([
           other.removeUser('nobody'),
@@ -173,7 +173,7 @@ describe('upgrade', () => {
     expect(await file.users()).toEqual(['alice']);
   });
 
-  test('ends at an abort', async () => {
+  test('rejects with the reason of an abort, and changes nothing', async () => {
     const { path, file } = await fileWith('alice:one\n');
     const reason = new Error('no longer');
     const controller = new AbortController();
