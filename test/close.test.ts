@@ -57,7 +57,7 @@ describe('close', () => {
   });
 
   test.skipIf((Symbol as { dispose?: symbol }).dispose === undefined)(
-    'is what Symbol.dispose does',
+    'is called by Symbol.dispose',
     async () => {
       expect(await file.verify('alice', 'secret')).toBe(true);
       const { dispose } = Symbol as unknown as { dispose: symbol };

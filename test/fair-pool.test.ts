@@ -6,7 +6,7 @@ import { hashPassword, hashPasswordSync, PasswordFile, verifyPassword } from '..
 import { spyOnBuiltin } from './support/builtins.js';
 import { HASH, newFile } from './support/password-file.js';
 
-/** What is under way in the thread pool. */
+/** The hashes that are in the thread pool, the most that were at once, and the order of hashes and fsyncs. */
 const pool = { hashes: 0, most: 0, events: [] as string[] };
 
 beforeEach(() => {
@@ -32,7 +32,7 @@ beforeEach(() => {
   );
 });
 
-/** More than the thread pool gets at once. */
+/** More than the limiter puts into the thread pool at once. */
 const MANY = 250;
 const USUAL_HASH = hashPasswordSync('secret');
 
@@ -48,7 +48,7 @@ test.each<[string, (path: string) => Promise<unknown>]>([
   ['provision', path => times(MANY, () => new PasswordFile(path).provision())],
   ['setUsers', path => new PasswordFile(path).setUsers(new Map(users(MANY)))],
   ['upgrade', path => new PasswordFile(path).upgrade()],
-])('of many hashes of %s at most 133 at once are in the thread pool', async (name, call) => {
+])('at most 133 of many hashes of %s are in the thread pool at once', async (name, call) => {
   const { path } = newFile();
   const text = users(MANY).map(([user, password]) => `${user}:${password}\n`);
   await writeFile(path, name === 'upgrade' ? text.join('') : `alice:${USUAL_HASH}\n`);
@@ -59,7 +59,7 @@ test.each<[string, (path: string) => Promise<unknown>]>([
   expect(pool.most).toBeGreaterThan(3);
 });
 
-test('calls of verify that were given up while they wait take no hash', async () => {
+test('calls of verify that are aborted while they wait compute no hash', async () => {
   const { path, file } = newFile();
   await writeFile(path, `alice:${USUAL_HASH}\n`);
   const controller = new AbortController();
@@ -70,7 +70,7 @@ test('calls of verify that were given up while they wait take no hash', async ()
   controller.abort(new Error('enough'));
   await Promise.allSettled(calls);
   expect(await file.verify('alice', 'secret')).toBe(true);
-  // What was in the pool then, and the one after it.
+  // Only the hashes that were in the pool at the abort, and that of the last call.
   expect(pool.events.filter(event => event === 'hash starts').length).toBeLessThan(MANY);
 });
 
@@ -81,22 +81,19 @@ function users(count: number): Array<[string, string]> {
 test.each([
   [1_000, 100, 16],
   [20_000, 10, 3],
-])(
-  'a commit among hashes of %i iterations: no new one starts while it waits for the disk',
-  async (iterations, count, most) => {
-    const { file } = newFile();
-    const busy = times(count, () => hashPassword('secret', { iterations }));
-    await file.setHash('alice', HASH);
-    await busy;
-    const { events } = pool;
-    expect(events.filter(event => event === 'hash starts').length).toBe(count);
-    const waits = events.filter(event => event.startsWith('fsync waits'));
-    // The file and its directory.
-    expect(waits.length).toBe(2);
-    for (const wait of waits) expect(Number(/\d+/.exec(wait)?.[0])).toBeLessThanOrEqual(most);
-    for (const [i, event] of events.entries()) {
-      if (event.startsWith('fsync waits')) expect(events[i + 1]).toBe('fsync ends');
-    }
-    expect(events.at(-1)).toBe('hash starts');
-  },
-);
+])('no hash of %i iterations starts while a commit waits for the disk', async (iterations, count, most) => {
+  const { file } = newFile();
+  const busy = times(count, () => hashPassword('secret', { iterations }));
+  await file.setHash('alice', HASH);
+  await busy;
+  const { events } = pool;
+  expect(events.filter(event => event === 'hash starts').length).toBe(count);
+  const waits = events.filter(event => event.startsWith('fsync waits'));
+  // The file and its directory.
+  expect(waits.length).toBe(2);
+  for (const wait of waits) expect(Number(/\d+/.exec(wait)?.[0])).toBeLessThanOrEqual(most);
+  for (const [i, event] of events.entries()) {
+    if (event.startsWith('fsync waits')) expect(events[i + 1]).toBe('fsync ends');
+  }
+  expect(events.at(-1)).toBe('hash starts');
+});

@@ -23,7 +23,7 @@ beforeEach(() => {
 
 const login = { host: '127.0.0.1', port: 1, username: 'alice', password: 'secret', timeout: 1 };
 
-/** Each call that takes options, called with the given ones beside those that it needs. */
+/** Each call that takes options, with these added to those that it needs. */
 const CALLS: Array<[name: string, call: (options: never) => unknown]> = [
   ['hashPassword', options => hashPassword('secret', options)],
   ['hashPasswordSync', options => hashPasswordSync('secret', options)],
@@ -77,7 +77,7 @@ describe.each(CALLS)('%s', (_name, call) => {
   });
 });
 
-test('options inside tls are those of node:tls', async () => {
+test('confirmLogin passes any options in tls to node:tls', async () => {
   const tls = { rejectUnauthorized: false, whatever: 1 } as object;
   await expect(confirmLogin({ ...login, tls })).rejects.toMatchObject({ code: 'ERR_LOGIN_FAILED' });
 });
@@ -88,7 +88,7 @@ describe('options of a PasswordFile', () => {
       delete (Object.prototype as Record<string, unknown>)[key];
   });
 
-  test('are those at its construction, whatever becomes of the objects later', async () => {
+  test('are copied by the constructor, so that later changes of the objects have no effect', async () => {
     const options = { create: { mode: 0o600 }, hash: { iterations: 1 }, lock: { timeout: 30_000 } };
     const copied = new PasswordFile(path, options);
     options.create.mode = 0o666;
@@ -99,7 +99,7 @@ describe('options of a PasswordFile', () => {
     expect(await readFile(path, 'utf8')).toMatch(/^alice:\$7\$1\$/);
   });
 
-  test('make no hashes that its broker could not read', () => {
+  test('may not ask for hashes that its broker cannot read', () => {
     const hash = { saltBytes: 64 } as const;
     expect(() => new PasswordFile('/nowhere/passwd', { broker: '2.0', hash })).toThrow(
       'Mosquitto 2.0 cannot read hashes with hash.saltBytes 64. Use 12, or broker 2.1.',
@@ -110,7 +110,7 @@ describe('options of a PasswordFile', () => {
     ).not.toThrow();
   });
 
-  test('are its own properties, not those of a polluted Object.prototype', async () => {
+  test('are own properties only, not those of a polluted Object.prototype', async () => {
     const polluted = {
       mode: 0o666,
       create: { mode: 0o666 },
@@ -135,7 +135,7 @@ describe('arguments', () => {
   });
 
   test.each([{ a: 'b' }, undefined, null, 7, 'alice', () => undefined])(
-    'setUsers refuses %j in place of an iterable of pairs',
+    'setUsers refuses %j instead of an iterable of pairs',
     async entries => {
       await expect(file.setUsers(entries as never)).rejects.toMatchObject(refusal(/must be an iterable/));
     },
@@ -162,7 +162,7 @@ describe('arguments', () => {
     );
   });
 
-  test('removeUsers refuses what is no name among the names', async () => {
+  test('removeUsers refuses undefined among the names', async () => {
     await expect(file.removeUsers(['alice', undefined as never])).rejects.toMatchObject({
       code: 'ERR_INVALID_USERNAME',
     });
@@ -172,7 +172,7 @@ describe('arguments', () => {
     await expect(file.update(edit as never)).rejects.toMatchObject(refusal(/^update takes a function/));
   });
 
-  test('an unset environment variable compiles as a password, and is refused', async () => {
+  test('an unset environment variable compiles as a password, and is ERR_INVALID_PASSWORD', async () => {
     const password = process.env.PASSWORD_THAT_NOBODY_SET;
     const calls = [
       file.setUser('alice', password),
@@ -194,8 +194,8 @@ describe('arguments', () => {
   });
 });
 
-describe('entries of setUsers', () => {
-  /** An iterator that waits for ever after its first entry. */
+describe('the iterator of the entries of setUsers', () => {
+  /** An iterator whose second entry never comes. */
   function waiting() {
     let returned = 0;
     let reached = (): void => {};
@@ -218,7 +218,7 @@ describe('entries of setUsers', () => {
     return { entries, second, count: () => returned };
   }
 
-  test('are closed by an abort while the next one is waited for', async () => {
+  test('is closed by an abort while the next entry is awaited', async () => {
     const { entries, second, count } = waiting();
     const controller = new AbortController();
     const set = file.setUsers(entries, { signal: controller.signal });
@@ -228,7 +228,7 @@ describe('entries of setUsers', () => {
     expect(count()).toBe(1);
   });
 
-  test('are closed by the first wrong one', async () => {
+  test('is closed by the first invalid entry', async () => {
     let closed = 0;
     function* entries(): Generator<[string, string]> {
       try {
@@ -243,7 +243,7 @@ describe('entries of setUsers', () => {
     expect(closed).toBe(1);
   });
 
-  test('are read once each, also with getters', async () => {
+  test('may yield entries with getters, which are read once', async () => {
     let reads = 0;
     const entry = ['alice', ''] as [string, string];
     Object.defineProperty(entry, 1, { get: () => (++reads === 1 ? 'secret' : 'other') });

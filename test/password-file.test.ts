@@ -55,7 +55,7 @@ describe('new PasswordFile', () => {
     ['a path with a slash at its end', '/tmp/passwd/'],
     ['a number', 5],
     ['an http: URL', new URL('http://localhost/passwd')],
-    ['the URL of a file elsewhere', new URL('file://elsewhere/passwd')],
+    ['a file: URL with a host', new URL('file://elsewhere/passwd')],
     ['a URL with an escaped slash', new URL('file:///tmp%2Fpasswd')],
     ['a URL with a NUL', new URL('file:///tmp/pass%00wd')],
   ])('refuses %s', (_what, wrong) => {
@@ -87,7 +87,7 @@ describe('new PasswordFile', () => {
     expect(() => new PasswordFile(path, options)).toThrow(expect.objectContaining(refusal));
   });
 
-  test('takes options that are undefined for those that are not given', async () => {
+  test('treats options that are undefined like options that are not given', async () => {
     const unset = {
       broker: undefined,
       hash: { algorithm: undefined, iterations: undefined, saltBytes: undefined },
@@ -103,7 +103,7 @@ describe('new PasswordFile', () => {
 });
 
 describe('a missing file', () => {
-  test('is empty to reads, which do not make it', async () => {
+  test('is empty to reads, which do not create it', async () => {
     expect(await file.users()).toEqual([]);
     expect(await file.hasUser('alice')).toBe(false);
     expect(await file.getHash('alice')).toBeUndefined();
@@ -111,13 +111,13 @@ describe('a missing file', () => {
     expectOnly(directory);
   });
 
-  test('is made by what puts something in it', async () => {
+  test('is created by an edit that adds a user', async () => {
     expect(await file.setUser('alice', 'secret')).toBe('added');
     expect(await file.users()).toEqual(['alice']);
     expectOnly(directory, 'passwd');
   });
 
-  test('is not made by what has nothing to put in it', async () => {
+  test('is not created by an edit that changes nothing', async () => {
     expect(await file.removeUser('alice')).toBe(false);
     expect(await file.removeUsers(['alice'])).toEqual([]);
     expect(await file.setUsers([])).toEqual({ added: 0, updated: 0, unchanged: 0 });
@@ -126,7 +126,7 @@ describe('a missing file', () => {
   });
 
   test.each(CALLS.filter(([name]) => name !== 'create'))(
-    "is an error to %s with missing: 'error'",
+    "is ERR_FILE_MISSING for %s with missing: 'error'",
     async (_name, _writes, call) => {
       const strict = new PasswordFile(path, { ...quick, missing: 'error' });
       await expect(call(strict)).rejects.toMatchObject({
@@ -138,7 +138,7 @@ describe('a missing file', () => {
     },
   );
 
-  test("missing: 'error' lets a call find the file that another made", async () => {
+  test("is created by create() for a later edit that is called at the same time, with missing: 'error'", async () => {
     const strict = new PasswordFile(path, { ...quick, missing: 'error' });
     const outcomes = await Promise.allSettled([
       strict.setHash('alice', HASH),
@@ -149,45 +149,42 @@ describe('a missing file', () => {
     expect(await strict.users()).toEqual(['bob']);
   });
 
-  test.each(CALLS)(
-    'whose directory is missing is an error to %s that says so',
-    async (_name, _writes, call) => {
-      const lost = new PasswordFile(join(directory, 'sub/passwd'), quick);
-      await expect(call(lost)).rejects.toMatchObject({
-        code: 'ERR_DIRECTORY_MISSING',
-        message: `The directory ${join(directory, 'sub')} does not exist. Make or mount it first.`,
-      });
-      expectOnly(directory);
-    },
-  );
+  test.each(CALLS)('in a missing directory is ERR_DIRECTORY_MISSING for %s', async (_name, _writes, call) => {
+    const lost = new PasswordFile(join(directory, 'sub/passwd'), quick);
+    await expect(call(lost)).rejects.toMatchObject({
+      code: 'ERR_DIRECTORY_MISSING',
+      message: `The directory ${join(directory, 'sub')} does not exist. Make or mount it first.`,
+    });
+    expectOnly(directory);
+  });
 });
 
 describe('create', () => {
-  test('makes an empty file', async () => {
+  test('creates an empty file', async () => {
     expect(await file.create()).toBe(true);
     expect(await read()).toBe('');
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     expectOnly(directory, 'passwd');
   });
 
-  test('leaves a file that is there as it is', async () => {
+  test('leaves an existing file as it is', async () => {
     await writeFile(path, 'anything');
     const before = await identity();
     expect(await file.create()).toBe(false);
     expect(await identity()).toEqual(before);
   });
 
-  test('of many at once exactly one makes it', async () => {
+  test('creates the file exactly once, and only that call of many at once resolves with true', async () => {
     const made = await Promise.all(Array.from({ length: 100 }, () => file.create()));
     expect(made.filter(Boolean)).toHaveLength(1);
   });
 });
 
-describe('names and passwords that cannot work', () => {
+describe('invalid names and passwords', () => {
   const name = { code: 'ERR_INVALID_USERNAME', username: 'a' };
   const password = { code: 'ERR_INVALID_PASSWORD' };
 
-  test('are refused before anything is touched', async () => {
+  test('are refused without any change in the directory', async () => {
     await expect(file.setUser('a:b', 'secret')).rejects.toMatchObject(name);
     await expect(file.addUser('a:b', 'secret')).rejects.toMatchObject(name);
     await expect(file.setUsers([['a:b', 'secret']])).rejects.toMatchObject(name);
@@ -199,7 +196,7 @@ describe('names and passwords that cannot work', () => {
     expectOnly(directory);
   });
 
-  test('name the user they were for', async () => {
+  test('are refused with the user in the error', async () => {
     const entries: Array<[string, string]> = [
       ['alice', 'secret'],
       ['bob', ''],
@@ -208,7 +205,7 @@ describe('names and passwords that cannot work', () => {
     expectOnly(directory);
   });
 
-  test('may be looked up and removed', async () => {
+  test('are accepted by look-ups and removals', async () => {
     await writeFile(path, `al\x01ice:${HASH}\nbob:${HASH}\n`);
     expect(await file.hasUser('al\x01ice')).toBe(true);
     expect(await file.getHash('al\x01ice')).toBe(HASH);
@@ -220,7 +217,7 @@ describe('names and passwords that cannot work', () => {
   });
 
   test.each(['hasUser', 'getHash', 'verify', 'removeUser'] as const)(
-    '%s takes a string only',
+    '%s takes only a string as a name',
     async method => {
       const call =
         method === 'verify' ? file.verify(undefined as never, 'secret') : file[method](undefined as never);
@@ -230,12 +227,12 @@ describe('names and passwords that cannot work', () => {
 });
 
 describe('addUser', () => {
-  test('adds', async () => {
+  test('adds a user', async () => {
     await file.addUser('alice', 'secret');
     expect(await file.verify('alice', 'secret')).toBe(true);
   });
 
-  test('refuses a name that is there, also among blanks, and changes nothing', async () => {
+  test('refuses an existing name, also with blanks round it, and changes nothing', async () => {
     await writeFile(path, ` alice :${HASH}\n`);
     const before = await identity();
     await expect(file.addUser('alice', 'other')).rejects.toMatchObject({
@@ -247,7 +244,7 @@ describe('addUser', () => {
     expect(await identity()).toEqual(before);
   });
 
-  test('of a thousand at once with the same name exactly one wins', async () => {
+  test('adds the user exactly once if a thousand calls with the same name come at once', async () => {
     const passwords = Array.from({ length: 1000 }, (_, n) => `password ${n}`);
     const outcomes = await Promise.allSettled(passwords.map(password => file.addUser('alice', password)));
     const winners = passwords.filter((_, n) => outcomes[n]?.status === 'fulfilled');
@@ -260,8 +257,8 @@ describe('addUser', () => {
   });
 });
 
-describe('many at once', () => {
-  test('a thousand setUser are all in the file, by a handful of commits', async () => {
+describe('edits of one file at once', () => {
+  test('share commits: a thousand calls of setUser need fewer than 100', async () => {
     const commits = countCommits();
     const names = Array.from({ length: 1000 }, (_, n) => `user${n}`);
     const outcomes = await Promise.all(names.map(name => file.setUser(name, `password of ${name}`)));
@@ -274,7 +271,7 @@ describe('many at once', () => {
     expectOnly(directory, 'passwd');
   });
 
-  test('callers share a queue, whatever path they came by', async () => {
+  test('share commits whatever path they have for the file', async () => {
     await mkdir(join(directory, 'sub'));
     await symlink('../passwd', join(directory, 'sub/link'));
     await symlink('sub', join(directory, 'directory'));
@@ -296,7 +293,7 @@ describe('many at once', () => {
     expect(commits.count).toBeLessThan(20);
   });
 
-  test('one that fails takes nobody else with it', async () => {
+  test('fail alone, without effect on the others of their commit', async () => {
     await file.setHash('alice', HASH);
     const outcomes = await Promise.allSettled([
       file.setHash('bob', HASH),
@@ -311,7 +308,7 @@ describe('many at once', () => {
     expect(await read()).toBe(`alice:${HASH}\nbob:${HASH}\ncarol:${HASH}\n`);
   });
 
-  test('each sees those before it', async () => {
+  test('each see the ones before them', async () => {
     const outcomes = await Promise.all([
       file.setHash('alice', HASH),
       file.setHash('alice', HASH),
@@ -328,31 +325,31 @@ describe('many at once', () => {
 describe('removeUser and removeUsers', () => {
   beforeEach(() => writeFile(path, `alice:${HASH}\nbob:${HASH}\n alice:x\ncarol:${HASH}\n`));
 
-  test('take all lines of the name out', async () => {
+  test('remove all lines of the name', async () => {
     expect(await file.removeUser('alice')).toBe(true);
     expect(await read()).toBe(`bob:${HASH}\ncarol:${HASH}\n`);
     expect(await file.removeUser('alice')).toBe(false);
   });
 
-  test('return who was there', async () => {
+  test('return whom they removed', async () => {
     const commits = countCommits();
     expect(await file.removeUsers(new Set(['carol', 'nobody', 'alice']))).toEqual(['carol', 'alice']);
     expect(commits.count).toBe(1);
     expect(await read()).toBe(`bob:${HASH}\n`);
   });
 
-  test('take a name that comes twice once', async () => {
+  test('report a name once that is given twice', async () => {
     expect(await file.removeUsers(['bob', 'bob'])).toEqual(['bob']);
   });
 
-  test('leave the file as it is where nobody goes', async () => {
+  test('leave the file as it is if no name is in it', async () => {
     const before = await identity();
     expect(await file.removeUsers(['nobody'])).toEqual([]);
     expect(await file.removeUsers([])).toEqual([]);
     expect(await identity()).toEqual(before);
   });
 
-  test('do not take a string for a list of names', async () => {
+  test('refuse a string instead of a list of names', async () => {
     await writeFile(path, `b:${HASH}\no:${HASH}\n`);
     await expect(file.removeUsers('bob')).rejects.toMatchObject({
       code: 'ERR_INVALID_ARGUMENT',
@@ -363,7 +360,7 @@ describe('removeUser and removeUsers', () => {
 });
 
 describe('provision', () => {
-  test('makes a login that works', async () => {
+  test('adds a user whose password verifies', async () => {
     const { username, password } = await file.provision();
     expect(username).toMatch(/^device_[a-z0-9]{8}$/);
     expect(await file.users()).toEqual([username]);
@@ -382,7 +379,7 @@ describe('provision', () => {
     });
   });
 
-  test('makes a name that is new in the file, and says so when there is none left', async () => {
+  test('generates a name that is new in the file, and fails if no name is left', async () => {
     const few = { username: { prefix: 'x', length: 1, alphabet: 'ab' } };
     const names = [(await file.provision(few)).username, (await file.provision(few)).username];
     expect(names.sort()).toEqual(['xa', 'xb']);
@@ -393,7 +390,7 @@ describe('provision', () => {
   });
 });
 
-test('a name with half of a surrogate pair is nobody, and not the user whose name has U+FFFD there', async () => {
+test('a name with a lone surrogate is not taken for the name with U+FFFD in its place', async () => {
   await writeFile(path, `a\ufffd:${HASH}\nbob:${HASH}\n`);
   const name = 'a\ud800';
   expect([await file.hasUser(name), await file.getHash(name)]).toEqual([false, undefined]);
@@ -403,7 +400,7 @@ test('a name with half of a surrogate pair is nobody, and not the user whose nam
 });
 
 describe('setHash', () => {
-  test('adds, updates, and leaves alone', async () => {
+  test("reports 'added', 'updated' or 'unchanged'", async () => {
     expect(await file.setHash('alice', HASH)).toBe('added');
     const before = await identity();
     expect(await file.setHash('alice', HASH)).toBe('unchanged');
@@ -412,14 +409,14 @@ describe('setHash', () => {
     expect(await read()).toBe(`alice:${OTHER_HASH}\n`);
   });
 
-  test('removes a duplicate name even where the hash is there already', async () => {
+  test('removes further lines of a duplicate name even if one of them has the hash already', async () => {
     await writeFile(path, `alice:${OTHER_HASH}\nalice:${HASH}\n`);
     expect(await file.setHash('alice', HASH)).toBe('updated');
     expect(await read()).toBe(`alice:${HASH}\n`);
   });
 });
 
-test('what setUser writes is what hashPassword makes', async () => {
+test('verifyPassword accepts the hash that setUser writes', async () => {
   await file.setUser('alice', 'secret');
   expect(await verifyPassword('secret', (await file.getHash('alice')) as string)).toBe(true);
 });

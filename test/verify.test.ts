@@ -6,7 +6,7 @@ import { PasswordFile } from '../src/password-file.js';
 import { yieldToEventLoop } from '../src/util/event-loop.js';
 import { newFile } from './support/password-file.js';
 
-/** More than are begun at once, and more than are under way then. */
+/** More than the limiter begins at once. */
 const MANY = 1_000;
 
 const passwordOf = (i: number) => `password of ${i}`;
@@ -19,7 +19,7 @@ beforeEach(() => {
 });
 
 describe('a thousand calls of verify at once', () => {
-  test('each answer for their own user and password', async () => {
+  test('each report on their own user and password', async () => {
     await writeFile(path, Array.from({ length: MANY }, (_, i) => (i % 3 === 0 ? '' : lineOf(i))).join(''));
     const verified = await Promise.all(
       Array.from({ length: MANY }, (_, i) => file.verify(`user${i}`, passwordOf(i % 3 === 1 ? i : i + 1))),
@@ -27,7 +27,7 @@ describe('a thousand calls of verify at once', () => {
     expect(verified).toEqual(Array.from({ length: MANY }, (_, i) => i % 3 === 1));
   });
 
-  test('all end where nobody is in the file', async () => {
+  test('all resolve with false if the names are not in the file', async () => {
     await writeFile(path, lineOf(0));
     const verified = await Promise.all(
       Array.from({ length: MANY }, (_, i) => file.verify(`nobody${i}`, 'secret')),
@@ -35,7 +35,7 @@ describe('a thousand calls of verify at once', () => {
     expect(verified).toEqual(Array.from({ length: MANY }, () => false));
   });
 
-  test('notice a change that was made before they were called, while others are under way', async () => {
+  test('see a change that was made before them, while earlier calls are under way', async () => {
     await writeFile(path, lineOf(0));
     const earlier = Array.from({ length: MANY }, () => file.verify('user0', passwordOf(0)));
     expect(await Promise.race(earlier)).toBe(true);
@@ -45,7 +45,7 @@ describe('a thousand calls of verify at once', () => {
     await Promise.all(earlier);
   });
 
-  test('fail with what is wrong with the file, and go on when it has been mended', async () => {
+  test('fail with ERR_FILE_MISSING while the file is missing, and later calls work again', async () => {
     await writeFile(path, lineOf(0));
     const strict = new PasswordFile(path, { missing: 'error' });
     expect(await strict.verify('user0', passwordOf(0))).toBe(true);
@@ -60,7 +60,7 @@ describe('a thousand calls of verify at once', () => {
     expect(await strict.verify('user0', passwordOf(0))).toBe(true);
   });
 
-  test('can be given up while they wait for their turn', async () => {
+  test('can be aborted while they wait for their turn', async () => {
     await writeFile(path, lineOf(0));
     let settled = 0;
     const others = Array.from({ length: MANY }, () =>
@@ -75,7 +75,7 @@ describe('a thousand calls of verify at once', () => {
     expect(await Promise.all(others)).not.toContain(false);
   });
 
-  test('are answered each for itself where some of them cannot be', async () => {
+  test('fail with ERR_INVALID_PASSWORD only for those that have no valid password', async () => {
     await writeFile(path, lineOf(0));
     const settled = await Promise.allSettled(
       Array.from({ length: MANY }, (_, i) =>
@@ -87,12 +87,12 @@ describe('a thousand calls of verify at once', () => {
   });
 });
 
-describe('a hash that a broker reads though no tool writes it', () => {
+describe('a hash of a form that no tool writes', () => {
   const hash = hashPasswordSync('secret');
   const [, , , salt, key] = hash.split('$');
   const sha512 = hashPasswordSync('secret', { algorithm: 'sha512' });
 
-  describe.each(['2.0', '2.1'] as const)('is compared by verify as by the check, broker %s:', broker => {
+  describe.each(['2.0', '2.1'] as const)('is read alike by verify and check, with broker %s:', broker => {
     test.each<[form: string, hash: string, readBy: Array<'2.0' | '2.1'>]>([
       ['several $', `$7$$101$$$${salt}$$${key}`, ['2.0', '2.1']],
       ['several $ before the algorithm', `$$7$101$${salt}$${key}`, ['2.0']],
@@ -101,12 +101,12 @@ describe('a hash that a broker reads though no tool writes it', () => {
       ['several $ in $6$', sha512.replace('$6$', '$6$$'), ['2.0', '2.1']],
       ['a field more', `${hash}$more`, ['2.0', '2.1']],
       ['a field more in $6$', `${sha512}$more`, ['2.0', '2.1']],
-      ['text behind the iterations', `$7$101x$${salt}$${key}`, ['2.0', '2.1']],
+      ['text after the iterations', `$7$101x$${salt}$${key}`, ['2.0', '2.1']],
       ['a sign and a blank before the iterations', `$7$ +101$${salt}$${key}`, ['2.0', '2.1']],
       ['a leading zero', `$7$0101$${salt}$${key}`, ['2.0', '2.1']],
       ['iterations that are cut to 32 bits', `$7$${2 ** 32 + 101}$${salt}$${key}`, ['2.0', '2.1']],
       ['spare bits in the key', hash.replace(/.==$/, other => `${successor(other)}==`), ['2.0', '2.1']],
-      ['text behind the padding', `${hash}x`, []],
+      ['text after the padding', `${hash}x`, []],
       ['a negative number of iterations', `$7$-101$${salt}$${key}`, []],
       ['half the padding', hash.slice(0, -1), []],
     ])('%s', async (_form, stored, readBy) => {
@@ -119,15 +119,15 @@ describe('a hash that a broker reads though no tool writes it', () => {
     });
   });
 
-  /** The next character of base64 after the first of a text: another one only in the spare bits. */
+  /** The character of base64 after the first one of the text, which differs from it only in the spare bits. */
   function successor(text: string): string {
     return String.fromCharCode(text.charCodeAt(0) + 1);
   }
 });
 
-test('a call that comes while the file is being read goes by what has taken its place', async () => {
+test('a call of verify during a read uses the file that has replaced the one being read', async () => {
   const other = `${path}.other`;
-  // Long enough to be read in pieces.
+  // Large enough to be read in pieces.
   const line = lineOf(0);
   await writeFile(path, line + Array.from({ length: 36_000 }, (_, i) => `other${i}${line}`).join(''));
   await writeFile(other, lineOf(1));
@@ -138,7 +138,7 @@ test('a call that comes while the file is being read goes by what has taken its 
   expect(await earlier).toBe(true);
 });
 
-test('a password in bytes may be wiped as soon as it has been handed over', async () => {
+test('verify uses the password as it was at the call, although its bytes are wiped later', async () => {
   await writeFile(path, lineOf(0));
   const password = Buffer.from(passwordOf(0));
   const verified = file.verify('user0', password);

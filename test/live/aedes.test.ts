@@ -1,4 +1,4 @@
-/** examples/aedes.ts as a running broker, asked by a real MQTT client. */
+/** examples/aedes.ts as a running broker, tested with a real MQTT client. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { unlink } from 'node:fs/promises';
@@ -16,7 +16,7 @@ beforeEach(() => {
   file = new PasswordFile(path);
 });
 
-/** Starts the example; its port. */
+/** Starts the example. Resolves with its port. */
 async function startExample(): Promise<number> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'examples/aedes.ts'], {
     env: { ...process.env, PORT: '0', PASSWORD_FILE: path },
@@ -30,7 +30,7 @@ async function startExample(): Promise<number> {
   return Number(/^listening on port (\d+)$/.exec(line)?.[1]);
 }
 
-/** A message that a client publishes to a topic to which it has subscribed; or the CONNACK code that refused it. */
+/** The message that a client gets after it has published it to a topic of its own, or the CONNACK code of its refusal. */
 async function echo(port: number, options: IClientOptions): Promise<string | number> {
   try {
     const client = await connectAsync({ host: '127.0.0.1', port, reconnectPeriod: 0, ...options });
@@ -50,7 +50,7 @@ async function echo(port: number, options: IClientOptions): Promise<string | num
 const LET_IN = 'devices/1 on';
 const NOT_AUTHORIZED = 5;
 
-test('lets in the users of the file by their passwords, and nobody else', async () => {
+test('examples/aedes.ts lets in the users of the file by their passwords, and nobody else', async () => {
   await file.setUsers(new Map(Object.entries({ alice: 'correct horse', 設備: '密码' })));
   const port = await startExample();
   expect(await echo(port, { username: 'alice', password: 'correct horse' })).toBe(LET_IN);
@@ -61,7 +61,7 @@ test('lets in the users of the file by their passwords, and nobody else', async 
   expect(await echo(port, {})).toBe(NOT_AUTHORIZED);
 });
 
-test('goes by an edit of the file from the next CONNECT on', async () => {
+test('examples/aedes.ts uses an edited file from the next CONNECT on', async () => {
   await file.setUser('alice', 'old');
   const port = await startExample();
   expect(await echo(port, { username: 'alice', password: 'old' })).toBe(LET_IN);
@@ -72,7 +72,7 @@ test('goes by an edit of the file from the next CONNECT on', async () => {
   expect(await echo(port, { username: 'alice', password: 'new' })).toBe(NOT_AUTHORIZED);
 });
 
-test('answers that it is unavailable while the file is missing', async () => {
+test('examples/aedes.ts answers CONNACK 3, server unavailable, while the file is missing', async () => {
   await file.setUser('alice', 'secret');
   const port = await startExample();
   await unlink(path);

@@ -1,6 +1,6 @@
 /**
- * Edits of files whose last line is at risk, with live brokers: a user who is not touched and who
- * is sure to be let in before, is let in after.
+ * Edits of files whose last line an edit could change, with real brokers: a user who is not edited and
+ * who can log in before an edit, can log in after it.
  *
  *   EDITED_FILES=500 FUZZ_SEED=1 npx vitest run test/live/edits.test.ts
  */
@@ -17,7 +17,7 @@ import { describeBrokers } from '../support/require.js';
 const { EDITED_FILES = '25', FUZZ_SEED } = process.env;
 const SEED = FUZZ_SEED === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(FUZZ_SEED);
 
-/** The two ways in which an edit once took away the login of another user. */
+/** The two edits that once took away the login of another user. */
 const KNOWN: Array<[string, Edits]> = [
   [`${entryOf(300)}\n${entryOf(255)}`, [[entryOf(300).split(':')[0] as string, undefined]]],
   [`alice:${HASH}\0junk`, [['bob', HASH]]],
@@ -43,7 +43,7 @@ describeBrokers('an edit keeps the login of every other user', broker => {
       const before = Buffer.from(text, 'latin1');
       const after = edited(text, made);
       const reports = [before, after].map(bytes => checkPasswordFile(bytes, { broker: release }));
-      // A file that is not sure to load would end the broker.
+      // A broker ends at a file that it does not load.
       if (!reports.every(({ loads }) => loads)) continue;
       const touched = new Set(made.map(([name]) => name));
       const others = (reports[0]?.users ?? []).filter(name => !touched.has(name));

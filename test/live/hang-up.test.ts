@@ -1,4 +1,4 @@
-/** When a reload is over, as the kernel shows it. */
+/** When a reload of a real broker is over, as the kernel shows it. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ import { testDirectory } from '../support/directory.js';
 import { describeBrokers, linux, namespaces, needs, root } from '../support/require.js';
 import { runScript } from '../support/script.js';
 
-/** Waits until SIGHUP has been sent to a process that does not take it. */
+/** Waits until SIGHUP is pending for a process that is stopped. */
 async function untilSent({ pid }: { pid: number }): Promise<void> {
   while (!/^ShdPnd:\s*\S*[13579bdf]$/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))) await pause(5);
 }
@@ -61,7 +61,7 @@ describeBrokers('a reload', program => {
     }
   });
 
-  test('is made again for who asks for one in the meantime', async () => {
+  test('is made once more for a call that comes during the first', async () => {
     const { passwordFile, broker } = await start();
     const hash = hashPasswordSync('pw');
     writeFileSync(passwordFile, Array.from({ length: 10_000 }, (_, i) => `user-${i}:${hash}\n`).join(''));
@@ -70,7 +70,7 @@ describeBrokers('a reload', program => {
     expect(broker.reloads).toBe(2);
   });
 
-  test('fails where the broker is stopped and does not take the signal', async () => {
+  test('fails with ERR_RELOAD_FAILED if the broker is stopped and does not take the signal', async () => {
     const { broker } = await start();
     await stop(broker);
     await expect(reloadBroker({ pid: broker.pid }, { timeout: 200 })).rejects.toMatchObject({
@@ -81,7 +81,7 @@ describeBrokers('a reload', program => {
     expect(await broker.reloaded(1)).toBe(true);
   });
 
-  test('gives up waiting for the broker when the signal of the caller aborts', async () => {
+  test('rejects at an abort while it waits for the broker', async () => {
     const { broker } = await start();
     await stop(broker);
     const controller = new AbortController();
@@ -112,7 +112,7 @@ describeBrokers('a reload', program => {
     return broker;
   }
 
-  test('fails where the broker ends before it has read the file', async () => {
+  test('fails with ERR_RELOAD_FAILED if the broker ends before it has read the file', async () => {
     const { broker, file } = await byPidFile();
     await stop(broker);
     await file.setUser('alice', 'pw');
@@ -125,7 +125,7 @@ describeBrokers('a reload', program => {
     await reloaded;
   });
 
-  test('is made by the broker that has taken the place of one that ended', async () => {
+  test('is made by the broker that has taken the place of the one that ended', async () => {
     const { directory, passwordFile, broker, file } = await byPidFile();
     const older = await replacement(directory, passwordFile, 'pid.older');
     await stop(broker);
@@ -140,7 +140,7 @@ describeBrokers('a reload', program => {
   });
 
   needs(root, namespaces).test(
-    'is paced by a second where the kernel does not show when it is over',
+    'begins at least a second after the one before if the kernel does not show when that is over',
     async () => {
       const { passwordFile, broker } = await start();
       const times = await runScript(
@@ -158,7 +158,7 @@ describeBrokers('a reload', program => {
       return times;
     `,
         {
-          // A kernel without schedstat.
+          // As a kernel without schedstat.
           through: [
             'unshare',
             '--mount',
@@ -170,13 +170,13 @@ describeBrokers('a reload', program => {
           args: { passwordFile, pid: broker.pid, port: broker.port },
         },
       );
-      // The first signal may be reported late, so from before it.
+      // Measured from before the first signal, because reloaded() may resolve late after that.
       expect(times[2] - times[0]).toBeGreaterThanOrEqual(1_000);
     },
   );
 });
 
-needs(linux).describe('a broker that is never seen asleep', () => {
+needs(linux).describe('a reload of a broker that is never asleep', () => {
   test('is waited for until the timeout', async () => {
     const busy = spawn(namedMosquitto(), ['-c', 'trap "echo SIGHUP" HUP; echo ready; while :; do :; done'], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -194,7 +194,7 @@ needs(linux).describe('a broker that is never seen asleep', () => {
   });
 });
 
-describe('a pid that is another process by now', () => {
+describe('a process that has the pid of the broker later', () => {
   needs(root, namespaces).test('gets no signal, even if it is called mosquitto', async () => {
     const result = await runScript(
       `

@@ -6,7 +6,7 @@ import { decode, type Golden, goldens, withoutSalts, writtenLines } from '../sup
 import { describePasswdTools } from '../support/require.js';
 
 describePasswdTools('fixtures/record.ts', ({ version }) => {
-  test('records lines that verify, and calls that went as they always have', async () => {
+  test('records hashes that verify, and the same results as the fixtures', async () => {
     const program = fileURLToPath(new URL('../../fixtures/record.ts', import.meta.url));
     const { stdout, stderr, status } = spawnSync(process.execPath, ['--import', 'tsx', program, version], {
       encoding: 'utf8',

@@ -1,4 +1,4 @@
-/** The broker as processes find it that run as another user, under other parents or in other namespaces. */
+/** How processes of other users, with other ancestors and in other namespaces find the broker. */
 import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -7,8 +7,8 @@ import { linux, namespaces, needs, root } from '../support/require.js';
 import { runScript } from '../support/script.js';
 import { perl, standIn, uniqueName } from '../support/stand-in.js';
 
-needs(linux, perl).describe('a broker by its pid', () => {
-  test('is not this process, even if this is called mosquitto', async () => {
+needs(linux, perl).describe('reloadBroker({ pid })', () => {
+  test('refuses this process, even if it is called mosquitto', async () => {
     const message = await runScript(`
       const { reloadBroker } = await load('src/broker/reload.ts');
       process.title = 'mosquitto';
@@ -18,7 +18,7 @@ needs(linux, perl).describe('a broker by its pid', () => {
     expect(message).toMatch(/^pid \d+ is mosquitto, but not the broker: it is this very process\. /);
   });
 
-  test('is not the parent of the parent, even if that is called mosquitto', async () => {
+  test('refuses the parent of the parent, even if it is called mosquitto', async () => {
     const grandparent = join(testDirectory(), 'mosquitto');
     await writeFile(grandparent, '#!/bin/sh\ntrap "echo hangup >&2; exit 9" HUP\n"$@"\nexit $?\n');
     await chmod(grandparent, 0o755);
@@ -36,7 +36,7 @@ needs(linux, perl).describe('a broker by its pid', () => {
     );
   });
 
-  needs(root).test('of a user who may not signal it: says so', async () => {
+  needs(root).test('fails with EPERM and says what to do if this process may not signal the broker', async () => {
     const broker = await standIn();
     const message = await runScript(
       `
@@ -56,8 +56,8 @@ needs(linux, perl).describe('a broker by its pid', () => {
   });
 });
 
-needs(linux, perl).describe('a broker by the name of its process', () => {
-  test('is not this process', async () => {
+needs(linux, perl).describe('reloadBroker({ process })', () => {
+  test('ignores this process', async () => {
     const message = await runScript(
       `
       const { reloadBroker } = await load('src/broker/reload.ts');
@@ -71,8 +71,8 @@ needs(linux, perl).describe('a broker by the name of its process', () => {
   });
 });
 
-describe('pid namespaces', () => {
-  needs(linux, namespaces, perl).test('with the /proc of another one: nothing is signalled', async () => {
+describe('reloadBroker in another pid namespace', () => {
+  needs(linux, namespaces, perl).test('signals nothing if /proc is that of another namespace', async () => {
     const name = uniqueName();
     const broker = await standIn({ name });
     const path = join(testDirectory(), 'broker.pid');
@@ -96,36 +96,42 @@ describe('pid namespaces', () => {
     expect(await broker.hangups()).toBe(0);
   });
 
-  needs(linux, namespaces, perl).test('of its own: only its processes are found', async () => {
-    const name = uniqueName();
-    const broker = await standIn({ name });
-    const message = await runScript(
-      `
+  needs(linux, namespaces, perl).test(
+    'finds only the processes of its namespace if it has a /proc of its own',
+    async () => {
+      const name = uniqueName();
+      const broker = await standIn({ name });
+      const message = await runScript(
+        `
       const { reloadBroker } = await load('src/broker/reload.ts');
       return reloadBroker({ process: args }).catch(error => error.message);
     `,
-      { through: ['unshare', '--pid', '--fork', '--mount-proc'], args: name },
-    );
-    expect(message).toMatch(/^None of the \d+ processes here is called /);
-    expect(await broker.hangups()).toBe(0);
-  });
+        { through: ['unshare', '--pid', '--fork', '--mount-proc'], args: name },
+      );
+      expect(message).toMatch(/^None of the \d+ processes here is called /);
+      expect(await broker.hangups()).toBe(0);
+    },
+  );
 
-  needs(linux, namespaces).test('without /proc: says what else to use', async () => {
-    const messages = await runScript(
-      `
+  needs(linux, namespaces).test(
+    'runs a command without /proc, and for a pid says what else to use',
+    async () => {
+      const messages = await runScript(
+        `
       const { reloadBroker } = await load('src/broker/reload.ts');
       await reloadBroker({ command: ['true'] });
       return reloadBroker({ pid: args }).catch(error => error.message);
     `,
-      {
-        through: ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh'],
-        args: process.pid,
-      },
-    );
-    expect(messages).toMatch(/^There is no \/proc here .* pkill -HUP -x mosquitto/);
-  });
+        {
+          through: ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh'],
+          args: process.pid,
+        },
+      );
+      expect(messages).toMatch(/^There is no \/proc here .* pkill -HUP -x mosquitto/);
+    },
+  );
 
-  needs(linux, namespaces, root).test('with a /proc that hides others: says so', async () => {
+  needs(linux, namespaces, root).test('says if /proc hides the processes of other users', async () => {
     const messages = await runScript(
       `
       const { reloadBroker } = await load('src/broker/reload.ts');
@@ -147,8 +153,8 @@ describe('pid namespaces', () => {
   });
 });
 
-needs(linux, perl).describe('a reload', () => {
-  test('keeps no process alive after an abort', async () => {
+needs(linux, perl).describe('reloadBroker', () => {
+  test('does not keep the process alive after an abort', async () => {
     const broker = await standIn();
     process.kill(broker.pid, 'SIGSTOP');
     const message = await runScript(
@@ -160,7 +166,7 @@ needs(linux, perl).describe('a reload', () => {
         setImmediate(() => controller.abort(new Error('no more')));
         return kill.apply(process, signal);
       };
-      // So that it ends when nothing keeps it alive.
+      // The process then ends only if nothing keeps it alive.
       process.exit = () => undefined;
       return reloadBroker({ pid: args }, { timeout: 1e6, signal: controller.signal }).catch(error => error.message);
     `,

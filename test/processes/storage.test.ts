@@ -24,7 +24,7 @@ needs(root, namespaces).describe('without /proc', () => {
       { through, args: { path, hash: HASH } },
     );
 
-  test('root edits no file in a directory that others may write', async () => {
+  test('root may not edit a file in a directory that others may write', async () => {
     await writeFile(path, `alice:${HASH}\n`);
     await chown(directory, 1883, 1883);
     expect(await setHash()).toEqual({
@@ -36,14 +36,14 @@ needs(root, namespaces).describe('without /proc', () => {
     expectOnly(directory, 'passwd');
   });
 
-  test('root edits files in a directory of its own', async () => {
+  test('root may edit files in a directory of its own', async () => {
     expect(await setHash()).toBe('added');
     expectOnly(directory, 'passwd');
   });
 });
 
 needs(root, namespaces).test(
-  'without /proc, files are made, listed, looked at and removed by their paths',
+  'without /proc, systemDisk creates, lists, looks at and removes files by their paths',
   async () => {
     const names = await runScript(
       `const { systemDisk } = await load('src/storage/disk.ts');
@@ -64,7 +64,7 @@ needs(root, namespaces).test(
 );
 
 needs(root, userNamespaces).test(
-  'the file of a user whom the user namespace of this process does not know',
+  'the file of a user outside the user namespace of this process is ERR_OWNERSHIP, unless allowOwnerChange is set',
   async () => {
     const { uid, gid } = NOBODY;
     await writeFile(path, `alice:${HASH}\n`, { mode: 0o644 });
@@ -85,7 +85,7 @@ needs(root, userNamespaces).test(
   },
 );
 
-test('a process that ran out of descriptors knows itself afterwards', async () => {
+test('a process that ran out of file descriptors has a complete temp file name afterwards', async () => {
   const [without, with_] = await runScript(
     `const { openSync, closeSync } = await import('node:fs');
     const { tempFileName } = await load('src/storage/lock-owner.ts');

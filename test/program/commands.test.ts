@@ -1,4 +1,4 @@
-/** What the program does beyond mosquitto_passwd, called as a process. */
+/** The program called as a process: what it does beyond mosquitto_passwd. */
 import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -38,14 +38,14 @@ function run(argv: readonly string[], options: CallOptions = {}): Promise<Ended>
   return call(argv, { cwd: directory, ...options });
 }
 
-/** A call that has to work. */
+/** A call that succeeds. */
 async function done(argv: readonly string[], input?: string | Uint8Array): Promise<string> {
   const { status, stdout, stderr } = await run(argv, { input });
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   return stdout;
 }
 
-/** A call that must not work, and must not change the file. */
+/** A call that fails, and does not change the file. */
 async function refused(argv: readonly string[], input?: string | Uint8Array, status = 1): Promise<string> {
   const before = readFileSync(path, 'utf8');
   const ended = await run(argv, { input });
@@ -55,12 +55,12 @@ async function refused(argv: readonly string[], input?: string | Uint8Array, sta
   return ended.stderr;
 }
 
-describe('passwords from elsewhere than the command line', () => {
+describe('the password of a new user', () => {
   test.each([
-    ['without an end of its line', 'pass word:1'],
+    ['without a line end', 'pass word:1'],
     ['with LF', 'pass word:1\n'],
     ['with CR LF', 'pass word:1\r\n'],
-  ])('--password-stdin and --password-file, %s', async (_title, text) => {
+  ])('is read by --password-stdin and --password-file, %s', async (_title, text) => {
     expect(await done(['--password-stdin', 'passwd', 'bob'], text)).toBe('Adding password for user bob\n');
     expect(await file.verify('bob', 'pass word:1')).toBe(true);
     writeFileSync(join(directory, 'secret'), text);
@@ -70,7 +70,7 @@ describe('passwords from elsewhere than the command line', () => {
     expect(await file.verify('carol', 'pass word:1')).toBe(true);
   });
 
-  test('bytes that are no UTF-8 are taken as they are', async () => {
+  test('may be bytes that are not UTF-8, by --password-stdin and at prompts without a terminal', async () => {
     const bytes = Buffer.from([0xe9, 0xff, 0x20]);
     await done(['--password-stdin', 'passwd', 'bob'], bytes);
     expect(await file.verify('bob', bytes)).toBe(true);
@@ -78,7 +78,7 @@ describe('passwords from elsewhere than the command line', () => {
     expect(await file.verify('carol', bytes)).toBe(true);
   });
 
-  test('nothing, and more than one line, are refused', async () => {
+  test('may not be empty or longer than one line', async () => {
     expect(await refused(['--password-stdin', 'passwd', 'bob'], '')).toMatch(
       /^Error: The password is empty\./,
     );
@@ -93,7 +93,7 @@ describe('passwords from elsewhere than the command line', () => {
     );
   });
 
-  test('--generate prints the password and nothing else', async () => {
+  test('is generated and printed alone by --generate', async () => {
     const password = await done(['--generate', 'passwd', 'bob']);
     expect(password).toMatch(/^[\w-]{32}\n$/);
     expect(await file.verify('bob', password.trimEnd())).toBe(true);
@@ -104,7 +104,7 @@ describe('passwords from elsewhere than the command line', () => {
 });
 
 describe('--provision', () => {
-  test('prints one line a user, and the users are in the file', async () => {
+  test('prints a line for each user, and adds the users to the file', async () => {
     const stdout = await done(['--provision', '--count', '5', '--prefix', 'meter/', 'passwd']);
     const lines = stdout.trimEnd().split('\n');
     expect(lines).toHaveLength(5);
@@ -123,13 +123,13 @@ describe('--provision', () => {
     expect(await new PasswordFile(join(directory, 'new')).verify(made.username, made.password)).toBe(true);
   });
 
-  test('a thousand at once', async () => {
+  test('adds a thousand users', async () => {
     const stdout = await done(['--provision', '--count', '1000', '-I', '1', 'passwd']);
     expect(new Set(stdout.trimEnd().split('\n')).size).toBe(1_000);
     expect(await file.users()).toHaveLength(1_001);
   });
 
-  test('what cannot work is refused', async () => {
+  test('refuses a prefix with a colon', async () => {
     expect(await refused(['--provision', '--prefix', 'a:', 'passwd'])).toMatch(
       /^Error: The user name contains ':'/,
     );
@@ -139,7 +139,7 @@ describe('--provision', () => {
 describe('--import', () => {
   const LIST = '# users\n\nalice:one\r\nbob:two:2 \n  \ncarol: three';
 
-  test('sets the users of a list: what follows the first colon is the password', async () => {
+  test('sets the users of a list, each with the text after the first colon as the password', async () => {
     writeFileSync(join(directory, 'list'), LIST);
     expect(await done(['--import', 'list', 'passwd'])).toBe(
       'Imported 3 users: 2 added, 0 updated, 1 unchanged, 0 removed.\n',
@@ -151,7 +151,7 @@ describe('--import', () => {
     expect(await new PasswordFile(join(directory, 'new')).users()).toEqual(['alice', 'bob', 'carol']);
   });
 
-  test('is all or nothing', async () => {
+  test('changes nothing if one line of the list is wrong', async () => {
     expect(await refused(['--import', '-', 'passwd'], 'bob:two\nbroken')).toBe(
       "Error: Standard input:2: There is no ':' between a user name and what follows. Nothing was changed.\n",
     );
@@ -182,7 +182,7 @@ describe('--export and --import-hashes', () => {
     expect(stderr).not.toContain('plain');
   });
 
-  test('report who is left out', async () => {
+  test('report a user whose password is in plain text, and leave that user out', async () => {
     writeFileSync(path, `${ALICE}bob:plain\n`);
     const { status, stdout, stderr } = await run(['--export', 'passwd']);
     expect({ status, stdout }).toEqual({ status: 1, stdout: ALICE });
@@ -192,7 +192,7 @@ describe('--export and --import-hashes', () => {
   test.each([
     ['has an odd hash', `bob:${HASH.replace('$101$', '$0101$')}\n`],
     ['would be a comment', ` #bob:${HASH}\n`],
-  ])('fail where they leave out a user who can log in, whose line %s', async (_what, line) => {
+  ])('exit with 1 if they leave out a user who can log in, whose line %s', async (_what, line) => {
     writeFileSync(path, ALICE + line);
     expect((await run(['--check', 'passwd'])).status).toBe(0);
     const { status, stdout, stderr } = await run(['--export', 'passwd']);
@@ -211,7 +211,7 @@ describe('-D', () => {
     expect(await file.users()).toEqual(['bob']);
   });
 
-  test('says which were not there', async () => {
+  test('warns of names that are not in the file, and deletes the others', async () => {
     const ended = await run(['-D', 'passwd', 'nobody', 'alice', 'nobody']);
     expect(ended).toMatchObject({
       status: 1,
@@ -237,7 +237,7 @@ describe('-D', () => {
 });
 
 describe('--verify', () => {
-  test('answers by its exit status', async () => {
+  test('exits with 0 or 1', async () => {
     expect(await done(['--verify', '-b', 'passwd', 'alice', 'one'])).toBe(
       'User alice and this password match.\n',
     );
@@ -254,13 +254,13 @@ describe('--verify', () => {
     }
   });
 
-  test('goes by the release of the broker', async () => {
+  test('verifies as the broker of the release in --broker does', async () => {
     await file.setHash('bob', hashPasswordSync('two', { salt: Buffer.alloc(64, 2) }));
     await done(['--verify', '-b', 'passwd', 'bob', 'two']);
     await refused(['--verify', '--broker', '2.0', '-b', 'passwd', 'bob', 'two']);
   });
 
-  test('warns on standard error where the broker does not load the file', async () => {
+  test('warns on standard error if the broker does not load the file', async () => {
     writeFileSync(path, `${ALICE}bob:plain\n`);
     const warning = 'Warning: The broker does not load passwd. --check says why.\n';
     const right = await run(['--verify', '-b', 'passwd', 'alice', 'one']);
@@ -276,7 +276,7 @@ describe('--verify', () => {
     expect(await done(['--verify', '--quiet', '-b', 'passwd', 'alice', 'one'])).toBe('');
   });
 
-  test('failing is not an answer', async () => {
+  test('exits with 2 if it fails, as --check does', async () => {
     expect(await refused(['--verify', '-b', 'none', 'alice', 'one'], undefined, 2)).toBe(
       'Error: Unable to open password file none. No such file or directory.\n',
     );
@@ -296,7 +296,7 @@ describe('--list and --check', () => {
     );
   });
 
-  test('--check says nothing of a good file', async () => {
+  test('--check prints nothing for a good file', async () => {
     expect(await done(['--check', 'passwd'])).toBe('');
   });
 
@@ -316,7 +316,7 @@ describe('--list and --check', () => {
     });
   });
 
-  test('--check goes by the release of the broker, and its warnings are no errors', async () => {
+  test('--check checks for the release in --broker, and exits with 0 after warnings', async () => {
     writeFileSync(path, `alice:${hashPasswordSync('one', { salt: Buffer.alloc(64, 2) })}\n`);
     expect(await done(['--check', 'passwd'])).toMatch(/^passwd:1: warning: /);
     expect(await done(['--check', '--broker', '2.1', '--quiet', 'passwd'])).toBe('');
@@ -346,7 +346,7 @@ describe('--list and --check', () => {
 });
 
 describe('-c', () => {
-  test('--force takes all users of an existing file out in the same step', async () => {
+  test('with --force replaces all users of an existing file by the new one', async () => {
     writeFileSync(path, `# staff\n${ALICE}bob:plain\n:nameless\nalice:again\n`);
     expect(await done(['-c', '--force', '-b', 'passwd', 'dave', 'four'])).toBe(
       'Adding password for user dave\n',
@@ -360,13 +360,13 @@ describe('-c', () => {
     expect(existsSync(join(directory, 'new'))).toBe(true);
   });
 
-  test('follows a link to a file that is not there yet', async () => {
+  test('creates the target of a dangling symbolic link', async () => {
     symlinkSync('target', join(directory, 'link'));
     await done(['-c', '-b', 'link', 'alice', 'one']);
     expect(readFileSync(join(directory, 'target'), 'utf8')).toMatch(/^alice:/);
   });
 
-  test('makes a file where users are added otherwise', async () => {
+  test('creates a file with --generate and with --provision', async () => {
     await done(['-c', '--generate', 'a', 'alice']);
     await done(['-c', '--provision', 'b']);
     expect(await refused(['--provision', 'c'])).toBe(
@@ -378,7 +378,7 @@ describe('-c', () => {
   });
 });
 
-test('-I and --broker say how passwords are hashed', async () => {
+test('-H, -I and --broker set algorithm, iterations and salt length of hashes', async () => {
   const hashes = async (...options: string[]) => {
     writeFileSync(path, 'bob:plain\n');
     await done([...options, '-b', 'passwd', 'alice', 'one']);
@@ -399,7 +399,7 @@ test('-I and --broker say how passwords are hashed', async () => {
   expect(await hashes('-H', 'sha512')).toEqual(['sha512  12']);
 });
 
-test('-U reports lines that it cannot hash', async () => {
+test('-U hashes the other lines, exits with 1 and reports lines that it cannot hash', async () => {
   writeFileSync(path, `alice:$7$101$damaged\nbob:plain\n# comment\n`);
   const { status, stdout, stderr } = await run(['-U', 'passwd']);
   expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
@@ -408,7 +408,7 @@ test('-U reports lines that it cannot hash', async () => {
 });
 
 describe('--reload', () => {
-  test('what fails after the edit has a status of its own', async () => {
+  test('exits with 3 if the reload after an edit fails', async () => {
     const ended = await run(['--reload', 'nobody-here', '-b', 'passwd', 'bob', 'two']);
     expect(ended).toMatchObject({ status: 3, stdout: 'Adding password for user bob\n' });
     expect(ended.stderr).toMatch(
@@ -416,25 +416,28 @@ describe('--reload', () => {
     );
     expect(ended.stderr).toMatch(/\nThe password file holds the change, but the broker has not read it\.\n$/);
     expect(await file.verify('bob', 'two')).toBe(true);
-    // And again, although nothing is to be changed any more.
+    // Also a second time, although nothing is to be changed.
     expect((await run(['--reload', 'nobody-here', '-b', 'passwd', 'bob', 'two'])).status).toBe(3);
   });
 
-  needs(linux, root, perl).describe('a broker of a user who may read the file', () => {
-    test.each([0, 54_321])('reads that of user %i, also where nothing was changed', async uid => {
-      const name = uniqueName();
-      const broker = await standIn({ name, as: { user: 54_322 } });
-      chmodSync(directory, 0o755);
-      chownSync(path, uid, 54_322);
-      chmodSync(path, 0o640);
-      for (let calls = 0; calls < 2; calls++) {
-        await done(['--quiet', '--reload', name, '-b', 'passwd', 'bob', 'two']);
-        expect(await broker.hangups()).toBe(1);
-      }
-    });
+  needs(linux, root, perl).describe('a broker whose user may read the file', () => {
+    test.each([0, 54_321])(
+      'reads the file of user %i after each call, even if nothing was changed',
+      async uid => {
+        const name = uniqueName();
+        const broker = await standIn({ name, as: { user: 54_322 } });
+        chmodSync(directory, 0o755);
+        chownSync(path, uid, 54_322);
+        chmodSync(path, 0o640);
+        for (let calls = 0; calls < 2; calls++) {
+          await done(['--quiet', '--reload', name, '-b', 'passwd', 'bob', 'two']);
+          expect(await broker.hangups()).toBe(1);
+        }
+      },
+    );
   });
 
-  test('a broker does not reload a file that it would not load', async () => {
+  test('exits with 3 and sends no signal if the broker would not load the file', async () => {
     writeFileSync(path, `${ALICE}bob:plain\n`);
     const { status, stderr } = await run(['--reload', 'nobody-here', '-D', 'passwd', 'alice']);
     expect(status).toBe(3);
@@ -447,7 +450,7 @@ describe('--reload', () => {
     ['--reload', '999999999', /^Error: .*999999999/],
     ['--reload', './none', /^Error: .*\.\/none/],
     ['--reload', 'none.pid', /^Error: .*none\.pid/],
-  ])('%s %s', async (option, broker, message) => {
+  ])('exits with 3 for %s %s, which is no broker', async (option, broker, message) => {
     const { status, stderr } = await run([option, broker, '-b', 'passwd', 'bob', 'two']);
     expect(status).toBe(3);
     expect(stderr).toMatch(message);
@@ -457,20 +460,23 @@ describe('--reload', () => {
 test.each([
   ['SIGINT', 130],
   ['SIGTERM', 143],
-] as const)('%s while it waits for another writer: it leaves nothing behind', async (name, status) => {
-  mkdirSync(`${path}.writer`);
-  writeFileSync(join(`${path}.writer`, tempFileName('0123456789abcdef')), '');
-  const isWaiting = () => readdirSync(directory).length > 2;
-  const ended = await run(['-b', 'passwd', 'bob', 'two'], {
-    onStart: async child => {
-      while (!isWaiting() && child.exitCode === null) await pause(5);
-      child.kill(name);
-    },
-  });
-  expect(ended).toEqual({ status, signal: null, stdout: '', stderr: '' });
-  expect(readdirSync(directory).sort()).toEqual(['passwd', 'passwd.writer']);
-  expect(readFileSync(path, 'utf8')).toBe(ALICE);
-});
+] as const)(
+  '%s during the wait for another writer ends the program, which leaves nothing behind',
+  async (name, status) => {
+    mkdirSync(`${path}.writer`);
+    writeFileSync(join(`${path}.writer`, tempFileName('0123456789abcdef')), '');
+    const isWaiting = () => readdirSync(directory).length > 2;
+    const ended = await run(['-b', 'passwd', 'bob', 'two'], {
+      onStart: async child => {
+        while (!isWaiting() && child.exitCode === null) await pause(5);
+        child.kill(name);
+      },
+    });
+    expect(ended).toEqual({ status, signal: null, stdout: '', stderr: '' });
+    expect(readdirSync(directory).sort()).toEqual(['passwd', 'passwd.writer']);
+    expect(readFileSync(path, 'utf8')).toBe(ALICE);
+  },
+);
 
 needs(linux).describe('SIGHUP while standard input stays open', () => {
   test.each([
@@ -478,7 +484,7 @@ needs(linux).describe('SIGHUP while standard input stays open', () => {
     ['--import-hashes', '-', 'passwd'],
     ['--password-stdin', 'passwd', 'bob'],
   ])('ends %s', async (...argv) => {
-    /** Bit 0 of SigCgt: SIGHUP (proc_pid_status(5)). */
+    /** Whether it catches SIGHUP, bit 0 of SigCgt (man 5 proc_pid_status). */
     const isReady = (pid?: number) =>
       /^SigCgt:.*[13579bdf]$/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
     const ended = await run(argv, {
@@ -494,7 +500,7 @@ needs(linux).describe('SIGHUP while standard input stays open', () => {
   });
 });
 
-test('arguments that cannot be understood draw the usage on standard output and the reason on standard error', async () => {
+test('wrong arguments print the usage on standard output and the reason on standard error', async () => {
   const { status, stdout, stderr } = await run(['-U', 'passwd', 'alice']);
   expect({ status, stderr }).toEqual({
     status: 1,
@@ -515,13 +521,13 @@ test('arguments that are not UTF-8 are refused', async () => {
   );
 });
 
-test('a path below a file is reported', async () => {
+test('a path below a file is an error with the text of ENOTDIR', async () => {
   expect(await refused(['-b', 'passwd/x', 'a', 'b'])).toBe(
     'Error: Unable to open password file passwd/x. Not a directory.\n',
   );
 });
 
-test('--version is that of the package', async () => {
+test('--version prints the version of the package', async () => {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
   expect(await done(['--version'])).toBe(`mosquitto-passwd-ts ${version}\n`);
 });
@@ -530,7 +536,7 @@ describe('standard output', () => {
   const shell = (command: string) => spawnSync('sh', ['-c', command], { cwd: directory, encoding: 'utf8' });
   const command = (...argv: string[]) => quoted(process.execPath, PROGRAM, ...argv);
 
-  test('may be closed before all is read', async () => {
+  test('may be closed by the reader before its end', async () => {
     await file.update(draft => {
       for (let i = 0; i < 10_000; i++) draft.set(`user_with_a_long_name_${i}`, HASH);
     });
@@ -539,7 +545,7 @@ describe('standard output', () => {
   });
 
   const full = { what: '/dev/full', isProgram: false, met: () => existsSync('/dev/full') };
-  needs(full).test('that cannot take a generated password has a status of its own', () => {
+  needs(full).test('that cannot take a generated password causes exit status 3', () => {
     const { status, stderr } = shell(`${command('--generate', 'passwd', 'bob')} >/dev/full`);
     expect({ status, stderr }).toEqual({
       status: 3,
@@ -563,7 +569,7 @@ describe('generated passwords in a file', () => {
   test.each([
     ['--generate', ['passwd', 'bob']],
     ['--provision', ['passwd']],
-  ])('%s warns where other users may read the file', async (option, operands) => {
+  ])('%s warns if other users may read the file', async (option, operands) => {
     for (const [umask, mode] of [
       ['022', '0644'],
       ['027', '0640'],

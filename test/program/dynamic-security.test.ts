@@ -80,7 +80,7 @@ describe('--dynsec', () => {
     expectOnly(directory, 'config.json', 'passwd');
   });
 
-  test('adds clients in the form of 2.1 where only that is to read them', async () => {
+  test('adds clients in the form of 2.1 with --broker 2.1', async () => {
     expect(await run('--broker', '2.1', '--quiet')).toEqual({
       status: 0,
       signal: null,
@@ -95,14 +95,14 @@ describe('--dynsec', () => {
     ]);
   });
 
-  test('keeps the lines of a file of 2.0', async () => {
+  test('keeps the indentation of a file of 2.0', async () => {
     writeFileSync(config, JSON.stringify(CONFIG, undefined, '\t'));
     await run();
     const all = { ...CONFIG, clients: [client('bob'), client('alice'), ADMIN] };
     expect(readFileSync(config, 'utf8')).toBe(`${JSON.stringify(all, undefined, '\t')}\n`);
   });
 
-  test('replaces clients with --force alone', async () => {
+  test('replaces clients only with --force', async () => {
     await run();
     expect(await refused('--role', 'device')).toMatch(/^Error: config\.json has the client bob and 1 more /);
     const { status, stdout } = await run('--role', 'device', '--force');
@@ -110,7 +110,7 @@ describe('--dynsec', () => {
     expect(clients()).toEqual([client('bob', ['device']), client('alice', ['device']), ADMIN]);
   });
 
-  test('reports whom it leaves out, and adds the others', async () => {
+  test('exits with 1, reports whom it leaves out, and adds the others', async () => {
     const of64 = hashPasswordSync('one', { salt: Buffer.alloc(64) });
     const lines = [`carol:${of64}`, 'dave:plain', `alice:${HASH}`, `admin:${HASH}`, ''];
     writeFileSync(join(directory, 'passwd'), lines.join('\n'));
@@ -125,7 +125,7 @@ describe('--dynsec', () => {
     expect(clients()).toEqual([client('alice'), ADMIN]);
   });
 
-  test('does not write where there is nobody to add', async () => {
+  test('does not write if there are no clients to add', async () => {
     writeFileSync(join(directory, 'passwd'), '');
     const before = statSync(config, { bigint: true });
     expect(await run()).toMatchObject({
@@ -138,11 +138,11 @@ describe('--dynsec', () => {
   test.each([
     [['--role', 'pump'], 'Error: config.json has no role pump. Make it with '],
     [['--role', ''], 'Error: roles must be a list of names that roles can have.'],
-  ])('refuses a role that is not there, or cannot be: %j', async (argv, message) => {
+  ])('refuses a role that does not exist or is not valid: %j', async (argv, message) => {
     expect(await refused(...argv)).toContain(message);
   });
 
-  test('does not quote a file that is not one of the plugin', async () => {
+  test('refuses a file that is not one of the plugin, and does not quote it', async () => {
     const problem =
       'Error: config.json is not a file of mosquitto_ctrl dynsec init: it is not JSON in UTF-8 with lists of clients and roles.\n';
     writeFileSync(config, 'root:secret');
@@ -164,8 +164,8 @@ describe('--dynsec', () => {
   });
 });
 
-describe('the replacement', () => {
-  test('keeps the mode', async () => {
+describe('--dynsec, which replaces the file of the plugin,', () => {
+  test('keeps the mode of the file', async () => {
     chmodSync(config, 0o604);
     expect(await run()).toMatchObject({ status: 0 });
     expect(statSync(config).mode & 0o7777).toBe(0o604);
@@ -175,7 +175,7 @@ describe('the replacement', () => {
     test.each([
       ['the file', 'config.json'],
       ['a directory above', 'linked/config.json'],
-    ])('in place of %s', async (_title, path) => {
+    ])('instead of %s', async (_title, path) => {
       mkdirSync(join(directory, 'inner'));
       renameSync(config, join(directory, 'inner/config.json'));
       symlinkSync('inner/config.json', config);
@@ -196,14 +196,14 @@ describe('the replacement', () => {
     expect(await run()).toEqual({ status: 1, signal: null, stdout: '', stderr: `Error: ${message}\n` });
   });
 
-  needs(linux, program('mkfifo')).test('does not wait for a FIFO', async () => {
+  needs(linux, program('mkfifo')).test('refuses a FIFO without waiting for it', async () => {
     renameSync(config, `${config}.old`);
     execFileSync('mkfifo', [config]);
     expect(await run()).toMatchObject({ status: 1, stderr: 'Error: config.json is not a file.\n' });
   });
 });
 
-needs(linux, root).describe('the replacement by root, where another user could interfere', () => {
+needs(linux, root).describe('--dynsec as root, in a directory that another user may write,', () => {
   const others = (path: string) => chownSync(path, NOBODY.uid, NOBODY.gid);
 
   test('keeps owner and group', async () => {
@@ -214,7 +214,7 @@ needs(linux, root).describe('the replacement by root, where another user could i
     expect([uid, gid, mode & 0o7777]).toEqual([NOBODY.uid, NOBODY.gid, 0o640]);
   });
 
-  test('stays in its directory, whatever is put in place of that', () => {
+  test('replaces the file in its directory although that has been replaced by a symbolic link', () => {
     const target = join(directory, 'target');
     const home = join(directory, 'home');
     for (const directory of [target, home]) {
@@ -233,7 +233,7 @@ needs(linux, root).describe('the replacement by root, where another user could i
     expect(readFileSync(join(`${home}.old`, 'config.json'), 'utf8')).toBe('new');
   });
 
-  test('leaves the other names of a file alone', async () => {
+  test('does not change the file under its other hard links', async () => {
     const secret = join(directory, 'secret.json');
     linkSync(config, secret);
     expect(await run()).toMatchObject({ status: 0 });

@@ -1,4 +1,4 @@
-/** The calls that were recorded of mosquitto_passwd 2.1.2, made with our program. */
+/** The recorded calls of mosquitto_passwd 2.1.2, repeated with the program, and compared. */
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,10 +10,10 @@ import { memoryDirectory, temporaryDirectory } from '../support/leftovers.js';
 
 const calls = goldens.filter(({ version }) => version === '2.1.2');
 
-/** All, but of the many that only hash one more password in the same way a part. */
+/** All calls, but only a fifth of the many that each hash a password in the same way. */
 const rows = calls.filter(({ what }, i) => !/^(hash|hash sha512|random)$/.test(what) || i % 5 === 0);
 
-/** What a call left: what it said, and what became of the file. */
+/** The result of a call: exit status, output, and the file that it left. */
 interface Outcome {
   exit: number | null;
   stdout: string;
@@ -23,7 +23,7 @@ interface Outcome {
   left: string[];
 }
 
-/** What comes out otherwise, and why; what is not listed here is as it was. */
+/** A call with another result, why, and the parts of the result that differ. */
 interface Difference {
   what: string;
   argv?: string[];
@@ -145,7 +145,7 @@ const DIFFERENCES: Difference[] = [
 const parent = temporaryDirectory('golden', memoryDirectory());
 let outcomes: Map<Golden, Outcome>;
 let outcomesAs21: Map<Golden, Outcome>;
-/** The lines that a call wrote, hashes and all. */
+/** The text that each call wrote, with its hashes. */
 const written = new Map<Golden, string>();
 
 beforeAll(async () => {
@@ -155,7 +155,7 @@ beforeAll(async () => {
 
 afterAll(() => parent[Symbol.dispose]());
 
-/** Makes the calls, some at once, with more options before theirs. */
+/** Repeats the calls, three at a time, with these options before theirs. */
 async function repeatAll(
   golden: readonly Golden[],
   name: string,
@@ -191,7 +191,7 @@ async function repeat(row: Golden, directory: string, options: string[]): Promis
   };
 }
 
-/** What the tool did; with `asOurs`, as if it had hashed as we do by default. */
+/** The result of the tool; with `asOurs`, as if it had hashed with the iterations and salts of this program. */
 function theirs(golden: Golden, asOurs: boolean): Outcome {
   const { exit, stdout, stderr, file, mode, left = [] } = golden;
   const before = new Set(lines(decode(golden.before)));
@@ -214,7 +214,7 @@ function theirs(golden: Golden, asOurs: boolean): Outcome {
   };
 }
 
-/** Hashes by their type, iterations and the length of their salt. */
+/** Replaces hashes by their type, iterations and the length of their salt. */
 function told(text: string): string {
   const bytes = (base64: string) => Buffer.from(base64, 'base64').length;
   return text.replace(
@@ -263,7 +263,7 @@ function hashOf(row: Golden, name: string): string {
   return line?.slice(name.length + 1) ?? '';
 }
 
-describe('with --broker 2.1, the hashes too', () => {
+describe('like mosquitto_passwd 2.1.2 with --broker 2.1, hashes included', () => {
   for (const row of alikeEdits) {
     test(titleOf(row), () => {
       expect(outcomesAs21.get(row)).toEqual(theirs(row, false));
@@ -271,7 +271,7 @@ describe('with --broker 2.1, the hashes too', () => {
   }
 });
 
-describe('unlike it, in favour of the user', () => {
+describe('unlike mosquitto_passwd 2.1.2, in favour of the user', () => {
   for (const row of unlike) {
     const { why, ours } = differenceOf(row) as Difference;
     test(`${titleOf(row)}: ${why}`, () => {
@@ -284,14 +284,14 @@ describe('unlike it, in favour of the user', () => {
     });
   }
 
-  test('upgrade: a colon in the password: all of it is hashed, which theirs does only up to the colon', () => {
+  test('upgrade: a password with a colon is hashed as a whole, which the tool cuts at the colon', () => {
     const row = rows.find(({ what }) => what === 'upgrade: a colon in the password') as Golden;
     expect(verifyPasswordSync('one:two', hashOf(row, 'alice'))).toBe(true);
     const [hash = ''] = decode(row.file).trimEnd().split(':').slice(1);
     expect(verifyPasswordSync('one', hash)).toBe(true);
   });
 
-  test('no difference is listed that no call shows', () => {
+  test('each difference in the list is shown by a call', () => {
     const isShown = (difference: Difference) => unlike.some(row => differenceOf(row) === difference);
     expect(DIFFERENCES.filter(difference => !isShown(difference))).toEqual([]);
   });

@@ -1,4 +1,4 @@
-/** The program killed while it hashes a file of many users: the file is the old one or the new one. */
+/** The program is killed while it upgrades a file of many users: the file is then the old one or the new one. */
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -12,7 +12,7 @@ const USERS = 40_000;
 const PLAIN = Array.from({ length: USERS }, (_, i) => `device_${i}:password ${i}\n`).join('');
 const UPGRADE = ['-U', '-I', '1'];
 
-/** Whether the time to kill the process has come. */
+/** Whether the program is to be killed now. */
 type Moment = (program: { pid: number; path: string; oldInode: number }) => boolean;
 
 const MOMENTS: Array<[title: string, moment: Moment]> = [
@@ -22,7 +22,7 @@ const MOMENTS: Array<[title: string, moment: Moment]> = [
   ['when it has written', ({ path, oldInode }) => statSync(path).ino !== oldInode],
 ];
 
-/** The CPU time of a process in 10 ms (man 5 proc_pid_stat, utime). */
+/** The CPU time of a process, in units of 10 ms (man 5 proc_pid_stat, utime). */
 function cpuTicks(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1)?.split(' ') ?? [];
   return Number(fields[11]);
@@ -32,7 +32,7 @@ const proc = { what: '/proc', isProgram: false, met: () => existsSync('/proc/sel
 
 for (const [title, isTime] of MOMENTS) {
   needs(proc).test(
-    `killed ${title}, it leaves the old file or the new one, and the next call is not held up`,
+    `an upgrade that is killed ${title} leaves the old file or the new one, and the next call does not wait`,
     async () => {
       using directory = temporaryDirectory('killed', memoryDirectory());
       const path = join(directory.path, 'passwd');
@@ -45,7 +45,7 @@ for (const [title, isTime] of MOMENTS) {
           child.kill('SIGKILL');
         },
       });
-      // It may have ended before the signal.
+      // The program may have ended before the signal.
       expect(signal ?? status).toBe(signal === null ? 0 : 'SIGKILL');
       const text = readFileSync(path, 'utf8');
       const isNew = signal === null || title === 'when it has written';
@@ -54,14 +54,14 @@ for (const [title, isTime] of MOMENTS) {
       const next = await call([...UPGRADE, path]);
       expect(next).toEqual({ status: 0, signal: null, stdout: '', stderr: '' });
       expectNew(readFileSync(path, 'utf8'));
-      // Only a write removes what the killed one left.
+      // Only a write removes what the killed program left.
       expect((await call(['--quiet', '-b', path, 'late', 'a password'])).status).toBe(0);
       expect(readdirSync(directory.path)).toEqual(['passwd']);
     },
   );
 }
 
-/** All users are there, in order, and hashed. */
+/** Expects all users in the file, in order, with hashes of their passwords. */
 function expectNew(text: string): void {
   const lines = text.split('\n');
   expect(lines).toHaveLength(USERS + 1);

@@ -1,4 +1,4 @@
-/** No password is shown to anybody but by --generate and --provision, to whoever asked for it. */
+/** No output of the program and no list of processes shows a password, but the output of --generate and --provision. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -22,7 +22,7 @@ beforeEach(() => {
   writeFileSync(join(directory, 'nul'), `carol:${SECRET}\0\n`);
 });
 
-/** Calls of all kinds, well done and not, all of which get to know the password. */
+/** Calls of all kinds, right and wrong ones, each with the password in its arguments, input or files. */
 const CALLS: Array<[argv: string[], input?: string]> = [
   [['-b', 'passwd', 'alice', SECRET]],
   [['-c', '-b', '-', 'alice', SECRET]],
@@ -59,7 +59,7 @@ const CALLS: Array<[argv: string[], input?: string]> = [
   [['-U', 'passwd']],
 ];
 
-test.each(CALLS)('%j', async (argv, input) => {
+test.each(CALLS)('the output of the call %j does not hold the password', async (argv, input) => {
   const { stdout, stderr } = await call(argv, { cwd: directory, input });
   expect(stdout + stderr).not.toContain(SECRET);
 });
@@ -72,8 +72,8 @@ needs(proc).describe('the process list', () => {
     ['a prompt', ['passwd', 'alice'], `${SECRET}\n${SECRET}\n`],
     ['a file', ['--password-file', 'secret', 'passwd', 'alice'], undefined],
     ['a list', ['--import', '-', 'passwd'], `alice:${SECRET}\n`],
-    ['chance', ['--generate', 'passwd', 'alice'], undefined],
-    ['chance, with the name', ['--provision', 'passwd'], undefined],
+    ['--generate', ['--generate', 'passwd', 'alice'], undefined],
+    ['--provision', ['--provision', 'passwd'], undefined],
   ])('does not hold a password from %s', async (_title, argv, input) => {
     const { ended, seen } = await watched(['-I', '300000', ...argv], input);
     expect(ended.status).toBe(0);
@@ -83,7 +83,7 @@ needs(proc).describe('the process list', () => {
   });
 });
 
-/** What the command line and the environment of a call were, from its start to its end. */
+/** Makes a call, and reads its command line and environment in /proc again and again until it ends. */
 async function watched(argv: string[], input: string | undefined): Promise<{ ended: Ended; seen: string }> {
   let seen = '';
   let isRunning = true;

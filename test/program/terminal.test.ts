@@ -1,4 +1,4 @@
-/** The program on a terminal, as somebody sees it who types. */
+/** The program on a pseudo-terminal: prompts, signals, and what the screen shows. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PasswordFile } from 'mosquitto-passwd-ts';
@@ -28,17 +28,17 @@ function command(...argv: string[]): string {
   return quoted(process.execPath, PROGRAM, ...argv);
 }
 
-/** The terminal shows what is typed, and takes it line by line, as it does for every program. */
+/** Prints the settings of the terminal. `SANE`: it echoes, reads line by line, and makes signals of keys. */
 const STATE = 'stty -a | tr " ;" "\\n\\n" | grep -xE -- "-?(echo|icanon|isig)" | sort | tr "\\n" " "';
 const SANE = 'echo icanon isig ';
 
 needs(pseudoTerminal).describe('on a terminal', () => {
-  test('what is typed shows, where a program does not see to it', async () => {
+  test('a password that is typed shows if the program does not hide it, which this harness would notice', async () => {
     const { screen } = await onTerminal('echo go; read line', [['go', `${SECRET}\n`]]);
     expect(screen).toContain(SECRET);
   });
 
-  test('the prompts hide the password', async () => {
+  test('the prompts hide the password that is typed', async () => {
     const { screen } = await onTerminal(`${command(path, 'bob')}; echo "status $?"; ${STATE}`, [
       ['Password: ', SECRET + ENTER],
       ['Reenter password: ', SECRET + ENTER],
@@ -47,7 +47,7 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     expect(await new PasswordFile(path).verify('bob', SECRET)).toBe(true);
   });
 
-  test('what is typed ahead counts, and a typing error can be taken back', async () => {
+  test('passwords may be typed before the prompt, and a backspace corrects them', async () => {
     const typed = `x${BACKSPACE}${SECRET}${ENTER}${SECRET}${ENTER}`;
     const { screen } = await onTerminal(command(path, 'bob'), [['Password: ', typed]]);
     expect(screen).not.toContain('horse');
@@ -94,7 +94,7 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     ['two different passwords', [SECRET + ENTER, `other${ENTER}`], 2, 'Passwords do not match.'],
     ['nothing', [ENTER], 1, 'Empty password.'],
     ['the end of the input', [CTRL_D], 1, 'Empty password.'],
-  ] as const)('%s are refused', async (_title, answers, status, message) => {
+  ] as const)('%s at the prompt is refused', async (_title, answers, status, message) => {
     const prompts = ['Password: ', 'Reenter password: '];
     const steps = answers.map((typed, i) => [prompts[i], typed] as [string, string]);
     const ended = await onTerminal(command(path, 'bob'), steps);
@@ -103,7 +103,7 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     expect(readFileSync(path, 'utf8')).toBe(ALICE);
   });
 
-  test('--verify asks once', async () => {
+  test('--verify prompts once', async () => {
     await new PasswordFile(path).setUser('bob', SECRET);
     const { screen, status } = await onTerminal(command('--verify', path, 'bob'), [
       ['Password: ', SECRET + ENTER],
@@ -113,9 +113,9 @@ needs(pseudoTerminal).describe('on a terminal', () => {
   });
 
   test.each([
-    ['the line goes', ['-c', '-', 'bob'], /^bob:\$7\$101\$[^\n]*\n$/],
+    ['the printed line goes', ['-c', '-', 'bob'], /^bob:\$7\$101\$[^\n]*\n$/],
     ['the messages go', ['passwd', 'bob'], /^Adding password for user bob\n$/],
-  ])('prompts are on the terminal where %s elsewhere', async (_title, argv, wanted) => {
+  ])('prompts are on the terminal if %s to a file', async (_title, argv, wanted) => {
     const output = join(directory, 'output');
     const line = `cd ${quoted(directory)}; ${command(...argv)} >${quoted(output)}`;
     const { screen } = await onTerminal(line, [
@@ -126,7 +126,7 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     expect(readFileSync(output, 'utf8')).toMatch(wanted);
   });
 
-  test('nobody is asked for a password where it would be in vain', async () => {
+  test('no password is asked for if the file cannot be used', async () => {
     const missing = await onTerminal(command(join(directory, 'missing'), 'bob'));
     expect(missing.screen).toMatch(
       /^Error: Unable to open password file .*\. No such file or directory\.\n$/,
@@ -135,7 +135,7 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     expect(present.screen).toMatch(/^Error: Unable to open file .* for writing\. File exists\.\n$/);
   });
 
-  test('-b draws one warning, on a terminal only', async () => {
+  test('-b prints one warning, and only on a terminal', async () => {
     const { screen } = await onTerminal(command('-b', path, 'bob', SECRET));
     expect(screen.match(/Warning/g)).toHaveLength(1);
     expect(screen).toMatch(/^Warning: With -b .* --password-stdin, .*\nAdding password for user bob\n$/);
@@ -146,13 +146,13 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     expect(readFileSync(errors, 'utf8')).toBe('');
   });
 
-  test('--password-stdin is not for typing', async () => {
+  test('--password-stdin is refused on a terminal', async () => {
     const { screen, status } = await onTerminal(command('--password-stdin', path, 'bob'));
     expect(screen).toMatch(/^Error: --password-stdin is for a pipe or file\./);
     expect(status).toBe(1);
   });
 
-  test('the hashing of many users shows how far it is, and goes away', async () => {
+  test('hashing many users shows its progress, which is erased at the end', async () => {
     writeFileSync(path, plainLines(3_000));
     const { screen, status } = await onTerminal(command('-U', '-I', '1', path));
     const [first, ...further] = screen.split('\r');
@@ -165,7 +165,7 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     expect((await onTerminal(command('-U', path))).screen).toBe('');
   });
 
-  test('ctrl-C while it hashes leaves the file as it was, and nothing beside it', async () => {
+  test('ctrl-C during hashing leaves the file as it was, and nothing beside it', async () => {
     const lines = plainLines(20_000);
     writeFileSync(path, lines);
     const { screen, status } = await onTerminal(command('-U', path), [['Hashed', CTRL_C]]);
@@ -175,7 +175,7 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     expect(readdirSync(directory)).toEqual(['passwd']);
   });
 
-  test('names do not control the terminal', async () => {
+  test('control characters in names do not reach the terminal', async () => {
     writeFileSync(path, `evil\u001b[2J\u009b2J:${ALICE.slice('alice:'.length)}`);
     expect((await onTerminal(command('--list', path))).screen).toBe('evil?[2J?2J\n');
   });
