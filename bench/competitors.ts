@@ -1,4 +1,4 @@
-/** Ways to add a user to a password file: what services do today, a careful recipe out of npm packages, this library. */
+/** Ways to add a user to a password file: mosquitto_passwd, a careful recipe of npm packages, and this library. */
 import { execFile, spawnSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
@@ -8,9 +8,9 @@ import writeFileAtomic from 'write-file-atomic';
 
 export interface Competitor {
   name: string;
-  /** Adds a user; the file is there. */
+  /** Adds a user to a file that exists. */
   add(path: string, username: string, password: string): Promise<void>;
-  /** The program that does so, where it is one. */
+  /** The command line, if it is a program that does so. */
   command?(path: string, username: string, password: string): [string, ...string[]];
 }
 
@@ -24,7 +24,7 @@ export const mosquittoPasswd: Competitor = {
   command: (path, username, password) => ['mosquitto_passwd', '-b', path, username, password],
 };
 
-/** Lock, read, replace the line, write to a temporary file and rename it: what a careful programmer puts together. */
+/** A careful programmer's recipe: lock, read, replace the line, write to a temporary file and rename it. */
 export const lockfileRecipe: Competitor = {
   name: 'proper-lockfile + write-file-atomic',
   async add(path, username, password) {
@@ -53,7 +53,7 @@ export const thisLibrary: Competitor = {
   },
 };
 
-/** Those that can run here. */
+/** The ways that can run on this machine. */
 export function competitors(): Competitor[] {
   const hasTool = spawnSync('mosquitto_passwd', ['--help']).error === undefined;
   return [...(hasTool ? [mosquittoPasswd] : []), lockfileRecipe, thisLibrary];

@@ -1,4 +1,4 @@
-/** How long brokers take to start with exported clients of the dynamic-security plugin, all with one role. */
+/** The start time of brokers with exported clients of the dynamic-security plugin, all with one role. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DynamicSecurityClient } from '../src/index.js';
@@ -9,7 +9,7 @@ import type { Row } from './report.js';
 import { directory, library, nameOf, PASSWORD } from './setting.js';
 
 const SIZES = small ? [10, 100] : [1_000, 5_000, 20_000, 100_000];
-/** In ascending order, more take minutes. */
+/** The most clients that are also started in ascending order. More take minutes. */
 const ASCENDING = 5_000;
 
 async function startTime(
@@ -32,7 +32,7 @@ async function expectLogin(port: number, username: string): Promise<void> {
   if (answers.join() !== '0,5') throw new Error(`${username}: the broker answers ${answers}`);
 }
 
-/** In the descending order of `exportDynamicSecurity`, in ascending order, and with the same users in a password file. */
+/** With clients in the descending order of `exportDynamicSecurity`, in ascending order, and with a password file. */
 async function startTimes(broker: Broker, users: number, rounds: number): Promise<Row> {
   const hash = await library.hashPassword(PASSWORD);
   const rows = Array.from({ length: users }, (_, user): [string, string] => [nameOf(user), hash]);

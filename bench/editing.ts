@@ -1,4 +1,4 @@
-/** One user, a thousand users at once, and plain-text files, against mosquitto_passwd and a careful recipe. */
+/** Edits of one user, of a thousand users at once, and of plain-text files, compared with mosquitto_passwd and a recipe. */
 import * as fs from 'node:fs';
 import { copyFile, readFile } from 'node:fs/promises';
 import { lockfileRecipe } from './competitors.js';
@@ -7,7 +7,7 @@ import { compare, repeat, spread, timed, warmUp } from './measure.js';
 import type { Row, Series } from './report.js';
 import { expectEqual, expectUser, library, makeFile, nameOf, PASSWORD, spawnTool } from './setting.js';
 
-/** Adds one new user to a file again and again; `add` gets a name that is new. */
+/** A run that adds one new user to a file; `add` gets a new name at each run. */
 function adding(path: string, prefix: string, add: (name: string) => Promise<unknown>) {
   let added = 0;
   return async (): Promise<number> => {
@@ -19,7 +19,7 @@ function adding(path: string, prefix: string, add: (name: string) => Promise<unk
   };
 }
 
-/** Has the disk take what a run left unwritten, so that the next one does not pay for it. */
+/** Syncs the file, so that the data that a run left unwritten does not slow the next one down. */
 function settle(path: string): void {
   const fd = fs.openSync(path, 'r');
   fs.fsyncSync(fd);
@@ -50,7 +50,7 @@ export async function oneUser(users: number, rounds: number): Promise<Row[]> {
   ];
 }
 
-/** The same bytes read, written, synced and renamed by the plainest loop. */
+/** Compares with the plainest code that reads, writes, syncs and renames the same bytes. */
 async function againstTheLimit(path: string, ours: () => Promise<number>, rounds: number): Promise<Row> {
   const limit = () => timed(() => copySynced(path));
   return {
@@ -140,7 +140,7 @@ export async function upgrading(users: number, rounds: number, sample: number): 
   ];
 }
 
-/** One user added to files of growing size. */
+/** The duration of adding one user, by the size of the file. */
 export async function growth(sizes: readonly number[], rounds: number): Promise<Series[]> {
   const series: Series[] = [
     { name: 'this library', points: [] },
@@ -165,7 +165,7 @@ export async function growth(sizes: readonly number[], rounds: number): Promise<
   return series;
 }
 
-/** How the time of the library's calls grows with the file, and that of what `check` cannot do without. */
+/** The duration of calls of the library by the size of the file, and of the plainest loop that finds all names. */
 export async function growthOfCalls(sizes: readonly number[], rounds: number): Promise<Series[]> {
   const calls: Record<string, (path: string, users: number) => Promise<void>> = {
     'update, 100 edits': async path => {
@@ -202,7 +202,7 @@ export async function growthOfCalls(sizes: readonly number[], rounds: number): P
   return series;
 }
 
-/** The plainest loop that reads a file and tells its names apart. */
+/** The plainest loop that reads a file and collects its names, which `check` must do too. */
 async function namesIn(path: string): Promise<Set<string>> {
   const bytes = await readFile(path);
   const names = new Set<string>();

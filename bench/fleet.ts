@@ -1,6 +1,6 @@
 /**
- * How long a device waits from its committed row in PostgreSQL to its confirmed login at the last of all brokers, with
- * the agents of examples/fleet. `npx tsx bench/run.ts --figure=fleet` after `npm run build` runs it alone.
+ * The time from the committed row of a device in PostgreSQL to its confirmed login at the last of all brokers, with
+ * the agents of examples/fleet. After `npm run build`, `npx tsx bench/run.ts --figure=fleet` runs only this one.
  */
 import { login } from '../test/support/broker.js';
 import { Fleet } from '../test/support/fleet.js';
@@ -8,7 +8,7 @@ import { spread } from './measure.js';
 import type { Row } from './report.js';
 import { expectEqual, library, nameOf, PASSWORD } from './setting.js';
 
-/** With many at once, so many are confirmed meanwhile, so that confirming takes little of the machine. */
+/** How many of many INSERTs at once are confirmed meanwhile: few, so that this takes little of the machine. */
 const SAMPLE = 50;
 
 /**
@@ -49,7 +49,7 @@ async function allAtOnce(fleet: Fleet, hash: string, inserts: number, what: stri
   const names = Array.from({ length: inserts }, (_, i) => `at_once_${i}`);
   await Promise.all(
     names.map(async (name, i) => {
-      // The last one is in the sample.
+      // The sample includes the last INSERT.
       const isConfirmed = (inserts - 1 - i) % every === 0;
       const { at, waited } = await insert(fleet, name, hash, isConfirmed);
       committed = Math.max(committed, at - start);
@@ -65,7 +65,7 @@ async function allAtOnce(fleet: Fleet, hash: string, inserts: number, what: stri
   return { what, ours: spread(times), note: `${note}, then all checked` };
 }
 
-/** Inserts a row; when it was committed, and how long from then until all brokers had let the device in. */
+/** Inserts a row. Resolves with the time of its commit, and how long after that all brokers let the device in. */
 async function insert(fleet: Fleet, name: string, hash: string, isConfirmed = true) {
   await fleet.database.query('INSERT INTO device VALUES ($1, $2)', [name, hash]);
   const at = performance.now();

@@ -1,4 +1,4 @@
-/** Hashing against what Node's crypto can do at best, and against the npm package mosquitto-passwd. */
+/** Hashing, compared with raw calls of node:crypto and with the npm package mosquitto-passwd. */
 import { pbkdf2 } from 'node:crypto';
 import mosquittoPasswd from 'mosquitto-passwd';
 import { compare, spread, timed, warmUp } from './measure.js';
@@ -7,7 +7,7 @@ import { expectEqual, library, PASSWORD } from './setting.js';
 
 const IN_FLIGHT = [2, 4, 8, 16, 64, 256, 512, 1024];
 
-/** Keeps so many calls under way until all are done; `take` gets what each comes to, with nothing more to wait for. */
+/** Makes `total` calls, of which `count` are under way at any time. `take` gets each result, without another await. */
 export async function inFlight<T>(
   count: number,
   total: number,
@@ -29,7 +29,7 @@ export function rawHash(): Promise<Buffer> {
   );
 }
 
-/** The number of calls in flight with which a sample of them is done soonest here. */
+/** The number of calls in flight with which a sample of calls takes the least time on this machine. */
 export async function bestInFlight(
   sample: number,
   call: (i: number) => Promise<unknown> = rawHash,

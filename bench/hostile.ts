@@ -1,4 +1,4 @@
-/** Files that somebody has made to stall whoever reads them, and how soon a call gives up. */
+/** Files that are made to stall those who read them, and the time from an abort to the end of a call. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { longestStretch } from './large.js';
@@ -10,7 +10,7 @@ type File = InstanceType<typeof library.PasswordFile>;
 
 const HASH = `$7$101$AQIDBAUGBwgJCgsM$${Buffer.alloc(64, 1).toString('base64')}`;
 
-/** Each method that reads the file; with a signal, those that can take one. */
+/** All methods that read the file. */
 const methods: Record<string, (file: File, signal?: AbortSignal) => Promise<unknown>> = {
   users: (file, signal) => file.users({ signal }),
   getHash: (file, signal) => file.getHash('alice', { signal }),
@@ -22,7 +22,7 @@ const methods: Record<string, (file: File, signal?: AbortSignal) => Promise<unkn
   setUser: (file, signal) => file.setUser('bob', PASSWORD, { signal }),
 };
 
-/** Files of about so many bytes, each made when it is asked for: garbage of this process would stall it too. */
+/** Files of about so many bytes. Each is made when it is needed, because garbage of this process would stall it too. */
 function* hostileFiles(bytes: number): Generator<Buffer> {
   const repeat = (text: string) => Buffer.alloc(bytes, text, 'latin1');
   const lines = (line: (n: number) => string) => {
@@ -41,7 +41,7 @@ function* hostileFiles(bytes: number): Generator<Buffer> {
   yield around('', 'n', ':x\n');
 }
 
-/** For each method the longest stretch of the event loop over all these files. */
+/** For each method, the longest stretch without a turn of the event loop, for any of these files. */
 export async function hostileStretches(bytes: number): Promise<Row[]> {
   const longest = Object.keys(methods).map(() => [] as number[]);
   const path = join(directory, 'hostile');

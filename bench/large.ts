@@ -1,4 +1,4 @@
-/** A million users: many edits, memory, verifying, checking, and whether the event loop keeps turning. */
+/** A file of a million users: many edits, memory, `verify`, `check`, and stretches without a turn of the event loop. */
 import { statSync } from 'node:fs';
 import { appendFile } from 'node:fs/promises';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -9,7 +9,7 @@ import { expectEqual, expectUser, library, makeFile, nameOf, PASSWORD, run } fro
 
 const DIST = new URL('../dist/index.js', import.meta.url).href;
 
-/** Half of them to users that are there, half new. */
+/** Edits as text: half of them change users of the file, the others add new ones. */
 const EDITS = `draft => {
   const hash = draft.get('${nameOf(0)}');
   for (let i = 0; i < COUNT / 2; i++) draft.set('${nameOf(0).slice(0, -8)}' + (i * STEP).toString(36).padStart(8, '0'), hash.replace('$101$', '$102$'));
@@ -24,7 +24,7 @@ export async function manyEdits(users: number, count: number, rounds: number): P
   const path = makeFile('large', users);
   const edit = new Function(`return ${edits(users, count)}`)();
   let round = 0;
-  // Each in an instance of its own, so that neither finds the file read already.
+  // Each in an instance of its own, so that neither finds the file in the cache.
   const one = async () => {
     const file = new library.PasswordFile(path);
     const time = await timed(() => file.setUser(`one${round++}`, PASSWORD));
@@ -46,11 +46,11 @@ export async function manyEdits(users: number, count: number, rounds: number): P
   };
 }
 
-/** The peak of a process that does one such update, over that of a bare Node. */
+/** The peak memory of a process with one such update, over that of a bare Node. */
 export async function memory(users: number, count: number): Promise<Row> {
   const path = makeFile('memory', users);
   const megabytes = statSync(path).size / 1e6;
-  // Not resourceUsage(), which a child has from the process that it was forked from.
+  // Not resourceUsage(): its peak is inherited from the process that forked this one.
   const peak = `console.log(/VmHWM:\\s*(\\d+)/.exec(require('node:fs').readFileSync('/proc/self/status', 'utf8'))[1])`;
   const bare = Number((await run(process.execPath, ['-e', peak])).stdout);
   const program = `
@@ -109,7 +109,7 @@ export async function checking(users: number, rounds: number): Promise<Row> {
   return { what: `check(), ${users} lines`, ours: spread(times), goal: { atMost: 1500 } };
 }
 
-/** The longest stretch in which the event loop did not turn. */
+/** For each call, the longest stretch without a turn of the event loop. */
 export async function stretches(users: number): Promise<Row[]> {
   const path = makeFile('loop', users);
   await appendFile(path, Array.from({ length: 1000 }, (_, i) => `plain${i}:secret ${i}\n`).join(''));

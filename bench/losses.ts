@@ -1,6 +1,6 @@
 /**
- * What is lost: the same many writers and the same sudden deaths through `mosquitto_passwd`, through a recipe of npm
- * packages and through this library.
+ * Counts lost users and torn files: with many writers, and with writers that are killed, by `mosquitto_passwd`, by a
+ * recipe of npm packages and by this library.
  *
  *     npx tsx bench/losses.ts [--small]
  */
@@ -19,12 +19,12 @@ const PROCESSES = small ? 3 : 8;
 const ADDS = small ? 10 : 50;
 const LARGE = small ? 20_000 : 100_000;
 const KILLS = small ? 3 : 60;
-/** A writer that waits for longer, after another was killed, is stuck; in milliseconds. */
+/** Milliseconds. A writer that waits for longer, after another one was killed, is stuck. */
 const STUCK = 1_000;
-/** How long one of many writers may take. */
+/** Milliseconds that one of many writers may take. */
 const PATIENCE = 120_000;
 
-/** The job of a writer: to add so many users. */
+/** The task of a writer: to add `count` users. */
 interface Order {
   path: string;
   prefix: string;
@@ -35,7 +35,7 @@ interface Report {
   failures: number;
 }
 
-/** The other end of {@link Writer}. */
+/** Runs in the child process of a {@link Writer}. */
 function serve(competitor: Competitor): void {
   process.on('message', async ({ path, prefix, count }: Order) => {
     let failures = 0;
@@ -47,7 +47,7 @@ function serve(competitor: Competitor): void {
   process.send?.('ready');
 }
 
-/** A process that adds users in one of the ways. */
+/** A child process that adds users in one of the ways. */
 class Writer {
   readonly #process: ChildProcess;
 
@@ -62,7 +62,7 @@ class Writer {
     return new Writer(child);
   }
 
-  /** `undefined`: it did not come to an end in that time, or at all. */
+  /** Resolves with `undefined` if the process did not finish in that time, or has ended. */
   async add(order: Order, patience: number): Promise<Report | undefined> {
     this.send(order);
     const timer = new AbortController();
@@ -125,7 +125,7 @@ async function manyWriters(competitor: Competitor, directory: string) {
   };
 }
 
-/** A writer of a large file is killed at random, again and again; another comes after it. */
+/** A writer of a large file is killed at a random moment, again and again. Another writer comes after it. */
 async function suddenDeaths(competitor: Competitor, directory: string) {
   const path = join(directory, 'passwords');
   const original = join(directory, 'original');
@@ -141,7 +141,7 @@ async function suddenDeaths(competitor: Competitor, directory: string) {
     await killed(competitor, writer, path, duration * Math.random());
     if (isTorn(readFileSync(path), old)) counts.torn++;
 
-    // The next writer, which is the next one to be killed.
+    // This writer is killed in the next round.
     writer = await Writer.start(competitor);
     const started = performance.now();
     const report = await writer.add({ path, prefix: 'next', count: 1 }, STUCK);
@@ -163,7 +163,7 @@ async function suddenDeaths(competitor: Competitor, directory: string) {
   };
 }
 
-/** The usual duration of an add. */
+/** The usual duration of adding a user, in milliseconds. */
 async function undisturbed(
   competitor: Competitor,
   writer: Writer,
@@ -203,7 +203,7 @@ function reset(directory: string, path: string, original: string): void {
   copyFileSync(original, path);
 }
 
-/** Neither the old file nor the old file and one whole line more. */
+/** Whether the file is neither the old one nor the old one with one whole line more. */
 function isTorn(bytes: Buffer, old: Buffer): boolean {
   if (!bytes.subarray(0, old.length).equals(old)) return true;
   return !/^(victim(_0)?:\$7\$\d+\$[\w+/=]+\$[\w+/]{86}==\n)?$/.test(bytes.toString('latin1', old.length));

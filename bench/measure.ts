@@ -1,7 +1,7 @@
-/** Timing things side by side: alternating runs, medians, and ratios of neighbouring runs. */
+/** Compares durations: alternating runs, medians, and ratios of neighbouring runs. */
 import { performance } from 'node:perf_hooks';
 
-/** Something to time; it says itself how many milliseconds counted, so that preparing and checking do not. */
+/** One run of what is measured. Resolves with the milliseconds that count, without preparation and checks. */
 export type Run = () => Promise<number>;
 
 /** Median, smallest and largest of several runs. */
@@ -11,24 +11,24 @@ export interface Spread {
   max: number;
 }
 
-/** Two things timed in turn. `ratio`: how many times as long theirs took as ours did. */
+/** Two things measured in turn. `ratio`: the time of theirs divided by that of ours. */
 export interface Comparison {
   ours: Spread;
   theirs: Spread;
   ratio: Spread;
 }
 
-/** The milliseconds that something takes. */
+/** The duration of some work in milliseconds. */
 export async function timed(work: () => unknown): Promise<number> {
   const start = performance.now();
   await work();
   return performance.now() - start;
 }
 
-/** Whether everything is to run on small files, in seconds. */
+/** Whether the benchmarks run on small files, in seconds. */
 export const small = process.argv.includes('--small');
 
-/** For so many milliseconds, and once at least, things run before they count: services are warm. */
+/** Milliseconds of runs that do not count, at least one, because services are warm. */
 const WARM_UP = small ? 0 : 1000;
 
 export async function warmUp(run: Run): Promise<void> {
@@ -37,7 +37,7 @@ export async function warmUp(run: Run): Promise<void> {
   while (performance.now() < end);
 }
 
-/** A B B A A B …, both being warm. */
+/** Compares two runs in the order A B B A A B …, after the warm-up of both. */
 export async function compare(rounds: number, ours: Run, theirs: Run): Promise<Comparison> {
   await warmUp(ours);
   await warmUp(theirs);
@@ -54,7 +54,7 @@ export async function compare(rounds: number, ours: Run, theirs: Run): Promise<C
   };
 }
 
-/** Several runs of one thing, which is warm. */
+/** Repeats a run after its warm-up. */
 export async function repeat(rounds: number, run: Run): Promise<Spread> {
   await warmUp(run);
   const times: number[] = [];

@@ -1,4 +1,4 @@
-/** How fast registrations reach a running broker, and what reloads cost it. */
+/** The time until a running broker knows a registration, and the cost of its reloads. */
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Broker, findBrokers, login, type RunningBroker, startBroker } from '../test/support/broker.js';
@@ -10,14 +10,14 @@ import type { Row } from './report.js';
 import { expectEqual, library, makeFile, nameOf, PASSWORD } from './setting.js';
 
 const host = '127.0.0.1';
-/** Registrations a second. */
+/** The least number of registrations a second. */
 const GOALS: Record<Broker['release'], number> = { '2.0': 6, '2.1': 30 };
 
 function reloadedFile(path: string, broker: RunningBroker, release: Broker['release'], maxLoad?: number) {
   return new library.PasswordFile(path, { broker: release, reload: { pid: broker.pid, maxLoad } });
 }
 
-/** One registration after the other, each until the broker lets the device in. */
+/** Registers one device after the other, each until the broker lets it in. */
 export async function registering(users: number, registrations: number): Promise<Row[]> {
   const rows: Row[] = [];
   for (const program of findBrokers()) {
@@ -43,7 +43,7 @@ export async function registering(users: number, registrations: number): Promise
   return rows;
 }
 
-/** Many registrations, so many of them at any time; then all log in. */
+/** Registers many devices, of which `inFlight` are under way at any time. Then all log in. */
 export async function registeringMany(registrations: number, inFlight: number): Promise<Row[]> {
   const program = newest();
   const rows: Row[] = [];
@@ -81,7 +81,7 @@ export async function registeringMany(registrations: number, inFlight: number): 
   return rows;
 }
 
-/** What reloads take of a broker with connected clients, and what its clients feel of it. */
+/** The CPU time of reloads with connected clients, and the delay of pings meanwhile. */
 export async function reloadingWithClients(clients: number, seconds: number): Promise<Row[]> {
   const rows: Row[] = [];
   for (const program of findBrokers()) {
@@ -147,7 +147,7 @@ async function withClients(
   ];
 }
 
-/** Pings a broker for so many seconds, every 20 ms at most. */
+/** Pings a broker for so many seconds, with pauses of 20 ms. */
 async function pings(
   client: MqttClient,
   broker: RunningBroker,
@@ -165,7 +165,7 @@ async function pings(
   return { times: spread(times), note: `99th percentile ${slow.toFixed(1)} ms`, share };
 }
 
-/** Signals to brokers with random loads. */
+/** Sends signals to brokers with random loads, and counts those that are lost. */
 export async function losingSignals(signals: number): Promise<Row[]> {
   const rows: Row[] = [];
   for (const program of findBrokers()) {
@@ -189,7 +189,7 @@ function newest(): Broker {
   return program;
 }
 
-/** What a process uses of a CPU from now on. */
+/** Returns a function for the share of a CPU that a process has used since, and the seconds. */
 function cpuUsage(pid: number): () => { share: number; seconds: number } {
   const used = () => Number(readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ')[0]) / 1e9;
   const [before, start] = [used(), performance.now()];

@@ -1,4 +1,4 @@
-/** A file as the replica of a database: `setHashes` and `entries` beside the plainest loops over the same rows and lines. */
+/** A file as the replica of a database: `setHashes` and `entries`, compared with the plainest loops over rows and lines. */
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { compare, small, spread, timed } from './measure.js';
@@ -11,7 +11,7 @@ const hashes = Array.from({ length: 100 }, (_, i) =>
   library.hashPasswordSync(PASSWORD, { salt: new Uint8Array(12).fill(i) }),
 );
 
-/** In the order of their names, as `ORDER BY name` has them, or not. */
+/** The rows in the order of their names, as `ORDER BY name` has them, or not. */
 function* rows(isOrdered = true): Generator<[string, string]> {
   for (let i = 0; i < ROWS; i++) {
     const user = isOrdered ? i : (i * 7919) % ROWS;
@@ -19,7 +19,7 @@ function* rows(isOrdered = true): Generator<[string, string]> {
   }
 }
 
-/** Each is also run by {@link once}, as text in another process. */
+/** The calls, as text, because {@link once} runs them in another process. */
 const CALLS = {
   replace: `async (file, rows) => (await file.setHashes(rows, { removeOthers: true })).added`,
   sync: `async (file, rows) => (await file.setHashes(rows, { removeOthers: true })).unchanged`,
@@ -37,7 +37,7 @@ async function ours(call: keyof typeof CALLS, path: string, isOrdered: boolean):
   expectEqual(await work(new library.PasswordFile(path), rows(isOrdered)), ROWS, 'users');
 }
 
-/** The plainest writer: lines into a temp file, synced, renamed. */
+/** The plainest writer: writes lines to a temp file, syncs it and renames it. */
 function plainWriter(path: string): void {
   fs.rmSync(path, { force: true });
   const fd = fs.openSync(`${path}.tmp`, 'w', 0o600);
@@ -105,7 +105,7 @@ const FIGURES: Figure[] = [
   { what: 'all entries()', call: 'readAll', rival: 'loop over the lines', theirs: plainLines, atMost: 2 },
 ];
 
-/** How long each takes; and in a process of its own, its longest stretch and its memory. */
+/** The duration of each call; and in a process of its own, its longest stretch and its memory. */
 export async function replica(rounds: number): Promise<Row[]> {
   const path = join(directory, 'replica');
   const table: Row[] = [];
@@ -139,7 +139,7 @@ export async function replica(rounds: number): Promise<Row[]> {
   return table;
 }
 
-/** In a bare Node: the longest stretch without a turn of the event loop, and the peak of memory over its start. */
+/** Runs a call in a new Node: the longest stretch without a turn of the event loop, and the peak memory over that before. */
 async function once(
   call: keyof typeof CALLS,
   path: string,

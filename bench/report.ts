@@ -7,7 +7,7 @@ export interface Row extends Partial<Comparison> {
   rival?: string;
   ours: Spread;
   unit?: 'ms' | 'MB' | '%';
-  /** At least so many times as fast as the rival, or at most so much of the unit. */
+  /** The least ratio of the rival's time to ours, or the greatest value in the unit. */
   goal?: { ratio: number } | { atMost: number };
   note?: string;
 }
@@ -47,7 +47,7 @@ function number(value: number): string {
   return Math.abs(value) >= 100 ? value.toFixed(0) : Number(value.toPrecision(3)).toString();
 }
 
-/** A line of the chart: milliseconds over users. */
+/** A line of the chart: milliseconds by the number of users. */
 export interface Series {
   name: string;
   points: Array<[users: number, ms: number]>;
@@ -58,7 +58,7 @@ const HEIGHT = 420;
 const MARGIN = { left: 70, right: 190, top: 40, bottom: 50 };
 const COLOURS = ['#0b6e4f', '#c0392b', '#b9770e', '#5b6770'];
 
-/** Both axes logarithmic. */
+/** A chart in SVG, with two logarithmic axes. */
 export function chart(title: string, series: readonly Series[]): string {
   const users = series.flatMap(({ points }) => points.map(([x]) => x));
   const times = series.flatMap(({ points }) => points.map(([, y]) => y));

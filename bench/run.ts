@@ -1,6 +1,6 @@
 /**
- * All benchmarks, side by side with what people would use instead: `npm run bench`. Each checks its own result before
- * it counts. `--small` runs the same code on small files, in seconds, so that it cannot rot; its figures mean nothing.
+ * All benchmarks, each compared with what people would use instead: `npm run bench`. Each checks its result before it
+ * counts. `--small` runs the same code on small files, in seconds, so that a test can run it; its figures mean nothing.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -25,7 +25,7 @@ const sizes = small ? [100, 1_000] : [1_000, 10_000, 100_000, 1_000_000];
 const rounds = small ? 1 : 9;
 const sample = small ? 100 : 5_000;
 
-/** Each row or rows of the table. */
+/** The functions that measure the rows of the table, by the names of `--figure`. */
 const figures: Record<string, () => Promise<Row | Row[]>> = {
   hashing: () => hashing(small ? 200 : 100_000, small ? 1 : 5, sample),
   upgrade: () => upgrading(small ? 200 : 100_000, small ? 1 : 5, sample),
@@ -57,7 +57,7 @@ function option(name: string): string | undefined {
   return process.argv.find(each => each.startsWith(`--${name}=`))?.slice(name.length + 3);
 }
 
-/** In a process of its own, so that no figure pays for the memory of another one. */
+/** Measures a figure in a process of its own, so that the memory of other figures does not affect it. */
 async function measure(figure: string): Promise<Row[]> {
   if (small) return [(await figures[figure]?.()) as Row | Row[]].flat();
   const args = [...process.execArgv, ...process.argv.slice(1), `--figure=${figure}`];

@@ -1,4 +1,4 @@
-/** What the benchmarks work with: the built package, files of any size, and the machine they run on. */
+/** The setting of the benchmarks: the built package, files of any size, and the machine. */
 import { execFile } from 'node:child_process';
 import { pbkdf2Sync } from 'node:crypto';
 import * as fs from 'node:fs';
@@ -6,14 +6,14 @@ import { cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
-/** The package as users get it. */
+/** The built package, as it is published. */
 export const library: typeof import('../src/index.js') = await import(
   new URL('../dist/index.js', import.meta.url).href
 );
 
 export const run = promisify(execFile);
 
-/** On the disk where temporary files are; TMPDIR chooses another one. */
+/** The directory of all files, on the disk of TMPDIR. */
 export const directory = fs.mkdtempSync(join(tmpdir(), 'passwd-bench-'));
 process.on('exit', () => fs.rmSync(directory, { recursive: true, force: true }));
 
@@ -25,7 +25,7 @@ export function nameOf(user: number): string {
   return `device_${user.toString(36).padStart(8, '0')}`;
 }
 
-/** A file of so many users, all with one password: about 129 bytes each, or the plain text. */
+/** Writes a file of so many users, each with the hash of one password (129 bytes a line), or with a plain-text password. */
 export function makeFile(name: string, users: number, what: 'hashed' | 'plain' = 'hashed'): string {
   const path = join(directory, name);
   const fd = fs.openSync(path, 'w', 0o600);
@@ -43,8 +43,8 @@ export function makeFile(name: string, users: number, what: 'hashed' | 'plain' =
 }
 
 /**
- * Throws unless the user can log in by what the file holds now. Another process looks it up, so that this one has no
- * second copy of a large file to clear away while the next run is timed.
+ * Throws unless the file now lets the user in by this password. Another process looks up the hash, so that this one has
+ * no second copy of a large file to collect during the next run.
  */
 export async function expectUser(path: string, username: string, password: string): Promise<void> {
   const { stdout } = await run('grep', ['-a', '-m', '1', `^${username}:`, path]).catch(() => ({
@@ -60,18 +60,18 @@ export function expectEqual(found: unknown, wanted: unknown, what: string): void
   if (found !== wanted) throw new Error(`${what}: ${found} instead of ${wanted}`);
 }
 
-/** `mosquitto_passwd`, spawned as services do. */
+/** Spawns `mosquitto_passwd`, as services do. */
 export async function spawnTool(...args: string[]): Promise<void> {
   await run('mosquitto_passwd', args);
 }
 
 export async function toolVersion(): Promise<string | undefined> {
-  // It prints no version; the broker beside it does, with status 3.
+  // mosquitto_passwd prints no version. The broker of the same package does, and exits with status 3.
   const help = await run('mosquitto', ['-h']).catch((error: { stdout?: string }) => error);
   return /version (\S+)/.exec(help.stdout ?? '')?.[1];
 }
 
-/** Processor, memory and disk, for whoever reads the figures. */
+/** Processor, memory, disk and versions, which the figures depend on. */
 export async function machine(): Promise<string[]> {
   const df = await run('df', ['--output=source,fstype', directory]);
   const [device = '?', type = '?'] = df.stdout.trim().split('\n').at(-1)?.split(/\s+/) ?? [];

@@ -1,4 +1,4 @@
-/** What importing the package costs, beside what people would import instead, and how large it is. */
+/** The time to import the package, compared with what people would import instead, and its size. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { directory } from './setting.js';
 
 const DIST = new URL('../dist/index.js', import.meta.url);
 
-/** How long programs that have imported `node:crypto` and `node:fs` take to import something more. */
+/** The time to import the package, and others, after `node:crypto` and `node:fs`. */
 export async function importing(rounds: number): Promise<Row[]> {
   const empty = join(directory, 'empty.mjs');
   writeFileSync(empty, '');
@@ -35,7 +35,7 @@ export async function importing(rounds: number): Promise<Row[]> {
   ];
 }
 
-/** The path of a program that prints how many milliseconds it has taken. */
+/** Writes a program that imports these modules and prints the milliseconds that this takes. Returns its path. */
 function programImporting(modules: readonly string[], index: number): string {
   const program = join(directory, `import-${index}.mjs`);
   const lines = [
@@ -49,7 +49,7 @@ function programImporting(modules: readonly string[], index: number): string {
   return program;
 }
 
-/** In a process of its own, where nothing has been loaded. */
+/** Runs the program in a process of its own, where nothing has been loaded. */
 function millisecondsOf(program: string): number {
   return Number(execFileSync(process.execPath, [program], { encoding: 'utf8' }));
 }

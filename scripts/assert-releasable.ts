@@ -1,4 +1,4 @@
-/** What must be settled before `npm run release` publishes anything. Says what is missing, and ends with status 1. */
+/** Checks what `npm run release` needs before it publishes. Prints what is missing, and exits with status 1. */
 import { readdirSync } from 'node:fs';
 import { readManifest, repositoryAddress } from './repository.js';
 

@@ -1,6 +1,6 @@
 /**
- * The mutants of a source, and the source with all of them in it: `__mutant(7)` decides whether the seventh is active,
- * `__activeOf(7, 8)` says which of them is.
+ * The mutants of a source, and the source with all of them in it. There, `__mutant(7)` says whether the mutant 7 is
+ * active, and `__activeOf(7, 8)` says which of these is.
  */
 import ts from 'typescript';
 
@@ -13,16 +13,16 @@ export interface Mutant {
     | 'regular expression'
     | 'optional chaining'
     | 'statement';
-  /** From 1. */
+  /** Counted from 1. */
   line: number;
-  /** The function, its line and what the line becomes: the same wherever the line moves to. */
+  /** The function, the line and the changed line. It stays the same if the line moves. */
   text: string;
 }
 
-/** A part of a source and what takes its place. */
+/** A part of a source, and the code that replaces it. */
 interface Change {
   kind: Mutant['kind'];
-  /** The expression or statement that is there twice, as it is and changed. */
+  /** The expression or statement that `withMutants` writes twice, as it is and changed. */
   node: ts.Node;
   start: number;
   end: number;
@@ -35,7 +35,7 @@ interface Numbered extends Change {
 
 type Part = [kind: Mutant['kind'], part: { getStart(): number; getEnd(): number }, code: string];
 
-/** Each operator, and what becomes of it. */
+/** Each operator, followed by those that replace it. */
 const OPERATORS = tableOf(
   '+ -, - +, * /, / *, % *, < <= >=, <= < >, > >= <=, >= > <, === !==, !== ===, && ||, || &&, ?? &&, ' +
     '<< >>, >> <<, >>> <<, & |, | &, ^ &, += -=, -= +=, *= /=, /= *=, %= *=, &= |=, |= &=, ^= &=, ' +
@@ -61,7 +61,7 @@ export function mutantsOf(source: string): Mutant[] {
   });
 }
 
-/** The source with all its mutants, the first of which has the number `first`. */
+/** The source with all its mutants, which are numbered from `first`. */
 export function withMutants(source: string, first = 0): string {
   const file = parse(source);
   const changes = new Map<ts.Node, Numbered[]>();
@@ -105,8 +105,8 @@ interface Constant {
 }
 
 /**
- * The constants that have their value when the module is loaded, by their names. Where they are used, a function takes
- * their place, so that their mutants can be active after that.
+ * The constants of a module that get their value when it is loaded, by their names. `withMutants` replaces their uses by
+ * calls of a function, so that their mutants can be active after that, too.
  */
 function constantsOf(file: ts.SourceFile, changes: Numbered[]): Map<string, Constant> {
   const constants = new Map<string, Constant>();
@@ -129,7 +129,7 @@ function constantsOf(file: ts.SourceFile, changes: Numbered[]): Map<string, Cons
   return constants;
 }
 
-/** Has the value of the constant with the active mutant. */
+/** The function that returns the value of a constant with the active mutant. */
 function functionOf(name: string, { value, numbers }: Constant, render: (node: ts.Node) => string): string {
   return `var ${name}$active, ${name}$value;
   function ${name}$() {
@@ -143,7 +143,7 @@ function functionOf(name: string, { value, numbers }: Constant, render: (node: t
   }`;
 }
 
-/** Whether a node is a part of an expression, and no part of a function in it. */
+/** Whether a node is part of an expression, but not of a function in it. */
 function isEvaluatedIn(expression: ts.Expression, node: ts.Node): boolean {
   const end = ts.findAncestor(node, outer => outer === expression || ts.isFunctionLike(outer));
   return end === expression && !ts.isFunctionLike(expression);
@@ -193,7 +193,7 @@ function describe(source: string, change: Change): string {
   return `${nameOf(change.node)}: ${before} → ${after || 'nothing'}`;
 }
 
-/** The name of the member of a class, or of the declaration of the module, that it is in. */
+/** The name of the class member, or of the declaration of the module, that a node is in. */
 function nameOf(node: ts.Node): string {
   const named = ts.findAncestor(node, ({ parent }) => ts.isSourceFile(parent) || ts.isClassLike(parent));
   if (named === undefined) return '';
@@ -214,7 +214,7 @@ function changesOf(file: ts.SourceFile): Change[] {
   return changes;
 }
 
-/** Types, and texts for humans. */
+/** Whether a node has no mutants: types, imports, exports and the messages of errors. */
 function isLeftOut(node: ts.Node): boolean {
   if (ts.isTypeNode(node) || ts.isInterfaceDeclaration(node) || ts.isTypeAliasDeclaration(node)) return true;
   if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) return true;
@@ -223,7 +223,7 @@ function isLeftOut(node: ts.Node): boolean {
   return isString(node) && ts.findAncestor(node, isNewError) !== undefined;
 }
 
-/** Whether the expression shows by itself that it is a string. */
+/** Whether the syntax of an expression shows that it is a string. */
 function isString(node: ts.Node): boolean {
   if (ts.isParenthesizedExpression(node)) return isString(node.expression);
   if (ts.isConditionalExpression(node)) return isString(node.whenTrue) || isString(node.whenFalse);
@@ -266,7 +266,7 @@ function* unaryOperator(node: ts.PrefixUnaryExpression | ts.PostfixUnaryExpressi
   for (const other of UNARY_OPERATORS.get(operator) ?? []) yield ['operator', token, other];
 }
 
-/** A test whose value is not in the source already. */
+/** Whether a node is the condition of a statement or expression, and not `true` or `false` itself. */
 function isCondition(node: ts.Node): boolean {
   if (node.kind === ts.SyntaxKind.TrueKeyword || node.kind === ts.SyntaxKind.FalseKeyword) return false;
   const { parent } = node;
@@ -280,7 +280,7 @@ function isPropertyName(node: ts.Node): boolean {
   return ts.isPropertyAssignment(node.parent) && node.parent.name === node;
 }
 
-/** A statement without a value of its own, which no declaration depends on. */
+/** Whether a statement can be dropped: it declares nothing and returns no value. */
 function isDroppable(node: ts.Node): boolean {
   if (ts.isExpressionStatement(node)) {
     const { expression } = node;
@@ -291,7 +291,7 @@ function isDroppable(node: ts.Node): boolean {
   return ts.isContinueStatement(node);
 }
 
-/** The chain that a link belongs to. It is changed as a whole, for no parenthesis may stand in a chain. */
+/** The optional chain that a link belongs to. It is changed as a whole, because parentheses would end the chain. */
 function wholeChain(link: ts.Node): ts.Node {
   let node = link;
   while (ts.isOptionalChain(node.parent) && node.parent.expression === node) node = node.parent;
@@ -301,7 +301,7 @@ function wholeChain(link: ts.Node): ts.Node {
 const REGULAR_EXPRESSION_TOKENS =
   /\\[pP]\{\w+\}|\\u\{\w+\}|\\.|\[(?:\\.|[^\]\\])*\]|\(\?<?[=!]|\(\?<\w+>|\(\?:|[*+?]\??|\{\d+(?:,\d*)?\}\??|./gs;
 
-/** Without an anchor, with another quantifier, with a class or a look-around negated. */
+/** The regular expressions without an anchor, with another quantifier, or with a class or look-around negated. */
 function* regularExpressionsNear(literal: string): Generator<string> {
   const end = literal.lastIndexOf('/');
   const body = literal.slice(1, end);

@@ -1,20 +1,20 @@
-/** Runs the tests of one file for `npm run mutate`: says which mutant is active, and notes which are reached. */
+/** Runs the tests of one file for `npm run mutate`: activates mutants, and records which mutants the tests reach. */
 import { appendFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { configureGlobal } from 'fast-check';
 import { inject, type RunnerTestCase, type RunnerTestFile, type RunnerTestSuite, TestRunner } from 'vitest';
 
-/** What a process that runs tests is to do. */
+/** The task of a process that runs tests. */
 export interface Mutation {
-  /** How many mutants there are. */
+  /** The number of mutants of all sources. */
   count: number;
   /** The mutant that is active all the time. */
   active?: number;
-  /** For each test by its id: the mutants that it runs with, one after the other, and what it usually takes. */
+  /** For each test by its id: the mutants that it runs with, one after the other, and its usual duration and places. */
   plan?: Record<string, { mutants: number[]; usual: number; places: number }>;
-  /** Milliseconds until the process ends; with a plan: in tests, beside 5 times their usual duration. */
+  /** Milliseconds until the process is ended; with a plan, those of a test beyond 5 times its usual duration. */
   limit: number;
-  /** The file that takes what becomes of each mutant of the plan, a line for each step. */
+  /** The file to which each step of the plan is written, a line for each. */
   log: string;
 }
 
@@ -25,9 +25,9 @@ declare module 'vitest' {
   interface TaskMeta {
     /** The mutants that this test reaches. */
     reached?: number[];
-    /** How often it comes to a place that mutants change. */
+    /** How often the test comes to a place that a mutant changes. */
     places?: number;
-    /** Those that have been reached before the first test. */
+    /** The mutants that are reached before the first test. */
     reachedBefore?: number[];
   }
 }
@@ -36,7 +36,7 @@ const { count, active: only, plan, limit, log } = inject('mutation');
 const NONE = -1;
 const reached = new Uint8Array(count);
 let active = only ?? NONE;
-/** How often places that mutants change are still reached, before the test is ended. */
+/** How many more times places of mutants may be reached before the test is ended. */
 let placesLeft = Number.POSITIVE_INFINITY;
 Object.assign(globalThis, {
   __mutant(number: number): boolean {
@@ -49,16 +49,16 @@ Object.assign(globalThis, {
     return numbers.includes(active) ? active : undefined;
   },
 });
-// A failure is enough: a smaller example takes long to find.
+// The first failure is enough. To find a smaller example takes long.
 configureGlobal({ endOnFailure: true });
 
-// Tests may replace it.
+// Bound now, because tests may replace process.kill.
 const kill = process.kill.bind(process, process.pid, 'SIGKILL');
 const deadline = new Float64Array(new SharedArrayBuffer(8));
 const setLimit = (milliseconds: number) => {
   deadline[0] = Date.now() + milliseconds;
 };
-// In another thread, since a mutant may never give this one back.
+// In another thread, because with a mutant this one may be busy for ever.
 const watchdog = `
   const { deadline, log } = require('node:worker_threads').workerData;
   setInterval(() => {
@@ -67,7 +67,7 @@ const watchdog = `
     process.kill(process.pid, 'SIGKILL');
   }, 50);`;
 
-/** Notes which mutants each test reaches. */
+/** Records which mutants each test reaches. */
 class Finder extends TestRunner {
   #isFirst = true;
 
@@ -91,7 +91,7 @@ class Finder extends TestRunner {
   }
 }
 
-/** Runs tests with one mutant, which is active while the files are loaded too, up to the first that fails. */
+/** Runs tests with one mutant up to the first that fails. The mutant is active while files are loaded, too. */
 class OneMutant extends TestRunner {
   #hasFailed = false;
 
@@ -106,13 +106,13 @@ class OneMutant extends TestRunner {
 }
 
 /**
- * Repeats each test with each of its mutants that no test before has detected, and after each failure without any: if
- * that fails too, something is left behind, and the process ends.
+ * Repeats each test with each of its mutants that no earlier test has detected. After each failure, the test runs without
+ * a mutant: if it fails again, the mutant has left something behind, and the process ends.
  */
 class EachMutant extends TestRunner {
   readonly #done = new Set<number>();
   #waiting: number[] = [];
-  /** The mutant that is tried, or whose failure is confirmed. */
+  /** The mutant that is active, or whose failure is being confirmed. */
   #mutant = NONE;
   #isConfirming = false;
 
@@ -157,7 +157,7 @@ class EachMutant extends TestRunner {
     this.#note(isReached ? step : 'doubtful', test);
     if (step === 'detected' || !isReached) this.#done.add(this.#mutant);
     this.#isConfirming = hasFailed;
-    // This ends the repeats.
+    // The state `skip` ends the repeats.
     const isLast = !hasFailed && this.#waiting.length === 0;
     test.result = { state: isLast ? 'skip' : 'run', startTime: 0, retryCount: 0 };
   }

@@ -1,4 +1,4 @@
-/** Runs the unit tests over sources with mutants in them. */
+/** Runs the unit tests on sources with mutants in them. */
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
@@ -16,7 +16,7 @@ import { createVitest, type TestModule, type Vitest } from 'vitest/node';
 import config from '../vitest.config.js';
 import type { Mutation } from './mutate-runner.js';
 
-/** What became of a mutant: detected, over time, survived, not covered by any test. */
+/** The outcome of a mutant: detected, over time, survived, not covered by any test. */
 export type Outcome = 'd' | 't' | 's' | 'n';
 
 /** The tests of a file, and which mutants they reach. */
@@ -32,7 +32,7 @@ export interface TestFile {
 /** The mutants that each test, by its id, is to run with. */
 type Plan = Map<string, number[]>;
 
-/** The last step of a test with a mutant. */
+/** The last step of a test with a mutant, as `mutate-runner.ts` logs it. */
 interface Step {
   step: string;
   mutant: number;
@@ -40,9 +40,9 @@ interface Step {
 }
 
 const CACHE = 'node_modules/.cache/mutants';
-/** Milliseconds that tests may take beside 5 times their usual duration. */
+/** Milliseconds that tests may take beyond 5 times their usual duration. */
 const LIMIT = 4_000;
-/** Milliseconds. */
+/** Tests with a shorter usual duration, in milliseconds, are run first. */
 const FAST = 100;
 
 export class UnitTests {
@@ -50,7 +50,7 @@ export class UnitTests {
   readonly #count: number;
   readonly #temporary: string;
   readonly #log: string;
-  /** How many mutants the tests of a file have detected in processes of their own. */
+  /** For each test file, how many mutants its tests have detected in processes of their own. */
   readonly #detected = new Map<string, number>();
 
   private constructor(vitest: Vitest, count: number, temporary: string) {
@@ -61,16 +61,16 @@ export class UnitTests {
   }
 
   /**
-   * @param count of mutants
-   * @param workers how many files run at once while they are looked at for what they reach
-   * @param transform the source with its mutants of a path; `undefined`: it has none
+   * @param count the number of mutants
+   * @param workers how many files run at once while it is recorded which mutants they reach
+   * @param transform returns the source of a path with its mutants; `undefined`: it has none
    */
   static async start(
     count: number,
     workers: number,
     transform: (path: string) => string | undefined,
   ): Promise<UnitTests> {
-    // Mutants leave files behind.
+    // Tests with mutants may leave files behind.
     const temporary = mkdtempSync(join(tmpdir(), 'mutants-'));
     chmodSync(temporary, 0o1777);
     const { projects = [], ...shared } = config.test ?? {};
@@ -80,10 +80,10 @@ export class UnitTests {
     const options = {
       ...{ ...shared, ...(unit as { test?: object }).test },
       ...{ config: false as const, watch: false, maxWorkers: workers, reporters: [{}], silent: true },
-      // A mutant may break a process for all that follows.
+      // With a mutant, a process may not be fit for further tests.
       ...{ isolate: true, sequence: { shuffle: false } },
       ...{ runner: 'scripts/mutate-runner.ts', env: { TMPDIR: temporary } },
-      // A mutant that never stops to allocate ends soon.
+      // A mutant that allocates without end then ends soon.
       execArgv: ['--max-old-space-size=1024'],
     };
     const plugin = {
@@ -95,7 +95,7 @@ export class UnitTests {
     return new UnitTests(vitest, count, temporary);
   }
 
-  /** The files of tests, fast and slow tests apart, the fast ones first. Tests that fail without a mutant are left out. */
+  /** The test files, fast and slow tests of each apart, fast ones first. Tests that fail without a mutant are left out. */
   async findReaching(): Promise<TestFile[]> {
     const specifications = await this.#vitest.globTestSpecifications();
     const shared = filesIn('src', 'fixtures', 'test/support');
@@ -119,14 +119,14 @@ export class UnitTests {
       .sort((a, b) => meanOf(a) - meanOf(b));
   }
 
-  /** Runs the tests of a file with each of the mutants, and tells which of them they detect. */
+  /** Runs the tests of a file with each of the mutants, and reports those that they detect. */
   async run(file: TestFile, mutants: number[], onDetected: (mutant: number, outcome: Outcome) => void) {
     const doubtful = new Set<number>();
     const detected = new Set<number>();
     let plan = planOf(file, new Set(mutants));
     while (plan.size > 0) {
       const steps = await this.#runEach(file, plan);
-      // Nothing was run: the process cannot get to its tests.
+      // Nothing was run, because the process has ended before its first test.
       if (steps.length === 0) break;
       for (const { mutant, step } of steps) {
         if (step === 'detected' || step === 'overtime') {
@@ -142,7 +142,7 @@ export class UnitTests {
     }
   }
 
-  /** Runs tests with each of their mutants in one process, until it ends. */
+  /** Runs tests with each of their mutants in one process, and returns the steps until its end. */
   async #runEach(file: TestFile, plan: Plan): Promise<Step[]> {
     writeFileSync(this.#log, '');
     const tests = file.tests.map(({ id, usual, places }) => [
@@ -154,7 +154,7 @@ export class UnitTests {
     return readSteps(this.#log);
   }
 
-  /** Runs the tests that reach a mutant in a process of its own, up to the first that fails. */
+  /** Runs the tests that reach a mutant in a process of their own, up to the first that fails. `undefined`: all pass. */
   async runAlone(file: TestFile, mutant: number): Promise<Outcome | undefined> {
     const isBefore = file.reachedBefore.includes(mutant);
     const tests = file.tests.filter(({ reached }) => isBefore || reached.includes(mutant));
@@ -171,7 +171,7 @@ export class UnitTests {
     const outcome = performance.now() - start >= LIMIT + 5 * usual ? 't' : 'd';
     const detected = (this.#detected.get(file.path) ?? 0) + 1;
     this.#detected.set(file.path, detected);
-    // Now and then: is it the mutant that they fail of?
+    // At each power of two, the tests run without a mutant, to show that it is the mutant that makes them fail.
     if (!Number.isInteger(Math.log2(detected)) || (await pass(this.#count))) return outcome;
     console.warn(`${file.path}: some of its tests fail without a mutant`);
     return undefined;
@@ -180,7 +180,7 @@ export class UnitTests {
   async #runTests(path: string, testIds: string[]): Promise<boolean> {
     const specification = this.#vitest.getRootProject().createSpecification(path, { testIds });
     const { testModules, unhandledErrors } = await this.#vitest.runTestSpecifications([specification]);
-    // All that have ever run are among them.
+    // The modules of earlier runs are among them.
     const module = testModules.find(({ moduleId }) => moduleId === path);
     return module?.ok() === true && unhandledErrors.length === 0;
   }
@@ -214,7 +214,7 @@ function hashOf(paths: string[]): string {
   return hash.digest('hex').slice(0, 16);
 }
 
-/** What the tests of a file reached without a mutant. */
+/** The tests of a file, with the mutants that each reached while none was active. */
 function reachingOf(module: TestModule): TestFile {
   const { collectDuration, setupDuration } = module.diagnostic();
   for (const test of module.children.allTests('failed')) {
@@ -240,7 +240,7 @@ function meanOf({ tests }: TestFile): number {
   return tests.reduce((sum, { usual }) => sum + usual, 0) / Math.max(1, tests.length);
 }
 
-/** Each test of a file with those of the mutants that it reaches. */
+/** For each test of a file, those of the mutants that it reaches. */
 function planOf({ tests }: TestFile, mutants: Set<number>): Plan {
   const plan: Plan = new Map();
   for (const { id, reached } of tests) {
@@ -250,7 +250,7 @@ function planOf({ tests }: TestFile, mutants: Set<number>): Plan {
   return plan;
 }
 
-/** What became of each mutant in each test, in a process that may have ended at any point. */
+/** The last step of each test with each mutant, in a process that may have ended at any point. */
 function readSteps(log: string): Step[] {
   const last = new Map<string, Step>();
   let key = '';
@@ -259,7 +259,7 @@ function readSteps(log: string): Step[] {
     if (step === '') continue;
     const before = last.get(key);
     if (step === 'overtime') {
-      // Only while the mutant was active.
+      // The overtime counts only if a mutant was active then.
       if (before?.step === 'begin') last.set(key, { ...before, step });
     } else {
       key = `${mutant} ${test}`;
@@ -269,7 +269,7 @@ function readSteps(log: string): Step[] {
   return [...last.values()];
 }
 
-/** The plan without the steps that were taken, and without mutants that passed not all of them. */
+/** The plan without the steps that were taken, and without the mutants that did not pass all of them. */
 function rest(plan: Plan, steps: Step[]): Plan {
   const ended = new Set(steps.filter(({ step }) => step !== 'passed').map(({ mutant }) => mutant));
   const passed = new Set(steps.map(({ mutant, test }) => `${mutant} ${test}`));

@@ -1,9 +1,9 @@
 /**
- * Mutation tests: changes the sources in one place at a time, and runs the unit tests that come there. CONTRIBUTING.md
- * says how to read what it prints.
+ * Mutation tests: changes the sources in one place at a time, and runs the unit tests that reach it. CONTRIBUTING.md
+ * says how to read the output.
  *
- * `--files GLOB`, any number: these sources alone. `--sample N`: N mutants of each, chosen by `--seed`. `--all`: also
- * mutants that have a result. `--workers N`: N processes at a time.
+ * `--files GLOB`, any number: only these sources. `--sample N`: N mutants of each, chosen by `--seed`. `--all`: also
+ * mutants that have a result already. `--workers N`: N processes at a time.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -17,19 +17,19 @@ import { type Outcome, type TestFile, UnitTests } from './mutate-tests.js';
 const SOURCES = ['src/{hash,credentials,document,check,storage,operations}/*.ts', 'src/broker/reload*.ts'];
 const REPORT = 'test/mutants/report.json';
 const ACCEPTED = 'test/mutants/accepted.json';
-/** Milliseconds that a part of the work usually takes. */
+/** The usual duration of a part of the work, in milliseconds. */
 const PART = 60_000;
-/** Milliseconds of tests that a mutant passes, after which it has survived. */
+/** A mutant has survived when it has passed tests of this usual duration, in milliseconds. */
 const ENOUGH = 60_000;
-/** The least share of all mutants that the tests are to detect. */
+/** The least share of all mutants that the tests must detect. */
 const LEAST = 0.9;
 
 interface FileReport {
-  /** Of the code, without comments, and its mutants: with another one, the outcomes are of other mutants. */
+  /** A hash of the code, without comments, and of its mutants. The outcomes hold for this hash only. */
   hash: string;
   /** A letter for each mutant, in their order; `-`: not run yet. */
   outcomes: string;
-  /** Kind and text of those that were not detected. */
+  /** Kind and text of the mutants that were not detected. */
   undetected: string[];
 }
 
@@ -114,7 +114,7 @@ function write(source: Source): void {
   writeFileSync(REPORT, `${JSON.stringify(sorted, undefined, 2)}\n`);
 }
 
-/** Runs the tests of one file after the other, each with the mutants that no file before has detected. */
+/** Runs the tests of one file after the other, each with the mutants that no earlier file has detected. */
 async function run(sources: Source[], all: Source[]): Promise<void> {
   const mutants = new Map(
     sources.flatMap(source =>
@@ -153,7 +153,7 @@ async function run(sources: Source[], all: Source[]): Promise<void> {
   console.log(`${((performance.now() - start) / 1000 / mutants.size).toFixed(1)} s for each mutant`);
 }
 
-/** The parts of the work, each of which takes about {@link PART}, as long as mutants are open. */
+/** The parts of the work, each of about {@link PART} milliseconds. Only mutants that are still open are run. */
 function* workOn(
   files: TestFile[],
   open: Set<number>,
@@ -162,7 +162,7 @@ function* workOn(
 ): Generator<(tests: UnitTests) => Promise<void>> {
   const isNear = ({ path }: TestFile, number: number) =>
     dirname(relative('test', path)) === dirname(relative('src', pathOf(number)));
-  /** How long the tests have taken that a mutant has passed. */
+  /** The usual duration of the tests that a mutant has passed. */
   const passed = new Map<number, number>();
   const turns = [true, false].flatMap(isFirst => files.map(file => ({ file, isFirst })));
   for (const { file, isFirst } of turns) {
@@ -201,7 +201,7 @@ function* workOn(
   }
 }
 
-/** How long the tests of a file usually take that reach a mutant. */
+/** For each mutant, the usual duration of the tests of a file that reach it. */
 function durationsOf({ tests }: TestFile): Map<number, number> {
   const durations = new Map<number, number>();
   for (const { usual, reached } of tests) {
@@ -214,7 +214,7 @@ function reachedBy({ reachedBefore, tests }: TestFile): number[] {
   return [...reachedBefore, ...tests.flatMap(({ reached }) => reached)];
 }
 
-/** Prints the scores. Returns what is wrong. */
+/** Prints the scores. Returns the problems. */
 function judge(sources: Source[]): string[] {
   const rows = sources.map(source => {
     const known = source.outcomes.filter(outcome => outcome !== '-').length;
@@ -245,7 +245,7 @@ function judge(sources: Source[]): string[] {
   return problems;
 }
 
-// Mutants keep their numbers, whichever are chosen: so what tests reach is found once.
+// Numbers do not depend on the chosen sources, so that it is recorded only once which mutants the tests reach.
 const all = readSources(...SOURCES, ...options.files);
 const isChosen = isIn(...options.files);
 const sources = all.filter(({ path }) => isChosen(path));

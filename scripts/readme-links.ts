@@ -2,12 +2,12 @@
  * Makes the links and pictures of README.md absolute while the package is packed, so that they work on the registry's
  * page. `prepack` runs it with `absolute`, `postpack` with `relative`, which restores the file.
  *
- * They lead to the tag of the version that is packed: the pages that an older release links to are those of its time.
+ * The links lead to the tag of the packed version, so that those of an older release lead to the pages of that release.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { readManifest, repositoryAddress } from './repository.js';
 
-/** Where a link or picture leads to: inline, by reference, or in an attribute of HTML. */
+/** The target of a link or picture: inline, by reference, or in an attribute of HTML. */
 const TARGET = /(\]\(|^\[[^\]]+\]: +|\b(?:href|src|srcset)=")([^)"\s]+)/gm;
 const ABSOLUTE = /^(?:[a-z][a-z0-9+.-]*:|\/\/|#)/i;
 const PICTURE = /\.(?:svg|png|gif|jpe?g|webp)$/;
@@ -28,7 +28,7 @@ export function relative(readme: string, repository: string, version: string): s
   return ['raw', 'blob'].reduce(without, readme);
 }
 
-/** Changes a Markdown document, but for its fenced blocks and code spans. */
+/** Changes a Markdown document outside of its fenced blocks and code spans. */
 function outsideCode(markdown: string, change: (text: string) => string): string {
   const parts = markdown.split(/(^```[\s\S]*?^```$|`[^`\n]+`)/m);
   return parts.map((part, index) => (index % 2 === 0 ? change(part) : part)).join('');

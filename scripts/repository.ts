@@ -1,4 +1,4 @@
-/** The `repository` of package.json: where the project lives, once it has an address. */
+/** The `repository` of package.json: the address of the project, once it has one. */
 import { readFileSync } from 'node:fs';
 
 export interface Manifest {
@@ -13,7 +13,7 @@ export function readManifest(directory: string): Manifest {
 /**
  * The web address of the repository, without a slash at its end. `undefined`: package.json has none.
  *
- * Only GitHub is known: the workflows that release are GitHub's, and other hosts have other addresses for files.
+ * Only addresses of GitHub are accepted: the release workflows are for GitHub, and other hosts have other file addresses.
  */
 export function repositoryAddress({ repository }: Manifest): string | undefined {
   const text = typeof repository === 'string' ? repository : repository?.url;

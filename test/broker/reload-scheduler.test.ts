@@ -170,7 +170,7 @@ describe('readReloadOptions', () => {
   });
 });
 
-/** A scheduler for a file of this size. `check` is called before each reload, and the file is then checked with the result `report`. */
+/** A scheduler for a file of this size. Before each reload `check` is called, and the file is reported as in `report`. */
 function scheduler(
   options: ReloadOptions,
   check: () => void | Promise<void> = () => {},

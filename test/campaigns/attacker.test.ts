@@ -1,6 +1,6 @@
 /**
- * Root edits a password file in a directory of another user, who exchanges names under it all the time. Whatever the
- * attacker does, nothing outside that directory changes. ATTACK_SECONDS says for how long each attack lasts (20).
+ * Root edits a password file in a directory of another user, who exchanges directory entries all the time. Whatever this
+ * attacker does, nothing outside that directory changes. ATTACK_SECONDS is the duration of each attack (20).
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -29,9 +29,9 @@ import { stamp, stampedLines } from '../support/stamps.js';
 const SECONDS = Number(process.env.ATTACK_SECONDS ?? 20);
 
 let place: ReturnType<typeof temporaryDirectory>;
-/** The attacker's. */
+/** The directory of the attacker. */
 let directory: string;
-/** Root's alone. */
+/** The directory that only root may use. */
 let vault: string;
 beforeEach(() => {
   place = temporaryDirectory('attack', memoryDirectory());
@@ -43,13 +43,13 @@ beforeEach(() => {
   for (const each of [directory, join(directory, 'passwd')]) chownSync(each, ATTACKER, ATTACKER);
   mkdirSync(vault, { mode: 0o700 });
   writeFileSync(join(vault, 'passwd'), 'a:secret\n', { mode: 0o600 });
-  // A file that a sweep would remove, if it could be led to it.
+  // A sweep of dead writers would remove this file, if the attacker could redirect it to this directory.
   const dead = tempFileName('00000000000000d1').replace(`.${process.pid}.`, `.${spawnSync('true').pid}.`);
   writeFileSync(join(vault, dead), 'not a temp file', { mode: 0o600 });
 });
 afterEach(() => place[Symbol.dispose]());
 
-/** All that the attacker may not touch. */
+/** The state of everything that the attacker may not change. */
 function outside(): unknown[] {
   const names = readdirSync(vault).sort();
   return ['.', ...names].map(name => {
@@ -59,7 +59,7 @@ function outside(): unknown[] {
   });
 }
 
-/** Whether a file that is not in the vault holds what is in one that is. */
+/** Whether the attacker can read a copy of a file in the vault. */
 function isReadable(): boolean {
   let fd: number;
   try {
@@ -73,7 +73,7 @@ function isReadable(): boolean {
   return !isInVault && text.includes('secret');
 }
 
-/** Edits until something outside has changed, or the time is over. Every error is one of this library. */
+/** Edits until something outside has changed or the time is over. Expects no change, and only errors of this library. */
 async function editDuringAttack(path: string, args: string[]): Promise<void> {
   const before = outside();
   const attacker = await attack(...args);
@@ -104,7 +104,7 @@ const attacks = needs(root, program('gcc'));
 
 for (const mode of [0o755, 0o4755, 0o2775]) {
   attacks.test(
-    `a candidate directory that is exchanged for a link, in a directory of mode ${mode.toString(8)}`,
+    `nothing outside changes while a candidate directory is exchanged for a link, in a directory of mode ${mode.toString(8)}`,
     async () => {
       chmodSync(directory, mode);
       const targets = [join(vault, 'passwd'), vault];
@@ -115,7 +115,7 @@ for (const mode of [0o755, 0o4755, 0o2775]) {
 }
 
 attacks.test(
-  'a password file that is exchanged for a link, again and again',
+  'nothing outside changes while the password file is exchanged for a link, again and again',
   async () => {
     const args = ['toggle', directory, 'passwd', 'bait', join(vault, 'passwd')];
     await editDuringAttack(join(directory, 'passwd'), args);
@@ -124,12 +124,12 @@ attacks.test(
 );
 
 attacks.test(
-  "a link of root's that is exchanged for another, again and again",
+  'nothing outside changes while a link of root is exchanged for another one, again and again',
   async () => {
     mkdirSync(join(place.path, 'roots'));
     writeFileSync(join(place.path, 'roots/passwd'), stampedLines('user', 3));
     symlinkSync(join(place.path, 'roots/passwd'), join(directory, 'link'));
-    // The attacker makes no new one as long as root's is there.
+    // The attacker creates no link of this name as long as this one is there.
     symlinkSync(join(vault, 'passwd'), join(directory, 'bait'));
     lchownSync(join(directory, 'bait'), ATTACKER, ATTACKER);
     await editDuringAttack(join(directory, 'link'), ['toggle', directory, 'link', 'bait', vault]);
@@ -138,7 +138,7 @@ attacks.test(
 );
 
 attacks.test(
-  'a directory of the path that is exchanged for a link, again and again',
+  'nothing outside changes while a directory of the path is exchanged for a link, again and again',
   async () => {
     chownSync(place.path, ATTACKER, ATTACKER);
     await editDuringAttack(join(directory, 'passwd'), ['toggle', place.path, 'auth', 'bait', 'vault']);

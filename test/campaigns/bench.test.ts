@@ -1,4 +1,4 @@
-/** The benchmarks on small files, so that they cannot rot: what they find out, never how long it takes. */
+/** Runs the benchmarks on small files, so that they keep working. Checks their results, but no durations. */
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ async function bench(script: string, ...args: string[]): Promise<string> {
 }
 
 needs(program('mosquitto'), program('mosquitto_passwd'), postgres).describe('the benchmarks', () => {
-  test('check their own results, print a table, draw a chart', async () => {
+  test('check their results, print a table and draw a chart', async () => {
     const out = testDirectory();
     const printed = await bench('run.ts', `--out=${out}`);
     const { rows, curves, calls } = JSON.parse(await readFile(join(out, 'results.json'), 'utf8'));
@@ -35,7 +35,7 @@ needs(program('mosquitto'), program('mosquitto_passwd'), postgres).describe('the
     );
   });
 
-  test('count what is lost', async () => {
+  test('count lost users and torn files', async () => {
     const printed = await bench('losses.ts');
     const kept = printed.split('\n').find(line => line.includes('users in the file'));
     expect(kept?.split('|').at(-2)?.trim()).toMatch(/^31 of 31$/);

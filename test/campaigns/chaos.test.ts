@@ -1,7 +1,7 @@
 /**
- * Eight processes edit one file at random while a ninth, this one, kills, stops and continues them at random, every
- * other time the one that holds the file: no acknowledged edit is lost. CHAOS_SECONDS says for
- * how long (20), CHAOS_SEED repeats the dice, though not the scheduling.
+ * Eight processes edit one file at random while this process kills, stops and continues them at random, half of the time
+ * the lock owner. No acknowledged edit is lost. CHAOS_SECONDS is the duration (20). CHAOS_SEED repeats the random
+ * decisions, but not the scheduling.
  */
 import { chmodSync, chownSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,9 +18,9 @@ import { stamp } from '../support/stamps.js';
 
 const SECONDS = Number(process.env.CHAOS_SECONDS ?? 20);
 const SEED = Number(process.env.CHAOS_SEED ?? Math.floor(Math.random() * 2 ** 32));
-/** Milliseconds without a sign of life after which a writer counts as dead. */
+/** Milliseconds without a heartbeat after which a writer counts as dead. */
 const STALE = 1_000;
-/** While an edit waits, so many signals are sent at most: each of them can cost it `STALE`. */
+/** The most signals during the wait of one edit. Each of them can prolong it by `STALE`. */
 const FAULTS_PER_WAIT = 2;
 const SHARED_NAME = 'shared';
 const GROUP = 4242;
@@ -42,14 +42,14 @@ const everywhere = [
 ];
 
 needs(root, namespaces, program('setpriv')).test(
-  'killed, stopped and continued at random, in several pid namespaces and of several users',
+  'no acknowledged edit is lost while writers of several users and pid namespaces are killed, stopped and continued',
   () => chaos(everywhere),
   SECONDS * 1000 + 60_000,
 );
 
 if (!root.met() || !namespaces.met()) {
   test(
-    'killed, stopped and continued at random',
+    'no acknowledged edit is lost while writers are killed, stopped and continued',
     () => chaos(everywhere.map(() => [])),
     SECONDS * 1000 + 60_000,
   );
@@ -91,7 +91,7 @@ async function chaos(places: string[][]): Promise<void> {
   );
 }
 
-/** The lines after those that were there from the start. Both of a pair are always edited at once. */
+/** Expects whole lines, and both users of each pair or none. Returns the entries after the lines of the first file. */
 function expectWhole(text: string, base: string): Map<string, string> {
   expect(text.startsWith(base), text).toBe(true);
   expect(text.endsWith('\n'), text).toBe(true);
@@ -105,7 +105,7 @@ function expectWhole(text: string, base: string): Map<string, string> {
   return entries;
 }
 
-/** The next writers remove what the killed ones left, those of other namespaces after `STALE`. */
+/** Expects that the next writers remove the files of killed ones, those of other pid namespaces after `STALE`. */
 async function expectTidied(path: string): Promise<void> {
   const file = new PasswordFile(path, { lock: { stale: STALE } });
   const directory = join(path, '..');
@@ -121,12 +121,12 @@ interface Attempt {
   slot: number;
   edits: Map<string, string | undefined>;
   start: number;
-  /** When it was acknowledged, or its process dead; it took effect before that, if ever. */
+  /** When it was acknowledged, or its process had ended. If it took effect, then before that. */
   end: number;
   acknowledged: boolean;
 }
 
-/** A worker, again and again. */
+/** A worker, and those that are started in its place when it has been killed. */
 interface Slot {
   number: number;
   under: string[];
@@ -136,12 +136,12 @@ interface Slot {
   pid: number;
   namespace: string;
   inFlight: Map<number, Attempt>;
-  /** When it was last sent SIGSTOP, and SIGCONT after that. */
+  /** When the last SIGSTOP was sent to it, and the SIGCONT after that. */
   stoppedAt: number;
   continuedAt: number;
 }
 
-/** A signal to a worker. What it did to the others is over when one of them has begun and ended an edit since. */
+/** A signal to a worker. It no longer delays others when any worker has begun and ended an edit since. */
 interface Fault {
   at: number;
   slot: number;
@@ -153,9 +153,9 @@ class Workers implements AsyncDisposable {
   readonly wrong: string[] = [];
   readonly signals = { SIGKILL: 0, SIGSTOP: 0, SIGCONT: 0 };
   acknowledged = 0;
-  /** How many of the kills and stops were meant for who held the file. */
+  /** How many of the kills and stops were sent to the lock owner. */
   ownersHit = 0;
-  /** Of those that were not stopped meanwhile, in microseconds. */
+  /** In microseconds, for workers that were not stopped meanwhile. */
   longestWait = 0;
   readonly #slots: Slot[];
   readonly #faults: Fault[] = [];
@@ -204,7 +204,7 @@ class Workers implements AsyncDisposable {
       slot.child = undefined;
       slot.isUp = false;
       slot.life++;
-      // unshare has something to say when what it started is killed.
+      // unshare prints a message when the process that it started is killed.
       if (/^(?!unshare:)./m.test(child.stderr)) this.wrong.push(child.stderr);
       if (!this.#finished) this.#restart(slot);
       else if (code !== 0) this.wrong.push(`worker ${number} ended with ${code}`);
@@ -255,7 +255,7 @@ class Workers implements AsyncDisposable {
     }
   }
 
-  /** Whose stage is in the writer's directory right now. */
+  /** The worker whose temp file is in the lock directory now. */
   #lockOwner(): Slot | undefined {
     const temp = names(`${this.path}.writer`)[0];
     const owner = parseTempFileName(temp ?? '');
@@ -277,11 +277,11 @@ class Workers implements AsyncDisposable {
   #send(slot: Slot, signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void {
     this.signals[signal]++;
     slot.child?.kill(signal);
-    // From here on it is not to be counted on, though it takes a moment to go.
+    // The worker counts as down at once, although it ends a moment later.
     if (signal === 'SIGKILL') slot.isUp = false;
   }
 
-  /** Whether somebody waits who has been hit by enough already. */
+  /** Whether an edit waits that has been delayed by the most signals already. */
   #wouldBeTooMuch(): boolean {
     const waiting = this.#slots.flatMap(slot => (isStopped(slot) ? [] : [...slot.inFlight.values()]));
     return waiting.some(
@@ -289,7 +289,7 @@ class Workers implements AsyncDisposable {
     );
   }
 
-  /** Lets all go on, finish what they are at, and end. */
+  /** Lets all workers finish their edits and end. */
   async finish(): Promise<void> {
     while (this.#restarts.size > 0 || this.#slots.some(slot => !slot.isUp || isStopped(slot))) {
       await Promise.all(this.#restarts);
@@ -310,8 +310,8 @@ class Workers implements AsyncDisposable {
   }
 
   /**
-   * Why a name must not be in the file with this hash (or not at all, without one): some edit made that so, or none
-   * ever did anything to the name, and no edit that was acknowledged began after it had ended.
+   * Why the file may not hold this name with this hash (`undefined`: may not lack it). Empty: it may, as an edit, or
+   * for `undefined` the first file, made it so, and no acknowledged edit of the name began after that.
    */
   mayHold(name: string, hash: string | undefined): string[] {
     const attempts = this.attempts.filter(({ edits }) => edits.has(name));

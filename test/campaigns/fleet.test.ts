@@ -1,7 +1,7 @@
 /**
- * examples/fleet under attack: rows change and devices are registered, while agents, brokers and the database are
- * killed at random. In the end each file holds what the table says, and each device gets in at all brokers.
- * FLEET_SECONDS says for how long (60), FLEET_SEED repeats the dice, though not the scheduling.
+ * examples/fleet with faults: rows change and devices are registered, while agents, brokers and the database are
+ * killed at random. In the end each file holds the rows of the table, and each device can log in at all brokers.
+ * FLEET_SECONDS is the duration (60). FLEET_SEED repeats the random decisions, but not the scheduling.
  */
 import { readdirSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -17,15 +17,15 @@ import { broker, needs } from '../support/require.js';
 
 const SECONDS = Number(process.env.FLEET_SECONDS ?? 60);
 const SEED = Number(process.env.FLEET_SEED ?? Math.floor(Math.random() * 2 ** 32));
-/** Milliseconds after which all attacks pause and the files are compared: a later change could hide a lost one. */
+/** Milliseconds after which the faults pause and the files are compared. Later changes could hide a lost one. */
 const ROUND = 8_000;
-/** Milliseconds after the last fault within which everything has to be in order. */
+/** Milliseconds after the last fault within which files and logins must be right. */
 const RECOVERY = 30_000;
 /** How many devices log in at each broker in the end. */
 const SAMPLE = 100;
 
 needs(postgres, broker('2.0'), broker('2.1')).test(
-  'agents, brokers and the database are killed at random, and all files become what the table says',
+  'all files of examples/fleet get the rows of the table although agents, brokers and the database are killed at random',
   async () => {
     console.info(`FLEET_SEED=${SEED} FLEET_SECONDS=${SECONDS}`);
     await using fleet = await Fleet.start();
@@ -47,9 +47,9 @@ class Campaign {
   readonly #random = randomNumbers(SEED);
   /** The password of each hash that was in the table. */
   readonly #passwords = new Map<string, string>();
-  /** Of each device that was registered, the password that was answered, or `undefined` since another attempt. */
+  /** For each registered device the password in the answer, or `undefined` if a later registration was not answered. */
   readonly #registered = new Map<string, string | undefined>();
-  /** Of devices that were inserted, and maybe removed. */
+  /** The names of all devices that were inserted, also those that were removed since. */
   readonly #names: string[] = [];
   #isRunning = false;
 
@@ -86,14 +86,14 @@ class Campaign {
         await this.fleet.database.query(...this.#statement(hash));
         this.counts.changes++;
       } catch {
-        // The database is away. What became of it the table says in the end.
+        // The database is down. Whether the change was committed, the table shows in the end.
         this.counts.failedChanges++;
       }
       await passed(this.#random() * 60);
     }
   }
 
-  /** Most names are new: what becomes of them is not changed again. */
+  /** Most names are new, so that no later change hides what became of them. */
   #statement(hash: string): [sql: string, values: unknown[]] {
     const dice = this.#random();
     if (dice < 0.5) return ['INSERT INTO device VALUES ($1, $2)', [this.#newName(), hash]];
@@ -118,7 +118,7 @@ class Campaign {
     return this.#names[Math.floor(this.#random() * this.#names.length)] ?? 'nobody';
   }
 
-  /** Registers devices, which nobody else changes. */
+  /** Registers devices, which nothing else changes. */
   async #register(): Promise<void> {
     const { fleet } = this;
     while (this.#isRunning) {
@@ -143,7 +143,7 @@ class Campaign {
     }
   }
 
-  /** A killed agent copies the whole table, so in the same round only lost connections show what is missed. */
+  /** Kills the agent or cuts its connection, but not both in a round: an agent that starts copies the whole table. */
   #attackAgent(site: Site): Promise<void> {
     if (this.#random() < 0.6) return this.#attack(4_000, () => this.#cutConnection(site));
     return this.#attack(4_000, async () => {
@@ -171,7 +171,7 @@ class Campaign {
 
   async #cutConnection(site: Site): Promise<void> {
     const end = 'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1';
-    // It is cut anyway where the database is away.
+    // If the database is down, the connection is cut anyway.
     await this.fleet.database.query(end, [`agent of ${site.program.version}`]).catch(() => undefined);
   }
 
@@ -188,7 +188,7 @@ class Campaign {
     );
   }
 
-  /** Of a sample of devices, each broker lets in those in the table, and no others. */
+  /** Expects of a sample of devices that each broker lets in those in the table, and no others. */
   async expectLogins(): Promise<void> {
     const rows = new Map((await this.fleet.lines()).map(line => line.split(':') as [string, string]));
     for (let i = 0; i < SAMPLE; i++) {
@@ -208,7 +208,7 @@ class Campaign {
     }
   }
 
-  /** A password that was answered is the one in the table, and lets the device in everywhere. */
+  /** Expects that each password in an answer is that in the table, and that all brokers let the device in by it. */
   async expectAnswered(): Promise<void> {
     const rows = new Map((await this.fleet.lines()).map(line => line.split(':') as [string, string]));
     for (const [username, password] of this.#registered) {

@@ -1,6 +1,6 @@
 /**
- * All interleavings of two and three writers. MODEL_DEATHS (2) says how many of the three may die, MODEL_RETRIES (0) how
- * many times in all a fenced one may start over: with 1 it takes many minutes.
+ * All interleavings of two and of three writers. MODEL_DEATHS (2) is how many of the three may die. MODEL_RETRIES (0) is
+ * how many times in all a fenced one may start over; with 1, the test takes many minutes.
  */
 import { expect, test } from 'vitest';
 import { commitLocked } from '../../src/storage/lock.js';
@@ -10,14 +10,14 @@ const DEATHS = Number(process.env.MODEL_DEATHS ?? 2);
 const RETRIES = Number(process.env.MODEL_RETRIES ?? 0);
 
 test.each<[string, Omit<Exploring, 'run'>, least: number]>([
-  // The first release's model explored so many of the first.
+  // The model of the first release explored this many states.
   ['that start over again and again', { writers: 2, deaths: 1, retries: 4 }, 16_380],
   [
-    'whose renames say ENOENT although they happened, as over NFS',
+    'whose renames fail with ENOENT although they happened, as over NFS',
     { writers: 2, deaths: 1, retries: 2, repeatedRenames: true },
     10_000,
   ],
-  ['with the rules of NTFS', { writers: 2, deaths: 1, retries: 2, windows: true }, 10_000],
+  ['under the rules of NTFS', { writers: 2, deaths: 1, retries: 2, windows: true }, 10_000],
 ])('2 writers %s lose no commit', async (_what, exploring, least) => {
   const { states, ends, ...bad } = await explore({ ...exploring, run: commitLocked });
   expect(bad).toEqual({ lost: undefined, stuck: 0, spins: 0 });
@@ -26,7 +26,7 @@ test.each<[string, Omit<Exploring, 'run'>, least: number]>([
 
 test.each([
   ['on POSIX', false],
-  ['with the rules of NTFS', true],
+  ['under the rules of NTFS', true],
 ])(
   '3 writers lose no commit %s, whoever is called stale and swept',
   async (where, windows) => {
@@ -39,7 +39,7 @@ test.each([
     });
     console.info(`3 writers, ${DEATHS} deaths, ${RETRIES} retries, ${where}: ${states} states, ${ends} ends`);
     expect({ lost, stuck }).toEqual({ lost: undefined, stuck: 0 });
-    // The first release's model explored so many.
+    // The model of the first release explored this many states.
     expect(states).toBeGreaterThanOrEqual(240_311);
   },
   3_600_000,

@@ -1,7 +1,7 @@
 /**
- * The power goes while a writer acknowledges: what the disk holds at that moment, mounted again, has every edit that
- * was acknowledged before. See `FreezableDisk` for what a disk is here. This shows that the library asks for
- * everything to be written that has to be, in the right order; not that drives do as they are asked.
+ * The power goes off while a writer acknowledges edits. The disk of that moment, mounted again, has each edit that was
+ * acknowledged before. `FreezableDisk` says what a disk is here. The test shows that the library syncs what it must, in
+ * the right order. It does not show that drives write what they are asked to.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,9 +17,9 @@ const POWER_CUTS = 12;
 const LINES = /^(user_\d+:\$7\$101\$[\w+/]{16}\$[\w+/]{86}==\n)*$/;
 
 interface AfterPowerCut {
-  /** Who had been acknowledged before. */
+  /** The users whose edits had been acknowledged before. */
   acknowledged: string[];
-  /** What is in the file; `undefined`: there is none. */
+  /** The content of the file; `undefined`: there is none. */
   text: string | undefined;
 }
 
@@ -57,14 +57,14 @@ function read(path: string): string | undefined {
   return existsSync(path) ? readFileSync(path, 'latin1') : undefined;
 }
 
-/** Those that were acknowledged and are not there. */
+/** The users who were acknowledged and are not in the file. */
 function lost({ acknowledged, text = '' }: AfterPowerCut): string[] {
   const present = new Set(text.split('\n').map(line => line.split(':')[0]));
   return acknowledged.filter(name => !present.has(name));
 }
 
-needs(freezableDisks).describe('when the power goes', () => {
-  test('no acknowledged edit is lost', async () => {
+needs(freezableDisks).describe('a power cut', () => {
+  test('loses no acknowledged edit', async () => {
     await using registry = new Registry();
     await registry.start(Number.MAX_SAFE_INTEGER);
     let last = 0;
@@ -79,9 +79,9 @@ needs(freezableDisks).describe('when the power goes', () => {
     console.info(`${POWER_CUTS} power cuts, the last after ${last} acknowledged edits`);
   });
 
-  // What the test above is worth.
+  // These show that the test above can fail.
   for (const omitted of ['files', 'directories'] as const) {
-    test(`edits are lost by a writer that does not sync ${omitted}`, async () => {
+    test(`loses acknowledged edits of a writer that does not sync ${omitted}`, async () => {
       await using registry = new Registry();
       const registrar = await registry.start(20, omitted);
       expect(await registrar.next()).toBe('done');

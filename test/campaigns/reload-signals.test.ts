@@ -9,7 +9,7 @@ const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 
 describeBrokers('reloads of a broker with random loads', program => {
   test(
-    `none of ${SIGNALS} is lost, or not over when reloaded() resolves (SEED=${SEED})`,
+    `none of ${SIGNALS} is lost, and each is over when reloaded() resolves (SEED=${SEED})`,
     async () => {
       const counts = await countSignals(library, program, SIGNALS, randomNumbers(SEED));
       expect(counts).toEqual({ signals: SIGNALS, early: 0, lost: 0 });

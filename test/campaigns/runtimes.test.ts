@@ -1,4 +1,4 @@
-/** The packed package on every runtime. docs/runtimes.md has the tables that this run makes. */
+/** The packed package on each runtime. docs/runtimes.md holds the tables of results. */
 import { mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { PasswordFile } from 'mosquitto-passwd-ts';
@@ -23,7 +23,7 @@ afterAll(() => rm(packed.directory, { recursive: true, force: true }));
 /** Runs a script of consumer/, which must end with status 0 in five minutes. */
 function consume({ launch }: Pick<Runtime, 'launch'>, script: string, ...args: string[]) {
   const [program = '', ...flags] = launch ?? [];
-  // Deno keeps its files there, and would look for a newer release of itself.
+  // Keeps the cache of Deno there, and its check for a newer release off.
   const env = {
     ...process.env,
     DENO_DIR: join(packed.directory, '.deno'),
@@ -33,12 +33,12 @@ function consume({ launch }: Pick<Runtime, 'launch'>, script: string, ...args: s
   return run(program, [...flags, join(packed.directory, script), ...args], { timeout: 300_000, env });
 }
 
-// The table is made last.
-describe('the exercise', { shuffle: false }, () => {
+// Not shuffled, because the test of the table comes last.
+describe('the exercise of the whole API', { shuffle: false }, () => {
   const [installed] = findBrokers();
   const title = installed
     ? `with Mosquitto ${installed.version}`
-    : 'but reload and login, because there is no broker,';
+    : 'without reload and login, because there is no broker,';
   const consumers = [
     ['an ES module', 'esm.mjs'],
     ['CommonJS', 'commonjs.cjs'],
@@ -64,7 +64,7 @@ describe('the exercise', { shuffle: false }, () => {
     });
   });
 
-  needs(broker(), ...RUNTIMES.map(({ need }) => need)).test('is documented', () => {
+  needs(broker(), ...RUNTIMES.map(({ need }) => need)).test('is documented with these results', () => {
     const head = ['Runtime', 'Release', ...consumers.map(([title]) => `from ${title}`)];
     const body = RUNTIMES.map(each => [each.title, versionOf(each), ...(rows.get(each) ?? ['was not run'])]);
     expectDocumented(DOCUMENT, 'runtimes', [head, ...body]);
@@ -73,7 +73,7 @@ describe('the exercise', { shuffle: false }, () => {
 
 const ENV = '--allow-env=UV_THREADPOOL_SIZE';
 
-/** What each task takes, and no less. */
+/** The permissions that each task needs, and no more. */
 const PERMISSIONS = [
   [
     'generate',
@@ -140,7 +140,7 @@ needs(DENO.need, broker()).describe("Deno's permissions", () => {
     310_000,
   );
 
-  test('are documented', () => {
+  test('are documented in docs/runtimes.md', () => {
     const body = PERMISSIONS.map(([, title, flags]) => [
       title,
       flags.map(flag => `\`${flag}\``).join(' ') || 'none',

@@ -1,4 +1,4 @@
-/** The packed declarations, compiled by old and new TypeScript. docs/runtimes.md has the table that this run makes. */
+/** The packed declarations, compiled by old and new TypeScript. docs/runtimes.md holds the table of results. */
 import { statSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -24,14 +24,14 @@ interface Compiler {
   version: string;
 }
 
-/** Kept between runs. */
+/** Installs a compiler, which is kept for further runs. */
 async function findTypeScript(title: string, range: string): Promise<Compiler> {
   const prefix = join(CACHE, `typescript-${range === 'latest' ? 'newest' : range}`);
   const program = join(prefix, 'node_modules/.bin/tsc');
   const isInstalled = () => statSync(program, { throwIfNoEntry: false }) !== undefined;
   if (range === 'latest' || !isInstalled()) {
     await mkdir(prefix, { recursive: true });
-    // Without a registry, what is there already has to do.
+    // Without a registry, the one that is installed already is used.
     await npm('install', '--prefix', prefix, `typescript@${range}`).catch(() => undefined);
   }
   if (!isInstalled()) return { title, program: undefined, version: 'unknown' };
@@ -58,7 +58,7 @@ const MODES = {
 };
 type Mode = keyof typeof MODES;
 
-/** The options of a mode. TypeScript 7 has no resolution node10: CommonJS goes with that of bundlers there. */
+/** The options of a mode. TypeScript 7 has no resolution node10, so CommonJS is compiled with that of bundlers there. */
 function optionsOf(mode: Mode, { version }: Compiler): object {
   if (mode === 'commonjs' && Number.parseInt(version, 10) >= 7)
     return { module: 'commonjs', moduleResolution: 'bundler' };
@@ -83,7 +83,7 @@ const STRICT = {
   noUnusedParameters: true,
 };
 
-// The table is made last.
+// Not shuffled, because the test of the table comes last.
 describe('a consumer of every export', { shuffle: false }, () => {
   const compiled = new Map<string, Mode[]>();
 
@@ -102,7 +102,7 @@ describe('a consumer of every export', { shuffle: false }, () => {
     });
   });
 
-  needs(...COMPILERS.map(needOf)).test('is documented', () => {
+  needs(...COMPILERS.map(needOf)).test('is documented with these results', () => {
     const body = COMPILERS.map(({ title, version }) => [
       title,
       version,
@@ -126,7 +126,7 @@ describe('without @types/node', () => {
       expect(await compile(compiler, project)).toEqual({ code: 0, stdout: '' });
     }, 310_000);
 
-    test('gets an error of the compiler that names what is missing', async () => {
+    test('gets compiler errors without skipLibCheck that name what is missing', async () => {
       const project = await newProject(options, 'nodenext', source);
       const { code, stdout } = await compile(compiler, project);
       const errors = stdout.trimEnd().split('\n');
@@ -138,7 +138,7 @@ describe('without @types/node', () => {
   });
 });
 
-/** A directory with the consumer; by the rules of Node it is an ES module and CommonJS. */
+/** Makes a directory with the consumer; for resolution by the rules of Node, as an ES module and as CommonJS. */
 async function newProject(compilerOptions: object, mode: Mode, source?: string): Promise<string> {
   const project = await mkdtemp(join(packed.directory, `${mode}-`));
   const extensions = mode.startsWith('node') ? ['mts', 'cts'] : ['ts'];

@@ -1,6 +1,6 @@
 /**
- * A writer killed at every file-system call of one update: the file holds the old bytes or the new ones, and the next
- * writer goes on at once and tidies up.
+ * A writer is killed at each file-system call of an update. The file then holds the old bytes or the new ones, and the
+ * next writer goes on at once and cleans up.
  */
 import { spawnSync } from 'node:child_process';
 import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -19,35 +19,35 @@ interface Scenario {
   title: string;
   old: string | undefined;
   owner?: number;
-  /** Whether there is what writers leave that are killed. */
+  /** Whether writers that were killed have left their directories. */
   leftovers?: boolean;
-  /** The steps of one update. A new one in the code has to be added here, and is covered then. */
+  /** The steps of one update; a writer is killed before each. A new step in the code has to be added here. */
   steps: string[];
 }
 
-const ENTER = ['mkdir', 'create', 'rename', 'list'];
-const COMMIT_AND_LEAVE = ['rename', 'close', 'unlink', 'rmdir', 'syncDirectory'];
+const ACQUIRE = ['mkdir', 'create', 'rename', 'list'];
+const COMMIT_AND_CLEAN_UP = ['rename', 'close', 'unlink', 'rmdir', 'syncDirectory'];
 
 const freshFile: Scenario = {
-  title: 'of a file that is not there yet',
+  title: 'of a file that does not exist yet',
   old: undefined,
-  steps: [...ENTER, 'chmod', 'write', 'sync', ...COMMIT_AND_LEAVE],
+  steps: [...ACQUIRE, 'chmod', 'write', 'sync', ...COMMIT_AND_CLEAN_UP],
 };
 const smallFile: Scenario = {
   title: 'of a small file',
   old: stampedLines('user', 100),
-  steps: [...ENTER, 'chmod', 'write', 'sync', ...COMMIT_AND_LEAVE],
+  steps: [...ACQUIRE, 'chmod', 'write', 'sync', ...COMMIT_AND_CLEAN_UP],
 };
 const largeFile: Scenario = {
   title: 'of a file that is read and written in pieces',
   old: stampedLines('user', 45_000),
-  steps: [...ENTER, 'chmod', 'writeInPool', 'write', 'sync', ...COMMIT_AND_LEAVE],
+  steps: [...ACQUIRE, 'chmod', 'writeInPool', 'write', 'sync', ...COMMIT_AND_CLEAN_UP],
 };
 const foreignFile: Scenario = {
   title: 'of a file of another user',
   old: stampedLines('user', 100),
   owner: 1883,
-  steps: [...ENTER, 'chown', 'chmod', 'write', 'sync', ...COMMIT_AND_LEAVE],
+  steps: [...ACQUIRE, 'chown', 'chmod', 'write', 'sync', ...COMMIT_AND_CLEAN_UP],
 };
 
 const fileWithLeftovers: Scenario = {
@@ -58,7 +58,7 @@ const fileWithLeftovers: Scenario = {
     ...['mkdir', 'create', 'rename', 'list', 'unlink', 'rmdir', 'rename', 'list'],
     // Two directories are swept, one of them empty.
     ...['list', 'unlink', 'rmdir', 'list', 'rmdir'],
-    ...['chmod', 'write', 'sync', ...COMMIT_AND_LEAVE],
+    ...['chmod', 'write', 'sync', ...COMMIT_AND_CLEAN_UP],
   ],
 };
 
@@ -66,7 +66,7 @@ const NAME = 'new';
 const HASH = stamp(1, 1);
 const EDIT: EditOrder = { name: NAME, hash: HASH };
 
-/** A file to be updated, and what it may hold when the update has been broken off. */
+/** A file to be updated, and its two contents before and after that. */
 class EditedFile implements Disposable {
   readonly #directory = temporaryDirectory('death', memoryDirectory());
   readonly path = join(this.#directory.path, 'passwords');
@@ -105,10 +105,10 @@ class EditedFile implements Disposable {
     return bytes === this.#old ? 'old' : bytes === this.#new ? 'new' : 'torn';
   }
 
-  /** Another writer adds a user; it is to find nothing in its way and to leave nothing beside the file. */
+  /** Expects that another writer can add a user, and leaves nothing beside the file. */
   async expectNextWriterSucceeds(): Promise<void> {
     const before = existsSync(this.path) ? readFileSync(this.path, 'latin1') : '';
-    // The dead one is seen to be dead: nobody waits for its heartbeat.
+    // With these options the lock is broken only if its owner is known to be dead.
     const lock = { stale: 2 ** 31 - 1, timeout: 10_000 };
     await new PasswordFile(this.path, { lock }).setHash('next', stamp(2, 1));
     expect(readFileSync(this.path, 'latin1') === `${before}next:${stamp(2, 1)}\n`).toBe(true);
@@ -120,7 +120,7 @@ class EditedFile implements Disposable {
   }
 }
 
-/** Runs the tasks, some at a time. */
+/** Runs the tasks, four at a time. */
 async function inParallel(tasks: Array<() => Promise<void>>): Promise<void> {
   const lane = async () => {
     for (let task = tasks.shift(); task !== undefined; task = tasks.shift()) await task();
@@ -128,7 +128,7 @@ async function inParallel(tasks: Array<() => Promise<void>>): Promise<void> {
   await Promise.all(Array.from({ length: 4 }, lane));
 }
 
-describe('a writer that is killed before a step of an update', () => {
+describe('a kill before any step leaves the old file or the new one, in an update', () => {
   for (const scenario of [freshFile, smallFile, largeFile, fileWithLeftovers]) {
     test(scenario.title, () => expectSurvival(scenario));
   }
@@ -159,63 +159,66 @@ describe('a writer that is killed before a step of an update', () => {
   }
 });
 
-/** The same by strace, which sees every system call and can kill at it, whatever the code announces. */
-needs(...tracing).describe('a writer that is killed at a system call of an update', () => {
-  /** A child that has its thread running, so that all it does from now on is the update. */
-  function startEditor(edited: EditedFile, elsewhere: string): Promise<Child> {
-    return startChild(
-      'editor',
-      { path: edited.path, warmUp: join(elsewhere, 'passwords') },
-      { env: { UV_THREADPOOL_SIZE: '1' } },
-    );
-  }
-
-  async function callsWithoutDeath(scenario: Scenario) {
-    using edited = new EditedFile(scenario);
-    using elsewhere = temporaryDirectory('warm', memoryDirectory());
-    await using child = await startEditor(edited, elsewhere.path);
-    await using tracing = await trace(child.pid);
-    const { steps } = await child.ask<EditReport>(EDIT);
-    const calls = await tracing.end();
-    return {
-      steps,
-      calls: calls.filter(call => isOn(edited.directory, call)),
-      points: numbered(calls).filter(({ call }) => isOn(edited.directory, call)),
-    };
-  }
-
-  const scenarios = [
-    { ...smallFile, names: /./ },
-    // What differs from a small one.
-    { ...largeFile, names: /^(pread64|pwrite64|fsync)$/ },
-  ];
-
-  for (const { names, ...scenario } of scenarios) {
-    test(scenario.title, async () => {
-      const { steps, calls, points: all } = await callsWithoutDeath(scenario);
-      // Each call that changes something is one of the disk's functions: none is missed above.
-      expect(calls.flatMap(call => changeBy(call) ?? [])).toEqual(
-        steps.map(step => step.replace('InPool', '')).filter(step => step !== 'list' && step !== 'close'),
+/** The same by strace, which sees and can kill at each system call, also at those that are no step of the `Disk` port. */
+needs(...tracing).describe(
+  'a kill at any system call leaves the old file or the new one, in an update',
+  () => {
+    /** A child whose pool thread runs already, so that all of its further system calls belong to the update. */
+    function startEditor(edited: EditedFile, elsewhere: string): Promise<Child> {
+      return startChild(
+        'editor',
+        { path: edited.path, warmUp: join(elsewhere, 'passwords') },
+        { env: { UV_THREADPOOL_SIZE: '1' } },
       );
-      const points = all.filter(({ call }) => names.test(call.name));
-      expect(points.length).toBeGreaterThan(5);
-      const deaths = points.map(({ call, ordinal }) => async () => {
-        using edited = new EditedFile(scenario);
-        using elsewhere = temporaryDirectory('warm', memoryDirectory());
-        await using child = await startEditor(edited, elsewhere.path);
-        await using _ = await trace(child.pid, { inject: [`${call.name}:signal=KILL:when=${ordinal}`] });
-        child.send(EDIT);
-        expect(await child.exited, call.text).toEqual({ code: null, signal: 'SIGKILL' });
-        expect(edited.state(), call.text).not.toBe('torn');
-        await edited.expectNextWriterSucceeds();
-      });
-      await inParallel(deaths);
-      console.info(`an update ${scenario.title}: killed at ${points.length} system calls`);
-    });
-  }
-});
+    }
 
-/** The function of the disk that makes a system call; `undefined`: the call only looks, is a heartbeat, or is a part of `create`. */
+    async function callsWithoutDeath(scenario: Scenario) {
+      using edited = new EditedFile(scenario);
+      using elsewhere = temporaryDirectory('warm', memoryDirectory());
+      await using child = await startEditor(edited, elsewhere.path);
+      await using tracing = await trace(child.pid);
+      const { steps } = await child.ask<EditReport>(EDIT);
+      const calls = await tracing.end();
+      return {
+        steps,
+        calls: calls.filter(call => isOn(edited.directory, call)),
+        points: numbered(calls).filter(({ call }) => isOn(edited.directory, call)),
+      };
+    }
+
+    const scenarios = [
+      { ...smallFile, names: /./ },
+      // Only the calls that differ from those of a small file.
+      { ...largeFile, names: /^(pread64|pwrite64|fsync)$/ },
+    ];
+
+    for (const { names, ...scenario } of scenarios) {
+      test(scenario.title, async () => {
+        const { steps, calls, points: all } = await callsWithoutDeath(scenario);
+        // Each system call that changes something is a function of the `Disk` port, so that the kills above miss none.
+        expect(calls.flatMap(call => changeBy(call) ?? [])).toEqual(
+          steps.map(step => step.replace('InPool', '')).filter(step => step !== 'list' && step !== 'close'),
+        );
+        const points = all.filter(({ call }) => names.test(call.name));
+        expect(points.length).toBeGreaterThan(5);
+        const deaths = points.map(({ call, ordinal }) => async () => {
+          using edited = new EditedFile(scenario);
+          using elsewhere = temporaryDirectory('warm', memoryDirectory());
+          await using child = await startEditor(edited, elsewhere.path);
+          await using _ = await trace(child.pid, { inject: [`${call.name}:signal=KILL:when=${ordinal}`] });
+          child.send(EDIT);
+          expect(await child.exited, call.text).toEqual({ code: null, signal: 'SIGKILL' });
+          expect(edited.state(), call.text).not.toBe('torn');
+          await edited.expectNextWriterSucceeds();
+        });
+        await inParallel(deaths);
+        console.info(`an update ${scenario.title}: killed at ${points.length} system calls`);
+      });
+    }
+  },
+);
+
+/** The function of the `Disk` port that makes this call. `undefined`: it only looks, or is a heartbeat or part of `create`. */
 function changeBy({ name, text }: Call): string | undefined {
   const [, opened = ''] = /^\w+\(\d+<([^>]*)>/.exec(text) ?? [];
   const isDirectory = !/\/(passwords|[0-9a-f]{16}\.[^/]*)$/.test(opened);

@@ -1,7 +1,7 @@
 /**
- * Every system call of an update made to fail, for real and one at a time, by strace on a child process. Before the
- * commit: a rejection with the cause, the old file whole, nothing left behind. After it: the new file whole, and an
- * error, if any, that says `committed`. And the same instance works again.
+ * Each system call of an update is made to fail, one at a time, by strace on a child process. Before the commit, the
+ * edit rejects with the cause, the old file is whole, and nothing is left beside it. After the commit, the new file is
+ * whole, and an error, if any, says `committed`. The same instance works again.
  */
 import {
   existsSync,
@@ -28,7 +28,7 @@ import type { EditReport } from './children/editor.js';
 const ERRORS = ['ENOSPC', 'EIO', 'EDQUOT', 'EMFILE', 'EACCES', 'EROFS'] as const;
 type Errno = (typeof ERRORS)[number];
 
-/** A process that edits one file, and what is to be found in that file. */
+/** A process that edits one file, and what that file holds before. */
 class EditedFile implements AsyncDisposable {
   readonly path: string;
   #edits = 0;
@@ -53,7 +53,7 @@ class EditedFile implements AsyncDisposable {
     return new EditedFile(directory, elsewhere, child, original);
   }
 
-  /** The file as it was to begin with. */
+  /** Makes the file what it was at first. */
   reset(): void {
     if (this.original === undefined) rmSync(this.path, { force: true });
     else writeFileSync(this.path, this.original, { mode: 0o600 });
@@ -67,7 +67,7 @@ class EditedFile implements AsyncDisposable {
     return readdirSync(this.directory.path).filter(name => name !== 'passwords');
   }
 
-  /** What the process holds open of the directory; a close that was made to fail has left it open for ever. */
+  /** The files in the directory that the process has open. A close that was made to fail leaves one open for ever. */
   openFiles(): string[] {
     const descriptors = `/proc/${this.child.pid}/fd`;
     return readdirSync(descriptors)
@@ -75,7 +75,7 @@ class EditedFile implements AsyncDisposable {
       .filter(file => file.startsWith(this.directory.path));
   }
 
-  /** Has a user added while the calls named by `inject` fail. */
+  /** Makes the process add a user while the calls named by `inject` fail. */
   async edit(inject: string[]): Promise<Edit> {
     const edit = { name: 'new', hash: stamp(1, ++this.#edits) };
     this.reset();
@@ -102,15 +102,15 @@ class EditedFile implements AsyncDisposable {
 interface Edit {
   report: EditReport;
   calls: Call[];
-  /** How many files the process held open in the directory before. */
+  /** How many files in the directory the process had open before. */
   openBefore: number;
-  /** The same edit again, undisturbed. */
+  /** Makes the same edit again, without failures. */
   repeat(): Promise<EditReport>;
-  /** The new file. */
+  /** The content of the new file. */
   expected: string;
 }
 
-/** What holds after any failure. Returns whether the edit was rejected. */
+/** Expects what must hold after any failure. Returns whether the edit rejected. */
 async function expectSound(edited: EditedFile, edit: Edit, errno: Errno): Promise<boolean> {
   const { report, expected } = edit;
   const injected = edit.calls.filter(call => call.injected);
@@ -137,7 +137,7 @@ async function expectSound(edited: EditedFile, edit: Edit, errno: Errno): Promis
   expect(edited.content() === expected, context).toBe(true);
   expect(edited.leftovers(), context).toEqual([]);
   if (!injected.some(call => call.name === 'close')) {
-    // A file that has not been changed since it was read is kept open.
+    // The cache keeps a file open that has not changed since it was read.
     expect(edited.openFiles().length, context).toBeLessThanOrEqual(edit.openBefore + (committed ? 1 : 0));
   }
   return report.error !== undefined;
@@ -147,82 +147,85 @@ function isRemoval({ name }: Call): boolean {
   return name === 'unlink' || name === 'rmdir' || name === 'unlinkat';
 }
 
-needs(...tracing).describe('a system call of an update that fails', () => {
-  const anyCall = /./;
-  const small = stampedLines('user', 100);
-  const scenarios = [
-    { title: 'of a file that is not there yet', old: undefined, names: anyCall },
-    { title: 'of a small file', old: small, names: anyCall },
-    {
-      title: 'of a file that is read and written in pieces',
-      old: stampedLines('user', 45_000),
-      names: /^(pread64|pwrite64|fsync)$/,
-    },
-  ];
+needs(...tracing).describe(
+  'a system call that fails leaves the old file or the new one, in an update',
+  () => {
+    const anyCall = /./;
+    const small = stampedLines('user', 100);
+    const scenarios = [
+      { title: 'of a file that does not exist yet', old: undefined, names: anyCall },
+      { title: 'of a small file', old: small, names: anyCall },
+      {
+        title: 'of a file that is read and written in pieces',
+        old: stampedLines('user', 45_000),
+        names: /^(pread64|pwrite64|fsync)$/,
+      },
+    ];
 
-  for (const { title, old, names } of scenarios) {
-    test(title, async () => {
-      await using edited = await EditedFile.start(old);
-      const points = await pointsOf(edited, names);
-      let rejections = 0;
+    for (const { title, old, names } of scenarios) {
+      test(title, async () => {
+        await using edited = await EditedFile.start(old);
+        const points = await pointsOf(edited, names);
+        let rejections = 0;
+        for (const point of points) {
+          for (const errno of ERRORS) {
+            if (await expectSound(edited, await edited.edit([failing(point, errno)]), errno)) rejections++;
+          }
+        }
+        console.info(
+          `an update ${title}: ${points.length} calls failed in ${ERRORS.length} ways, ${rejections} rejections`,
+        );
+      });
+    }
+
+    test('whose clean-up after that fails too', async () => {
+      await using edited = await EditedFile.start(small);
+      const points = await pointsOf(edited, anyCall);
+      let removals = 0;
       for (const point of points) {
-        for (const errno of ERRORS) {
-          if (await expectSound(edited, await edited.edit([failing(point, errno)]), errno)) rejections++;
+        for (const removal of ['unlink', 'rmdir']) {
+          if (point.call.name === removal) continue;
+          const edit = await edited.edit([failing(point, 'ENOSPC'), `${removal}:error=EIO`]);
+          if (edit.calls.some(call => call.injected && call.name === removal)) removals++;
+          await expectSound(edited, edit, 'ENOSPC');
         }
       }
-      console.info(
-        `an update ${title}: ${points.length} calls failed in ${ERRORS.length} ways, ${rejections} rejections`,
-      );
+      expect(removals).toBeGreaterThan(points.length);
+      console.info(`${removals} removals failed after ${points.length} failures`);
     });
-  }
 
-  test('and a removal on the way out that fails too', async () => {
-    await using edited = await EditedFile.start(small);
-    const points = await pointsOf(edited, anyCall);
-    let removals = 0;
-    for (const point of points) {
-      for (const removal of ['unlink', 'rmdir']) {
-        if (point.call.name === removal) continue;
-        const edit = await edited.edit([failing(point, 'ENOSPC'), `${removal}:error=EIO`]);
-        if (edit.calls.some(call => call.injected && call.name === removal)) removals++;
-        await expectSound(edited, edit, 'ENOSPC');
-      }
+    test('whose clean-up after that fails too, and is made by another process later', async () => {
+      await using edited = await EditedFile.start(small);
+      const { report } = await edited.edit(['pwrite64:error=ENOSPC', 'unlink:error=EIO']);
+      expect(report.error).toMatchObject({ errno: -constants.errno.ENOSPC });
+      expect(edited.leftovers()).toEqual(['passwords.writer']);
+      const file = new PasswordFile(edited.path, { lock: { stale: 1_000 } });
+      expect(await file.setHash('new', stamp(2, 1))).toBe('added');
+      expect(edited.content()).toBe(`${small}new:${stamp(2, 1)}\n`);
+      expect(edited.leftovers()).toEqual([]);
+    });
+
+    async function pointsOf(edited: EditedFile, names: RegExp): Promise<Point[]> {
+      const { calls, expected } = await edited.edit([]);
+      expect(edited.content() === expected).toBe(true);
+      const points = numbered(calls).filter(
+        ({ call }) => names.test(call.name) && isOn(edited.directory.path, call),
+      );
+      expect(points.length).toBeGreaterThan(5);
+      return points;
     }
-    expect(removals).toBeGreaterThan(points.length);
-    console.info(`${removals} removals failed after ${points.length} failures`);
-  });
 
-  test('and a removal on the way out that fails too, which another process makes good', async () => {
-    await using edited = await EditedFile.start(small);
-    const { report } = await edited.edit(['pwrite64:error=ENOSPC', 'unlink:error=EIO']);
-    expect(report.error).toMatchObject({ errno: -constants.errno.ENOSPC });
-    expect(edited.leftovers()).toEqual(['passwords.writer']);
-    const file = new PasswordFile(edited.path, { lock: { stale: 1_000 } });
-    expect(await file.setHash('new', stamp(2, 1))).toBe('added');
-    expect(edited.content()).toBe(`${small}new:${stamp(2, 1)}\n`);
-    expect(edited.leftovers()).toEqual([]);
-  });
+    function failing({ call, ordinal }: Point, errno: Errno): string {
+      return `${call.name}:error=${errno}:when=${ordinal}`;
+    }
+  },
+);
 
-  async function pointsOf(edited: EditedFile, names: RegExp): Promise<Point[]> {
-    const { calls, expected } = await edited.edit([]);
-    expect(edited.content() === expected).toBe(true);
-    const points = numbered(calls).filter(
-      ({ call }) => names.test(call.name) && isOn(edited.directory.path, call),
-    );
-    expect(points.length).toBeGreaterThan(5);
-    return points;
-  }
-
-  function failing({ call, ordinal }: Point, errno: Errno): string {
-    return `${call.name}:error=${errno}:when=${ordinal}`;
-  }
-});
-
-needs(mounting).describe('a nearly full disk', () => {
+needs(mounting).describe('an update on a nearly full disk', () => {
   const BLOCK = 4096;
   const sizes = [
-    { title: 'a file that is written at once', users: 3_000 },
-    { title: 'a file that is written in pieces', users: 45_000 },
+    { title: 'of a file that is written at once', users: 3_000 },
+    { title: 'of a file that is written in pieces', users: 45_000 },
   ];
 
   afterEach(() => {
@@ -230,7 +233,7 @@ needs(mounting).describe('a nearly full disk', () => {
   });
 
   for (const { title, users } of sizes) {
-    /** A file and, on the same disk, another that leaves room for half of the first. */
+    /** A file and, on the same disk, another one that leaves room for half of the first. */
     function crowded() {
       const old = stampedLines('user', users);
       const disk = mountTmpfs(2 * BLOCK * Math.ceil(old.length / BLOCK));
@@ -241,7 +244,7 @@ needs(mounting).describe('a nearly full disk', () => {
       return { disk, old, path, filler };
     }
 
-    /** Calls back when a step comes for the `n`th time. */
+    /** Calls `run` before the `n`th step of this name. Returns a function that says how many there have been. */
     function at(n: number, name: string, run: () => void): () => number {
       let count = 0;
       diskCalls.before = call => {
@@ -250,13 +253,13 @@ needs(mounting).describe('a nearly full disk', () => {
       return () => count;
     }
 
-    test(`${title}: takes a part of the bytes and no more`, async () => {
+    test(`${title}: fails with ERR_WRITE_FAILED on ENOSPC and leaves the file unchanged`, async () => {
       const { disk, old, path, filler } = crowded();
       using _ = disk;
-      let staged = 0;
+      let written = 0;
       const writes = at(2, 'write', () => {
         const directory = `${path}.writer`;
-        staged = statSync(join(directory, `${readdirSync(directory)[0]}`)).size;
+        written = statSync(join(directory, `${readdirSync(directory)[0]}`)).size;
       });
       const file = new PasswordFile(path);
       await expect(file.setHash('new', stamp(1, 1))).rejects.toMatchObject({
@@ -264,8 +267,8 @@ needs(mounting).describe('a nearly full disk', () => {
         cause: { code: 'ENOSPC' },
       });
       expect(writes()).toBe(2);
-      expect(staged).toBeGreaterThan(0);
-      expect(staged).toBeLessThan(old.length);
+      expect(written).toBeGreaterThan(0);
+      expect(written).toBeLessThan(old.length);
       expect(readFileSync(path, 'latin1') === old).toBe(true);
       expect(readdirSync(disk.path).toSorted()).toEqual(['filler', 'passwords']);
 
@@ -274,7 +277,7 @@ needs(mounting).describe('a nearly full disk', () => {
       expect(readFileSync(path, 'latin1') === `${old}new:${stamp(1, 1)}\n`).toBe(true);
     });
 
-    test(`${title}: takes the rest when there is room again`, async () => {
+    test(`${title}: writes the rest after a short write if there is room by then`, async () => {
       const { disk, old, path, filler } = crowded();
       using _ = disk;
       const writes = at(2, 'write', () => rmSync(filler));

@@ -35,7 +35,7 @@ test('8 processes add 50 users each to one file, and none is lost', async () => 
   expect(await readdir(directory.path)).toEqual(['passwords']);
 });
 
-test('2 processes make 200 edits each with the rules of NTFS, while another reads, and none is lost', async () => {
+test('2 processes make 200 edits each under the rules of NTFS, while another reads the file, and none is lost', async () => {
   using directory = temporaryDirectory('ntfs', memoryDirectory());
   using elsewhere = temporaryDirectory('registry', memoryDirectory());
   const path = join(directory.path, 'passwords');

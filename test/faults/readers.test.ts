@@ -1,4 +1,4 @@
-/** What reads the file while it is replaced again and again: the broker, and a process that looks at each byte. */
+/** Reads of a file that is replaced again and again: by a process that checks each byte, by the library, by brokers. */
 import { EventEmitter, once } from 'node:events';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -28,12 +28,12 @@ afterEach(() => directory[Symbol.dispose]());
 
 const commits = new EventEmitter();
 
-/** A user that stays. */
+/** The name of a user who is in the file all the time. */
 function baseUser(n: number): string {
   return `base_${n}`;
 }
 
-/** Adds, changes and removes other users, a commit for each, so that the file keeps growing and shrinking. */
+/** Adds, changes and removes other users, with a commit for each, so that the file grows and shrinks. */
 async function commitAgainAndAgain(): Promise<void> {
   for (let n = 0; n < COMMITS; n++) {
     const phase = n % 60;
@@ -63,7 +63,7 @@ test('reads see all users of a large file while an edit of the same PasswordFile
       isCommitted = true;
     });
     while (!isCommitted && sizeOfTempFile() < size) await yieldToEventLoop();
-    // Their index of the file is made while the edit, which needed one name of it, replaces the file.
+    // These reads index the file while the edit, which needed only one name of it, replaces it.
     const [has, names] = await Promise.all([fresh.hasUser('user7'), fresh.users(), edit]);
     expect([has, names.length >= users]).toEqual([true, true]);
   }
@@ -97,13 +97,13 @@ needs(broker()).test(
   },
 );
 
-/** Has a broker reload every few commits, and lets users log in meanwhile. Returns how often. */
+/** Makes a broker reload every few commits, with logins meanwhile. Resolves with the number of reloads. */
 async function reloadUntil(running: RunningBroker, done: AbortSignal): Promise<number> {
   for (let reloads = 0; ; reloads++) {
     const user = reloads % BASE_USERS;
     const times = running.reloads + 1;
     process.kill(running.pid, 'SIGHUP');
-    // Mosquitto 2.0 sees the signal when a client calls, or else after 0.1 s.
+    // Mosquitto 2.0 sees the signal when a client connects, or else after 0.1 s.
     expect(await login(running.port, baseUser(user), `password ${user}`)).toBe(0);
     expect(await running.reloaded(times)).toBe(true);
     expect(await login(running.port, baseUser(user), `password ${user}`)).toBe(0);

@@ -1,4 +1,4 @@
-/** What writers do about others that they can see to be dead but may not touch, or that they cannot see at all. */
+/** Locks of dead writers whose files this process may not remove, or whose process it cannot see. */
 import {
   chmodSync,
   chownSync,
@@ -23,7 +23,7 @@ const OLD = stampedLines('user', 3);
 const NEW = `${OLD}new:${stamp(1, 1)}\n`;
 const GROUP = 4242;
 
-/** Only a lock owner that is known to be dead loses its lock. */
+/** With these options a lock is broken only if its owner is known to be dead. */
 const NEVER_STALE = { stale: 2 ** 31 - 1 };
 
 let directory: ReturnType<typeof temporaryDirectory>;
@@ -35,23 +35,23 @@ beforeEach(() => {
 });
 afterEach(() => directory[Symbol.dispose]());
 
-/** A directory with the stage of a writer that is no more. */
+/** Makes the directory of a writer that has ended, with its temp file. */
 function leave(writersDirectory: string, temp: string): string {
   mkdirSync(writersDirectory, { mode: 0o755 });
   writeFileSync(join(writersDirectory, temp), 'half of the', { mode: 0o600 });
   return join(writersDirectory, temp);
 }
 
-/** The name of this process's temp files, had it been another process of that pid. */
-function stageOf(pid: number): string {
+/** The name of a temp file of a process with this pid in this pid namespace. */
+function tempFileNameOf(pid: number): string {
   return tempFileName(NONCE).replace(`.${process.pid}.`, `.${pid}.`);
 }
 
 needs(root, program('setpriv')).test(
-  'the lock of a dead writer of another user is broken, though its temp file may not be removed',
+  'the lock of a dead writer of another user is broken although its temp file may not be removed',
   async () => {
-    // Just large enough to be no process.
-    leave(`${path}.writer`, stageOf(9_999_999));
+    // Larger than any pid, so that there is no such process.
+    leave(`${path}.writer`, tempFileNameOf(9_999_999));
     chmodSync(path, 0o660);
     for (const each of [path, directory.path]) chownSync(each, 0, GROUP);
     chmodSync(directory.path, 0o2770);
@@ -63,7 +63,7 @@ needs(root, program('setpriv')).test(
     const report = await other.ask<EditReport>({ name: 'new', hash: stamp(1, 1) });
     expect(report.outcome).toBe('added');
     expect(readFileSync(path, 'latin1')).toBe(NEW);
-    // It is out of the way; to remove it takes a writer who may.
+    // The lock directory has been renamed. Only a writer with the permission can remove it.
     expect(readdirSync(directory.path).toSorted()).toEqual([
       'passwords',
       expect.stringMatching(/^passwords\.[0-9a-f]{16}\.writer$/),
@@ -92,7 +92,7 @@ test('the candidate directory of a writer that cannot be seen is swept when it h
   expect(performance.now() - started).toBeGreaterThanOrEqual(1_000);
 });
 
-test('an old candidate directory is swept, even if nobody stays to watch it', async () => {
+test('the candidate directory of a writer that cannot be seen is swept at once if its temp file is two hours old', async () => {
   const temp = leave(`${path}.${NONCE}.writer`, UNSEEN);
   await new PasswordFile(path).update(() => undefined);
   expect(readdirSync(directory.path)).toHaveLength(2);
@@ -102,7 +102,7 @@ test('an old candidate directory is swept, even if nobody stays to watch it', as
   expect(readdirSync(directory.path)).toEqual(['passwords']);
 });
 
-test('a writer at work is waited for, however long it takes and whatever its lock.stale, until it is dead', async () => {
+test('a lock with a heartbeat is broken only when its owner is dead, whatever the lock.stale of either writer', async () => {
   await using owner = await startChild('lock-owner', { path, options: { lock: { stale: 60_000 } } });
   const waiting = new PasswordFile(path, { lock: { stale: 1_000, timeout: 2_500 } }).setHash(
     'new',

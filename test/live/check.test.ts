@@ -1,5 +1,5 @@
 /**
- * Files that random edits made of good ones, given to live brokers: what `check` and `verify` say must be what they do.
+ * Real brokers read files that random edits have damaged, and `check` and `verify` must say what they do.
  *
  *   FUZZ_FILES=5000 FUZZ_SEED=1 npx vitest run test/live/check.test.ts
  */
@@ -22,7 +22,7 @@ const SEED = FUZZ_SEED === undefined ? Math.floor(Math.random() * 2 ** 31) : Num
 /** A broker takes seconds for more iterations than these. */
 const SLOW = 20_000;
 const NAMES_PROBED = 8;
-/** With fewer users, Mosquitto 2.0 never doubles its table of users (uthash: at the tenth in a bucket). */
+/** With fewer users, Mosquitto 2.0 never doubles its hash table of users (uthash does at the tenth in a bucket). */
 const FEW_USERS = 10;
 const AT_A_TIME = 4;
 
@@ -32,7 +32,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(directory, { recursive: true }));
 
-/** Gives one file after the other to a broker, which it starts anew only where the one before did not survive. */
+/** Loads one file after the other into a broker, which is started again only if it has ended. */
 class Trial {
   readonly broker: Broker;
   readonly #passwordFile: string;
@@ -43,7 +43,7 @@ class Trial {
     this.#passwordFile = join(directory, `${broker.version}-${nth}`);
   }
 
-  /** The port of a broker with this file; `undefined`: it does not run with it. */
+  /** The port of a broker that has loaded this file; `undefined`: the broker does not run with it. */
   async load(bytes: Buffer): Promise<number | undefined> {
     await writeFile(this.#passwordFile, bytes);
     if (this.#running === undefined) this.#running = await this.#start();
@@ -55,7 +55,7 @@ class Trial {
     try {
       return await running.reload();
     } catch (error) {
-      // It was about to exit while the harness connected to see whether it still answers.
+      // The broker ended while the harness connected to see whether it still answers.
       if ((error as NodeJS.ErrnoException).code === 'ECONNRESET') return running.answers();
       throw error;
     }
@@ -81,7 +81,7 @@ describeBrokers('check and verify', broker => {
     `agree with the broker on ${FILES} files (FUZZ_SEED=${SEED})`,
     async () => {
       const tally = new Tally();
-      // Mosquitto 2.0 takes 0.1 s to heed SIGHUP, so several brokers wait at the same time.
+      // Several brokers at the same time, because Mosquitto 2.0 takes 0.1 s to look for SIGHUP.
       await Promise.all(
         Array.from({ length: AT_A_TIME }, async (_, nth) => {
           const trial = new Trial(broker, nth);
@@ -103,7 +103,7 @@ class Tally {
   loaded = 0;
   logins = 0;
   in = 0;
-  /** How often the library said no where it is not sure, and the broker yes. */
+  /** How often the library said no because it is not sure, and the broker yes. */
   safe = 0;
   readonly disagreements: { seed: number; what: string; file: string }[] = [];
 
@@ -116,15 +116,15 @@ class Tally {
   }
 }
 
-/** Mosquitto 2.1 skips such a line; the library says that it is refused, as it is with a line feed. */
+/** Mosquitto 2.1 skips such a last line. The library reports that it is refused, as it is with a line feed. */
 const LAST_LINE_OF_COLONS = /(?:^|\n):+$/;
 
-/** Compares what the library says of one file with what a broker does. */
+/** Compares the answers of the library for one file with those of a broker. */
 async function compare(trial: Trial, seed: number, tally: Tally): Promise<void> {
   const { release } = trial.broker;
   const bytes = Buffer.from(mutatedFile(new Random(seed)), 'latin1');
   const report = checkPasswordFile(bytes, { broker: release });
-  /** @param isSafe the library says no where the broker says yes */
+  /** @param isSafe the library says no and the broker yes */
   const disagree = (what: string, isSafe: boolean, name?: string) => {
     if (isSafe && (isUnsure(report, name) || LAST_LINE_OF_COLONS.test(bytes.toString('latin1'))))
       tally.safe++;
@@ -159,15 +159,15 @@ function isSlow(hash: LoadedHash | undefined): boolean {
   return hash?.algorithm === 'pbkdf2-sha512' && hash.iterations > SLOW;
 }
 
-/** Which line of a duplicate name 2.0 uses depends on the number of users: with many, it may be any. */
+/** Whether 2.0 may use any line of this duplicate name: which one it uses depends on the number of users. */
 function isAnyOfItsLines(name: string, { users, findings }: CheckReport, release: string): boolean {
   const isDuplicate = findings.some(({ code, username }) => code === 'DUPLICATE_NAME' && username === name);
   return release === '2.0' && users.length >= FEW_USERS && isDuplicate;
 }
 
 /**
- * Whether builds differ on a file or name, or details of the broker count that are not simulated: with NUL bytes, a last
- * line that may be lost, damaged base64 in a line of that name.
+ * Whether builds of a broker differ on a file or name, or details decide that the library does not simulate: NUL bytes,
+ * a last line that may be lost, damaged base64 in a line of that name.
  */
 function isUnsure({ findings }: CheckReport, name?: string): boolean {
   return findings.some(
@@ -176,12 +176,12 @@ function isUnsure({ findings }: CheckReport, name?: string): boolean {
       code === 'LOST_LAST_LINE' ||
       (code === 'MALFORMED_HASH' &&
         message.includes('base64') &&
-        // Findings do not show a name that may be a hash.
+        // A finding without a name, which may be a hash, can be about any line.
         (name === undefined || username === undefined || name === username)),
   );
 }
 
-/** Names to try: what is before a colon or a NUL, and some that are nowhere. */
+/** Names to try: the text of lines before a colon or NUL, and two further names. */
 function namesIn(bytes: Buffer): string[] {
   const names = bytes
     .toString()
@@ -193,7 +193,7 @@ function namesIn(bytes: Buffer): string[] {
         .trim(),
     );
   const distinct = [...new Set(names)].filter(name => canBeSent(name) && !name.includes('\ufffd'));
-  // Of a long file the last, which random edits may have touched, and the duplicate ones.
+  // Of a long file only the last names, whose lines random edits may have changed, and duplicate ones.
   const duplicates = distinct.filter(name => names.indexOf(name) !== names.lastIndexOf(name));
   return [
     ...new Set([...duplicates.slice(0, NAMES_PROBED), ...distinct.slice(-NAMES_PROBED), 'alice', 'nobody']),

@@ -1,4 +1,4 @@
-/** What real brokers make of the program's files. */
+/** Real brokers with the files of the program. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -10,14 +10,14 @@ import { describeBrokers, needs, program } from '../support/require.js';
 
 const USERS = 2_000;
 
-/** Runs the program, which has to say nothing on standard error. */
+/** Runs the program, which must exit with 0 and print nothing on standard error. */
 async function run(argv: string[], input?: string): Promise<string> {
   const { status, stdout, stderr } = await call(argv, { input });
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   return stdout;
 }
 
-describeBrokers('a broker', broker => {
+describeBrokers('a broker with a file of the program', broker => {
   test(`lets ${USERS} imported users in`, async () => {
     const path = join(testDirectory(), 'passwd');
     const list = Array.from({ length: USERS }, (_, i) => `device_${i}:pässword ${i}:${i}\n`).join('');
@@ -31,7 +31,7 @@ describeBrokers('a broker', broker => {
     }
   });
 
-  test('lets each user in when a call with --reload ends', async () => {
+  test('lets the new user in as soon as a call with --reload has ended', async () => {
     const directory = testDirectory();
     const path = join(directory, 'passwd');
     await run(['-c', '-b', path, 'alice', 'one']);
@@ -54,7 +54,7 @@ describeBrokers('a broker', broker => {
     expect(await login(running.port, 'bob', 'two')).toBe(0);
   });
 
-  test('lets the user in when a call with --confirm ends', async () => {
+  test('has let the new user in when a call with --confirm ends', async () => {
     const path = join(testDirectory(), 'passwd');
     writeFileSync(path, '', { mode: 0o600 });
     await using running = await startBroker(broker, { passwordFile: path });
@@ -66,7 +66,7 @@ describeBrokers('a broker', broker => {
     const [, name = ''] = /^(.+):.+\n$/.exec(await run([...confirm, '--provision', path])) ?? [];
     expect(running.log()).toContain(`u'${name}'`);
 
-    // Nobody listens at port 1 of this host.
+    // Nothing listens on port 1 of this host.
     const { status, stderr } = await call([...reload, '--confirm', '127.0.0.1:1', '-b', path, 'bob', 'two']);
     expect({ status, stderr }).toEqual({
       status: 3,
@@ -77,24 +77,29 @@ describeBrokers('a broker', broker => {
     expect(await login(running.port, 'bob', 'two')).toBe(0);
   });
 
-  needs(program('openssl')).test('confirms a login by TLS with --cafile', async () => {
-    const directory = testDirectory();
-    const path = join(directory, 'passwd');
-    writeFileSync(path, '', { mode: 0o600 });
-    const { cert, key } = certificate(directory);
-    const port = await freePort();
-    const config = `listener ${port} 127.0.0.1\ncertfile ${cert}\nkeyfile ${key}\n`;
-    await using running = await startBroker(broker, { passwordFile: path, config });
-    const confirm = ['--reload', String(running.pid), '--confirm', `127.0.0.1:${port}`];
-    await run([...confirm, '--cafile', cert, '-b', path, 'alice', 'one']);
-    expect(running.log()).toContain("u'alice'");
-    writeFileSync(join(directory, 'other'), '');
-    const other = await call([...confirm, '--cafile', join(directory, 'other'), '-b', path, 'bob', 'two']);
-    expect(other.status).toBe(3);
-    expect(other.stderr).toMatch(/\nThe password file holds the change, but the login is not confirmed\.\n$/);
-  });
+  needs(program('openssl')).test(
+    'has let the new user in by TLS when a call with --confirm and --cafile ends',
+    async () => {
+      const directory = testDirectory();
+      const path = join(directory, 'passwd');
+      writeFileSync(path, '', { mode: 0o600 });
+      const { cert, key } = certificate(directory);
+      const port = await freePort();
+      const config = `listener ${port} 127.0.0.1\ncertfile ${cert}\nkeyfile ${key}\n`;
+      await using running = await startBroker(broker, { passwordFile: path, config });
+      const confirm = ['--reload', String(running.pid), '--confirm', `127.0.0.1:${port}`];
+      await run([...confirm, '--cafile', cert, '-b', path, 'alice', 'one']);
+      expect(running.log()).toContain("u'alice'");
+      writeFileSync(join(directory, 'other'), '');
+      const other = await call([...confirm, '--cafile', join(directory, 'other'), '-b', path, 'bob', 'two']);
+      expect(other.status).toBe(3);
+      expect(other.stderr).toMatch(
+        /\nThe password file holds the change, but the login is not confirmed\.\n$/,
+      );
+    },
+  );
 
-  test('lets users in whose hashes are made for it', async () => {
+  test('lets users in whose hashes are made with its release in --broker', async () => {
     const path = join(testDirectory(), 'passwd');
     await run(['-c', '--broker', releaseOf(broker), '-b', path, 'alice', 'one']);
     writeFileSync(path, `${readFileSync(path, 'utf8')}# staff\nbob: two:2 \n`);

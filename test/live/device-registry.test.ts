@@ -1,4 +1,4 @@
-/** examples/device-registry.ts as a running service, asked over HTTP. */
+/** examples/device-registry.ts as a running service, called over HTTP. */
 import { type ChildProcessByStdio, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { link, mkdir, mkdtemp, readFile, rm, unlink, writeFile } from 'node:fs/promises';
@@ -38,7 +38,7 @@ interface Answer {
   body: any;
 }
 
-/** The service. Resolves when it listens; rejects with what it printed where it ends instead. */
+/** Starts the service. Resolves when it listens; rejects with its output if it ends instead. */
 async function start(env: NodeJS.ProcessEnv = {}, prefix: string[] = []): Promise<Registry> {
   const command = [...prefix, process.execPath, '--import', 'tsx', 'examples/device-registry.ts'];
   const { PATH } = process.env;
@@ -76,7 +76,7 @@ class Registry {
     }
   }
 
-  /** Ends it; the exit status, or the signal that ended it. */
+  /** Ends the service. Resolves with its exit status, or with the signal that ended it. */
   async kill(signal: NodeJS.Signals): Promise<unknown> {
     this.process.kill(signal);
     const [status, killedBy] = await this.exited;
@@ -108,8 +108,8 @@ const file = () => new PasswordFile(path);
 const macs = (count: number) =>
   Array.from({ length: count }, (_, n) => (0x020000000000 + n).toString(16).padStart(12, '0'));
 
-describe('a device', () => {
-  test('gets its password once', async () => {
+describe('a device of examples/device-registry.ts', () => {
+  test('gets its password only in the first answer', async () => {
     const registry = await start();
     const { status, body } = await registry.register(MAC);
     expect({ status, body }).toEqual({ status: 201, body: { ...DEVICE, password: expect.any(String) } });
@@ -118,7 +118,7 @@ describe('a device', () => {
     expect(await file().verify(body.username, body.password)).toBe(true);
   });
 
-  test('is the same in each way of writing its MAC address', async () => {
+  test('is the same for each notation of its MAC address', async () => {
     const registry = await start();
     expect((await registry.register('02:00:00:00:00:0a')).status).toBe(201);
     for (const mac of ['02-00-00-00-00-0A', '02000000000A', '02:00:00:00:00:0A']) {
@@ -127,7 +127,7 @@ describe('a device', () => {
     expect(await file().users()).toEqual([DEVICE.username]);
   });
 
-  test('is registered once by many requests at the same time, and others beside it', async () => {
+  test('is registered once by many requests at the same time, and so are others', async () => {
     const registry = await start();
     const requests = [...Array(20).fill(MAC), ...macs(10)];
     const answers = await Promise.all(requests.map(mac => registry.register(mac)));
@@ -139,7 +139,7 @@ describe('a device', () => {
     for (const { body } of created) expect(await file().verify(body.username, body.password)).toBe(true);
   });
 
-  test('is gone once it is deleted, and can come back', async () => {
+  test('is removed from file and state by DELETE, and can be registered again', async () => {
     const registry = await start();
     const { body: first } = await registry.register(MAC);
     expect(await registry.remove(ID)).toEqual({ status: 204, body: undefined });
@@ -151,7 +151,7 @@ describe('a device', () => {
     expect(body.password).not.toBe(first.password);
   });
 
-  test('can be registered and deleted at the same time', async () => {
+  test('is in both the file and the state or in neither after requests to register and delete it at the same time', async () => {
     const registry = await start();
     for (let round = 0; round < 10; round++) {
       await Promise.all([
@@ -165,21 +165,21 @@ describe('a device', () => {
   });
 });
 
-test('lists devices in pages', async () => {
+test('examples/device-registry.ts lists devices in pages', async () => {
   const registry = await start();
   const all = macs(7);
   for (const mac of all.toReversed()) await registry.register(mac);
   const { body: first } = await registry.request('GET', '/devices?limit=3');
   expect(first.next).toBe(all[2]);
   expect(first.devices[0]).toEqual({ id: all[0], mac: '02:00:00:00:00:00', username: `device_${all[0]}` });
-  // A page can be asked for behind a device that is there no more.
+  // A page may begin after a device that has been deleted since.
   await registry.remove(first.next);
   const { body: second } = await registry.request('GET', `/devices?limit=4&after=${first.next}`);
   expect(second.next).toBe(null);
   expect([...first.devices, ...second.devices].map(({ id }) => id)).toEqual(all);
 });
 
-test('says what is wrong with a request', async () => {
+test('examples/device-registry.ts answers wrong requests with 400, 404 or 413 and a reason', async () => {
   const registry = await start();
   const cases: [number, string, string, string?][] = [
     [400, 'POST', '/devices'],
@@ -215,8 +215,8 @@ test('says what is wrong with a request', async () => {
   expect(registry.output.split('\n')).toHaveLength(2);
 });
 
-describe('where the password file cannot be written', () => {
-  test('nothing is registered or deleted (it has two names)', async () => {
+describe('examples/device-registry.ts, if the password file cannot be written,', () => {
+  test('registers and deletes nothing (the file has two hard links)', async () => {
     const registry = await start();
     await registry.register(macs(1)[0]);
     await link(path, join(directory, 'other'));
@@ -225,7 +225,7 @@ describe('where the password file cannot be written', () => {
     expect((await registry.register(MAC)).status).toBe(201);
   });
 
-  needs(mounting).test('nothing is registered or deleted (its directory is read-only)', async () => {
+  needs(mounting).test('registers and deletes nothing (the directory is read-only)', async () => {
     const auth = join(directory, 'auth');
     const registry = await start({ STATE_FILE: join(directory, 'devices.json') });
     await registry.register(macs(1)[0]);
@@ -234,7 +234,7 @@ describe('where the password file cannot be written', () => {
       execFileSync('mount', ['-o', 'remount,ro,bind', auth]);
       await expectRefused(registry);
     } finally {
-      // Lazily: the service still has the file open.
+      // Lazily, because the service has the file open.
       execFileSync('umount', ['-l', auth]);
     }
     expect((await registry.register(MAC)).status).toBe(201);
@@ -251,7 +251,7 @@ describe('where the password file cannot be written', () => {
   }
 });
 
-test('where the state cannot be written, nothing is registered', async () => {
+test('examples/device-registry.ts registers nothing if its state cannot be written', async () => {
   const registry = await start();
   await mkdir(join(directory, 'auth/devices.json.new'));
   expect(await registry.register(MAC)).toEqual({ status: 503, body: { error: expect.any(String) } });
@@ -261,25 +261,25 @@ test('where the state cannot be written, nothing is registered', async () => {
   expect((await registry.register(MAC)).status).toBe(201);
 });
 
-describe('on start', () => {
-  test('there are a password file and the service account', async () => {
+describe('examples/device-registry.ts, at its start,', () => {
+  test('creates the password file and the service account', async () => {
     await start();
     expect(await readFile(path, 'utf8')).toBe('');
     await start({ MQTT_SERVICE_USERNAME: 'service', MQTT_SERVICE_PASSWORD: 'to be kept' });
     expect(await file().verify('service', 'to be kept')).toBe(true);
   });
 
-  test('a service account without a password is an error', async () => {
+  test('fails if the service account has no password', async () => {
     await expect(start({ MQTT_SERVICE_USERNAME: 'service' })).rejects.toThrow('ERR_INVALID_PASSWORD');
   });
 
-  test('a damaged state is an error', async () => {
+  test('fails if its state is damaged', async () => {
     await writeFile(join(directory, 'auth/devices.json'), '[{');
     await expect(start()).rejects.toThrow('devices.json');
     expect(await readFile(join(directory, 'auth/devices.json'), 'utf8')).toBe('[{');
   });
 
-  test('devices are as they were', async () => {
+  test('has the devices of the process before', async () => {
     const first = await start();
     const { body } = await first.register(MAC);
     expect(await first.kill('SIGTERM')).toBe(0);
@@ -289,7 +289,7 @@ describe('on start', () => {
   });
 });
 
-test('shows a password or a hash to nobody else', async () => {
+test('examples/device-registry.ts writes no password and no hash to its log or state', async () => {
   const registry = await start({ MQTT_SERVICE_USERNAME: 'service', MQTT_SERVICE_PASSWORD: 'to be kept' });
   const { body } = await registry.register(MAC);
   await link(path, join(directory, 'other'));
@@ -298,9 +298,9 @@ test('shows a password or a hash to nobody else', async () => {
   for (const secret of [body.password, 'to be kept', '$7$']) expect(shown).not.toContain(secret);
 });
 
-describe('after a crash', () => {
-  test('in the middle of registering, the device can be registered', async () => {
-    // It hangs between password file and state, because this broker never answers.
+describe('examples/device-registry.ts, after a crash', () => {
+  test('while it registers a device, can register that', async () => {
+    // The service waits between password file and state, because this broker never answers.
     const silent = createServer().listen(0, '127.0.0.1');
     await once(silent, 'listening');
     const { port } = silent.address() as AddressInfo;
@@ -320,10 +320,10 @@ describe('after a crash', () => {
     expect(await second.ids()).toEqual([ID]);
   });
 
-  test('in the middle of deleting, the device can be deleted, or registered again', async () => {
+  test('while it deletes a device, can delete that, or register it again', async () => {
     const registry = await start();
     await registry.register(MAC);
-    // What such a crash leaves: the login is gone, the state not written yet.
+    // Such a crash leaves a state with the device, and a file without its user.
     await file().removeUser(DEVICE.username);
     expect((await registry.remove(ID)).status).toBe(204);
 
@@ -335,15 +335,15 @@ describe('after a crash', () => {
   });
 });
 
-/** Environment of a registry that reloads this broker. */
+/** The environment of a service that makes this broker reload. */
 async function beside(running: RunningBroker): Promise<NodeJS.ProcessEnv> {
   const pidFile = join(directory, 'broker.pid');
   await writeFile(pidFile, String(running.pid));
   return { MQTT_BROKER_PID_FILE: pidFile, MQTT_HOST: '127.0.0.1', MQTT_PORT: String(running.port) };
 }
 
-describeBrokers('beside a broker', each => {
-  test('a registered device can log in, a deleted one cannot', async () => {
+describeBrokers('examples/device-registry.ts beside a broker', each => {
+  test('lets a registered device log in, and a deleted one not', async () => {
     await file().create();
     await using running = await startBroker(each, { passwordFile: path });
     const registry = await start(await beside(running));
@@ -360,7 +360,7 @@ describeBrokers('beside a broker', each => {
   });
 });
 
-needs(broker()).describe('beside a broker', () => {
+needs(broker()).describe('examples/device-registry.ts beside a broker', () => {
   const newest = findBrokers().at(-1) as Broker;
   let running: RunningBroker;
   beforeEach(async () => {
@@ -369,7 +369,7 @@ needs(broker()).describe('beside a broker', () => {
   });
   afterEach(() => running.stop());
 
-  test('many register at once', async () => {
+  test('registers many devices at once, with fewer reloads', async () => {
     const registry = await start(await beside(running));
     const answers = await Promise.all(macs(50).map(mac => registry.register(mac)));
     expect(answers.map(({ status }) => status)).toEqual(Array(50).fill(201));
@@ -377,7 +377,7 @@ needs(broker()).describe('beside a broker', () => {
     expect(running.reloads).toBeLessThan(50);
   });
 
-  test('a request under way is answered before it ends', async () => {
+  test('answers a request that is under way before it ends at SIGTERM', async () => {
     const registry = await start(await beside(running));
     const answer = registry.register(MAC);
     while (!(await file().hasUser(DEVICE.username))) await pause(5);
@@ -387,7 +387,7 @@ needs(broker()).describe('beside a broker', () => {
     expect(await login(running.port, body.username, body.password)).toBe(0);
   });
 
-  test('where the broker has ended, nothing is registered, and nothing deleted until it is back', async () => {
+  test('registers nothing if the broker has ended, and deletes nothing until it is back', async () => {
     const registry = await start(await beside(running));
     const [id] = macs(1) as [string];
     await registry.register(id);
@@ -403,7 +403,7 @@ needs(broker()).describe('beside a broker', () => {
     expect((await registry.remove(id)).status).toBe(204);
   });
 
-  test('where the broker reads another file, nothing is registered', async () => {
+  test('registers nothing if the broker reads another file', async () => {
     const registry = await start({ ...(await beside(running)), MQTT_PASSWD_FILE: join(directory, 'passwd') });
     expect((await registry.register(MAC)).status).toBe(503);
     expect(registry.output).toContain('ERR_LOGIN_REFUSED: ');
@@ -411,7 +411,7 @@ needs(broker()).describe('beside a broker', () => {
     expect(await new PasswordFile(join(directory, 'passwd')).users()).toEqual([]);
   });
 
-  test('on start the broker is reloaded, because it may have missed a signal', async () => {
+  test('makes the broker reload at its start, because that may have missed a signal', async () => {
     const first = await start();
     const { body } = await first.register(MAC);
     await first.kill('SIGKILL');
@@ -425,7 +425,7 @@ needs(broker()).describe('beside a broker', () => {
 });
 
 needs(root, namespaces, program('nsenter'), broker()).test(
-  'reloads the only broker in its pid namespace',
+  'examples/device-registry.ts makes the only broker in its pid namespace reload',
   async () => {
     await file().create();
     const found = findBrokers().at(-1) as Broker;
@@ -443,7 +443,7 @@ needs(root, namespaces, program('nsenter'), broker()).test(
       expect(status).toBe(201);
       expect(await login(running.port, body.username, body.password)).toBe(0);
     } finally {
-      // The first process of a namespace takes all others with it.
+      // All processes of a pid namespace end with its first one.
       process.kill(first, 'SIGKILL');
     }
   },

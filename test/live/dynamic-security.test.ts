@@ -1,4 +1,4 @@
-/** Whether the dynamic-security plugin of real brokers lets in the clients that the library exports, and nobody else. */
+/** The dynamic-security plugin of real brokers lets in the clients that the library exports, and nobody else. */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -34,7 +34,7 @@ async function pairs(
 }
 
 describeBrokers('the dynamic-security plugin', broker => {
-  test('lets in exported clients by their passwords, and nobody else', async () => {
+  test('lets exported clients in by their passwords, and nobody else', async () => {
     const passwords = { device_1: 'secret', 設備: '密码', 'tenant:1/α': ' blanks ', '#x': 'a' };
     const { clients, skipped } = await exportDynamicSecurity(
       await pairs(passwords, { iterations: 101 }, { iterations: 1000 }),
@@ -48,7 +48,7 @@ describeBrokers('the dynamic-security plugin', broker => {
     expect(await login(running.port, 'nobody', 'secret')).toBe(5);
   });
 
-  test('lets a client with the role publish, and denies one without', async () => {
+  test('lets a client publish that has the role, and denies one without it', async () => {
     const { clients } = await exportDynamicSecurity(await pairs({ device: 'one' }), { roles: ['device'] });
     const { clients: others } = await exportDynamicSecurity(await pairs({ other: 'two' }));
     await using running = await startWithClients(broker, config, [...clients, ...others]);
@@ -58,7 +58,7 @@ describeBrokers('the dynamic-security plugin', broker => {
     expect(await publish(running.port, 'device', 'wrong', 'devices/1')).toBeNull();
   });
 
-  test('lets in by the last hash of a duplicate name', async () => {
+  test('lets a client in by the last hash of a duplicate name', async () => {
     const rows = [...(await pairs({ alice: 'old', bob: 'secret' })), ...(await pairs({ alice: 'new' }))];
     const { clients } = await exportDynamicSecurity(rows);
     await using running = await startWithClients(broker, config, clients);
@@ -67,7 +67,7 @@ describeBrokers('the dynamic-security plugin', broker => {
     expect(await login(running.port, 'bob', 'secret')).toBe(0);
   });
 
-  test('reads its file whatever names the entries have', async () => {
+  test('reads an exported file, whatever names the entries have', async () => {
     const [[, hash] = ['', '']] = await pairs({ alice: 'secret' });
     const names = ['\ud800', 'alice\0', '', 'a\u0001', 'x'.repeat(65_536), 'alice'];
     const { clients, skipped } = await exportDynamicSecurity(names.map(name => [name, hash]));
@@ -116,7 +116,7 @@ describeBrokers('the dynamic-security plugin', broker => {
     expect(await login(running.port, 'device_1', 'secret')).toBe(5);
   });
 
-  describe('of the hashes that not all releases read', () => {
+  describe('with hashes that not all releases read', () => {
     const kinds = [
       { salt: randomBytes(64) },
       { algorithm: 'sha512', salt: randomBytes(12) },
@@ -124,7 +124,7 @@ describeBrokers('the dynamic-security plugin', broker => {
     ] as const;
     const passwords = { pbkdf2_64: 'one', sha512_12: 'two', sha512_64: 'three' };
 
-    test('lets in whom the export for this release has, and would not let in whom it skips', async () => {
+    test('lets in the clients of the export for its release, and not those that this skips', async () => {
       const rows = await pairs(passwords, ...kinds);
       const { clients, skipped } = await exportDynamicSecurity(rows, { broker: broker.release });
       expect(skipped).toHaveLength(broker.release === '2.0' ? 3 : 0);

@@ -1,4 +1,4 @@
-/** examples/fleet: PostgreSQL as the source, an agent beside each broker. */
+/** examples/fleet: PostgreSQL is the source of all users, and an agent beside each broker keeps its file up to date. */
 import { appendFileSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { register, remove } from '../../examples/fleet/register.js';
@@ -8,7 +8,7 @@ import { Fleet, type Site } from '../support/fleet.js';
 import { postgres } from '../support/postgres.js';
 import { broker, needs } from '../support/require.js';
 
-needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is PostgreSQL', () => {
+needs(postgres, broker('2.0'), broker('2.1')).describe('examples/fleet', () => {
   let fleet: Fleet;
   let site: Site;
   let hash: string;
@@ -24,7 +24,7 @@ needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is 
   const insert = (username: string) =>
     fleet.database.query('INSERT INTO device VALUES ($1, $2) ON CONFLICT DO NOTHING', [username, hash]);
 
-  /** All files hold the rows of the table, and nothing else. */
+  /** Waits until all files hold the rows of the table, and nothing else. */
   async function expectEqualFiles(sites = fleet.sites): Promise<void> {
     const lines = await fleet.lines();
     await vi.waitFor(
@@ -39,7 +39,7 @@ needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is 
     return Promise.all(fleet.sites.map(({ listener }) => login(listener.port, username, password)));
   }
 
-  /** Rows change, and nobody is notified, as while a connection was lost. */
+  /** Changes rows without a notification, as an agent misses it while its connection is lost. */
   async function changeUnnoticed(...statements: string[]): Promise<void> {
     const client = await fleet.database.connect();
     try {
@@ -52,7 +52,7 @@ needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is 
     }
   }
 
-  /** Resolves when each of these agents has copied the table once more. */
+  /** Calls `act`. Resolves when the agent of each of these sites has copied the table once more. */
   async function makesCopy(act: () => Promise<void>, sites = fleet.sites): Promise<void> {
     const before = sites.map(({ agent }) => agent?.copies ?? 0);
     await act();
@@ -64,7 +64,7 @@ needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is 
     await fleet.database.query(end, [`agent of ${each.program.version}`]);
   }
 
-  test('a registered device is let in by all brokers, and one that was removed by none', async () => {
+  test('all brokers let a registered device in, and none does after its removal', async () => {
     const password = await register(fleet.database, fleet.listeners, 'device_1');
     expect(await answers('device_1', password)).toEqual([0, 0, 0]);
     expect(await answers('device_1', 'wrong')).toEqual([5, 5, 5]);
@@ -75,24 +75,24 @@ needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is 
     await expectEqualFiles();
   });
 
-  test('a device that is registered again has the new password alone', async () => {
+  test('a device that is registered again has only the new password', async () => {
     const first = await register(fleet.database, fleet.listeners, 'device_2');
     const second = await register(fleet.database, fleet.listeners, 'device_2');
     expect(await answers('device_2', second)).toEqual([0, 0, 0]);
     expect(await answers('device_2', first)).toEqual([5, 5, 5]);
   });
 
-  test('a registration that one broker does not let in is not answered', async () => {
+  test('a registration fails if one broker does not let the device in', async () => {
     await site.killBroker();
     const registered = register(fleet.database, fleet.listeners, 'device_3', 1_000);
-    // On a busy machine, another one may not have reloaded by then either.
+    // On a busy machine, another broker may not have reloaded by then either, so the code can differ.
     await expect(registered).rejects.toMatchObject({ code: expect.stringMatching(/^ERR_LOGIN_/) });
     await site.startBroker();
     const password = await register(fleet.database, fleet.listeners, 'device_3');
     expect(await answers('device_3', password)).toEqual([0, 0, 0]);
   });
 
-  test('many changes to a few devices in many transactions leave the last of each', async () => {
+  test('many changes of a few devices in many transactions leave the last change of each', async () => {
     const { database } = fleet;
     const names = ['a', 'b', 'c'].map(name => `busy_${name}`);
     const changes = names.map(async name => {
@@ -111,7 +111,7 @@ needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is 
       await vi.waitFor(async () => expect(await answers(name, '39')).toEqual([0, 0, 0]), 30_000);
   });
 
-  test('one transaction changes, renames and removes thousands', async () => {
+  test('single transactions add, rename and remove thousands of devices', async () => {
     const { database } = fleet;
     const copies = fleet.sites.map(({ agent }) => agent?.copies);
     await database.query(`INSERT INTO device SELECT 'many_' || i, $1 FROM generate_series(1, 2000) AS i`, [
@@ -125,7 +125,7 @@ needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is 
     expect(fleet.sites.map(({ agent }) => agent?.copies)).toEqual(copies);
   });
 
-  test('an agent that was dead catches up', async () => {
+  test('an agent that was dead makes up for the changes it missed', async () => {
     await insert('device_4');
     await expectEqualFiles();
     await site.killAgent();
@@ -143,7 +143,7 @@ needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is 
   test('an agent that died between a commit and its reload makes the broker reload when it starts', async () => {
     await expectEqualFiles();
     await site.killAgent();
-    // So that no signal of the agent is still to come.
+    // After this, no signal of the agent is still to come.
     await site.broker?.reload();
     await insert('device_6');
     appendFileSync(site.path, `device_6:${hash}\n`);
@@ -164,7 +164,7 @@ needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is 
     await vi.waitFor(async () => expect(await answers('device_8', 'secret')).toEqual([0, 0, 0]), 30_000);
   });
 
-  test('a connection that has become silent is given up', async () => {
+  test('an agent gives up a connection that has become silent', async () => {
     await expectEqualFiles();
     const find = 'SELECT pid FROM pg_stat_activity WHERE application_name = $1';
     const { rows } = await fleet.database.query(find, [`agent of ${site.program.version}`]);
@@ -183,7 +183,7 @@ needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is 
     await expectEqualFiles();
   });
 
-  test('while the database is away the files stay as they are, and afterwards all is copied', async () => {
+  test('files stay as they are while the database is down, and the table is copied when it is back', async () => {
     await insert('device_9');
     await expectEqualFiles();
     const lines = site.lines();
@@ -197,7 +197,7 @@ needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is 
     await expectEqualFiles();
   });
 
-  test('a table that was emptied locks nobody out', async () => {
+  test('a truncated table removes no users from the files', async () => {
     await insert('device_11');
     await expectEqualFiles();
     const lines = site.lines();
@@ -210,7 +210,7 @@ needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is 
     await expectEqualFiles();
   });
 
-  test('the last devices can be removed, and the agents then start with an empty table', async () => {
+  test('the last devices can be deleted, and an agent then starts with an empty table', async () => {
     await insert('device_17');
     await expectEqualFiles();
     await fleet.database.query('DELETE FROM device');
@@ -222,7 +222,7 @@ needs(postgres, broker('2.0'), broker('2.1')).describe('brokers whose source is 
     await expectEqualFiles();
   });
 
-  test('a broker that was away during changes has them when it is back', async () => {
+  test('a broker that was down during changes has them when it is back', async () => {
     await site.killBroker();
     await insert('device_13');
     await expectEqualFiles();

@@ -9,7 +9,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { findBrokers, login, startBroker } from '../support/broker.js';
 import { describeBrokers, describePasswdTools, needs, root } from '../support/require.js';
 
-// Written by mosquitto_passwd 2.0.11: `mosquitto_passwd -c -b FILE alice secret`.
+// Output of mosquitto_passwd 2.0.11: `mosquitto_passwd -c -b FILE alice secret`.
 const ALICE =
   'alice:$7$101$scU/k7oUJbQzXHJQ$kEkPM0VqEBgXl+6B/N1n4my5Mo6hj+D5IPAlJ5TuMDzeBSeVdd5fVfkEaRNWg7Upvy2bYz8XezEhmmEsXpHRhw==\n';
 
@@ -23,7 +23,7 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }));
 
 describeBrokers('the broker harness', broker => {
-  test('lets in who is in the file, and nobody else', async () => {
+  test('starts a broker that lets in the users of the file, and nobody else', async () => {
     await using running = await startBroker(broker, { passwordFile });
     expect(await login(running.port, 'alice', 'secret')).toBe(0);
     expect(await login(running.port, Buffer.from('alice'), Buffer.from('secret'))).toBe(0);
@@ -32,12 +32,12 @@ describeBrokers('the broker harness', broker => {
     expect(await login(running.port)).toBe(5);
   });
 
-  test('is a process called mosquitto', async () => {
+  test('starts a process called mosquitto', async () => {
     await using running = await startBroker(broker, { passwordFile });
     expect(await readFile(`/proc/${running.pid}/comm`, 'utf8')).toBe('mosquitto\n');
   });
 
-  test('has read the file again after reload', async () => {
+  test('resolves reload() when the broker has read the file again', async () => {
     await using running = await startBroker(broker, { passwordFile });
     for (let round = 1; round <= 20; round++) {
       await writeFile(passwordFile, `bob${round}${ALICE.slice('alice'.length)}`);
@@ -48,7 +48,7 @@ describeBrokers('the broker harness', broker => {
     }
   });
 
-  test('waits for a reload that is under way', async () => {
+  test('waits in reload() for a reload that is under way', async () => {
     const hash = ALICE.slice('alice'.length);
     const many = Array.from({ length: 50_000 }, (_, n) => `user${n}${hash}`).join('');
     await writeFile(passwordFile, many);
@@ -61,7 +61,7 @@ describeBrokers('the broker harness', broker => {
     expect(await login(running.port, 'alice', 'secret')).toBe(0);
   });
 
-  test('distinguishes a broker that a reload brought down from one that runs on', async () => {
+  test('reports from reload() whether the broker has ended or runs on', async () => {
     await using running = await startBroker(broker, { passwordFile });
     await writeFile(passwordFile, `${ALICE}bob:$7$broken\n`);
     if (broker.release === '2.0') {
@@ -74,7 +74,7 @@ describeBrokers('the broker harness', broker => {
     }
   });
 
-  test('leaves no process and no directory', async () => {
+  test('leaves no process and no directory after stop()', async () => {
     const running = await startBroker(broker, { passwordFile });
     const config = /Config loaded from (.+)\.$/m.exec(running.log())?.[1];
     expect(existsSync(`${config}`)).toBe(true);
@@ -84,19 +84,19 @@ describeBrokers('the broker harness', broker => {
     await running.stop();
   });
 
-  test('stops a frozen broker', async () => {
+  test('stops a broker that is stopped by SIGSTOP', async () => {
     const running = await startBroker(broker, { passwordFile });
     process.kill(running.pid, 'SIGSTOP');
     await running.stop();
     expect(await running.exited).toEqual({ code: 0, signal: null });
   });
 
-  test('reports why a broker did not start', async () => {
+  test('reports with the log why a broker did not start', async () => {
     const start = startBroker(broker, { passwordFile: join(directory, 'missing') });
     await expect(start).rejects.toThrow(/did not start \(status \d+\):\n.*missing/s);
   });
 
-  needs(root).test('runs it as another user', async () => {
+  needs(root).test('runs the broker as another user', async () => {
     await chmod(directory, 0o755);
     await chmod(passwordFile, 0o644);
     await using running = await startBroker(broker, { passwordFile, user: 'nobody' });
@@ -113,14 +113,14 @@ describePasswdTools('mosquitto_passwd', tool => {
   });
 });
 
-test('a connection dropped without an answer is a login of null', async () => {
+test('login() of the broker harness resolves with null if the connection is dropped without an answer', async () => {
   const server = createServer(socket => socket.destroy()).listen(0, '127.0.0.1');
   await once(server, 'listening');
   expect(await login((server.address() as AddressInfo).port, 'alice', 'secret')).toBeNull();
   server.close();
 });
 
-test('each version is found once', () => {
+test('findBrokers() finds each version once', () => {
   const versions = findBrokers().map(({ version }) => version);
   expect(versions).toEqual([...new Set(versions)]);
 });

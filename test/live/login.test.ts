@@ -1,4 +1,4 @@
-/** Whether real brokers let in whom the library has written, and nobody else. */
+/** Real brokers let in the users that the library has written, and nobody else. */
 import { chmod, chown, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -58,8 +58,8 @@ beforeEach(() => {
   file = new PasswordFile(passwordFile);
 });
 
-describeBrokers('a broker', broker => {
-  test('lets in everybody whom setUsers wrote, and nobody with another password', async () => {
+describeBrokers('a broker with a file of the library', broker => {
+  test('lets in all users of setUsers, and nobody with another password', async () => {
     await file.setUsers(LOGINS);
     await using running = await startBroker(broker, { passwordFile });
     for (const [username, password] of LOGINS) {
@@ -73,7 +73,7 @@ describeBrokers('a broker', broker => {
     expect(await login(running.port)).toBe(5);
   });
 
-  test('lets in whom addUser, setHash, provision and update wrote, with bytes for a password too', async () => {
+  test('lets in the users of addUser, setHash, provision and update, also with a password of bytes', async () => {
     const password = new Uint8Array([0xff, 0x80, 0x01]);
     await file.addUser('bytes', password);
     const { username, password: generated } = await file.provision();
@@ -94,7 +94,7 @@ describeBrokers('a broker', broker => {
     expect(await login(running.port, 'slow', 'many iterations')).toBe(5);
   });
 
-  test('after setUser and SIGHUP refuses the old password, and after removeUser the user', async () => {
+  test('refuses the old password after setUser, and the user after removeUser, when it has reloaded', async () => {
     await file.setUser('alice', 'old');
     await file.setUser('bob', 'secret');
     await using running = await startBroker(broker, { passwordFile });
@@ -110,7 +110,7 @@ describeBrokers('a broker', broker => {
     expect(await login(running.port, 'carol', 'secret')).toBe(0);
   });
 
-  test('starts with the file that create makes, and lets in who comes later', async () => {
+  test('starts with the empty file of create(), and lets in users who are added later', async () => {
     await file.create();
     await using running = await startBroker(broker, { passwordFile });
     expect(await login(running.port, 'alice', 'secret')).toBe(5);
@@ -119,7 +119,7 @@ describeBrokers('a broker', broker => {
     expect(await login(running.port, 'alice', 'secret')).toBe(0);
   });
 
-  test('reads what was kept round the edits', async () => {
+  test('reads the lines that edits have kept, with comments, blanks and CR LF', async () => {
     await file.setUser('alice', 'one');
     const hash = await file.getHash('alice');
     await writeFile(passwordFile, `# users\r\n\r\nalice :${hash}\r\nno colon\r\nbob: ${hash} `);
@@ -132,10 +132,10 @@ describeBrokers('a broker', broker => {
     expect(await login(running.port, 'carol', 'three')).toBe(0);
   });
 
-  needs(root, aMosquittoUser).describe('as its own user, the library as root', () => {
+  needs(root, aMosquittoUser).describe('as the user mosquitto, with the library as root', () => {
     const { uid, gid } = mosquittoUser ?? { uid: 0, gid: 0 };
 
-    test('can read a new file and a replaced one in its directory', async () => {
+    test('reads a new and a replaced file in a directory of its own', async () => {
       await chown(directory, uid, gid);
       await file.setUser('alice', 'old');
       await using running = await startBroker(broker, { passwordFile, user: 'mosquitto' });
@@ -150,7 +150,7 @@ describeBrokers('a broker', broker => {
       expect(await login(running.port, 'alice', 'old')).toBe(5);
     });
 
-    test('can read a replaced file that it may read by its group alone', async () => {
+    test('reads a replaced file that only its group may read', async () => {
       await file.setUser('alice', 'old');
       await chown(passwordFile, 0, gid);
       await chmod(passwordFile, 0o640);
@@ -164,7 +164,7 @@ describeBrokers('a broker', broker => {
 });
 
 describe('userNamed', () => {
-  test('knows root, and no user who is not there', () => {
+  test('finds root, and no user who does not exist', () => {
     expect(userNamed('root')).toEqual({ uid: 0, gid: 0 });
     expect(userNamed('no such user')).toBeUndefined();
   });

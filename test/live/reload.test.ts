@@ -22,7 +22,7 @@ let passwordFile: string;
 let pidFile: string;
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'reload-live-'));
-  // The broker's own user reads the one file and writes the other.
+  // The user of the broker reads the password file and writes the pid file.
   await chmod(directory, 0o777);
   passwordFile = join(directory, 'passwords');
   pidFile = join(directory, 'mosquitto.pid');
@@ -30,7 +30,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true }));
 
-/** Makes these the users that the file holds. */
+/** Writes a password file with these users. */
 async function users(...names: string[]): Promise<void> {
   const lines = names.map(async name => `${name}:${await hashPassword(PASSWORD)}\n`);
   await writeFile(passwordFile, (await Promise.all(lines)).join(''));
@@ -40,7 +40,7 @@ async function confirm(broker: RunningBroker, username: string): Promise<void> {
   await confirmLogin({ host, port: broker.port, username, password: PASSWORD });
 }
 
-/** What becomes of a login that is tried for a moment only. */
+/** The result of a login that is tried for half a second. */
 function attempt(broker: RunningBroker, username: string): Promise<unknown> {
   return confirmLogin({ host, port: broker.port, username, password: PASSWORD, timeout: 500 }).then(
     () => 'in',
@@ -48,12 +48,12 @@ function attempt(broker: RunningBroker, username: string): Promise<unknown> {
   );
 }
 
-/** The user that Debian's package gives the broker, or one that every system has. */
+/** The user that the broker of Debian's package runs as, or one that every system has. */
 async function brokerUser(): Promise<string> {
   return /^mosquitto:/m.test(await readFile('/etc/passwd', 'utf8')) ? 'mosquitto' : 'nobody';
 }
 
-/** Reloads a broker from another process that root has turned into this user. */
+/** Calls reloadBroker in another process, which root has turned into one of this user. */
 function reloadAs(user: { uid: number; gid: number }, target: ReloadTarget): Promise<string> {
   const body = `
     const { reloadBroker } = await load('src/broker/reload.ts');
@@ -65,7 +65,7 @@ function reloadAs(user: { uid: number; gid: number }, target: ReloadTarget): Pro
   return runScript(body, { args: { user, target } });
 }
 
-describeBrokers('reload', broker => {
+describeBrokers('reloadBroker', broker => {
   const start = (config = '', user?: string) =>
     startBroker(broker, { passwordFile, config: `pid_file ${pidFile}\n${config}`, user });
 
@@ -74,7 +74,7 @@ describeBrokers('reload', broker => {
     ['pid file', () => ({ pidFile })],
     ['a command', ({ pid }) => ({ command: ['sh', '-c', 'kill -HUP "$0"', `${pid}`] })],
   ];
-  test.each(ways)('by %s: users come, change and go', async (_, targetOf) => {
+  test.each(ways)('makes added, changed and removed users take effect, by %s', async (_, targetOf) => {
     await using running = await start();
     const target = targetOf(running);
     expect(await login(running.port, 'bob', PASSWORD)).toBe(5);
@@ -92,7 +92,7 @@ describeBrokers('reload', broker => {
     expect(running.reloads).toBe(2);
   });
 
-  needs(namespaces).test('by its name, which is the only one in its pid namespace', async () => {
+  needs(namespaces).test('finds the only broker of its pid namespace by its name', async () => {
     await users('alice', 'bob');
     const body = `
       const { writeFile, readFile } = await import('node:fs/promises');
@@ -125,14 +125,14 @@ describeBrokers('reload', broker => {
     expect(result.gone).toContain('is called mosquitto. Is the broker running?');
   });
 
-  test('of a broker that has ended', async () => {
+  test('fails if the broker has ended and removed its pid file', async () => {
     const running = await start();
     await running.stop();
     const message = await reloadBroker({ pidFile }).catch(error => error.message);
     expect(message).toContain(`The pid file ${pidFile} cannot be read (ENOENT). Is the broker running`);
   });
 
-  test('of a broker that was killed and left its pid file', async () => {
+  test('fails if the broker was killed and has left its pid file', async () => {
     const running = await start();
     process.kill(running.pid, 'SIGKILL');
     await running.exited;
@@ -141,8 +141,8 @@ describeBrokers('reload', broker => {
     await running.stop();
   });
 
-  test('of a broker that is still starting does not end it', async () => {
-    // Long enough a file that it writes its pid a while before it listens for SIGHUP.
+  test('does not end a broker that is still starting', async () => {
+    // So large a file that the broker writes its pid a while before it listens for SIGHUP.
     const hash = await hashPassword(PASSWORD);
     const lines = Array.from({ length: 100_000 }, (_, n) => `user${n}:${hash}\n`);
     await writeFile(passwordFile, lines.join(''));
@@ -155,86 +155,95 @@ describeBrokers('reload', broker => {
     await confirm(running, 'user99999');
   });
 
-  // What containers are to each other, and with a shared pid namespace.
-  needs(namespaces, program('nsenter')).test('of a broker in another pid namespace', async () => {
-    const port = await freePort();
-    const config = join(directory, 'mosquitto.conf');
-    const lines = [
-      `listener ${port} ${host}`,
-      `password_file ${passwordFile}`,
-      `pid_file ${pidFile}`,
-      'user root',
-    ];
-    await writeFile(config, `${lines.join('\n')}\n`);
-    const unshare = ['--kill-child', '--pid', '--fork', '--mount-proc', broker.path, '-c', config];
-    const container = spawn('unshare', unshare, { stdio: 'ignore' });
-    try {
-      await confirmLogin({ host, port, username: 'alice', password: PASSWORD });
-      const pid = await readFile(pidFile, 'utf8');
-      expect(pid).toBe('1');
-      const error = await reloadBroker({ pidFile }).catch(error => error);
-      const name = (await readFile('/proc/1/comm', 'utf8')).trim();
-      expect(error).toMatchObject({ code: 'ERR_RELOAD_FAILED', path: pidFile });
-      expect(error.message).toContain(`pid 1 (in ${pidFile}) is ${name}, `);
-      expect(error.message).toContain('pid: "service:mosquitto"');
+  // As two containers, first each with its own pid namespace, then with a shared one.
+  needs(namespaces, program('nsenter')).test(
+    'refuses a broker in another pid namespace, and finds it from within that',
+    async () => {
+      const port = await freePort();
+      const config = join(directory, 'mosquitto.conf');
+      const lines = [
+        `listener ${port} ${host}`,
+        `password_file ${passwordFile}`,
+        `pid_file ${pidFile}`,
+        'user root',
+      ];
+      await writeFile(config, `${lines.join('\n')}\n`);
+      const unshare = ['--kill-child', '--pid', '--fork', '--mount-proc', broker.path, '-c', config];
+      const container = spawn('unshare', unshare, { stdio: 'ignore' });
+      try {
+        await confirmLogin({ host, port, username: 'alice', password: PASSWORD });
+        const pid = await readFile(pidFile, 'utf8');
+        expect(pid).toBe('1');
+        const error = await reloadBroker({ pidFile }).catch(error => error);
+        const name = (await readFile('/proc/1/comm', 'utf8')).trim();
+        expect(error).toMatchObject({ code: 'ERR_RELOAD_FAILED', path: pidFile });
+        expect(error.message).toContain(`pid 1 (in ${pidFile}) is ${name}, `);
+        expect(error.message).toContain('pid: "service:mosquitto"');
 
-      const children = await readFile(`/proc/${container.pid}/task/${container.pid}/children`, 'utf8');
-      for (const target of [{ process: 'mosquitto' }, { pidFile }, { pid: 1 }]) {
-        const username = `by ${Object.keys(target)}`;
-        await users(username);
-        const body = `
+        const children = await readFile(`/proc/${container.pid}/task/${container.pid}/children`, 'utf8');
+        for (const target of [{ process: 'mosquitto' }, { pidFile }, { pid: 1 }]) {
+          const username = `by ${Object.keys(target)}`;
+          await users(username);
+          const body = `
           const { reloadBroker } = await load('src/broker/reload.ts');
           await reloadBroker(args);
         `;
-        const through = ['nsenter', '--target', children.trim(), '--pid', 'unshare', '--mount-proc'];
-        await runScript(body, { through, args: target });
-        expect(await login(port, username, PASSWORD)).toBe(0);
+          const through = ['nsenter', '--target', children.trim(), '--pid', 'unshare', '--mount-proc'];
+          await runScript(body, { through, args: target });
+          expect(await login(port, username, PASSWORD)).toBe(0);
+        }
+      } finally {
+        container.kill('SIGKILL');
+        await once(container, 'exit');
       }
-    } finally {
-      container.kill('SIGKILL');
-      await once(container, 'exit');
-    }
-  });
+    },
+  );
 
-  needs(root).test('by another user than the broker needs permission', async () => {
-    await using running = await start('', await brokerUser());
-    const { uid, gid } = await stat(`/proc/${running.pid}`);
-    expect(uid).not.toBe(0);
-    await chmod(passwordFile, 0o644);
-    await users('alice', 'bob');
+  needs(root).test(
+    'fails if this process may not signal the broker, and works as the user of the broker',
+    async () => {
+      await using running = await start('', await brokerUser());
+      const { uid, gid } = await stat(`/proc/${running.pid}`);
+      expect(uid).not.toBe(0);
+      await chmod(passwordFile, 0o644);
+      await users('alice', 'bob');
 
-    const refusal = await reloadAs({ uid: 54321, gid: 54321 }, { pid: running.pid });
-    expect(refusal).toContain(
-      `ERR_RELOAD_FAILED: pid ${running.pid} is mosquitto, but this process (uid 54321) may not signal it. Run as ` +
-        `the broker's user (uid ${uid}) or as root`,
-    );
-    expect(running.reloads).toBe(0);
+      const refusal = await reloadAs({ uid: 54321, gid: 54321 }, { pid: running.pid });
+      expect(refusal).toContain(
+        `ERR_RELOAD_FAILED: pid ${running.pid} is mosquitto, but this process (uid 54321) may not signal it. Run as ` +
+          `the broker's user (uid ${uid}) or as root`,
+      );
+      expect(running.reloads).toBe(0);
 
-    expect(await reloadAs({ uid, gid }, { pid: running.pid })).toBe('reloaded');
-    expect(await login(running.port, 'bob', PASSWORD)).toBe(0);
-  });
+      expect(await reloadAs({ uid, gid }, { pid: running.pid })).toBe('reloaded');
+      expect(await login(running.port, 'bob', PASSWORD)).toBe(0);
+    },
+  );
 
-  needs(root).test('of a file that the broker may not read is not confirmed', async () => {
-    await users('alice', 'bob');
-    await chmod(passwordFile, 0o600);
-    const user = await brokerUser();
-    const [uid, gid] = ['-u', '-g'].map(what => Number(execFileSync('id', [what, user])));
-    await chown(passwordFile, Number(uid), Number(gid));
-    await using running = await start('', user);
-    await confirm(running, 'bob');
-    await users('alice', 'bob', 'carol');
-    await chown(passwordFile, 0, 0);
-    const reload = reloadBroker({ pid: running.pid });
-    if (broker.release === '2.0') await reload;
-    else await expect(reload).rejects.toMatchObject({ code: 'ERR_RELOAD_FAILED' });
-    // Mosquitto 2.0 lets nobody in from then on, 2.1 exits.
-    const code = broker.release === '2.0' ? 'ERR_LOGIN_REFUSED' : 'ERR_LOGIN_FAILED';
-    expect(await attempt(running, 'carol')).toBe(code);
-  });
+  needs(root).test(
+    'is followed by a failure of confirmLogin if the broker may not read the file',
+    async () => {
+      await users('alice', 'bob');
+      await chmod(passwordFile, 0o600);
+      const user = await brokerUser();
+      const [uid, gid] = ['-u', '-g'].map(what => Number(execFileSync('id', [what, user])));
+      await chown(passwordFile, Number(uid), Number(gid));
+      await using running = await start('', user);
+      await confirm(running, 'bob');
+      await users('alice', 'bob', 'carol');
+      await chown(passwordFile, 0, 0);
+      const reload = reloadBroker({ pid: running.pid });
+      if (broker.release === '2.0') await reload;
+      else await expect(reload).rejects.toMatchObject({ code: 'ERR_RELOAD_FAILED' });
+      // From then on Mosquitto 2.0 lets nobody in; 2.1 exits.
+      const code = broker.release === '2.0' ? 'ERR_LOGIN_REFUSED' : 'ERR_LOGIN_FAILED';
+      expect(await attempt(running, 'carol')).toBe(code);
+    },
+  );
 });
 
 describeBrokers('confirmLogin', broker => {
-  test('disconnects as MQTT wants it', async () => {
+  test('ends its session with DISCONNECT', async () => {
     await using running = await startBroker(broker, { passwordFile });
     const alice = { host, port: running.port, username: 'alice', password: PASSWORD };
     await confirmLogin({ ...alice, clientId: 'confirming' });
@@ -242,7 +251,7 @@ describeBrokers('confirmLogin', broker => {
     expect(running.log()).not.toContain('ession timeout');
   });
 
-  test('of a broker that is stopped is not answered, until it goes on', async () => {
+  test('fails with ERR_LOGIN_TIMEOUT while the broker is stopped, and waits until it goes on', async () => {
     await using running = await startBroker(broker, { passwordFile });
     process.kill(running.pid, 'SIGSTOP');
     expect(await attempt(running, 'alice')).toBe('ERR_LOGIN_TIMEOUT');
@@ -260,7 +269,7 @@ describeBrokers('confirmLogin', broker => {
     await expect(confirmed).resolves.toBeUndefined();
   });
 
-  test('of a broker that a reload brought down fails', async () => {
+  test('fails if a reload has ended the broker, or the broker has dropped the user', async () => {
     await using running = await startBroker(broker, { passwordFile });
     await writeFile(passwordFile, 'bob:$7$broken\n', { flag: 'a' });
     const reload = reloadBroker({ pid: running.pid });
@@ -278,7 +287,7 @@ describeBrokers('confirmLogin', broker => {
   });
 
   // 2.0.21 and 2.1.2 drop a CONNECT of more than 100,000 bytes.
-  test('can have a name and a password as long as the broker takes them', async () => {
+  test('sends a name and a password as long as the broker takes them', async () => {
     const username = `${'ü'.repeat(32_767)}!`;
     const password = 'p'.repeat(34_000);
     await writeFile(passwordFile, `${username}:${await hashPassword(password)}\n`);
@@ -287,7 +296,7 @@ describeBrokers('confirmLogin', broker => {
     await expect(login).resolves.toBeUndefined();
   });
 
-  test('is refused without an allowed client identifier', async () => {
+  test('is refused without a client identifier that the broker allows', async () => {
     await using running = await startBroker(broker, { passwordFile, config: 'clientid_prefixes device-' });
     const alice = { host, port: running.port, username: 'alice', password: PASSWORD };
     const error = await confirmLogin({ ...alice, timeout: 500 }).catch(error => error);
@@ -296,13 +305,13 @@ describeBrokers('confirmLogin', broker => {
     await confirmLogin({ ...alice, clientId: 'device-1' });
   });
 
-  test('keeps alive no longer than a broker allows', async () => {
+  test('has a keep-alive that a broker with max_keepalive 10 accepts', async () => {
     await using running = await startBroker(broker, { passwordFile, config: 'max_keepalive 10' });
     await expect(confirm(running, 'alice')).resolves.toBeUndefined();
   });
 
   needs(program('openssl')).test(
-    'speaks TLS, with a certificate of its own where the broker asks for one',
+    'speaks TLS, with a client certificate if the broker asks for one',
     async () => {
       const { key, cert } = certificate(directory);
       const [port, strictPort] = [await freePort(), await freePort()];
@@ -327,7 +336,7 @@ describeBrokers('confirmLogin', broker => {
       });
 
       await confirmLogin({ ...alice, port: strictPort, tls: { ca, cert: ca, key: await readFile(key) } });
-      // At once, although nothing is wrong before the broker has looked for the certificate.
+      // At the first attempt, although the broker looks for the certificate only after the handshake of the client.
       expect(await failure({ port: strictPort, tls: { ca } })).toMatchObject({
         code: 'ERR_LOGIN_FAILED',
         cause: { code: expect.stringContaining('CERTIFICATE_REQUIRED') },

@@ -1,4 +1,4 @@
-/** A service that edits with the `reload` option, and the real brokers that it reloads. */
+/** A `PasswordFile` with the option `reload`, and real brokers. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { chown, readFile, symlink, writeFile } from 'node:fs/promises';
@@ -16,7 +16,7 @@ import { tracing } from '../support/strace.js';
 
 const host = '127.0.0.1';
 
-describeBrokers('a file that is reloaded', program => {
+describeBrokers('a PasswordFile with the option reload', program => {
   let path: string;
   let broker: RunningBroker;
 
@@ -35,7 +35,7 @@ describeBrokers('a file that is reloaded', program => {
     });
   }
 
-  test('lets users in who were added and updated, and no others', async () => {
+  test('makes added, updated and removed users take effect', async () => {
     const file = service();
     const { username, password } = await file.provision();
     await file.reloaded();
@@ -52,10 +52,10 @@ describeBrokers('a file that is reloaded', program => {
     expect(await login(broker.port, username, 'another')).toBe(5);
   });
 
-  test('is signalled once more after 100 commits during a reload, and all are in at the end', async () => {
+  test('makes the broker reload once more after 100 commits during a reload, and all users are in at the end', async () => {
     const file = service();
     const before = broker.reloads;
-    // So that the first reload lasts until all commits are made.
+    // The first reload then lasts until all commits are made.
     process.kill(broker.pid, 'SIGSTOP');
     for (let i = 0; i < 100; i++) await file.setHash(`device-${i}`, hashPasswordSync('pw'));
     process.kill(broker.pid, 'SIGCONT');
@@ -63,12 +63,12 @@ describeBrokers('a file that is reloaded', program => {
     await broker.answers();
     expect(await login(broker.port, 'device-0', 'pw')).toBe(0);
     expect(await login(broker.port, 'device-99', 'pw')).toBe(0);
-    // A third one where the commits take so long that the first reload is given up.
+    // A third one comes if the commits take so long that the first reload is given up.
     expect(broker.reloads - before).toBeGreaterThan(1);
     expect(broker.reloads - before).toBeLessThan(4);
   });
 
-  test('is not reloaded where another program has damaged the file, and lives on', async () => {
+  test('does not make Mosquitto 2.1 reload a file that another program has damaged, which would end it', async () => {
     const reported: unknown[] = [];
     const file = service({
       reload: { pid: broker.pid, minInterval: 0, onError: error => reported.push(error) },
@@ -92,7 +92,7 @@ describeBrokers('a file that is reloaded', program => {
     await confirmLogin({ host, port: broker.port, username: 'late', password: 'pw' });
   });
 
-  test('rejects reloaded(), not the edit, where the broker is gone, and tries again when asked', async () => {
+  test('rejects reloaded(), not the edit, if the broker has ended, and tries again at the next call', async () => {
     const reported: unknown[] = [];
     const file = service({
       reload: { pid: broker.pid, minInterval: 0, onError: error => reported.push(error) },
@@ -105,7 +105,7 @@ describeBrokers('a file that is reloaded', program => {
     expect(await file.verify('alice', 'pw')).toBe(true);
   });
 
-  needs(root).test("finds beforehand that the broker's user cannot read the file", async () => {
+  needs(root).test('reports in check() that the user of the broker cannot read the file', async () => {
     const id = (flag: string) => Number(spawnSync('id', [flag, 'mosquitto'], { encoding: 'utf8' }).stdout);
     const user = { uid: id('-u'), gid: id('-g') };
     await chown(path, user.uid, user.gid);
@@ -123,7 +123,7 @@ describeBrokers('a file that is reloaded', program => {
   });
 });
 
-needs(broker('2.1')).describe('a reload through a symbolic link, Mosquitto 2.1', () => {
+needs(broker('2.1')).describe('a reload of Mosquitto 2.1 through a symbolic link', () => {
   async function linked(options: PasswordFileOptions) {
     const path = join(testDirectory(), 'passwd');
     const link = join(testDirectory(), 'link');
@@ -143,7 +143,7 @@ needs(broker('2.1')).describe('a reload through a symbolic link, Mosquitto 2.1',
     expect(await login(running.port, 'alice', 'pw')).toBe(0);
   });
 
-  test('is refused without it: a broker that does not follow links would exit', async () => {
+  test('is ERR_RELOAD_REFUSED without brokerFollowsLinks: a broker that does not follow links would exit', async () => {
     const { running, file } = await linked({});
     await file.setUser('alice', 'pw');
     await expect(file.reloaded()).rejects.toMatchObject({
@@ -154,20 +154,20 @@ needs(broker('2.1')).describe('a reload through a symbolic link, Mosquitto 2.1',
   });
 });
 
-describe('reloaded', () => {
-  test('needs the option', async () => {
+describe('PasswordFile.reloaded', () => {
+  test('fails with ERR_INVALID_ARGUMENT without the option reload', async () => {
     const file = new PasswordFile(join(testDirectory(), 'passwd'));
     await expect(file.reloaded()).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' });
   });
 
-  test('resolves at once where nothing was committed', async () => {
+  test('resolves at once if nothing was committed', async () => {
     const reload = { command: ['false'] };
     await expect(
       new PasswordFile(join(testDirectory(), 'passwd'), { reload }).reloaded(),
     ).resolves.toBeUndefined();
   });
 
-  test('waits for a command', async () => {
+  test('waits for the end of a command', async () => {
     const directory = testDirectory();
     const reported = join(directory, 'reported');
     const file = new PasswordFile(join(directory, 'passwd'), { reload: { command: ['touch', reported] } });
@@ -176,7 +176,7 @@ describe('reloaded', () => {
     await expect(readFile(reported, 'utf8')).resolves.toBe('');
   });
 
-  needs(...tracing).test('waits for a commit that the disk has not confirmed', async () => {
+  needs(...tracing).test('also covers a commit that failed with ERR_NOT_DURABLE', async () => {
     const reported = join(testDirectory(), 'reported');
     const error = await runScript(
       `
@@ -188,7 +188,7 @@ describe('reloaded', () => {
     `,
       {
         args: { path: join(testDirectory(), 'passwd'), reported },
-        // The second one is that of the directory.
+        // The second fsync is that of the directory.
         through: [
           ...['env', 'UV_THREADPOOL_SIZE=1', 'strace', '-f', '-o', '/dev/null', '-e', 'trace=fsync'],
           ...['-e', 'inject=fsync:error=EIO:when=2'],
@@ -199,7 +199,7 @@ describe('reloaded', () => {
     expect(existsSync(reported)).toBe(true);
   });
 
-  test('stops waiting at an abort', async () => {
+  test('rejects with the reason of an abort', async () => {
     const file = new PasswordFile(join(testDirectory(), 'passwd'), { reload: { command: ['sleep', '0.2'] } });
     await file.setUser('alice', 'pw');
     const reason = new Error('no longer');

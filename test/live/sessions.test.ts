@@ -1,4 +1,4 @@
-/** What becomes of connected clients when the broker reads its password file again (docs/deployment.md). */
+/** What a reload does to connected clients (docs/deployment.md). */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { PasswordFile } from 'mosquitto-passwd-ts';

@@ -1,9 +1,9 @@
-/** What `npm run mutate` makes of a source. */
+/** The mutants that `npm run mutate` makes of a source. */
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
 import { codeOf, mutantsOf, withMutants } from '../../scripts/mutants.js';
 
-/** What `run` returns with each of the mutants active in turn, and last without any. The source is loaded before. */
+/** The results of `run` with each mutant active in turn, and then with none. The source is loaded once, before that. */
 function results(source: string, ...args: unknown[]): unknown[] {
   const compilerOptions = { target: ts.ScriptTarget.ESNext };
   const { outputText } = ts.transpileModule(withMutants(source, 7), { compilerOptions });
@@ -35,10 +35,20 @@ describe('each mutant', () => {
 
   test.each([
     ['a constant', 'const A = 3; const run = b => b + A;', [3], [7, 0, 6]],
-    ['one that another has', 'const A = 3; const B = A * 2; const run = () => B;', [], [8, 1.5, 9, 6]],
-    ['one in an object', 'const A = 3; const run = () => ({ A });', [], [{ A: 4 }, { A: 3 }]],
-    ['one with the name of a property', 'const A = 3; const run = b => b.A * A;', [{ A: 1 }], [4, 1 / 3, 3]],
-    ['none with the name of a parameter', 'const A = 3; const run = A => A;', [5], [5, 5]],
+    [
+      'a constant in another constant',
+      'const A = 3; const B = A * 2; const run = () => B;',
+      [],
+      [8, 1.5, 9, 6],
+    ],
+    ['a constant in an object', 'const A = 3; const run = () => ({ A });', [], [{ A: 4 }, { A: 3 }]],
+    [
+      'a constant with the name of a property',
+      'const A = 3; const run = b => b.A * A;',
+      [{ A: 1 }],
+      [4, 1 / 3, 3],
+    ],
+    ['no constant with the name of a parameter', 'const A = 3; const run = A => A;', [5], [5, 5]],
   ])('is active after the module has been loaded: %s', (_what, source, args, expected) => {
     expect(results(source, ...args)).toEqual(expected);
   });
@@ -70,11 +80,11 @@ test.each([
   ['/a{1,2}b{3}c{4,}/', ['/a{1,3}b{3}c{4,}/', '/a{2,2}b{3}c{4,}/', '/a{1,2}b{4}c{4,}/', '/a{1,2}b{3}c{5,}/']],
   ['/[^a-z$]\\d/u', ['/[a-z$]\\d/u', '/[^a-z$]\\D/u']],
   ['/(?=a)(?<!b)/', ['/(?!a)(?<!b)/', '/(?=a)(?<=b)/']],
-])('%s becomes %j', (expression, expected) => {
+])('the mutants of %s are %j', (expression, expected) => {
   expect(mutationsOf(`const value = ${expression};`)).toEqual(expected.map(each => `const value = ${each};`));
 });
 
-test('statements are dropped, but not declarations and what returns a value', () => {
+test('mutants drop statements, but no declarations and none that return a value', () => {
   const source = `function run(a) {
     const b = f(a);
     for (const c of b) {
@@ -101,11 +111,11 @@ test.each([
   ['type A = 1 | true;', []],
   ['let a: 1 | 2;', []],
   ["import a from 'a';", []],
-])('types, and texts that somebody reads, have none: %s', (source, expected) => {
+])('types and texts for humans have no mutants: %s', (source, expected) => {
   expect(mutationsOf(source)).toHaveLength(expected.length);
 });
 
-test('a mutant is told apart by its function, its line and what becomes of it, wherever that is', () => {
+test('the text of a mutant is its function, its line and the changed line, wherever that line is', () => {
   const source = `class A {
     get b() {
       return this.c + 1;
@@ -120,7 +130,7 @@ test('a mutant is told apart by its function, its line and what becomes of it, w
   ]);
 });
 
-test('comments are no code', () => {
+test('codeOf leaves out comments', () => {
   expect(codeOf('/** What it is. */\nconst a = 1; // one\n')).toBe(codeOf('const a = 1;\n'));
   expect(codeOf('const a = 1;\n')).not.toBe(codeOf('const a = 2;\n'));
 });

@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 
 const SRC = fileURLToPath(new URL('../../src/', import.meta.url));
 
-/** What each directory, or file right in src, may import beside its own files. */
+/** What each directory, or file directly in src, may import beside its own files. */
 const MAY_IMPORT: { [layer: string]: string[] } = {
   errors: [],
   util: ['errors'],
@@ -31,7 +31,7 @@ const PURE = ['hash', 'credentials', 'document', 'check'];
 const INPUT_AND_OUTPUT = /^node:(fs|net|tls|http|https|dgram|child_process|worker_threads)(\/|$)/;
 
 const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter(name => name.endsWith('.ts'));
-/** The modules that each file imports: files of src by their path in it, others by their name. */
+/** The modules that each file imports: files of src by their path in src, others by their name. */
 const imports = new Map(files.map(file => [file, importsOf(file)]));
 
 function importsOf(file: string): string[] {
@@ -51,7 +51,7 @@ function arrows(isWrong: (from: string, to: string) => boolean): string[] {
   );
 }
 
-test('each directory of src has a place among the layers', () => {
+test('each file of src belongs to a layer, and imports nothing outside src', () => {
   expect(files.length).toBeGreaterThan(30);
   expect([...new Set(files.map(layerOf))].sort()).toEqual(Object.keys(MAY_IMPORT).sort());
   for (const file of files) expect(importsOf(file).filter(to => to.startsWith('..'))).toEqual([]);
@@ -65,7 +65,7 @@ test('imports go from higher layers to lower ones only', () => {
   expect(wrong).toEqual([]);
 });
 
-test('no file imports itself through others', () => {
+test('there are no import cycles', () => {
   const finished = new Set<string>();
   const circles: string[][] = [];
   const visit = (file: string, path: string[]): void => {
@@ -82,6 +82,6 @@ test('hash, credentials, document and check import no module for input and outpu
   expect(arrows((from, to) => PURE.includes(layerOf(from)) && INPUT_AND_OUTPUT.test(to))).toEqual([]);
 });
 
-test('src imports modules of Node alone, by their node: names', () => {
+test('src imports only its own files and modules of Node, by their node: names', () => {
   expect(arrows((_, to) => !to.startsWith('node:') && !files.includes(to))).toEqual([]);
 });

@@ -1,4 +1,4 @@
-/** Hashes that take a Node with crypto.argon2, which the one that runs the tests may lack. */
+/** argon2id hashes need crypto.argon2, which the Node that runs the tests may lack. */
 import { expect } from 'vitest';
 import { argon2idGoldens } from '../support/goldens.js';
 import { NODE_24, node24 } from '../support/node24.js';

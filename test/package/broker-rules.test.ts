@@ -1,10 +1,10 @@
-/** docs/broker-rules.md has each finding, with what each release makes of it. */
+/** docs/broker-rules.md lists each finding, with what each release does. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { type FindingKind, finding, verdictOf } from '../../src/check/findings.js';
 import type { FindingCode } from '../../src/errors.js';
 
-/** The compiler demands every kind. */
+/** All kinds of findings: the type makes the compiler refuse an incomplete list. */
 const KINDS: Record<FindingKind, true> = {
   MISSING_HASH: true,
   PLAIN_TEXT: true,
@@ -55,7 +55,7 @@ const OF_THE_FILE = [
 
 const text = readFileSync(new URL('../../docs/broker-rules.md', import.meta.url), 'utf8');
 
-/** What the tables say of each code: a set of words for each release, and the remedy. */
+/** The rows of the tables by their code: a set of words for each release, and the remedy. */
 const documented = new Map(
   [...text.matchAll(/^\| `([A-Z0-9_]+)` \| ([^|]*)\| ([^|]*)\| ([^|]+) \| ([^|]+) \|$/gm)].map(
     ([, code = '', on20 = '', on21 = '', , remedy = '']) => [
@@ -69,13 +69,13 @@ function words(cell: string): string[] {
   return cell.trim().split(', ').filter(Boolean).sort();
 }
 
-/** What is never found for a release. */
+/** The kinds that are never found for a release. */
 const NEVER: Record<'2.0' | '2.1', FindingKind[]> = {
   '2.0': ['LONG_SALT', 'NUL_BYTE.long'],
   '2.1': ['ONLY_2_0_HASH', 'LONG_SALT.refused'],
 };
 
-/** What the findings of a release say of each code. */
+/** The verdicts of the findings of a release, by their code. */
 function verdicts(release: '2.0' | '2.1'): Map<FindingCode, string[]> {
   const found = new Map<FindingCode, Set<string>>();
   for (const kind of Object.keys(KINDS) as FindingKind[]) {
@@ -86,7 +86,7 @@ function verdicts(release: '2.0' | '2.1'): Map<FindingCode, string[]> {
   return new Map([...found].map(([code, set]) => [code, [...set].sort()]));
 }
 
-test('each finding of a line is documented with what each release makes of it', () => {
+test('docs/broker-rules.md has each finding of a line with the verdict of each release', () => {
   const [on20, on21] = [verdicts('2.0'), verdicts('2.1')];
   for (const [code, expected] of on20)
     expect([code, documented.get(code)?.['2.0']]).toEqual([code, expected]);
@@ -94,7 +94,7 @@ test('each finding of a line is documented with what each release makes of it', 
     expect([code, documented.get(code)?.['2.1']]).toEqual([code, expected]);
 });
 
-test('the tables have all codes and no others, each with a remedy', () => {
+test('docs/broker-rules.md has all codes and no others, each with a remedy', () => {
   const codes = [...verdicts('2.0').keys(), ...verdicts('2.1').keys(), ...OF_THE_FILE];
   expect([...documented.keys()].sort()).toEqual([...new Set(codes)].sort());
   for (const { remedy } of documented.values()) expect(remedy.length).toBeGreaterThan(2);

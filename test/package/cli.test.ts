@@ -1,4 +1,4 @@
-/** The program as users get it: from the packed package, by npx. */
+/** The program of the packed package, run by npx. */
 import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { copyFile, cp, mkdir, symlink, writeFile } from 'node:fs/promises';
@@ -20,7 +20,7 @@ const sources = join(temporary.path, 'sources');
 const user = join(temporary.path, 'user');
 afterAll(() => temporary[Symbol.dispose]());
 
-/** In a copy, because others build in this directory too. */
+/** Builds in a copy, because other tests build in this directory too. */
 beforeAll(async () => {
   await mkdir(sources);
   await mkdir(user);
@@ -34,7 +34,7 @@ beforeAll(async () => {
     cwd: sources,
   });
   const [tarball = ''] = readdirSync(user);
-  // Without it npm installs into a directory above that has one.
+  // Without this file, npm installs into a directory above that has one.
   await writeFile(join(user, 'package.json'), '{}');
   await execute('npm', ['install', ...NPM_FLAGS, `./${tarball}`], { cwd: user });
 }, 120_000);
@@ -62,7 +62,7 @@ test('npx mosquitto-passwd-ts adds, changes and removes users', async () => {
   });
 });
 
-needs(pseudoTerminal).test('npx hands the terminal on', async () => {
+needs(pseudoTerminal).test('npx mosquitto-passwd-ts prompts on the terminal', async () => {
   const { screen, status } = await onTerminal(
     `cd ${quoted(user)}; ${quoted('npx', '--no-install', 'mosquitto-passwd-ts', '-c', 'typed', 'carol')}`,
     [
@@ -82,7 +82,7 @@ test('npx mosquitto-passwd-ts --version prints the version of the package', asyn
   expect((await npx('--version')).stdout).toBe(`mosquitto-passwd-ts ${version}\n`);
 });
 
-test('installed for everybody, it has its man page', async () => {
+test('a global installation has the program and its man page', async () => {
   const prefix = join(temporary.path, 'global');
   const [tarball = ''] = readdirSync(user).filter(name => name.endsWith('.tgz'));
   await execute('npm', ['install', '--global', '--prefix', prefix, ...NPM_FLAGS, join(user, tarball)]);

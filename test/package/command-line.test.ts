@@ -1,4 +1,4 @@
-/** The transcripts of docs/command-line.md: each command is run and prints what is shown there. */
+/** Runs the commands of docs/command-line.md, and compares their output with that in the document. */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ interface Command {
   output: string;
 }
 
-/** The commands of a document, each with the output that is below it. */
+/** The commands of a document, each with the output below it. */
 function transcripts(markdown: string): Command[] {
   const blocks = [...markdown.matchAll(/^```console\n([\s\S]*?)^```$/gm)].map(([, text = '']) => text);
   return blocks
@@ -42,7 +42,7 @@ function escaped(text: string): string {
 const ALL = transcripts(DOCUMENT);
 const RELOADS = ALL.filter(({ line }) => line.includes(PID_FILE));
 
-/** Runs the commands in a directory, and compares what they print. */
+/** Runs the commands in a directory, and compares their output. */
 function run(directory: string, commands: readonly Command[], port?: number): void {
   const npx = join(directory, 'npx');
   writeFileSync(npx, `#!/bin/sh\nshift\nexec ${quoted(process.execPath, PROGRAM)} "$@"\n`);
@@ -59,7 +59,7 @@ function run(directory: string, commands: readonly Command[], port?: number): vo
 }
 
 needs(program('bash')).test(
-  'the commands of docs/command-line.md print what is shown there',
+  'the commands of docs/command-line.md print the output that is shown there',
   () => {
     const directory = testDirectory();
     writeFileSync(join(directory, 'secret'), 'a secret\n');
@@ -71,15 +71,18 @@ needs(program('bash')).test(
   300_000,
 );
 
-needs(program('bash'), broker()).test('the reloads of docs/command-line.md reach a broker', async () => {
-  const directory = testDirectory();
-  const passwordFile = join(directory, 'passwd');
-  await new PasswordFile(passwordFile).setUser('frank', 'plain text');
-  await using running = await startBroker(findBrokers()[0] as Broker, { passwordFile });
-  writeFileSync(join(directory, PID_FILE), `${running.pid}\n`);
+needs(program('bash'), broker()).test(
+  'the commands of docs/command-line.md with --reload make a broker reload',
+  async () => {
+    const directory = testDirectory();
+    const passwordFile = join(directory, 'passwd');
+    await new PasswordFile(passwordFile).setUser('frank', 'plain text');
+    await using running = await startBroker(findBrokers()[0] as Broker, { passwordFile });
+    writeFileSync(join(directory, PID_FILE), `${running.pid}\n`);
 
-  expect(RELOADS).toHaveLength(2);
-  run(directory, RELOADS, running.port);
-  expect(await running.logged('Reloading config.', 2)).toBe(true);
-  expect(await login(running.port, 'frank', 'plain text')).toBe(5);
-});
+    expect(RELOADS).toHaveLength(2);
+    run(directory, RELOADS, running.port);
+    expect(await running.logged('Reloading config.', 2)).toBe(true);
+    expect(await login(running.port, 'frank', 'plain text')).toBe(5);
+  },
+);

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import ts from 'typescript';
 import { PROJECT } from './packed.js';
 
-/** What TypeScript says of modules as strict as this project, which are beside this file as far as it knows. */
+/** The errors of TypeScript for these modules (text by path), with the strict options of this project. */
 export function complaints(modules: ReadonlyMap<string, string>): string[] {
   const configFile = join(PROJECT, 'tsconfig.json');
   const { config } = ts.readConfigFile(configFile, ts.sys.readFile);

@@ -1,6 +1,6 @@
 /**
- * The TypeScript of README.md and of the documents. A block that begins with an import begins a module, and blocks
- * without one continue it. All compile under strict TypeScript, and those that are complete programs run.
+ * The TypeScript in README.md and in docs. A block that begins with an import begins a module, and blocks
+ * without one continue it. All modules compile under strict TypeScript, and those that are complete programs run.
  */
 import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -20,7 +20,7 @@ const PAGES = [
     .filter(name => name.endsWith('.md'))
     .map(name => `docs/${name}`),
 ];
-/** Where the documents have the file. */
+/** The path of the password file in the documents. */
 const PATH = '/mosquitto/auth/passwd';
 
 function read(page: string): string {
@@ -37,7 +37,7 @@ function modulesOf(page: string): string[] {
   return modules;
 }
 
-/** Runs a module on a file of its own, with these texts replaced, each of which it must have. */
+/** Runs a module on a file of its own, with these texts replaced, each of which must be in it. */
 async function runModule(
   code: string,
   path: string,
@@ -59,7 +59,7 @@ async function runModule(
   return stdout;
 }
 
-/** Where a broker is, in place of where the documents have it. */
+/** Replaces the broker of the documents by this one. */
 function placeOf({ pid, port }: RunningBroker): Array<[string, string]> {
   return [
     ["process: 'mosquitto'", `pid: ${pid}`],
@@ -77,7 +77,7 @@ test('the TypeScript of all documents compiles under strict TypeScript', () => {
   expect(complaints(new Map(modules))).toEqual([]);
 });
 
-test('a call that the declarations do not allow would be noticed', () => {
+test('a call that the declarations do not allow is a complaint', () => {
   const wrong = `import { PasswordFile } from 'mosquitto-passwd-ts';\nawait new PasswordFile('p').setUser('a', 1);\n`;
   expect(complaints(new Map([[join(PROJECT, 'test/package/wrong.ts'), wrong]]))).toEqual([
     expect.stringMatching(/^test\/package\/wrong\.ts: Argument of type '1' is not assignable/),
@@ -100,7 +100,7 @@ describe('README.md', () => {
     expect(await new PasswordFile(path).users()).toEqual([]);
   });
 
-  test('its recipes run', async () => {
+  test('its recipes run, and do what they say', async () => {
     const path = join(testDirectory(), 'passwd');
     const stdout = await runModule(recipes, path, [
       ['uid: 1883, gid: 1883', `uid: ${process.getuid?.()}, gid: 0`],
@@ -113,7 +113,7 @@ describe('README.md', () => {
 });
 
 needs(broker()).describe('docs/provisioning.md', () => {
-  test('its registration lets a device in, and is rolled back when it cannot be recorded', async () => {
+  test('its registration lets a device in, and is rolled back if it cannot be recorded', async () => {
     const path = join(testDirectory(), 'passwd');
     await new PasswordFile(path).create();
     await using running = await startBroker(findBrokers()[0] as Broker, { passwordFile: path });
@@ -134,7 +134,7 @@ describe('docs/many-brokers.md', () => {
   const codes = modulesOf('docs/many-brokers.md');
   const codeWith = (text: string) => codes.find(code => code.includes(text)) ?? '';
 
-  test('its replica has the users of the database alone', async () => {
+  test('its replica has only the users of the database', async () => {
     const path = join(testDirectory(), 'passwd');
     const file = new PasswordFile(path);
     await file.setUsers([
@@ -168,7 +168,7 @@ describe('docs/many-brokers.md', () => {
   });
 });
 
-describe('links', () => {
+describe('the links', () => {
   test.each(PAGES)('of %s lead to files and headings that exist', page => {
     const links = [
       ...withoutCode(read(page)).matchAll(/\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)/g),
@@ -196,7 +196,7 @@ function withoutCode(markdown: string): string {
   return markdown.replace(/^```[\s\S]*?^```$/gm, '').replace(/`[^`\n]+`/g, '');
 }
 
-/** The anchors that GitHub makes of headings. */
+/** The anchors that GitHub gives to headings. */
 function headingsOf(markdown: string): string[] {
   return [...markdown.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
     heading

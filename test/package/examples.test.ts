@@ -1,4 +1,4 @@
-/** The examples in the doc comments of what the package exports: each has one, all compile, and all run. */
+/** The examples in the doc comments of all exports: each export has one, all compile, and all run. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -11,7 +11,7 @@ import { PROJECT, run } from './packed.js';
 const index = join(PROJECT, 'src/index.ts');
 /** The example of each export and of each public method, by its name; `undefined`: it has none. */
 const examples = new Map<string, string | undefined>();
-/** The exports, each as an import names it. */
+/** The exports, each with its specifier in an import. */
 const imports: Array<[name: string, specifier: string]> = [];
 
 beforeAll(() => {
@@ -44,7 +44,7 @@ function exampleOf(symbol: ts.Symbol, checker: ts.TypeChecker): string | undefin
   return tag && ts.displayPartsToString(tag.text).replace(/^```ts\n|\n```$/g, '');
 }
 
-/** An example as a module: with an import of the exports that it names, where it has none. */
+/** An example as a module. If it has no import, one of the exports that it names is added. */
 function moduleOf(example: string): string {
   if (example.startsWith('import ')) return example;
   const named = imports.filter(([name]) => new RegExp(`\\b${name}\\b`).test(example));
@@ -56,20 +56,20 @@ test('each export and each method of PasswordFile has an example', () => {
   expect([...examples].filter(([, example]) => example === undefined).map(([name]) => name)).toEqual([]);
 });
 
-test('the examples compile under strict TypeScript', () => {
+test('the examples of doc comments compile under strict TypeScript', () => {
   const modules = [...examples].map(([name, example]): [string, string] => {
     return [join(PROJECT, `test/package/example-${name}.ts`), moduleOf(example ?? '')];
   });
   expect(complaints(new Map(modules))).toEqual([]);
 });
 
-test('the examples run', async () => {
+test('the examples of doc comments run without an error', async () => {
   const library = pathToFileURL(join(inject('scripts'), 'src/index.js')).href;
   const calls = [...examples].map(([name, example]) => {
     const directory = testDirectory();
     const code = moduleOf(example ?? '')
       .replaceAll("'mosquitto-passwd-ts'", `'${library}'`)
-      // So that it signals no broker that runs on this machine.
+      // An example must not signal a broker that runs on this machine.
       .replaceAll("process: 'mosquitto'", "process: 'no-such-broker'")
       .replaceAll('/tmp/example-passwd', join(directory, 'passwd'));
     const { outputText } = ts.transpileModule(code, {

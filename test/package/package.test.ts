@@ -1,4 +1,4 @@
-/** The tarball: what it holds, and what it refers to. */
+/** The content of the tarball, and its references. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ beforeAll(async () => {
 
 afterAll(() => rm(packed.directory, { recursive: true, force: true }));
 
-test('the tarball holds dist, README, LICENSE, CHANGELOG and package.json alone', () => {
+test('the tarball holds only dist, README, LICENSE, CHANGELOG and package.json', () => {
   const files = readdirSync(packed.installed);
   expect(files.sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'package.json']);
   for (const name of readdirSync(join(packed.installed, 'dist'), { recursive: true })) {
@@ -23,7 +23,7 @@ test('the tarball holds dist, README, LICENSE, CHANGELOG and package.json alone'
   }
 });
 
-test('the package brings no dependencies and runs nothing when it is installed', () => {
+test('the package installs no dependencies and runs no scripts', () => {
   const manifest = JSON.parse(readFileSync(join(packed.installed, 'package.json'), 'utf8'));
   for (const kind of ['dependencies', 'optionalDependencies', 'bundleDependencies']) {
     expect(manifest).not.toHaveProperty(kind);
@@ -37,7 +37,7 @@ test('the package brings no dependencies and runs nothing when it is installed',
   expect(modules).toEqual(['mosquitto-passwd-ts']);
 });
 
-test('dist refers to modules of Node and to files of its own alone', () => {
+test('dist refers only to modules of Node and to its own files', () => {
   const dist = join(packed.installed, 'dist');
   const names = readdirSync(dist);
   const texts = names
@@ -57,13 +57,13 @@ test('dist refers to modules of Node and to files of its own alone', () => {
   }
 });
 
-test('dist can be read: names are whole, one statement a line', () => {
+test('dist is not minified', () => {
   const text = readFileSync(join(packed.installed, 'dist/index.js'), 'utf8');
   expect(text).toMatch(/\nasync function hashPassword\(password, /);
   expect(text.match(/;\n/g)?.length).toBeGreaterThan(500);
 });
 
-test('the source maps hold the sources, by names inside the project', () => {
+test('the source maps hold the sources, with paths inside the project', () => {
   const dist = join(packed.installed, 'dist');
   const maps = readdirSync(dist).filter(name => name.endsWith('.map'));
   expect(maps).toContain('index.js.map');
@@ -75,20 +75,20 @@ test('the source maps hold the sources, by names inside the project', () => {
   }
 });
 
-test('publint is satisfied', async () => {
+test('publint finds no problems in the package', async () => {
   const bytes = new Uint8Array(readFileSync(packed.tarball));
   const { messages, pkg } = await publint({ pack: { tarball: bytes.buffer }, strict: true });
   expect(messages.map(message => formatMessage(message, pkg))).toEqual([]);
 });
 
-test('@arethetypeswrong/cli is satisfied', async () => {
+test('@arethetypeswrong/cli finds no problems in the package', async () => {
   const attw = join(PROJECT, 'node_modules/@arethetypeswrong/cli/dist/index.js');
   const args = [attw, packed.tarball, '--no-definitely-typed', '--no-emoji', '--no-color'];
   const { stdout } = await run(process.execPath, args);
   expect(stdout).toContain('No problems found');
 });
 
-test('the consumer uses every export', () => {
+test('test/package/consumer/every-export.ts uses every export', () => {
   const declarations = readFileSync(join(packed.installed, 'dist/index.d.ts'), 'utf8');
   const exported = /^export \{ (.*) \};$/m.exec(declarations)?.[1]?.split(', ') ?? [];
   const consumer = readFileSync(join(packed.directory, 'every-export.ts'), 'utf8');
@@ -97,7 +97,7 @@ test('the consumer uses every export', () => {
   expect(missing, 'exports to be added to test/package/consumer/every-export.ts').toEqual([]);
 });
 
-/** Whether it names something, once in its import and once or more below. */
+/** Whether the consumer uses a name, beside its import. */
 function uses(consumer: string, name: string): boolean {
   return consumer.split(new RegExp(`\\b${name}\\b`)).length > 2;
 }

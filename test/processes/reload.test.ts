@@ -36,24 +36,27 @@ needs(linux, perl).describe('reloadBroker({ pid })', () => {
     );
   });
 
-  needs(root).test('fails with EPERM and says what to do if this process may not signal the broker', async () => {
-    const broker = await standIn();
-    const message = await runScript(
-      `
+  needs(root).test(
+    'fails with EPERM and says what to do if this process may not signal the broker',
+    async () => {
+      const broker = await standIn();
+      const message = await runScript(
+        `
       const { reloadBroker } = await load('src/broker/reload.ts');
       process.setgroups([]);
       process.setgid(54321);
       process.setuid(54321);
       return reloadBroker({ pid: args }).catch(error => error.code + ' ' + error.cause.code + ' ' + error.message);
     `,
-      { args: broker.pid },
-    );
-    expect(message).toContain(
-      `ERR_RELOAD_FAILED EPERM pid ${broker.pid} is mosquitto, but this process (uid 54321)`,
-    );
-    expect(message).toContain("Run as the broker's user (uid 0) or as root");
-    expect(await broker.hangups()).toBe(0);
-  });
+        { args: broker.pid },
+      );
+      expect(message).toContain(
+        `ERR_RELOAD_FAILED EPERM pid ${broker.pid} is mosquitto, but this process (uid 54321)`,
+      );
+      expect(message).toContain("Run as the broker's user (uid 0) or as root");
+      expect(await broker.hangups()).toBe(0);
+    },
+  );
 });
 
 needs(linux, perl).describe('reloadBroker({ process })', () => {

@@ -1,4 +1,4 @@
-/** Adds users, one after the other, as soon as it is ordered to. */
+/** Adds users, one after the other, at an order of the test. */
 import { PasswordFile } from '../../../src/index.js';
 import { NtfsRegistry } from '../../support/ntfs.js';
 import { argument, orders, tell } from './talk.js';
@@ -7,7 +7,7 @@ export interface AdderArgument {
   path: string;
   prefix: string;
   count: number;
-  /** Where the processes are registered for which the rules of NTFS hold. */
+  /** The directory in which the processes are registered that keep the rules of NTFS. */
   ntfs?: string;
 }
 

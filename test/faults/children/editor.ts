@@ -1,6 +1,6 @@
 /**
- * Makes the edits that it is ordered to and reports what came of each and which steps it took; dies at a step where it
- * has to.
+ * Makes the edits that the test orders. Reports the outcome of each and the steps that it took, or dies before a step
+ * if ordered so.
  */
 import { stat } from 'node:fs/promises';
 import { PasswordFile, type PasswordFileOptions } from '../../../src/index.js';
@@ -9,7 +9,7 @@ import { argument, orders, tell } from './talk.js';
 
 export interface EditorArgument {
   path: string;
-  /** Where the first edit is made, before anybody watches. */
+  /** A file that is edited first, before the test traces system calls. */
   warmUp?: string;
   options?: PasswordFileOptions;
 }
@@ -44,7 +44,7 @@ for await (const { name, hash, dieBefore } of orders<EditOrder>()) {
   } catch (error) {
     report.error = describe(error as Error & { code: string; committed?: boolean });
   }
-  // Its closing of files waits in a queue; with one thread, this comes after it.
+  // Files are closed by the thread pool. With one thread, they are closed before this call.
   if (process.env.UV_THREADPOOL_SIZE === '1') await stat('/');
   tell(report);
 }

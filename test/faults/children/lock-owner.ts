@@ -1,4 +1,4 @@
-/** Holds the lock for ever, with a heartbeat: its disk never answers. */
+/** Holds the lock for ever, with a heartbeat: its fsync never calls back. */
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { PasswordFile, type PasswordFileOptions } from '../../../src/index.js';

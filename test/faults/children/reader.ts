@@ -1,6 +1,6 @@
 /**
- * Reads a file over and over, as a whole and in small pieces, and reports each time in which it did not find what
- * has to be there, until it is to stop; then how often it has read and how many versions it saw.
+ * Reads a file again and again, as a whole and in small pieces, until the test orders it to stop. Reports each read that
+ * lacks what must be in the file; at the end, the number of reads and of versions of the file that it saw.
  */
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { setImmediate as othersHaveRun } from 'node:timers/promises';
@@ -38,7 +38,7 @@ function readWhole(): string {
   return readFileSync(path, 'latin1');
 }
 
-/** Slowly enough for the file to be replaced meanwhile. */
+/** Takes long enough for the file to be replaced meanwhile. */
 function readInPieces(): string {
   const fd = openSync(path, 'r');
   const pieces: Buffer[] = [];

@@ -1,6 +1,6 @@
 /**
- * Adds users, some at a time and with pauses after that, and writes down each that is acknowledged. Can leave out its
- * syncs, to see whether that is noticed.
+ * Adds users, up to four at a time, with pauses, and logs each that is acknowledged. Can leave out syncs, so that the
+ * test shows that it would notice.
  */
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
@@ -11,7 +11,7 @@ import { argument, tell } from './talk.js';
 
 export interface RegistrarArgument {
   path: string;
-  /** Where it writes down the names, a line each. */
+  /** The file to which it writes the names, a line each. */
   log: string;
   users: number;
   omitSyncOf?: 'files' | 'directories' | undefined;

@@ -1,18 +1,18 @@
-/** How a child process talks to its test. */
+/** Messages between a child process and its test. */
 import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
-/** What the test gave it to begin with. */
+/** The argument that the test started this process with. */
 export function argument<T>(): T {
   return JSON.parse(process.argv[2] as string) as T;
 }
 
-/** Tells the test something. When this returns, no death of this process can lose it. */
+/** Sends the test a message. When this returns, the message is not lost if the process dies. */
 export function tell(message: unknown): void {
   writeSync(1, `${JSON.stringify(message)}\n`);
 }
 
-/** What the test orders, one after the other; ends when it has no more. */
+/** The orders of the test, one after the other, until it closes standard input. */
 export async function* orders<T>(): AsyncGenerator<T> {
   for await (const line of createInterface({ input: process.stdin })) yield JSON.parse(line) as T;
 }

@@ -1,6 +1,6 @@
 /**
- * Adds, changes and removes users at random until it is stopped, and reports each edit before and after. Some
- * names are its own: of these it knows what it has to find.
+ * Adds, changes and removes users at random until the test orders it to stop, and reports each edit before and after.
+ * Some names are edited by this process alone, so that it knows what the file must hold for them.
  */
 import { setTimeout as passed } from 'node:timers/promises';
 import { PasswordFile } from '../../../src/index.js';
@@ -18,7 +18,7 @@ export interface WorkerArgument {
   sharedName: string;
 }
 
-/** What it reports: times are microseconds of the clock that all processes share. */
+/** The messages to the test. Times are microseconds of the monotonic clock, which all processes share. */
 export type Told =
   | { tries: number; at: number; edits: Array<[name: string, hash: string | null]> }
   | { done: number; at: number }
@@ -29,7 +29,7 @@ const random = randomNumbers(seed + 1000 * slot + life);
 const file = new PasswordFile(path, { lock: { stale, timeout: 60_000 }, allowOwnerChange: true });
 const ownNames = Array.from({ length: 6 }, (_, n) => `own_${slot}_${n}`);
 const pair = [`pair_${slot}_a`, `pair_${slot}_b`] as const;
-/** What is in the file under names of its own. */
+/** The hashes in the file of the names that this process alone edits. */
 const known = new Map<string, string | undefined>();
 let edits = 0;
 let stopped = false;
@@ -88,7 +88,7 @@ function nextStamp(): string {
   return stamp(slot, life * 1_000_000 + edits++);
 }
 
-/** Makes an edit; what it returns was acknowledged. */
+/** Makes an edit, and reports it before and after. When this resolves, the edit was acknowledged. */
 async function made<T>(edits: Array<[string, string | null]>, edit: () => Promise<T>): Promise<T> {
   const id = Math.floor(random() * 2 ** 48);
   tell({ tries: id, at: now(), edits } satisfies Told);
@@ -102,7 +102,7 @@ async function made<T>(edits: Array<[string, string | null]>, edit: () => Promis
   }
 }
 
-/** Compares with what is known, if anything is: a predecessor may have done anything before it was killed. */
+/** Reports a difference from `known`, if that has the name: the process before may have been killed during any edit. */
 function expect(name: string, found: unknown, wanted: unknown): void {
   if (known.has(name) && found !== wanted)
     tell({ wrong: `${name}: found ${found} instead of ${wanted}` } satisfies Told);

@@ -62,7 +62,7 @@ import {
   type WaitOptions,
 } from 'mosquitto-passwd-ts';
 
-/** Every property of T, given and `undefined`: a type error where one does not take it. */
+/** All properties of T, each with the type `undefined`: a type error for an option that does not take it. */
 type Unset<T> = { [K in keyof T]-?: undefined };
 
 const unset = {
@@ -178,7 +178,7 @@ export async function editFile(path: string | URL, secret: string | undefined): 
     reload: unset.reload,
   });
 
-  // A variable that is not set is refused at run time.
+  // An unset environment variable compiles, and is refused at run time.
   await file.setUser('alice', secret);
   assertPassword(secret);
   const outcome: SetOutcome = await file.setUser('alice', secret);
@@ -244,7 +244,7 @@ export async function checked(path: string, bytes: Uint8Array): Promise<CheckRep
 export async function tellBroker(pid: number | undefined): Promise<void> {
   const command: readonly string[] = ['docker', 'kill', '--signal=HUP', 'broker'];
   const targets: ReloadTarget[] = [{ process: 'mosquitto' }, { pidFile: '/run/mosquitto.pid' }, { command }];
-  // @ts-expect-error: a process id that may be unknown must be looked at first
+  // @ts-expect-error: a process id that may be undefined must be checked first
   targets.push({ pid });
   if (pid !== undefined) targets.push({ pid });
   const options: ReloadBrokerOptions = { timeout: 1_000, signal: AbortSignal.timeout(2_000) };
