@@ -9,6 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type ReloadOptions, ReloadScheduler, readReloadOptions } from '../../src/broker/reload-scheduler.js';
@@ -322,6 +323,21 @@ test('reloaded() waits for the end of a reload that is under way', async () => {
   await reloads.reloaded();
   await waiting;
   expect(order).toEqual(['checked', 'reloaded']);
+});
+
+test('a reload begins after the end of the one before', async () => {
+  const order: string[] = [];
+  const reloads = scheduler({ command: ['true'], minInterval: 0 }, async () => {
+    order.push('begin');
+    if (order.length === 1) reloads.committed();
+    // The timers of another reload that had begun would end before this one.
+    await pause(10);
+    order.push('end');
+  });
+  reloads.committed();
+  await reloads.reloaded();
+  await reloads.reloaded();
+  expect(order).toEqual(['begin', 'end', 'begin', 'end']);
 });
 
 test('a reload that succeeds after one that failed is not repeated', async () => {
