@@ -1,14 +1,14 @@
-/** `PasswordFile` as a user who may not do everything. */
+/** Calls of `PasswordFile` with the rights of an ordinary user. */
 import { PasswordFile, type PasswordFileOptions } from '../../src/index.js';
 
 export interface User {
   uid: number;
   gid: number;
-  /** Further groups. */
+  /** Supplementary groups. */
   groups?: number[];
 }
 
-/** The user whom nothing belongs to, on every Linux. */
+/** The user `nobody` of Linux, who owns no files. */
 export const NOBODY: User = { uid: 65_534, gid: 65_534 };
 
 /** An ordinary user: {@link NOBODY} for root, else the one who runs the tests. */
@@ -20,8 +20,8 @@ type Arguments<M extends Method> = Parameters<PasswordFile[M]>;
 type Result<M extends Method> = Awaited<ReturnType<PasswordFile[M]>>;
 
 /**
- * Calls a method of `new PasswordFile(path, options)` with the rights of this user, whom root becomes for as long as the
- * call takes.
+ * Calls a method of `new PasswordFile(path, options)` with the rights of this user. Root becomes that user until the call
+ * has settled.
  */
 export async function callAs<M extends Method>(
   user: User,
@@ -34,7 +34,7 @@ export async function callAs<M extends Method>(
   return as(user, () => call.apply(new PasswordFile(path, options), args));
 }
 
-/** Runs something with the rights of this user, whom root becomes until it has settled. */
+/** Runs a function with the rights of this user. Root becomes that user until the result has settled. */
 export async function as<T>(user: User, run: () => T | Promise<T>): Promise<T> {
   if (process.geteuid?.() === user.uid) return run();
   const groups = process.getgroups?.() ?? [];

@@ -1,11 +1,11 @@
 /*
- * Another user of a directory, who tries to lead a writer with more rights astray. It runs until standard input ends,
- * then prints how many times it has exchanged two names.
+ * Another user of a directory, who tries to make a writer with more rights act on other files. It runs until standard
+ * input ends, then prints how many times it has exchanged two names.
  *
  *   attacker toggle DIRECTORY NAME BAIT TARGET
- *       exchanges NAME with BAIT, a symbolic link to TARGET, again and again
+ *       exchanges NAME with BAIT, a symbolic link to TARGET, in a loop
  *   attacker watch DIRECTORY PREFIX BAIT TARGET...
- *       exchanges whatever is made as PREFIX*.writer with BAIT, a symbolic link to one TARGET after another
+ *       exchanges each new PREFIX*.writer with BAIT, a symbolic link to one TARGET after another
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -44,18 +44,18 @@ static void toggle(int directory, const char *name, const char *bait, const char
 {
 	char to[4096];
 	while (!is_over(0)) {
-		/* The other may have renamed a file over the link. */
+		/* The writer may have renamed a file over the link. */
 		if (readlinkat(directory, name, to, sizeof to) < 0 && readlinkat(directory, bait, to, sizeof to) < 0) {
 			unlinkat(directory, bait, 0);
 			symlinkat(target, directory, bait);
 		}
 		exchange(directory, name, bait);
-		/* Long enough for the other to pass now and then, and never in step with it. */
+		/* A random time: long enough for the writer to succeed now and then, and never in step with it. */
 		pause_for(rand() % 100);
 	}
 }
 
-/* Takes away what an exchange has left at a name: our link, or the other's directory. */
+/* Removes what an exchange has left at a name: our link, or the writer's directory. */
 static void clear(int directory, const char *name)
 {
 	static unsigned long count;
@@ -71,7 +71,7 @@ static void attack(int directory, const char *name, const char *bait, char **tar
 	char lock[256];
 	exchange(directory, name, bait);
 	pause_for(rand() % 2000);
-	/* Back again at times, as if nothing had been. */
+	/* At times the exchange is undone, so that the writer sees no trace of it. */
 	if (rand() % 3 == 0) exchange(directory, name, bait);
 	else {
 		snprintf(lock, sizeof lock, "%.*s.writer", (int)strcspn(name, "."), name);
@@ -96,7 +96,7 @@ static void watch(const char *path, int directory, const char *prefix, const cha
 			if (name > 7 && strncmp(event->name, prefix, strlen(prefix)) == 0 &&
 			    strcmp(event->name + name - 7, ".writer") == 0) {
 				attack(directory, event->name, bait, targets, count);
-				/* What has come meanwhile is old by now. */
+				/* Events of the meantime are out of date. */
 				while (read(fd, events, sizeof events) > 0);
 				break;
 			}

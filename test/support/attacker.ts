@@ -1,4 +1,4 @@
-/** Another user who owns a directory and tries to lead a writer with more rights astray (attacker.c). */
+/** Another user who owns a directory and tries to make a writer with more rights act on other files (attacker.c). */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync } from 'node:fs';
@@ -23,13 +23,13 @@ function compiled(): string {
   return program;
 }
 
-/** An attack under way. */
+/** A running attack. */
 export interface Attack {
   /** Ends it. Resolves with how many times two names were exchanged. */
   end(): Promise<number>;
 }
 
-/** Starts attacker.c as {@link ATTACKER} with these arguments. Resolves when it is at work. */
+/** Starts attacker.c as {@link ATTACKER} with these arguments. Resolves when it runs. */
 export async function attack(...args: string[]): Promise<Attack> {
   const child = spawn(compiled(), args, { uid: ATTACKER, gid: ATTACKER, stdio: ['pipe', 'pipe', 'inherit'] });
   const gone = undoing(() => child.kill('SIGKILL'));

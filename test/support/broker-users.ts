@@ -1,4 +1,4 @@
-/** Whom a broker lets in, by the rules of the library. */
+/** The users that a broker lets in, by the rules of the library. */
 import type { BrokerRelease, LoadedHash } from '../../src/check/stored-hash.js';
 import { brokerHash } from '../../src/check/users.js';
 import { comparedPassword } from '../../src/credentials/rules.js';

@@ -1,4 +1,4 @@
-/** Real Mosquitto programs: which there are, running a broker, asking it whether it lets a user in. */
+/** Real Mosquitto programs: finding them, running a broker, logging in to it. */
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants, readdirSync, rmSync } from 'node:fs';
@@ -31,7 +31,7 @@ export function findBrokers(): Broker[] {
   return brokers;
 }
 
-/** The same of `mosquitto_passwd`. It does not print its version, so the broker installed with it does. */
+/** The `mosquitto_passwd` programs. They do not print their version, so the broker that was installed with each does. */
 export function findPasswdTools(): PasswdTool[] {
   passwdTools ??= findPrograms('mosquitto_passwd', path =>
     ['mosquitto', '../sbin/mosquitto'].map(sibling => join(dirname(path), sibling)).find(isExecutable),
@@ -39,7 +39,7 @@ export function findPasswdTools(): PasswdTool[] {
   return passwdTools;
 }
 
-/** The path of a program on the PATH or where programs for root are. */
+/** The path of a program on the PATH or in the directories of system programs. */
 export function which(name: string): string | undefined {
   const { PATH = '' } = process.env;
   const directories = [...PATH.split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin'];
@@ -89,7 +89,7 @@ function isExecutable(path: string): boolean {
 }
 
 export interface BrokerOptions {
-  /** Absent: something in `config` decides who gets in. */
+  /** Absent: `config` decides who can log in. */
   passwordFile?: string | undefined;
   /** The user it becomes when root starts it; it stays root by default, so that it can read the file. */
   user?: string | undefined;
@@ -121,7 +121,7 @@ export async function startBroker(broker: Broker, options: BrokerOptions): Promi
   const directory = await mkdtemp(join(tmpdir(), 'mosquitto-'));
   const config = join(directory, 'mosquitto.conf');
   try {
-    // It reads its configuration again on reload, then perhaps as another user.
+    // The broker reads its configuration again on reload, then perhaps as another user.
     await chmod(directory, 0o755);
     for (let attempt = 1; ; attempt++) {
       const port = await freePort();
@@ -165,7 +165,7 @@ export async function freePort(): Promise<number> {
 
 type BrokerProcess = ChildProcessByStdio<null, null, Readable>;
 
-/** Brokers and their directories. What a test forgot to stop, or could not, must not outlive it. */
+/** Running brokers and their directories. They are removed with the process, because a test may fail to stop them. */
 const processes = new Map<BrokerProcess, string>();
 
 function killAll(): void {
@@ -176,7 +176,7 @@ function killAll(): void {
 }
 
 process.once('exit', killAll);
-// Vitest ends a worker by this signal where a test still waits.
+// Vitest ends a worker by this signal while a test still waits.
 process.once('SIGTERM', () => {
   killAll();
   process.kill(process.pid, 'SIGTERM');
@@ -207,12 +207,12 @@ export class RunningBroker implements AsyncDisposable {
     return this.#child.pid as number;
   }
 
-  /** All that it has logged so far. */
+  /** The log so far. */
   log(): string {
     return this.#log;
   }
 
-  /** Waits until the log holds a text so many times; false: the broker exited before that. */
+  /** Waits until the log contains a text this many times; false: the broker exited before that. */
   async logged(text: string, times = 1): Promise<boolean> {
     let running = true;
     const exited = this.exited.then(() => {
@@ -225,18 +225,18 @@ export class RunningBroker implements AsyncDisposable {
     return true;
   }
 
-  /** How often it has begun to read its configuration and its password file again. */
+  /** How many reloads of configuration and password file the broker has begun. */
   get reloads(): number {
     return this.#count('Reloading config.');
   }
 
-  /** Waits until it has done so that many times; false: it exited. */
+  /** Waits until this many reloads have ended; false: the broker exited. */
   async reloaded(times: number): Promise<boolean> {
-    // It logs that line and then reads its files; only after that does it answer anybody.
+    // The broker logs that line, then reads its files, and answers clients only after that.
     return (await this.logged('Reloading config.', times)) && this.answers();
   }
 
-  /** Waits until it answers a client; false: it exited. */
+  /** Waits until the broker answers a client; false: it exited. */
   async answers(): Promise<boolean> {
     const answer = await login(this.port).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ECONNREFUSED' && error.code !== 'ECONNRESET') throw error;
@@ -246,9 +246,9 @@ export class RunningBroker implements AsyncDisposable {
     return answer !== null;
   }
 
-  /** Tells it to read its password file again, and waits until it has; false: it exited over that. */
+  /** Sends SIGHUP and waits until the broker has read its password file again; false: it exited. */
   async reload(): Promise<boolean> {
-    // A signal that comes during a reload is lost.
+    // The broker loses a signal that arrives during a reload.
     if (!(await this.answers())) return false;
     const times = this.reloads + 1;
     this.#child.kill('SIGHUP');
@@ -282,7 +282,7 @@ export async function login(
   username?: string | Uint8Array,
   password?: string | Uint8Array,
 ): Promise<number | null> {
-  // Its types know a username as a string only; it takes bytes as well.
+  // The types of mqtt-packet allow only a string as username, the code accepts bytes too.
   const packet = {
     cmd: 'connect',
     clientId: '',
@@ -305,7 +305,7 @@ export async function login(
       .on('connect', () => socket.write(hello))
       .on('data', data => packets.parse(data))
       .on('error', error => {
-        // Once there was a connection, losing it is an answer too.
+        // A connection that is lost after it was made is an answer too.
         if (socket.bytesWritten === 0) failure = error;
       })
       .on('close', () => (failure ? reject(failure) : resolve(answer)))

@@ -15,14 +15,14 @@ declare module 'vitest' {
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const directory = await mkdtemp(join(tmpdir(), 'built-'));
-  // Other users run it too.
+  // Tests run it as other users too.
   await chmod(directory, 0o755);
   const outDir = join(directory, 'dist');
   const variant: Options = { outDir, config: false, silent: true, sourcemap: false };
   await Promise.all([
     build({ ...library, ...variant, format: 'cjs' }),
     build({ ...program, ...variant }),
-    // The program reads its version in the package that it is in.
+    // The program reads its version from the package.json above it.
     copyFile('package.json', join(directory, 'package.json')),
   ]);
   project.provide('program', join(outDir, 'cli.cjs'));

@@ -1,4 +1,4 @@
-/** Builds once for all tests of a project the sources and the support of tests, file by file, for processes of their own. */
+/** Builds src and test/support once for all tests of a project, for tests that start processes of their own. */
 import { chmod, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -14,7 +14,7 @@ declare module 'vitest' {
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const outdir = await mkdtemp(join(tmpdir(), 'scripts-'));
-  // Other users run them too.
+  // Tests run them as other users too.
   await chmod(outdir, 0o755);
   await symlink(resolve('node_modules'), join(outdir, 'node_modules'));
   await build({

@@ -27,7 +27,7 @@ export function spyOnBuiltin<M extends object, N extends keyof M & string>(
   return spy as never;
 }
 
-/** Calls a function before each call of `fs[name]` for this path, until the test has ended. What it throws, the call throws. */
+/** Calls a function before each call of `fs[name]` for this path, until the test has ended. Its errors fail the call. */
 export function beforeCall(
   name: 'lstatSync' | 'openSync' | 'readFileSync' | 'readlinkSync',
   path: string,

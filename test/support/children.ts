@@ -27,18 +27,18 @@ async function bundleAll(): Promise<string> {
     silent: true,
     clean: false,
   });
-  // Other users run them too.
+  // Tests run them as other users too.
   await chmod(path, 0o755);
   return path;
 }
 
 export interface ChildOptions {
-  /** What starts it: `['strace', '-f']` for example. */
+  /** A command that starts the process, for example `['strace', '-f']`. */
   under?: readonly string[];
   env?: Record<string, string>;
 }
 
-/** Starts test/faults/children/<name>.ts, with one argument of any JSON. Resolves when it says that it is ready. */
+/** Starts test/faults/children/<name>.ts, with one argument of any JSON. Resolves when it reports that it is ready. */
 export async function startChild(
   name: string,
   argument: unknown,
@@ -79,13 +79,12 @@ export interface Exit {
   signal: NodeJS.Signals | null;
 }
 
-/** A process that gets orders and reports what it did, each a line of JSON. */
+/** A process that receives orders and reports results, each as a line of JSON. */
 export class Child implements AsyncDisposable {
-  /** All output has been read by then. */
+  /** Resolves when the process has exited and all its output has been read. */
   readonly exited: Promise<Exit>;
   /** What it reported when it was ready. */
   greeting: unknown;
-  /** What it complained of. */
   stderr = '';
   readonly #process: ChildProcessByStdio<Writable, Readable, Readable>;
   readonly #inbox: unknown[] = [];
@@ -102,7 +101,7 @@ export class Child implements AsyncDisposable {
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text;
     });
-    // Orders to a process that has died are lost.
+    // An order to a process that has died is ignored.
     child.stdin.on('error', () => undefined);
     this.exited = once(child, 'close').then(([code, signal]) => {
       gone[Symbol.dispose]();
@@ -112,7 +111,7 @@ export class Child implements AsyncDisposable {
     });
   }
 
-  /** The process that runs the program, which is not the one started where that made it a child of its own. */
+  /** The pid of the program. `unshare` runs the program as a child of its own. */
   get pid(): number {
     const started = this.#process.pid as number;
     return command(started) === 'unshare' ? (childrenOf(started)[0] ?? started) : started;
@@ -122,12 +121,12 @@ export class Child implements AsyncDisposable {
     this.#process.stdin.write(`${JSON.stringify(order)}\n`);
   }
 
-  /** Lets it know that there are no more orders. */
+  /** Ends the orders. */
   end(): void {
     this.#process.stdin.end();
   }
 
-  /** What it reports next. Rejects where it exits instead. */
+  /** The next report. Rejects if the process exits instead. */
   async next<T>(): Promise<T> {
     while (this.#inbox.length === 0) {
       if (this.#exit !== undefined) {
@@ -141,7 +140,7 @@ export class Child implements AsyncDisposable {
     return this.#inbox.shift() as T;
   }
 
-  /** Hands over all that it reports from now on, as it comes. */
+  /** Calls a function with each report from now on. */
   listen(hear: (message: unknown) => void): void {
     this.#wake = () => {
       for (const message of this.#inbox.splice(0)) hear(message);
@@ -149,7 +148,7 @@ export class Child implements AsyncDisposable {
     this.#wake();
   }
 
-  /** Gives an order and waits for what it reports about it. */
+  /** Sends an order and waits for the next report. */
   ask<T>(order: unknown): Promise<T> {
     this.send(order);
     return this.next();
@@ -161,7 +160,7 @@ export class Child implements AsyncDisposable {
     try {
       process.kill(this.pid, signal);
     } catch {
-      // It was quicker.
+      // The process has exited in the meantime.
     }
   }
 

@@ -18,9 +18,9 @@ export interface Ended {
 export interface CallOptions {
   cwd?: string | undefined;
   input?: string | Uint8Array | undefined;
-  /** Its standard input stays open. */
+  /** Whether standard input stays open. */
   keepsInput?: boolean | undefined;
-  /** Gets the process when it has just started. */
+  /** Called with the process once it is started. */
   onStart?: ((child: ChildProcess) => void) | undefined;
 }
 
@@ -34,7 +34,7 @@ export async function call(argv: readonly string[], options: CallOptions = {}): 
       output[name] += text;
     });
   }
-  // It need not read all of it, or any.
+  // The program need not read its input: then writing it fails.
   child.stdin.on('error', () => {});
   if (options.keepsInput) child.stdin.write(options.input ?? '');
   else child.stdin.end(options.input);

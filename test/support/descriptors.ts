@@ -1,4 +1,4 @@
-/** What this process has open. */
+/** The open files of this process. */
 import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { relative } from 'node:path';
 import type { Need } from './require.js';

@@ -1,4 +1,4 @@
-/** Directories and mounts that go when the test that asked for them has ended, however it ended. */
+/** Directories and mounts that are removed when the test that made them has ended, however it ended. */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,7 +18,7 @@ export function testDirectory(): string {
     try {
       rmSync(directory, { recursive: true, force: true });
     } catch {
-      // What a test has made read-only.
+      // The test may have made it read-only.
       run('chmod', '-R', 'u+rwX', directory);
       rmSync(directory, { recursive: true, force: true });
     }
@@ -30,17 +30,17 @@ export function testDirectory(): string {
 /** `mount` with arguments, the last of which is where. */
 export function mount(...args: [string, ...string[]]): void {
   run('mount', ...args);
-  // Lazily: a PasswordFile keeps the file that it has read open.
+  // Unmounted lazily, because a PasswordFile keeps the file open that it has read.
   undoAfterTest(() => run('umount', '-l', args.at(-1) as string));
 }
 
-/** Runs a command that has to succeed. */
+/** Runs a command; throws if it fails. */
 export function run(command: string, ...args: string[]): void {
   const { status, stderr, error } = spawnSync(command, args, { encoding: 'utf8' });
   if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${error?.message ?? stderr}`);
 }
 
-/** Nothing is in a directory but these names. */
+/** Expects that a directory contains exactly these names. */
 export function expectOnly(directory: string, ...names: string[]): void {
   expect(readdirSync(directory).sort()).toEqual(names.sort());
 }

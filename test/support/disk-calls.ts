@@ -1,4 +1,4 @@
-/** Looks on at the calls that writers of this process make on the disk, by wrapping the functions of `systemDisk`. */
+/** Observes the calls that writers of this process make on the disk, by wrapping the functions of `systemDisk`. */
 import { type Disk, systemDisk } from '../../src/storage/disk.js';
 
 type Name = Exclude<keyof Disk, 'windows'>;
@@ -6,7 +6,7 @@ type Name = Exclude<keyof Disk, 'windows'>;
 export const diskCalls: {
   /** Called before each call that changes something or lists a directory, with the function's name. */
   before: ((name: Name) => void) | undefined;
-  /** Which error a call is to fail with, if any: `'EPERM'`. */
+  /** Returns the code with which a call fails, such as `'EPERM'`; `undefined`: the call is made. */
   fail: ((name: Name, args: readonly unknown[]) => string | undefined) | undefined;
 } = { before: undefined, fail: undefined };
 

@@ -24,7 +24,7 @@ function mount(directory: string, what: string[]): Disposable {
     try {
       execFileSync('umount', [directory], { stdio: 'pipe' });
     } catch {
-      // Something still looks at it: out of sight now, and gone when that has finished.
+      // A process still uses it: it is detached now, and unmounted when that process has finished.
       execFileSync('umount', ['--lazy', directory], { stdio: 'pipe' });
     }
   });
@@ -33,13 +33,13 @@ function mount(directory: string, what: string[]): Disposable {
 const MIB = 1 << 20;
 
 /**
- * A disk with ext4 whose present content can be copied while it is written to. It is a file on another ext4, which is
- * frozen for the copy: that stops all writing to the disk at one moment, between any two blocks and in the middle of a
- * journal's commit too, and leaves in memory what the file system on the disk has in memory. The copy is what a disk
- * without a cache of its own, or one that obeys a flush, would hold if the power went at that moment.
+ * A disk with ext4 whose current content can be copied while it is written to. It is a file on another ext4, which is
+ * frozen for the copy. That stops all writes to the disk at one moment, between any two blocks, even in the middle of a
+ * commit of the journal, and leaves in memory what the file system on the disk has in memory. The copy is what a disk
+ * without a cache of its own, or one that obeys a flush, would contain after a power cut at that moment.
  *
- * It is mounted without ext4's kindness to those who forget to sync: `noauto_da_alloc` does not write a file's bytes
- * because it is renamed over another, `data=writeback` does not write them before the directory that names it.
+ * It is mounted with options that do not protect programs without sync: with `noauto_da_alloc`, ext4 does not write a
+ * file's bytes because it is renamed over another; with `data=writeback`, not before the directory that names the file.
  */
 export class FreezableDisk implements Disposable {
   /** Where it is mounted. */
@@ -96,7 +96,7 @@ export class FreezableDisk implements Disposable {
     const thawed = undoing(() => execFileSync('fsfreeze', ['--unfreeze', this.#outer]));
     try {
       copyFileSync(this.#image, this.#copy);
-      // It was frozen.
+      // Equal after the copy too: the freeze has stopped all writing.
       if (!readFileSync(this.#image).equals(readFileSync(this.#copy)))
         throw new Error('the disk was written to');
     } finally {
@@ -112,7 +112,7 @@ export class FreezableDisk implements Disposable {
 
 let works: boolean | undefined;
 
-/** Disks can be made of files, mounted and frozen. */
+/** Needs a system on which disks can be made of files, mounted and frozen. */
 export const freezableDisks: Need = {
   what: 'root with loop devices, mkfs.ext4 and fsfreeze',
   isProgram: false,

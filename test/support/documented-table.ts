@@ -1,10 +1,10 @@
-/** Tables in the documents that a test makes: the test fails where the document has another one. */
+/** Tables in the documents that a test generates. The test fails if the document contains another one. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { expect } from 'vitest';
 
 /**
  * Compares the table between the comments `<!-- NAME -->` and `<!-- /NAME -->` of a document with these rows, the first
- * of which is the head. Versions may differ: they are those of the run that wrote it. UPDATE_DOCS=1 writes it instead.
+ * of which is the header. Versions may differ: they are those of the run that wrote it. UPDATE_DOCS=1 writes the table.
  */
 export function expectDocumented(document: URL, name: string, rows: readonly (readonly string[])[]): void {
   const [head = [], ...body] = rows;

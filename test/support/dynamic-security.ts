@@ -40,7 +40,7 @@ export function dynamicSecurityFile(clients: readonly DynamicSecurityClient[]): 
   return JSON.stringify({ clients, roles: [{ rolename: 'device', acls }], defaultACLAccess });
 }
 
-/** The lines of a broker's configuration that have its plugin read a file. */
+/** The lines of a broker's configuration that load the plugin with a file. */
 export function pluginConfig(broker: Broker, path: string): string {
   return `plugin ${pluginOf(broker)}\nplugin_opt_config_file ${path}`;
 }

@@ -1,4 +1,4 @@
-/** Files whose last line is at risk, edits of them, and what the edits leave. */
+/** Files whose last line a broker may lose, edits of them, and the edited files. */
 import fc from 'fast-check';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { edit } from './edits.js';
@@ -8,7 +8,7 @@ export const PASSWORD = 'pw';
 export const HASH = hashPasswordSync(PASSWORD, { salt: Buffer.alloc(12, 1) });
 const LONG_SALT = hashPasswordSync(PASSWORD, { salt: Buffer.alloc(64, 1) });
 
-/** An entry of so many bytes. */
+/** An entry of this many bytes. */
 export const entryOf = (length: number) => `${'n'.repeat(length - HASH.length - 1)}:${HASH}`;
 
 /** The new hash of each name; `undefined`: it is deleted. */
@@ -54,13 +54,16 @@ const anyName = fc.oneof(
   name,
   fc.constantFrom(254, 255, 256).map(length => entryOf(length).split(':')[0] as string),
 );
-/** Up to three edits of users who are in these files or not. */
+/** Up to three edits of users who may be in these files. */
 export const edits = fc.array(fc.tuple(anyName, fc.constantFrom(HASH, undefined)), {
   minLength: 1,
   maxLength: 3,
 });
 
-/** Without the first NUL, 2.0 reads the lines after it, and one of them may repeat the name of an earlier line. */
+/**
+ * Whether a file has a NUL before its last line, and duplicate names. An edit may remove the NUL: 2.0 then reads the
+ * lines after it, and one of them may repeat the name of an earlier line.
+ */
 function hidesDuplicates(text: string): boolean {
   const names = text.split('\n').map(each => each.split(/[:\0]/)[0]);
   return /\0[^\n]*\n/.test(text) && new Set(names).size < names.length;

@@ -1,4 +1,4 @@
-/** The pure part of an edit, driven as src/storage/group-commit.ts drives it; and the reading of a file to compare it with. */
+/** The pure part of an edit, as src/storage/group-commit.ts runs it, and another reader of lines to compare it with. */
 import { Draft, edited } from '../../src/document/draft.js';
 import { indexed } from './indexed.js';
 
@@ -17,7 +17,7 @@ export function edit(bytes: Uint8Array, make: (draft: Draft) => void): Buffer {
   }
 }
 
-/** A line with its ending; name and hash where it is an entry. All of it latin1: a character for each byte. */
+/** A line with its ending, and its name and hash if it is an entry. All are latin1, one character for each byte. */
 export interface Line {
   text: string;
   ending: '\r\n' | '\n' | '';
@@ -26,8 +26,8 @@ export interface Line {
 }
 
 /**
- * The lines of a file by the book, for comparison: pwfile__parse of 2.0.11 src/security_default.c with strchr,
- * strtok_r and misc__trimblanks written as string operations.
+ * The lines of a file, for comparison: `pwfile__parse` of 2.0.11 src/security_default.c, with its `strchr`, `strtok_r`
+ * and `misc__trimblanks` written as string operations.
  */
 export function linesOf(bytes: Uint8Array): Line[] {
   const lines =

@@ -11,7 +11,7 @@ function recipeOf(hash: string): HashOptions {
   return { algorithm, salt, iterations: parsed.algorithm === 'sha512' ? undefined : parsed.iterations };
 }
 
-/** That they verify, no other password does, and hashing with the same salt gives the same line, byte for byte. */
+/** Expects that the passwords verify, other ones do not, and hashing with the same salt makes the same hash. */
 export async function expectToVerify(lines: GoldenLine[]): Promise<void> {
   for (const { password, hash } of lines) {
     const others = [`${password}x`, `x${password}`, password.slice(1), password.toUpperCase()];

@@ -1,4 +1,4 @@
-/** examples/fleet: a database, and an agent beside each of the brokers there are. */
+/** Runs examples/fleet: a database, and an agent beside each broker that is installed. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -29,7 +29,7 @@ export class Fleet implements AsyncDisposable {
     const postgres = await Postgres.start();
     const { PGHOST: host, PGUSER: user, PGDATABASE: database } = postgres.env;
     const pool = new pg.Pool({ host, user, database, max: 20, connectionTimeoutMillis: 5_000 });
-    // Of an idle connection: the next query says it.
+    // Errors of idle connections are ignored, because the next query fails with them.
     pool.on('error', () => undefined);
     const fleet = new Fleet(postgres, pool);
     try {
@@ -49,7 +49,7 @@ export class Fleet implements AsyncDisposable {
     return this.sites.map(({ listener }) => listener);
   }
 
-  /** The lines that each password file is to have. */
+  /** The lines that each password file should have. */
   async lines(): Promise<string[]> {
     const { rows } = await this.database.query('SELECT username, hash FROM device');
     return rows.map(({ username, hash }) => `${username}:${hash}`).sort();
@@ -86,7 +86,7 @@ export class Site implements AsyncDisposable {
     this.#port = this.broker.port;
   }
 
-  /** Without a chance to do anything. */
+  /** Kills the broker with SIGKILL, so that it can do nothing more. */
   async killBroker(): Promise<void> {
     const { broker } = this;
     if (broker === undefined) return;
@@ -95,7 +95,7 @@ export class Site implements AsyncDisposable {
     this.broker = undefined;
   }
 
-  /** Resolves when it has copied the table. */
+  /** Resolves when the agent has copied the table. */
   async startAgent(): Promise<void> {
     this.launchAgent();
     await this.agent?.copied(1);
@@ -104,7 +104,7 @@ export class Site implements AsyncDisposable {
   launchAgent(): void {
     this.agent = new Agent({
       ...this.postgres.env,
-      // By which a test finds its connection.
+      // A test finds the agent's connection by this name.
       PGAPPNAME: `agent of ${this.program.version}`,
       MQTT_PASSWD_FILE: this.path,
       MQTT_BROKER_PID_FILE: this.#pidFile,
@@ -160,17 +160,17 @@ export class Agent implements AsyncDisposable {
     return this.#process.pid as number;
   }
 
-  /** Waits until it has copied the whole table so many times. */
+  /** Waits until the agent has copied the whole table this many times. */
   async copied(times: number): Promise<void> {
     while (this.copies < times) await this.#said(this.#process.stdout);
   }
 
-  /** How often it has copied the whole table. */
+  /** How many times the agent has copied the whole table. */
   get copies(): number {
     return this.output.split('copied all').length - 1;
   }
 
-  /** Waits until it has reported an error with this text. */
+  /** Waits until the agent has reported an error with this text. */
   async complained(text: string): Promise<void> {
     while (!this.errors.includes(text)) await this.#said(this.#process.stderr);
   }

@@ -1,13 +1,12 @@
-/** The garbage collector. */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
 
-/** Collects what nobody holds any more, and gives callbacks a turn. */
+/** Runs the garbage collector, and lets finalization callbacks run. */
 export async function collectGarbage(): Promise<void> {
-  // What the present turn of the event loop has looked at through a `WeakRef`, it holds.
+  // An object that was read through a `WeakRef` stays alive until the end of the current turn of the event loop.
   await new Promise(resolve => setImmediate(resolve));
   collect();
   await new Promise(resolve => setImmediate(resolve));

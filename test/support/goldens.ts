@@ -1,4 +1,4 @@
-/** What real mosquitto_passwd programs wrote: fixtures/mosquitto_passwd-goldens.json and argon2id-goldens.json. */
+/** Recorded calls of real mosquitto_passwd programs: fixtures/mosquitto_passwd-goldens.json and argon2id-goldens.json. */
 import { readFileSync } from 'node:fs';
 
 /** A call of mosquitto_passwd; `before` and `file` are base64. */
@@ -9,12 +9,12 @@ export interface Golden {
   argv: string[];
   /** Standard input. */
   input?: string;
-  /** The file before; without it there was none. */
+  /** The file before; `undefined`: there was none. */
   before?: string;
   exit: number | null;
   stdout: string;
   stderr: string;
-  /** The file after; null: there is none. */
+  /** The file after; `null`: there is none. */
   file: string | null;
   mode: string | null;
   /** Other files left beside it. */
@@ -26,28 +26,28 @@ export const argon2idGoldens: ReadonlyArray<{ password: string; line: string }> 
   load('argon2id-goldens.json');
 export const versions = [...new Set(goldens.map(({ version }) => version))];
 
-/** A line of a password file, and the password behind it. */
+/** A line of a password file, and its password. */
 export interface GoldenLine {
   username: string;
   password: string;
   hash: string;
 }
 
-/** What the calls wrote that gave one user a password. */
+/** The lines that the calls wrote which gave a user a password. */
 export function writtenLines(calls: readonly Golden[]): GoldenLine[] {
   return calls.flatMap(call => {
     const given = passwordGiven(call);
     if (given === undefined) return [];
     const [username, password] = given;
     const written = call.argv.includes('-') ? call.stdout : decode(call.file);
-    // Of a duplicate name the tool changes the first.
+    // The tool changes the first line of a duplicate name.
     const line = written.split(/\r?\n/).find(each => each.startsWith(`${username}:`));
-    // Behind a last line without its newline the tool writes no line of its own.
+    // After a last line without a line feed the tool writes no line of its own.
     return line === undefined ? [] : [{ username, password, hash: line.slice(username.length + 1) }];
   });
 }
 
-/** The name and the password that a successful call gave it; undefined: none. */
+/** The user and the password of a successful call that set one; `undefined`: it set none. */
 export function passwordGiven({ argv, input, exit }: Golden): [string, string] | undefined {
   if (exit !== 0 || argv.includes('-D') || argv.includes('-U')) return undefined;
   const [username = '', password = input?.split('\n')[0] ?? ''] = argv.slice(argv.findIndex(isFile) + 1);
@@ -62,7 +62,7 @@ export function decode(base64: string | null | undefined): string {
   return Buffer.from(base64 ?? '', 'base64').toString('utf8');
 }
 
-/** All salts and keys left out. */
+/** The text without salts and keys, in which only they may differ. */
 export function withoutSalts(text: string): string {
   return text.replace(/\$([67])\$(?:(\d+)\$)?[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+/g, '<$1 $2>');
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts other runtimes beside the Node that runs, for the tests to use: by default Node 24, which has argon2.
+# Installs other runtimes beside the Node that runs, for the tests: by default Node 24, which has argon2.
 #
 #   install-runtimes.sh [node-MAJOR | bun | deno]...
 #

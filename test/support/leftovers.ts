@@ -1,4 +1,4 @@
-/** What must not outlive a test, even one that fails or is broken off: processes, mounts, directories. */
+/** Removes what must not outlive a test, even one that fails or is interrupted: processes, mounts, directories. */
 import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,13 +12,13 @@ function undoAll(): void {
     try {
       undo();
     } catch {
-      // The others still have to go.
+      // The others still have to be undone.
     }
   }
 }
 
 process.once('exit', undoAll);
-// Vitest ends a worker by the first where a test still waits; the second is Ctrl-C.
+// Vitest ends a worker by SIGTERM while a test still waits. SIGINT is Ctrl-C.
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.once(signal, () => {
     undoAll();
@@ -26,7 +26,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   });
 }
 
-/** Has something undone: when this is disposed of, and else when the process ends. Synchronous. */
+/** Calls a synchronous function when the result is disposed of, or else when the process ends. */
 export function undoing(undo: Undo): Disposable {
   left.add(undo);
   return {
@@ -36,15 +36,15 @@ export function undoing(undo: Undo): Disposable {
   };
 }
 
-/** A directory that goes, with all that is in it, when it is disposed of. */
+/** A directory that is removed with its content when it is disposed of. */
 export function temporaryDirectory(name: string, parent = tmpdir()): Disposable & { path: string } {
   const path = mkdtempSync(join(parent, `${name}-`));
-  // Killed processes may still be writing.
+  // Retries, because killed processes may still be writing.
   const gone = undoing(() => rmSync(path, { recursive: true, force: true, maxRetries: 5 }));
   return { path, [Symbol.dispose]: () => gone[Symbol.dispose]() };
 }
 
-/** Where temporary directories are in memory, if the system has such a place: for what need not reach a disk. */
+/** A parent for temporary directories that need not reach a disk: in memory, if the system has such a directory. */
 export function memoryDirectory(): string {
   try {
     accessSync('/dev/shm', constants.W_OK);

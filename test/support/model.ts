@@ -1,7 +1,7 @@
 /**
- * Every way in which writers can interleave, on a model of a directory. The writers run the functions of
- * src/storage/lock.ts themselves, anew from their recorded answers for each state, so that model and code cannot drift
- * apart: a modelled disk gives each call its recorded answer, and never answers the first call that has none.
+ * Explores every interleaving of writers on a model of a directory. The writers run the functions of src/storage/lock.ts
+ * themselves, so that model and code cannot differ. For each state they run from the start: a modelled disk gives each
+ * call its recorded answer, and never answers the first call that has none.
  */
 import { basename, dirname } from 'node:path';
 import type { Disk } from '../../src/storage/disk.js';
@@ -11,7 +11,7 @@ import { lockDirectory } from '../../src/storage/lock-owner.js';
 const FILE = '/directory/passwd';
 const LOCK = lockDirectory(FILE);
 
-/** A call of a writer: on the disk, or a decision that depends on clocks. */
+/** A call of a writer: of the disk, or for a decision that depends on clocks. */
 interface Call {
   name:
     | 'mkdir'
@@ -26,74 +26,74 @@ interface Call {
     | 'isStale'
     | 'work'
     | 'pause';
-  /** Paths, or what was seen in the lock directory. */
+  /** Paths, or the names that were seen in the lock directory. */
   args: readonly string[];
 }
 
 type Answer = { value: unknown } | { error: string };
 
-/** A writer at one point of its way, which its answers so far have led it to. */
+/** A writer at the point that its answers so far have led it to. */
 interface Progress {
   answers: readonly Answer[];
-  /** What it does next; `undefined`: it has come to its end. */
+  /** Its next call; `undefined`: it has ended. */
   next: Call | undefined;
   outcome: Outcome | undefined;
-  /** How many names it has made. */
+  /** How many nonces it has drawn. */
   nonces: number;
   /** Its temp file. */
   temp: string;
-  /** What its future depends on beside that: its last turning point, and the names that it goes through. */
+  /** What its future depends on besides: its last call that matters, and the names that it has listed. */
   turn: string;
   lists: { beside?: string; names?: string };
-  /** The file that it has open, as the path that it had then; only with the rules of NTFS. */
+  /** The file that it has open, by its path when it was opened; only with the rules of NTFS. */
   open: string;
-  /** Stands for it in the key of a state. */
+  /** Its number in the key of a state. */
   id: number;
 }
 
 interface State {
-  /** The commits that the file holds. */
+  /** The commits that the file contains. */
   file: readonly number[];
   /** The names in each directory. */
   directories: ReadonlyMap<string, readonly string[]>;
-  /** Removed while they were open: they stay in their directory until they are closed (only with the rules of NTFS). */
+  /** Files removed while open, which stay in their directory until they are closed; only with the rules of NTFS. */
   removed: readonly string[];
   writers: readonly Progress[];
-  /** What each read: the commits in the file by then. */
+  /** The commits that were in the file when each writer read it. */
   read: ReadonlyArray<readonly number[]>;
   dead: readonly boolean[];
   deaths: number;
 }
 
-/** What an exploration found. */
+/** The result of an exploration. */
 export interface Exploration {
   states: number;
   ends: number;
-  /** How it came to a lost update, the calls of each writer in order; `undefined`: never. */
+  /** The calls that led to a lost update, in order; `undefined`: none was lost. */
   lost: string[] | undefined;
-  /** Ends in which a living writer had not committed. */
+  /** How many ends there are in which a living writer has not committed. */
   stuck: number;
-  /** Ways of a writer, without a pause, back to where it was: it would go round for ever, and nobody else need move. */
+  /** How many cycles without a pause a writer has: in one, it would loop for ever without a call of another writer. */
   spins: number;
 }
 
-/** How an exploration goes about. */
+/** What is explored. */
 export interface Exploring {
   writers: number;
   deaths: number;
-  /** How many times in all a fenced or swept writer may start over; after that it is left alone. */
+  /** How many times in all a fenced or swept writer may start over. After that it makes no more calls. */
   retries: number;
-  /** Whether a rename may have happened although it says ENOENT, as over NFS. */
+  /** Whether a rename may fail with ENOENT although it happened, as over NFS. */
   repeatedRenames?: boolean;
   /** Whether the removal of another writer's file may be refused. */
   refusedRemovals?: boolean;
-  /** Whether the rules of NTFS hold; then any commit may find the file open. */
+  /** Whether the rules of NTFS hold. Then a reader may have the file open at any commit. */
   windows?: boolean;
-  /** What a writer does. */
+  /** The code of a writer. */
   run(writer: Writer, work: () => Promise<boolean>): Promise<Outcome>;
 }
 
-/** Explores until a lost update or to the end. */
+/** Explores all states, or until an update is lost. */
 export async function explore(exploring: Exploring): Promise<Exploration> {
   const model = new Model(exploring);
   const found: Exploration = { states: 0, ends: 0, lost: undefined, stuck: 0, spins: 0 };
@@ -136,7 +136,7 @@ function callsOf(path: Path): string[] {
   return calls.reverse();
 }
 
-/** Whether a writer has committed and its commit is not in the file any more. */
+/** Whether the file no longer contains the commit of a writer that has committed. */
 function isLost({ writers, file }: State): boolean {
   return writers.some(({ outcome }, id) => outcome === 'committed' && !file.includes(id));
 }
@@ -163,10 +163,10 @@ function namesIn(directories: State['directories']): string {
 }
 
 class Model {
-  /** Of all ways to the same future, the first that was found. */
+  /** Writers by what their future depends on: of those with the same future, the first that was found. */
   readonly #progress = new Map<string, Progress>();
   readonly #steps = new Map<string, Progress>();
-  /** Where a writer may be after its next call; after a pause is left out. */
+  /** Where a writer may be after its next call, unless that is a pause. */
   readonly #next = new Map<Progress, Progress[]>();
 
   constructor(readonly exploring: Exploring) {}
@@ -204,20 +204,20 @@ class Model {
     return moves;
   }
 
-  /** Whether a writer is alive and has not come to its end, though it may. */
+  /** Whether a writer is alive, has not ended, and may make its next call. */
   isWaiting(state: State, id: number): boolean {
     const { next } = state.writers[id] as Progress;
     return next !== undefined && !state.dead[id] && !this.#isLeftAlone(state, next);
   }
 
-  /** Starting over is bounded, or the exploration would have no end. */
+  /** Whether a writer may not start over once more. Without that bound the exploration would not end. */
   #isLeftAlone({ writers }: State, next: Call): boolean {
     if (next.name !== 'mkdir') return false;
     const begun = writers.map(({ nonces, next }) => nonces - (next?.name === 'mkdir' ? 1 : 0));
     return begun.reduce((sum, count) => sum + count, 0) >= writers.length + this.exploring.retries;
   }
 
-  /** Where an answer leads a writer. Writers of the same future are the same object, so each is asked but once. */
+  /** Where an answer leads a writer. Writers with the same future are the same object, so that each runs only once. */
   async #goOn(step: string, id: number, before: Progress, call: Call, answer: Answer): Promise<Progress> {
     const progress = await this.#replay(id, {
       answers: [...before.answers, answer],
@@ -244,7 +244,7 @@ class Model {
     return spins;
   }
 
-  /** Runs a writer to where its answers lead it. */
+  /** Runs a writer up to its first call without an answer. */
   async #replay(
     id: number,
     before: Pick<Progress, 'answers' | 'turn' | 'lists' | 'open'>,
@@ -259,7 +259,7 @@ class Model {
     return progress;
   }
 
-  /** All that can come of a call: more than one thing where the disk or the clock decides. */
+  /** All possible results of a call: several where the disk or the clock decides. */
   *#choices(state: State, id: number, { name, args }: Call): Generator<Choice> {
     const [path = '', other = ''] = args;
     switch (name) {
@@ -304,7 +304,7 @@ class Model {
     yield after;
     if ('error' in after.answer) return;
     if (repeatedRenames) yield { answer: { error: 'ENOENT' }, state: after.state };
-    // A reader has the file open.
+    // A reader may have the file open.
     if (windows) yield { answer: { error: 'EPERM' }, state };
   }
 }
@@ -329,7 +329,7 @@ function runUntilUnanswered(
   return new Promise((resolve, reject) => {
     let nonces = 0;
     let answered = 0;
-    /** The names that this writer saw in the lock directory; `undefined`: not since it paused or changed something. */
+    /** The names that this writer saw in the lock directory; `undefined`: it has paused or changed something since. */
     let seen: readonly string[] | undefined;
     const ask = (name: Call['name'], ...args: readonly string[]): Promise<never> => {
       const answer = answers[answered++];
@@ -361,7 +361,7 @@ function runUntilUnanswered(
       rename: (from, to) => changing(ask('rename', from, to)),
       create: (directory, name) => ask('create', directory, name),
       open: (directory, name) => ask('open', directory, name),
-      // Nobody else can see it, unless the rules of NTFS hold.
+      // No other writer can notice it, unless the rules of NTFS hold.
       close: () => (exploring.windows ? ask('close') : undefined),
       unlink: (directory, name) => changing(ask('unlink', directory, name)),
       list: async directory => {
@@ -376,7 +376,7 @@ function runUntilUnanswered(
       file: FILE,
       directory: { uid: 0, gid: 0, mode: 0o755 },
       temp: undefined,
-      // Begins with the writer, as the name of a temp file does then.
+      // The nonce, and so the name of the temp file, begins with the id of the writer.
       newNonce: () => `${id}${String(nonces++).padStart(15, '0')}`,
       isStale: (directory, name) => ask('isStale', directory, name),
       pause: () => {
@@ -394,13 +394,13 @@ function runUntilUnanswered(
   });
 }
 
-/** What a writer has open, if it has. Without the rules of NTFS nobody looks at it. */
+/** The file that a writer has open after a call, if any. It matters only with the rules of NTFS. */
 function openAfter(before: string, { name, args }: Call, answer: Answer): string {
   if (name === 'close') return '';
   return (name === 'create' || name === 'open') && 'value' in answer ? args.join('/') : before;
 }
 
-/** What a writer's future depends on beside what it does next. */
+/** What a writer's future depends on besides its next call. */
 function rememberedAfter(
   { turn, lists }: Progress,
   { name, args }: Call,
@@ -414,7 +414,7 @@ function rememberedAfter(
   return { turn: `${name === 'rename' ? args[1] : name} ${JSON.stringify(answer)}`, lists: {} };
 }
 
-/** Looking again at what has not changed would go on for ever. */
+/** Whether a pause may end. If it could while nothing has changed, the exploration would not end. */
 function canGoOn(state: State, seen: readonly string[]): boolean {
   if (seen[0] === 'nobody') return true;
   const names = state.directories.get(LOCK) ?? [];
@@ -433,7 +433,7 @@ function opened({ writers, dead }: State): string[] {
   return writers.flatMap(({ open }, id) => (open === '' || dead[id] ? [] : [open]));
 }
 
-/** Takes out the removed files that nobody has open any more. */
+/** Removes the files from their directories that were removed while open and are closed by now. */
 function purged(state: State): State {
   if (state.removed.length === 0) return state;
   const stillOpen = opened(state);
@@ -444,7 +444,7 @@ function purged(state: State): State {
   return { ...state, directories, removed: state.removed.filter(path => stillOpen.includes(path)) };
 }
 
-/** What a call of one of these names does to a directory, and its answer. */
+/** The state and the answer after a call that changes or reads a directory. */
 function changed(state: State, name: Call['name'], path: string, file: string): Choice {
   const directories = new Map(state.directories);
   const inside = directories.get(path);

@@ -12,7 +12,7 @@ export class MqttClient {
     this.#socket = socket;
   }
 
-  /** A connection on which nothing has been said. */
+  /** A connection on which no packet has been sent. */
   static async open(port: number): Promise<MqttClient> {
     const socket = connect(port, '127.0.0.1');
     await once(socket, 'connect');
@@ -61,7 +61,7 @@ export class MqttClient {
     this.#send({ cmd: 'publish', topic, payload, qos: 0, dup: false, retain: false });
   }
 
-  /** Milliseconds that a message takes to the broker and back; of a topic that this client is subscribed to. */
+  /** The milliseconds that a message takes to the broker and back. The client must be subscribed to the topic. */
   async ping(topic: string): Promise<number> {
     const payload = String(this.#count++);
     const start = performance.now();

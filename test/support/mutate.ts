@@ -1,8 +1,8 @@
-/** Good password files, and what random edits make of them. All of it follows from a seed. */
+/** Valid password files with random edits, which depend only on a seed. */
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { randomNumbers } from './random.js';
 
-/** The password behind most hashes of these files, and that behind the others. */
+/** The password of most hashes in these files, and that of the others. */
 export const PASSWORD = 'pw';
 export const OTHER_PASSWORD = 'other';
 
@@ -14,7 +14,7 @@ const HASHES = [PASSWORD, OTHER_PASSWORD].flatMap(password => [
 ]);
 const SHORT_SALT_HASHES = HASHES.filter(hash => hash.length < 120);
 
-/** Characters that mean something somewhere in the file, and some that should not be there at all. */
+/** Characters that have a meaning in a password file, and some that should not be in one. */
 const CHARACTERS = [
   ...':$#=+/-_%,.79AQz0 \t\r\v\f\0\n',
   '\xff',
@@ -53,7 +53,7 @@ export class Random {
     this.#next = randomNumbers(seed);
   }
 
-  /** From 0 to below `limit`. */
+  /** An integer from 0 to `limit` - 1. */
   below(limit: number): number {
     return Math.floor(this.#next() * limit);
   }
@@ -63,9 +63,9 @@ export class Random {
   }
 }
 
-/** A file with up to three random edits; bytes as characters. */
+/** A file with up to three random edits, each byte a character. */
 export function mutatedFile(random: Random): string {
-  // Half of the files hold only what every release reads, so that 2.1 and 2.0 both get files to load.
+  // Half of the files contain only hashes that every release reads, so that there are files that load in 2.0 and 2.1.
   const hashes = random.below(2) === 0 ? HASHES : SHORT_SALT_HASHES;
   const users = random.below(12) === 0 ? 60 + random.below(500) : 1 + random.below(5);
   const names = users < 6 ? NAMES : Array.from({ length: users }, (_, i) => `tenant/device-${i}`);
@@ -114,7 +114,7 @@ const copyStretch: Edit = (file, random) => {
 const otherEnds: Edit = file => file.replaceAll('\n', '\r\n');
 const noEnd: Edit = file => file.replace(/\n$/, '');
 const byteOrderMark: Edit = file => `\xef\xbb\xbf${file}`;
-/** Makes a line just as long as the broker's buffer, or off by one, and maybe the last of a file without a line feed. */
+/** Makes a line as long as the broker's buffer, or off by one; it may be a last line without a line feed. */
 const bufferful: Edit = (file, random) => {
   const lines = file.split('\n').filter(line => line !== '');
   const at = random.of([0, lines.length - 1]);
@@ -123,7 +123,7 @@ const bufferful: Edit = (file, random) => {
   lines[at] = 'n'.repeat(Math.max(0, length - line.length)) + line;
   return lines.join('\n') + random.of(['', '\n']);
 };
-/** A NUL, and behind it as much as fills the buffer, or nearly; then something that may be a line of its own. */
+/** Puts a NUL into a line, then bytes that fill the buffer or nearly, then text that the broker may read as a line. */
 const nul: Edit = (file, random) => {
   const lines = file.split('\n');
   const at = random.below(lines.length);
@@ -139,7 +139,7 @@ const EDITS = [
   ...[otherFields, otherFields, copyStretch, otherEnds, noEnd, byteOrderMark, bufferful, nul],
 ];
 
-/** Somewhere in a file; half the time next to a separator. */
+/** A random position in a file, half of the time next to a separator. */
 function place(file: string, random: Random): number {
   const anywhere = random.below(file.length + 1);
   if (random.below(2) === 0) return anywhere;

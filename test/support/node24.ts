@@ -1,4 +1,4 @@
-/** A Node with crypto.argon2, as test/support/install-runtimes.sh puts it beside the one that runs the tests. */
+/** A Node with crypto.argon2, which test/support/install-runtimes.sh installs beside the one that runs the tests. */
 import { accessSync, constants } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';

@@ -1,8 +1,8 @@
 /**
- * The rules of NTFS on Linux, for all processes that share a registry: no directory is renamed while a file in it is
- * open, nor to a name that exists; no file is renamed over one that is open, nor, as on some network drives, one that is
- * open itself; a removed file that is open stays in its directory, where nobody can open it, until it is closed. Who has
- * what open, /proc says.
+ * The rules of NTFS on Linux, for all processes that share a registry. No directory is renamed while a file in it is
+ * open, nor to a name that exists. No file is renamed over one that is open nor, as on some network drives, while it is
+ * open itself. A removed file that is open stays in its directory until it is closed, and nobody can open it. /proc shows
+ * which files the processes have open.
  */
 import fs from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -22,7 +22,7 @@ export class NtfsRegistry {
     for (const each of [this.#processes, this.#removed]) fs.mkdirSync(each, { recursive: true });
   }
 
-  /** Has the open files of a process count. */
+  /** Adds a process to those whose open files count. */
   register(pid: number): void {
     fs.writeFileSync(join(this.#processes, String(pid)), '');
   }
@@ -34,7 +34,7 @@ export class NtfsRegistry {
       : [];
   }
 
-  /** Has the rules hold for the disk of this process. */
+  /** Makes the rules hold for the disk of this process. */
   rule(): void {
     this.register(process.pid);
     const { rename, unlink, open, modified, rmdir } = systemDisk;
@@ -76,7 +76,7 @@ export class NtfsRegistry {
     });
   }
 
-  /** One call at a time, of all processes. Before it, the removed files go that nobody has open any more. */
+  /** Makes one call at a time of all processes. First deletes the removed files that no process has open any more. */
   #alone<T>(call: () => T): T {
     for (;;) {
       try {

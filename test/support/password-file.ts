@@ -1,4 +1,4 @@
-/** What the tests of `PasswordFile` have in common. */
+/** Files, hashes and calls that tests of `PasswordFile` share. */
 import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
@@ -7,13 +7,13 @@ import { PasswordFile } from '../../src/password-file.js';
 import { testDirectory } from './directory.js';
 import { diskCalls } from './disk-calls.js';
 
-// Quick to make, and of the form that the library writes.
+// Hashes that are quick to compute, in the form that the library writes.
 export const quick = { hash: { iterations: 1 } } as const;
-/** Of the password `secret`. */
+/** A hash of the password `secret`. */
 export const HASH = hashPasswordSync('secret', { iterations: 1 });
 export const OTHER_HASH = hashPasswordSync('other secret', { iterations: 1 });
 
-/** A file that is not there yet, in a directory of its own. */
+/** A file that does not exist yet, in a directory of its own. */
 export function newFile(): { directory: string; path: string; file: PasswordFile } {
   onTestFinished(() => {
     diskCalls.before = undefined;
@@ -24,7 +24,7 @@ export function newFile(): { directory: string; path: string; file: PasswordFile
   return { directory, path, file: new PasswordFile(path, quick) };
 }
 
-/** What shows that a file was replaced or written to. */
+/** Values that change when a file is replaced or written to. */
 export async function identityOf(path: string): Promise<unknown[]> {
   const { ino, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
   return [ino, mtimeNs, ctimeNs];
@@ -41,7 +41,7 @@ export function countCommits(): { readonly count: number } {
 
 export const OTHER_WRITER = 'what no writer of this library made';
 
-/** Another writer that is not to be had anything of, until it is removed. */
+/** Makes another writer the owner of the lock, until its file is removed. */
 export async function hold(path: string): Promise<void> {
   await mkdir(`${path}.writer`);
   await writeFile(join(`${path}.writer`, OTHER_WRITER), '');

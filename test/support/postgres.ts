@@ -1,4 +1,4 @@
-/** A PostgreSQL of its own: a cluster in a temporary directory, on a socket there, run by an ordinary user. */
+/** A PostgreSQL server for one test: a cluster in a temporary directory, on a socket there, run by an ordinary user. */
 import { type ChildProcessByStdio, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync, readdirSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { temporaryDirectory, undoing } from './leftovers.js';
 import type { Need } from './require.js';
 
 const DEBIAN = '/usr/lib/postgresql';
-/** Nobody: the server refuses to run as root. */
+/** The user `nobody`, because the server refuses to run as root. */
 const USER = process.geteuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
 
 export const postgres: Need = {
@@ -20,7 +20,7 @@ export const postgres: Need = {
   met: () => directoryOfPrograms() !== undefined,
 };
 
-/** Debian keeps the programs of each major version in a directory, and not on the PATH. */
+/** The directory of the programs. Debian has one for each major version, which is not on the PATH. */
 function directoryOfPrograms(): string | undefined {
   const path = which('initdb');
   if (path !== undefined) return dirname(path);
@@ -33,7 +33,7 @@ function directoryOfPrograms(): string | undefined {
 }
 
 export class Postgres implements AsyncDisposable {
-  /** By which libpq and pg find it. */
+  /** The environment by which libpq and pg find the server. */
   readonly env: { PGHOST: string; PGUSER: string; PGDATABASE: string };
   readonly #directory: ReturnType<typeof temporaryDirectory>;
   #running: { child: ChildProcessByStdio<null, null, Readable>; undone: Disposable } | undefined;
@@ -43,7 +43,7 @@ export class Postgres implements AsyncDisposable {
     this.env = { PGHOST: directory.path, PGUSER: 'postgres', PGDATABASE: 'postgres' };
   }
 
-  /** Makes a cluster and starts it. */
+  /** Creates a cluster and starts its server. */
   static async start(): Promise<Postgres> {
     const directory = temporaryDirectory('postgres');
     if (USER.uid !== undefined) chownSync(directory.path, USER.uid, USER.gid);
@@ -73,12 +73,12 @@ export class Postgres implements AsyncDisposable {
     return join(directoryOfPrograms() ?? '', name);
   }
 
-  /** Starts it after `kill`. Resolves when it accepts connections. */
+  /** Starts the server again after `kill`. Resolves when it accepts connections. */
   async restart(): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       const log = await this.#tryToStart();
       if (log === undefined) return;
-      // After SIGKILL its children notice a moment later that it has gone.
+      // After SIGKILL, its children end a moment later.
       if (attempt === 50 || !/shared memory|lock file/.test(log)) {
         throw new Error(`PostgreSQL does not start:\n${log}`);
       }
@@ -112,7 +112,7 @@ export class Postgres implements AsyncDisposable {
     return log;
   }
 
-  /** SIGQUIT: all its processes end at once. SIGKILL: its children do when they notice. */
+  /** SIGQUIT ends all processes at once. SIGKILL ends the server, and its children a moment later. */
   async kill(signal: 'SIGQUIT' | 'SIGKILL' = 'SIGQUIT'): Promise<void> {
     if (this.#running === undefined) return;
     const { child, undone } = this.#running;

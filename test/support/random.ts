@@ -1,4 +1,4 @@
-/** Random numbers that can be had again: the seed is printed, and given back by an environment variable. */
+/** Random numbers that can be repeated: the seed is printed, and an environment variable sets it. */
 
 /** Numbers from 0 to 1, the same for the same seed (mulberry32). */
 export function randomNumbers(seed: number): () => number {

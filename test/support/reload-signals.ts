@@ -1,4 +1,4 @@
-/** Many reloads, one after the other, of a broker with random loads: does each have its effect, and in time? */
+/** Many reloads of a broker under random loads, one after another. Counts those without effect, and the late ones. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -7,14 +7,14 @@ import { type Broker, login, startBroker } from './broker.js';
 import { temporaryDirectory } from './leftovers.js';
 import { MqttClient } from './mqtt-client.js';
 
-/** Less to log: what a broker logs of each message is read by this process. */
+/** Makes the broker log less, because this process reads what the broker logs of each message. */
 export const QUIET = 'log_type none\nlog_type information';
 
 export interface SignalCounts {
   signals: number;
   /** The user was not let in at once when `reloaded()` resolved, but within a second. */
   early: number;
-  /** Not even then. */
+  /** The user was not let in within a second either. */
   lost: number;
 }
 
@@ -25,7 +25,7 @@ interface Library {
 
 const CLIENTS = 20;
 
-/** Adds users one by one, waits for `reloaded()` and logs in, while clients send none to very many messages. */
+/** Adds users one by one, waits for `reloaded()` and logs in, while clients send between no and very many messages. */
 export async function countSignals(
   { PasswordFile, hashPassword }: Library,
   program: Broker,
@@ -46,7 +46,7 @@ export async function countSignals(
   try {
     for (let i = 0; i < signals; i++) {
       const username = `user-${i}`;
-      // The broker has taken this connection before the signal: a new one would make it look for signals.
+      // This connection is older than the signal: a new one would make the broker look for signals.
       const client = await MqttClient.open(broker.port);
       await load.change();
       await file.setHash(username, hash);
@@ -68,7 +68,7 @@ async function isLetIn(port: number, username: string): Promise<boolean> {
   return false;
 }
 
-/** Messages from clients to all clients. */
+/** Clients that send messages to all of them. */
 class Load {
   readonly #clients: MqttClient[];
   readonly #random: () => number;
@@ -91,7 +91,7 @@ class Load {
     return new Load(clients, random);
   }
 
-  /** To another load, in the middle of which the next signal comes. */
+  /** Changes to another load, in the middle of which the next signal arrives. */
   async change(): Promise<void> {
     const random = this.#random;
     await this.#clients[0]?.ping('load');

@@ -1,4 +1,4 @@
-/** What a test needs of the machine, and what becomes of it where that is missing. */
+/** What a test needs of the machine. A test whose needs are not met is skipped or fails. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,7 +18,7 @@ import {
 export interface Need {
   /** Completes "needs …". */
   what: string;
-  /** With MOSQUITTO_REQUIRED=1 the lack of a program fails the test. Other things may be missing even then. */
+  /** With MOSQUITTO_REQUIRED=1 the lack of a program fails the test. The lack of anything else skips it even then. */
   isProgram: boolean;
   met(): boolean;
 }
@@ -62,8 +62,8 @@ export function passwdTool(release?: Release): Need {
 }
 
 /**
- * Tests with needs. Where one of them is not met, they are skipped with the reason in the title, or fail with
- * it; a suite is then not even read.
+ * Tests with needs. If one of these is not met, the tests are skipped with the reason in the title, or fail with it; the
+ * body of a suite is then not run.
  *
  * ```ts
  * needs(root, program('strace')).test('keeps the owner', async () => {});
@@ -89,12 +89,12 @@ export function needs(...needed: Need[]): {
   return { test: report, describe: report };
 }
 
-/** One suite for each broker there is. A release of which there is none counts as a need that is not met. */
+/** One suite for each broker that is installed. A release of which there is none is a need that is not met. */
 export function describeBrokers(title: string, suite: (broker: Broker) => void): void {
   describeEach(title, findBrokers(), broker, suite);
 }
 
-/** The same for each mosquitto_passwd. */
+/** One suite for each mosquitto_passwd that is installed. */
 export function describePasswdTools(title: string, suite: (tool: PasswdTool) => void): void {
   describeEach(title, findPasswdTools(), passwdTool, suite);
 }
@@ -116,7 +116,7 @@ function ofRelease<P extends Program>(programs: P[], release: Release | undefine
   return programs.filter(each => release === undefined || each.release === release);
 }
 
-/** @param probe returns `false` or throws where it is missing */
+/** @param probe returns `false` or throws if the need is not met */
 export function need(what: string, probe: () => boolean): Need {
   let met: boolean | undefined;
   return {

@@ -1,4 +1,4 @@
-/** The runtimes that test/support/install-runtimes.sh puts beside the Node that runs the tests. */
+/** The runtimes that test/support/install-runtimes.sh installs beside the Node that runs the tests. */
 import { spawnSync } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -33,7 +33,7 @@ function runtime(title: string, name: string, program: string, flags: string[] =
   return { title, launch, need: { what, isProgram: true, met: () => launch !== undefined } };
 }
 
-/** What it prints for --version, reduced to the version. */
+/** The version that a program prints for --version. */
 export function versionOf({ launch }: Runtime): string {
   const { stdout } = spawnSync(launch?.[0] ?? '', ['--version'], { encoding: 'utf8' });
   return /\d+\.\d+\.\d+/.exec(stdout)?.[0] ?? 'unknown';

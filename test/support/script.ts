@@ -5,16 +5,16 @@ import { pathToFileURL } from 'node:url';
 import { inject } from 'vitest';
 
 export interface ScriptOptions {
-  /** Commands that start it, one after another: `['unshare', '--pid', '--fork']`. */
+  /** Commands that start the process, one after another: `['unshare', '--pid', '--fork']`. */
   through?: readonly string[];
-  /** What it gets as `args`. */
+  /** The value of `args`. */
   args?: unknown;
   /** The Node that runs it. Default: the running one. */
   node?: string;
 }
 
 /**
- * Runs the body of an async function and resolves with what it returns, by way of JSON. It has `args` and `load`:
+ * Runs the body of an async function and resolves with its result, passed as JSON. The body has `args` and `load`:
  *
  * ```ts
  * const hash = await runScript(`

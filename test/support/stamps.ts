@@ -1,6 +1,6 @@
-/** Lines of a password file that say who wrote them: hashes that no password has, made up of two numbers. */
+/** Lines of a password file that show who wrote them: their hashes belong to no password, and contain two numbers. */
 
-/** A well-formed hash that holds the number of its writer and of the write. */
+/** A well-formed hash that contains the number of its writer and of the write. */
 export function stamp(writer: number, writing: number): string {
   const salt = Buffer.alloc(12);
   salt.writeUInt32BE(writer, 0);

@@ -1,4 +1,4 @@
-/** Processes in place of a broker, which report each SIGHUP that they get. */
+/** Processes in place of a broker, which report each SIGHUP that they receive. */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { expect, onTestFinished } from 'vitest';
 import { type Need, program } from './require.js';
 
-/** Reports each SIGHUP and SIGUSR2. If it does not listen for SIGHUP yet, a line makes it. In Perl, which starts at once. */
+/** Reports each SIGHUP and SIGUSR2. Input makes it listen for SIGHUP if it does not yet. In Perl, which starts quickly. */
 const STAND_IN = `
   my ($name, $state, $work, $user, $groups, $setuid) = @ARGV;
   $| = 1;
@@ -34,9 +34,9 @@ export const perl: Need = program('perl');
 export interface StandInOptions {
   name?: string;
   listening?: boolean;
-  /** Whom it runs as: this user, in the group of the same number and in these ones. Default: whoever runs the tests. */
+  /** The user that it runs as, in the group of the same number and in these groups. Default: the user of the tests. */
   as?: { user: number; groups?: number[] };
-  /** Its real user alone is changed, as that of somebody who runs a setuid program. */
+  /** Whether only its real user is changed, as in a setuid program. */
   setuid?: boolean;
   /** Milliseconds of CPU time that SIGHUP costs it. */
   work?: number;
@@ -66,9 +66,9 @@ export async function standIn(options: StandInOptions = {}) {
       child.stdin.write('listen');
       await says('listening');
     },
-    /** Waits until it gets SIGHUP. */
+    /** Waits until it reports SIGHUP. */
     hangup: () => says('SIGHUP'),
-    /** How many SIGHUPs it has got since this was last asked: those that were sent come before this. */
+    /** How many SIGHUPs it has received since the last call. SIGUSR2 is reported after all SIGHUPs sent before it. */
     async hangups(): Promise<number> {
       child.kill('SIGUSR2');
       for (let count = 0; ; count++) if ((await next()) !== 'SIGHUP') return count;
@@ -76,7 +76,7 @@ export async function standIn(options: StandInOptions = {}) {
   };
 }
 
-/** A name that no other process has, as long as Linux allows. */
+/** A process name of the maximum length on Linux, which no other process has. */
 export function uniqueName(): string {
   return `mq${randomBytes(6).toString('hex')}x`;
 }

@@ -1,4 +1,4 @@
-/** strace on a process that runs already: which system calls it makes, and making them fail or deadly. */
+/** Attaches strace to a running process, to record its system calls, make them fail, or kill it at one of them. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { temporaryDirectory, undoing } from './leftovers.js';
 import { type Need, program } from './require.js';
 
-/** strace is there and may look at other processes. */
+/** Needs strace, and permission to trace other processes. */
 export const tracing: Need[] = [
   program('strace'),
   {
@@ -24,7 +24,7 @@ export const tracing: Need[] = [
 export interface Call {
   thread: number;
   name: string;
-  /** The whole line that strace wrote of it. */
+  /** The whole line of strace's log. */
   text: string;
   injected: boolean;
 }
@@ -34,7 +34,7 @@ export interface TraceOptions {
   inject?: readonly string[];
 }
 
-/** Attaches to a process. Resolves when it is being traced. */
+/** Attaches to a process. Resolves when it is traced. */
 export async function trace(pid: number, { inject = [] }: TraceOptions = {}): Promise<Trace> {
   const directory = temporaryDirectory('strace');
   const log = join(directory.path, 'log');
@@ -76,7 +76,7 @@ export class Trace implements AsyncDisposable {
 
   constructor(readonly stop: () => Promise<Call[]>) {}
 
-  /** Lets the process go and returns what it called meanwhile, in order. */
+  /** Detaches from the process and returns its calls in order. */
   end(): Promise<Call[]> {
     this.#calls ??= this.stop();
     return this.#calls;
@@ -87,10 +87,10 @@ export class Trace implements AsyncDisposable {
   }
 }
 
-/** A call as `inject` can name it. */
+/** A call, and the number by which `inject` selects it. */
 export interface Point {
   call: Call;
-  /** The how-manieth of that name in its thread it is. */
+  /** The number of the call among those of its name in its thread, counted from 1. */
   ordinal: number;
 }
 
@@ -99,7 +99,7 @@ export function isOn(directory: string, { text }: Call): boolean {
   return text.includes(directory) || text.includes('"/proc/self/fd/');
 }
 
-/** The calls, each once. */
+/** The calls with their numbers; of calls with the same name and number, the first. */
 export function numbered(calls: readonly Call[]): Point[] {
   const counts = new Map<string, number>();
   const points = new Map<string, Point>();

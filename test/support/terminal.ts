@@ -1,16 +1,16 @@
-/** Commands on a pseudo-terminal, by util-linux `script`. */
+/** Runs commands on a pseudo-terminal, by util-linux `script`. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { undoing } from './leftovers.js';
 import { type Need, program } from './require.js';
 
-/** A `script` that can be made to echo what is typed, as terminals do. */
+/** Needs a `script` with the option to echo what is typed, as terminals do. */
 export const pseudoTerminal: Need = program('script');
 
-/** What is typed, or done, as soon as a text appears after all that has appeared before. */
+/** What is typed, or a function to call, once a text appears after the texts of the steps before. */
 export type Step = [appears: string, typed: string | (() => void)];
 
-/** Runs a shell command and plays the steps. Returns what the screen showed, and the exit status. */
+/** Runs a shell command and makes the steps. Returns what the screen showed, and the exit status. */
 export async function onTerminal(
   command: string,
   steps: readonly Step[] = [],
@@ -38,7 +38,7 @@ export async function onTerminal(
   return { screen: screen.replaceAll('\r\n', '\n'), status };
 }
 
-/** For a shell command. */
+/** Quotes words for a shell command. */
 export function quoted(...words: string[]): string {
   return words.map(word => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
 }

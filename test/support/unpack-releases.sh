@@ -20,7 +20,7 @@ fi
 releases=${MOSQUITTO_RELEASES:-$cache/mosquitto-passwd-ts/releases}
 mkdir -p "$releases"
 
-# One run at a time, so that what an interrupted run has left is nobody's.
+# One run at a time, so that files that an interrupted run has left belong to no other run.
 exec 9>"$releases/.lock"
 flock 9
 work=$releases/.unpacking
