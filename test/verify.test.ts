@@ -92,15 +92,15 @@ describe('a hash of a form that no tool writes', () => {
   const [, , , salt, key] = hash.split('$');
   const sha512 = hashPasswordSync('secret', { algorithm: 'sha512' });
 
-  describe.each(['2.0', '2.1'] as const)('is read alike by verify and check, with broker %s:', broker => {
+  describe.each(['2.0', '2.1'] as const)('is read alike by verify and check, with broker %s', broker => {
     test.each<[form: string, hash: string, readBy: Array<'2.0' | '2.1'>]>([
       ['several $', `$7$$101$$$${salt}$$${key}`, ['2.0', '2.1']],
       ['several $ before the algorithm', `$$7$101$${salt}$${key}`, ['2.0']],
       ['no $ before the algorithm', hash.slice(1), ['2.0']],
       ['no $ before the algorithm $6$', sha512.slice(1), ['2.0']],
       ['several $ in $6$', sha512.replace('$6$', '$6$$'), ['2.0', '2.1']],
-      ['a field more', `${hash}$more`, ['2.0', '2.1']],
-      ['a field more in $6$', `${sha512}$more`, ['2.0', '2.1']],
+      ['a further field', `${hash}$more`, ['2.0', '2.1']],
+      ['a further field in $6$', `${sha512}$more`, ['2.0', '2.1']],
       ['text after the iterations', `$7$101x$${salt}$${key}`, ['2.0', '2.1']],
       ['a sign and a blank before the iterations', `$7$ +101$${salt}$${key}`, ['2.0', '2.1']],
       ['a leading zero', `$7$0101$${salt}$${key}`, ['2.0', '2.1']],

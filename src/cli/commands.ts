@@ -178,7 +178,7 @@ async function check({ path, given }: Command): Promise<number> {
   return isFaulty ? STATUS.FAILED : STATUS.DONE;
 }
 
-/** The password file. With -c it must be new, without -c it must exist. */
+/** The password file. It must exist, or with -c be new; with --force it may do either. */
 function open(command: Command): PasswordFile {
   const { path, given } = command;
   assertPlace(path, given.has('-c'), given.has('--force'));

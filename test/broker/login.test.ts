@@ -480,7 +480,7 @@ describe('confirmLogin with a signal', () => {
   });
 });
 
-needs(program('openssl')).describe('confirmLogin, TLS:', () => {
+needs(program('openssl')).describe('confirmLogin and TLS', () => {
   const directory = mkdtempSync(join(tmpdir(), 'login-'));
   const keyFile = join(directory, 'key.pem');
   const certFile = join(directory, 'cert.pem');

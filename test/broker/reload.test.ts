@@ -207,7 +207,7 @@ needs(linux, perl).describe('reloadBroker({ pidFile })', () => {
     ['\0\0\0\0', 'holds no pid'],
     ['1'.repeat(10_000), 'holds no pid'],
     ['alice:$7$101$AQIDBAUGBwgJCgsM', 'holds no pid'],
-  ])('refuses a pid file that holds "%.20s"', async (content, problem) => {
+  ])('refuses a pid file without a pid (%#)', async (content, problem) => {
     const path = await pidFile(content);
     const message = await failure({ pidFile: path });
     expect(message).toContain(`The pid file ${path} ${problem}`);
@@ -270,7 +270,7 @@ needs(linux, perl).describe('reloadBroker({ process })', () => {
   });
 });
 
-needs(linux, root, perl).describe('reloadBroker({ process }), with processes of other users,', () => {
+needs(linux, root, perl).describe('reloadBroker({ process }) and processes of other users', () => {
   const stranger = { user: 54_321 };
 
   test('sends SIGHUP to a broker of root, whoever asks', async () => {
@@ -461,7 +461,7 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
     expectOneAfterTheOther(used);
   });
 
-  test('are made although the broker did not take the signal before in time', async () => {
+  test('are made although the broker did not take an earlier signal in time', async () => {
     const { broker, target, used } = await stopped();
     const first = failure(target, { timeout: 50 });
     const second = reloadBroker(target, { timeout });

@@ -135,7 +135,7 @@ describe('entries', () => {
     ['a long name', `${'x'.repeat(65_536)}:${HASH}`, 'LONG_NAME'],
     ['an empty name', ` :${HASH}`, 'EMPTY_NAME'],
     ['a NUL', `alice:${HASH}\0`, 'NUL_BYTE', 'alice'],
-  ])('reports %s to onSkipped', async (what, line, code, username) => {
+  ])('reports a line with %s to onSkipped', async (what, line, code, username) => {
     const bytes = what === 'a name that is no UTF-8' ? Buffer.from(line, 'latin1') : Buffer.from(line);
     writeFileSync(path, Buffer.concat([Buffer.from(`first:${HASH}\n`), bytes, Buffer.from('\n')]));
     const findings: Finding[] = [];

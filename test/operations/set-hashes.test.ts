@@ -148,7 +148,7 @@ describe('setHashes', () => {
     expect(content()).toBe(`a:${HASH}\nb:${OTHER}\n`);
   });
 
-  test('ends new and replaced lines with CR LF in a file with CR LF', async () => {
+  test('ends new lines as the first line of the file ends, and keeps the endings of replaced lines', async () => {
     writeFileSync(path, `a:${HASH}\r\nb:${HASH}\nc:${HASH}\r\n`);
     const rows: Row[] = [
       ['a', OTHER],
@@ -292,7 +292,7 @@ describe('setHashes', () => {
     ['a name that is no string', 7, HASH, 'ERR_INVALID_ARGUMENT', ''],
     ['no pair', 'alice', HASH, 'ERR_INVALID_ARGUMENT', ''],
   ])(
-    'refuses %s with the number and the user of the entry, never the hash',
+    'refuses %s with an error that has the number and the user of the entry, never the hash',
     async (what, name, hash, code, shown) => {
       const bad = what === 'no pair' ? [name] : [name, hash];
       const source = watched([['first', OTHER], bad, ['last', OTHER]]);

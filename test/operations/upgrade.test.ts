@@ -29,7 +29,7 @@ function golden(version: string, what: string) {
   return { before: decode(row.before), theirs: decode(row.file) };
 }
 
-describe.each(versions)('upgrade, compared with mosquitto_passwd -U %s,', version => {
+describe.each(versions)('upgrade compared with mosquitto_passwd -U %s', version => {
   const iterations = (text: string) => text.replaceAll('<7 1000>', '<7 101>');
 
   test.each(['two plain lines', 'blanks round the password', 'no final newline'])(
@@ -93,7 +93,7 @@ describe('upgrade', () => {
     ['a password longer than MQTT can carry', `alice:${'x'.repeat(65_536)}\n`, 'LONG_HASH'],
     ['a name longer than MQTT can carry', `${'x'.repeat(65_536)}:hunter2\n`, 'LONG_NAME'],
     ['a name that is no UTF-8', 'al\xffice:hunter2\n', 'UNSENDABLE_NAME'],
-  ])('leaves %s alone and reports it', async (_what, line, code) => {
+  ])('skips a line with %s, and reports it', async (_what, line, code) => {
     const { after, names, skipped } = await upgraded(Buffer.from(`# first\n${line}bob:two\n`, 'latin1'));
     expect(after.startsWith(`# first\n${line}`)).toBe(true);
     expect(names).toEqual(['bob']);

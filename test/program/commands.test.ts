@@ -437,7 +437,7 @@ describe('--reload', () => {
     );
   });
 
-  test('exits with 3 and sends no signal if the broker would not load the file', async () => {
+  test('exits with 3 and does not try a reload if the broker would not load the file', async () => {
     writeFileSync(path, `${ALICE}bob:plain\n`);
     const { status, stderr } = await run(['--reload', 'nobody-here', '-D', 'passwd', 'alice']);
     expect(status).toBe(3);
