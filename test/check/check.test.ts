@@ -248,7 +248,8 @@ describe('a report', () => {
     [`\xef\xbb\xbfalice:${GOOD}`, 'BYTE_ORDER_MARK', 'warning', 'warning'],
   ];
 
-  test.each(CASES)('of a file with the line %j has the finding %s', (line, code, on20, on21) => {
+  const TITLED = CASES.map(([line, code, ...on]) => [line.slice(0, 200), code, line, ...on] as const);
+  test.each(TITLED)('of a file with the line %j has the finding %s', (_start, code, line, on20, on21) => {
     const file = `first:${GOOD}\n${line}\nlast:${GOOD}\n`;
     for (const [release, on] of [
       ['2.0', on20],

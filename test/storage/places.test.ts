@@ -129,7 +129,7 @@ describe('the file at the path', () => {
 
   for (const [what, kernelFile] of [
     ['more', '/proc/version'],
-    ['less', '/sys/devices/system/cpu/online'],
+    ['fewer', '/sys/devices/system/cpu/online'],
   ] as const) {
     needs(linux).test(
       `is refused with ERR_READ_FAILED if it has ${what} bytes than its size says each time that it is read`,
