@@ -116,7 +116,7 @@ describe('--provision', () => {
     expect(readFileSync(path, 'utf8').startsWith(ALICE)).toBe(true);
   });
 
-  test('--json', async () => {
+  test('prints the users as JSON with --json', async () => {
     const [made, ...others] = JSON.parse(await done(['--provision', '--json', '-c', 'new']));
     expect(others).toEqual([]);
     expect(Object.keys(made)).toEqual(['username', 'password']);
@@ -237,7 +237,7 @@ describe('-D', () => {
 });
 
 describe('--verify', () => {
-  test('exits with 0 or 1', async () => {
+  test('exits with 0 if the password is right, else with 1', async () => {
     expect(await done(['--verify', '-b', 'passwd', 'alice', 'one'])).toBe(
       'User alice and this password match.\n',
     );
@@ -287,7 +287,7 @@ describe('--verify', () => {
 });
 
 describe('--list and --check', () => {
-  test('--list', async () => {
+  test('--list prints the user names, with --json as JSON', async () => {
     writeFileSync(path, `# staff\n${ALICE}bob:plain\nälice:${HASH}\n`);
     expect(await done(['--list', 'passwd'])).toBe('alice\nbob\nälice\n');
     expect(JSON.parse(await done(['--list', '--json', 'passwd']))).toEqual(['alice', 'bob', 'älice']);

@@ -56,7 +56,7 @@ needs(pseudoTerminal).describe('on a terminal', () => {
 
   test.each([
     ['at the first prompt', ['Password: ']],
-    ['at the second', ['Password: ', 'Reenter password: ']],
+    ['at the second prompt', ['Password: ', 'Reenter password: ']],
   ])('ctrl-C %s leaves the terminal sane and the file as it was', async (_title, prompts) => {
     const typed = prompts.map(
       (prompt, i) => [prompt, SECRET + (i === prompts.length - 1 ? CTRL_C : ENTER)] as [string, string],
@@ -94,7 +94,7 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     ['two different passwords', [SECRET + ENTER, `other${ENTER}`], 2, 'Passwords do not match.'],
     ['nothing', [ENTER], 1, 'Empty password.'],
     ['the end of the input', [CTRL_D], 1, 'Empty password.'],
-  ] as const)('%s at the prompt is refused', async (_title, answers, status, message) => {
+  ] as const)('the prompts refuse %s', async (_title, answers, status, message) => {
     const prompts = ['Password: ', 'Reenter password: '];
     const steps = answers.map((typed, i) => [prompts[i], typed] as [string, string]);
     const ended = await onTerminal(command(path, 'bob'), steps);
