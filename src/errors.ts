@@ -68,7 +68,7 @@ export type PasswordFileErrorCode =
  * | `WEAK_HASH` | warning | warning | `$6$`, the format of Mosquitto 1.x |
  * | `SLOW_HASH` | error | error | over 1,000,000 iterations: each login stops the broker for a second or more; it loads |
  * | `EMPTY_NAME` | warning | refused | no name before the `:` |
- * | `DUPLICATE_NAME` | warning | refused | an earlier line has the same name |
+ * | `DUPLICATE_NAME` | warning | refused | an earlier line has the same name; 2.0 uses one of the lines, in small files the last |
  * | `LONG_NAME` | error | refused | a name of over 65,535 bytes |
  * | `UNSENDABLE_NAME` | error | error | a name that no client can send |
  * | `PATTERN_ACL_NAME` | warning | warning | a `+` or `#` in the name: pattern ACLs deny such a client |
@@ -84,9 +84,9 @@ export type PasswordFileErrorCode =
  * | `BYTE_ORDER_MARK` | warning | warning | the line begins with U+FEFF |
  * | `NO_FINAL_NEWLINE` | warning | warning | no line feed ends the file |
  * | `MORE_FINDINGS` | error or warning | error or warning | the last finding: how many others are not listed |
- * | `MISSING_FILE`, `NOT_A_FILE` | error | refused | nothing at the path, or not a regular file |
+ * | `MISSING_FILE`, `NOT_A_FILE` | refused | refused | nothing at the path, or not a regular file |
  * | `SYMBOLIC_LINK` | warning | refused | the path is a symbolic link; a warning with `brokerFollowsLinks` |
- * | `NOT_READABLE` | error | refused | the broker's user cannot read the file |
+ * | `NOT_READABLE` | refused | refused | the broker's user cannot read the file |
  * | `WORLD_ACCESSIBLE` | warning | warning | others than owner and group have a permission |
  * | `FOREIGN_OWNER`, `FOREIGN_GROUP` | warning | warning | owner or group is not that of the broker's user |
  *
@@ -133,7 +133,7 @@ export type FindingCode =
  * Something about a password file that a broker refuses, or that is odd.
  *
  * @example
- * const { findings } = await new PasswordFile('/tmp/example-passwd').check();
+ * const { findings } = await new PasswordFile('passwd').check();
  * for (const { line, severity, message } of findings) console.log(`${line}: ${severity}: ${message}`);
  */
 export interface Finding {
@@ -157,7 +157,7 @@ export interface Finding {
  *
  * @example
  * const report = ({ path, cause }: PasswordFileErrorDetails) => console.error(path, cause);
- * await new PasswordFile('/tmp/example-passwd').users().catch(report);
+ * await new PasswordFile('passwd').users().catch(report);
  */
 export interface PasswordFileErrorDetails {
   /** The system's error, where one is the reason. */
@@ -183,7 +183,7 @@ export interface PasswordFileErrorDetails {
  * import { PasswordFile } from 'mosquitto-passwd-ts';
  *
  * try {
- *   await new PasswordFile('/tmp/example-passwd').addUser('alice', 'correct horse');
+ *   await new PasswordFile('passwd').addUser('alice', 'correct horse');
  * } catch (error) {
  *   if ((error as { code?: string }).code === 'ERR_USER_EXISTS') console.log('pick another name');
  *   else throw error;

@@ -20,7 +20,7 @@ import {
 /**
  * How a `PasswordFile` behaves.
  *
- * @example new PasswordFile('/tmp/example-passwd', { broker: '2.0', reload: { process: 'mosquitto' } });
+ * @example new PasswordFile('passwd', { broker: '2.0', reload: { process: 'mosquitto' } });
  */
 export interface PasswordFileOptions {
   /**
@@ -50,7 +50,7 @@ export interface PasswordFileOptions {
 /**
  * The option of a call that waits.
  *
- * @example await new PasswordFile('/tmp/example-passwd').users({ signal: AbortSignal.timeout(5_000) });
+ * @example await new PasswordFile('passwd').users({ signal: AbortSignal.timeout(5_000) });
  */
 export interface WaitOptions {
   /** Cancels: the promise rejects with its `reason`. An edit that is being written by then still settles by its commit. */
@@ -61,7 +61,7 @@ export interface WaitOptions {
  * The options of `PasswordFile.reloaded`.
  *
  * @example
- * const file = new PasswordFile('/tmp/example-passwd', { reload: { process: 'mosquitto' } });
+ * const file = new PasswordFile('passwd', { reload: { process: 'mosquitto' } });
  * // When a service starts: it may have ended before the reload of its last commit.
  * await file.reloaded({ force: true }).catch(error => console.error(error.message));
  */
@@ -75,7 +75,7 @@ export interface ReloadedOptions extends WaitOptions {
  *
  * @example
  * const options: ProgressOptions = { onProgress: (done, total) => console.log(`${done} of ${total}`) };
- * await new PasswordFile('/tmp/example-passwd').setUsers([['alice', 'secret']], options); // 1 of 1
+ * await new PasswordFile('passwd').setUsers([['alice', 'secret']], options); // 1 of 1
  */
 export interface ProgressOptions extends WaitOptions {
   /** Called after each user with the number of users that are done, and of all users. */

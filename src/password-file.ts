@@ -47,7 +47,7 @@ const NAMES_TRIED = 100;
  * ```ts
  * import { PasswordFile } from 'mosquitto-passwd-ts';
  *
- * const file = new PasswordFile('/tmp/example-passwd');
+ * const file = new PasswordFile('passwd');
  * const { username, password } = await file.provision();
  * console.log(await file.verify(username, password)); // true
  * ```
@@ -84,7 +84,7 @@ export class PasswordFile {
   /**
    * Creates an empty file if there is none: a broker does not start without one. Resolves with `false` if there is one.
    *
-   * @example await new PasswordFile('/tmp/example-passwd').create();
+   * @example await new PasswordFile('passwd').create();
    */
   async create(options?: WaitOptions): Promise<boolean> {
     return this.#edit({ names: new Set(), creates: true, signal: signalOf(options) }, (_, exists) => !exists);
@@ -95,7 +95,7 @@ export class PasswordFile {
    *
    * @param password `undefined`, an unset variable, is `ERR_INVALID_PASSWORD`
    * @returns `'unchanged'` if the stored hash has this password, algorithm and cost already
-   * @example console.log(await new PasswordFile('/tmp/example-passwd').setUser('alice', 'correct horse'));
+   * @example console.log(await new PasswordFile('passwd').setUser('alice', 'correct horse'));
    */
   async setUser(
     username: string,
@@ -111,7 +111,7 @@ export class PasswordFile {
    * Adds a user whose name must be new. That is checked while no one else can write.
    *
    * @throws PasswordFileError also `ERR_USER_EXISTS`
-   * @example await new PasswordFile('/tmp/example-passwd').addUser('bob', 'battery staple');
+   * @example await new PasswordFile('passwd').addUser('bob', 'battery staple');
    */
   async addUser(
     username: string,
@@ -137,7 +137,7 @@ export class PasswordFile {
   /**
    * Removes a user, all lines of that name. Resolves with `false` if there was none.
    *
-   * @example console.log(await new PasswordFile('/tmp/example-passwd').removeUser('bob'));
+   * @example console.log(await new PasswordFile('passwd').removeUser('bob'));
    */
   async removeUser(username: string, options?: WaitOptions): Promise<boolean> {
     return (await this.removeUsers([username], options)).length > 0;
@@ -151,7 +151,7 @@ export class PasswordFile {
    * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`, with `username`
    * @example
    * const devices = new Map([['device_1', 'first password'], ['device_2', 'second password']]);
-   * console.log(await new PasswordFile('/tmp/example-passwd').setUsers(devices)); // { added: 2, … }
+   * console.log(await new PasswordFile('passwd').setUsers(devices)); // { added: 2, … }
    */
   async setUsers(
     entries: Iterable<PasswordEntry> | AsyncIterable<PasswordEntry>,
@@ -166,7 +166,7 @@ export class PasswordFile {
   /**
    * Removes users in one commit. Resolves with the names that were in the file.
    *
-   * @example await new PasswordFile('/tmp/example-passwd').removeUsers(['device_1', 'nobody']); // ['device_1']
+   * @example await new PasswordFile('passwd').removeUsers(['device_1', 'nobody']); // ['device_1']
    */
   async removeUsers(usernames: Iterable<string>, options?: WaitOptions): Promise<string[]> {
     const signal = signalOf(options);
@@ -194,7 +194,7 @@ export class PasswordFile {
    * Generates a login and adds it under a name that is new in this file.
    *
    * @throws PasswordFileError also `ERR_INVALID_ARGUMENT` where the options allow too few names
-   * @example const { username, password } = await new PasswordFile('/tmp/example-passwd').provision();
+   * @example const { username, password } = await new PasswordFile('passwd').provision();
    */
   async provision(options?: CredentialsOptions & WaitOptions): Promise<Credentials> {
     const checks = { username: isAnything, password: isAnything, signal: isSignal };
@@ -216,7 +216,7 @@ export class PasswordFile {
    * loads the file at all, `check` reports. A file that has not changed since the last call is not read again.
    *
    * @throws PasswordFileError also `ERR_COST_LIMIT`: the user's hash costs more than `hash.maxIterations` allows
-   * @example console.log(await new PasswordFile('/tmp/example-passwd').verify('alice', 'correct horse'));
+   * @example console.log(await new PasswordFile('passwd').verify('alice', 'correct horse'));
    */
   verify(
     username: string,
@@ -229,7 +229,7 @@ export class PasswordFile {
   /**
    * Whether the file holds this name.
    *
-   * @example console.log(await new PasswordFile('/tmp/example-passwd').hasUser('alice'));
+   * @example console.log(await new PasswordFile('passwd').hasUser('alice'));
    */
   async hasUser(username: string, options?: WaitOptions): Promise<boolean> {
     return (await this.#source.cache.view(signalOf(options))).has(asString(username));
@@ -238,7 +238,7 @@ export class PasswordFile {
   /**
    * The user names, each once, in the order of the file. Names that are not UTF-8 are left out: no client can send them.
    *
-   * @example console.log(await new PasswordFile('/tmp/example-passwd').users());
+   * @example console.log(await new PasswordFile('passwd').users());
    */
   async users(options?: WaitOptions): Promise<string[]> {
     const signal = signalOf(options);
@@ -248,7 +248,7 @@ export class PasswordFile {
   /**
    * A user's hash as it is in the file, or `undefined` if there is no such user.
    *
-   * @example console.log(await new PasswordFile('/tmp/example-passwd').getHash('alice')); // $7$101$…
+   * @example console.log(await new PasswordFile('passwd').getHash('alice')); // $7$101$…
    */
   async getHash(username: string, options?: WaitOptions): Promise<string | undefined> {
     return (await this.#source.cache.view(signalOf(options))).get(asString(username));
@@ -258,7 +258,7 @@ export class PasswordFile {
    * Sets a user's hash, which was made elsewhere.
    *
    * @throws PasswordFileError also `ERR_COST_LIMIT`
-   * @example await new PasswordFile('/tmp/example-passwd').setHash('carol', await hashPassword('secret'));
+   * @example await new PasswordFile('passwd').setHash('carol', await hashPassword('secret'));
    */
   async setHash(username: string, hash: string, options?: WaitOptions): Promise<SetOutcome> {
     assertUsername(username);
@@ -273,7 +273,7 @@ export class PasswordFile {
    * to `onSkipped`. Leaving the loop early frees what it holds.
    *
    * @example
-   * const file = new PasswordFile('/tmp/example-passwd');
+   * const file = new PasswordFile('passwd');
    * for await (const [username, hash] of file.entries()) console.log(username, hash);
    */
   entries(options?: EntriesOptions): AsyncIterable<HashEntry> {
@@ -291,7 +291,7 @@ export class PasswordFile {
    *   entry in the message, and `ERR_INVALID_ARGUMENT` (with `removeOthers`, the source yielded nothing)
    * @example
    * const rows = [['alice', await hashPassword('secret')] as const];
-   * await new PasswordFile('/tmp/example-passwd').setHashes(rows, { removeOthers: true }); // { added: 1, …, removed: 3 }
+   * await new PasswordFile('passwd').setHashes(rows, { removeOthers: true }); // { added: 1, …, removed: 3 }
    */
   async setHashes(
     entries: Entries<string>,
@@ -306,7 +306,7 @@ export class PasswordFile {
    * and the promise rejects with what it threw; otherwise it resolves with what it returned.
    *
    * @throws PasswordFileError also what the draft's `set` throws
-   * @example await new PasswordFile('/tmp/example-passwd').update(draft => draft.delete('bob'));
+   * @example await new PasswordFile('passwd').update(draft => draft.delete('bob'));
    */
   async update<T>(edit: (draft: PasswordDraft) => T, options?: WaitOptions): Promise<T> {
     const signal = signalOf(options);
@@ -323,7 +323,7 @@ export class PasswordFile {
    * @returns the names of the users whose passwords were hashed
    * @example
    * const onSkipped = ({ line, message }: Finding) => console.log(line, message);
-   * console.log(await new PasswordFile('/tmp/example-passwd').upgrade({ onSkipped }));
+   * console.log(await new PasswordFile('passwd').upgrade({ onSkipped }));
    */
   async upgrade(options?: UpgradeOptions): Promise<string[]> {
     return upgrade(this.#source, this.#settings, options);
@@ -334,7 +334,7 @@ export class PasswordFile {
    * log in. The findings are about its bytes (`checkPasswordFile`), and about what only the file system shows: a symbolic
    * link, permissions, owner and group (the last three not on Windows).
    *
-   * @example const { loads, users, findings } = await new PasswordFile('/tmp/example-passwd').check();
+   * @example const { loads, users, findings } = await new PasswordFile('passwd').check();
    */
   async check(options?: CheckOptions): Promise<CheckReport> {
     return checkFile(this.#source.cache, this.#settings, options);
@@ -348,7 +348,7 @@ export class PasswordFile {
    * @throws PasswordFileError `ERR_RELOAD_REFUSED` (it would not load the file; see `findings`), `ERR_RELOAD_FAILED`
    *   (also where it ended before it had read the file), `ERR_INVALID_ARGUMENT` (there is no `reload` option)
    * @example
-   * const file = new PasswordFile('/tmp/example-passwd', { reload: { process: 'mosquitto' } });
+   * const file = new PasswordFile('passwd', { reload: { process: 'mosquitto' } });
    * await file.setUser('alice', 'correct horse');
    * await file.reloaded().catch(error => console.error(error.message)); // where no broker runs
    */
@@ -367,7 +367,7 @@ export class PasswordFile {
    * that are collected.
    *
    * @example
-   * const file = new PasswordFile('/tmp/example-passwd');
+   * const file = new PasswordFile('passwd');
    * console.log(await file.users());
    * file.close();
    */

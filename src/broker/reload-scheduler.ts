@@ -12,7 +12,7 @@ import { type ReloadTarget, TARGET_CHECKS, type Target, targetOf } from './reloa
 /**
  * The broker that a `PasswordFile` makes reload after its commits, and how often it does so at most.
  *
- * @example new PasswordFile('/tmp/example-passwd', { reload: { process: 'mosquitto', maxLoad: 0.1 } });
+ * @example new PasswordFile('passwd', { reload: { process: 'mosquitto', maxLoad: 0.1 } });
  */
 export type ReloadOptions = ReloadTarget & {
   /**

@@ -1,4 +1,4 @@
-import { canBeSent, MAX_BYTES } from '../credentials/rules.js';
+import { canBeSent, isBytes, MAX_BYTES } from '../credentials/rules.js';
 import { type LineFields, LineReader, MAX_FILE_BYTES, skipBlanks } from '../document/line.js';
 import { NameIndex } from '../document/name-index.js';
 import { type Finding, invalidArgument } from '../errors.js';
@@ -27,7 +27,7 @@ const SHORT_SALT_AT = -106;
  * What a broker will make of a password file.
  *
  * @example
- * const { loads, users, findings }: CheckReport = await new PasswordFile('/tmp/example-passwd').check();
+ * const { loads, users, findings }: CheckReport = await new PasswordFile('passwd').check();
  */
 export interface CheckReport {
   /** The broker starts with this file, and keeps running on reload. */
@@ -75,7 +75,7 @@ export function* checkLines(
 ): Generator<void, CheckReport> {
   const { broker } = readOptions<{ broker: BrokerRelease }>('', options, { broker: oneOf('2.0', '2.1') });
   if (broker === undefined) throw invalidOption('broker', 'given');
-  if (!(bytes instanceof Uint8Array)) throw invalidOption('The content of the file', 'a Uint8Array');
+  if (!isBytes(bytes)) throw invalidOption('The content of the file', 'a Uint8Array');
   if (bytes.length > MAX_FILE_BYTES) {
     const problem = `The file has ${bytes.length} bytes, and only files of up to ${MAX_FILE_BYTES} bytes are checked.`;
     throw invalidArgument(`${problem} Spread its users over the files of several brokers.`);

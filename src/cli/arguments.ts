@@ -144,8 +144,11 @@ const VALUES: { [F in Flag]?: (value: string) => string | undefined } = {
   },
   '--broker': value =>
     value === '2.0' || value === '2.1' ? undefined : `--broker takes 2.0 or 2.1, not '${value}'.`,
-  '--confirm': value =>
-    HOST_AND_PORT.test(value) ? undefined : `--confirm takes HOST or HOST:PORT, not '${value}'.`,
+  '--confirm': value => {
+    const [address, , , port = '1'] = HOST_AND_PORT.exec(value) ?? [];
+    if (address !== undefined && isWhole(port, 65_535)) return undefined;
+    return `--confirm takes HOST or HOST:PORT with a port from 1 to 65535, not '${value}'.`;
+  },
   '--count': value =>
     isWhole(value, MAX_COUNT) ? undefined : `--count takes a whole number from 1 to ${MAX_COUNT}.`,
 };

@@ -45,6 +45,7 @@ async function set(command: Command): Promise<number> {
     );
   }
   const file = open(command);
+  const confirm = await confirmation(command);
   const password = await input.readPassword(command);
   const signal = input.interruption();
   let outcome: 'added' | 'updated' | 'unchanged';
@@ -57,7 +58,7 @@ async function set(command: Command): Promise<number> {
   if (given.has('--generate')) output.printSecret(`${password}\n`, isQuiet);
   else
     output.inform(`${outcome === 'added' ? 'Adding' : 'Updating'} password for user ${username}\n`, isQuiet);
-  return reload(command, file, outcome !== 'unchanged', { username, password });
+  return reload(command, file, outcome !== 'unchanged', () => confirm?.({ username, password }));
 }
 
 async function remove(command: Command): Promise<number> {
@@ -102,7 +103,8 @@ async function importList(command: Command): Promise<number> {
           removeOthers: given.has('--remove-others'),
         });
   const counts = `${added} added, ${updated} updated, ${unchanged} unchanged, ${removed} removed`;
-  output.inform(`Imported ${added + updated + unchanged} users: ${counts}.\n`, isQuiet);
+  const users = added + updated + unchanged;
+  output.inform(`Imported ${users} ${users === 1 ? 'user' : 'users'}: ${counts}.\n`, isQuiet);
   return reload(command, file, added + updated + removed > 0);
 }
 
@@ -113,6 +115,7 @@ async function provision(command: Command): Promise<number> {
   const username = { prefix: given.get('--prefix') };
   const signal = input.interruption();
   const file = open(command);
+  const confirm = await confirmation(command);
   // All pending edits join the next commit.
   const calls = Array.from({ length: count }, () => file.provision({ username, signal }));
   const outcomes = await Promise.allSettled(calls);
@@ -122,7 +125,7 @@ async function provision(command: Command): Promise<number> {
   const lines = ({ username, password }: Credentials) => `${username}:${password}\n`;
   const text = given.has('--json') ? `${JSON.stringify(made)}\n` : made.map(lines).join('');
   output.printSecret(text, given.has('--quiet'));
-  const status = await reload(command, file, true, made[0]);
+  const status = await reload(command, file, true, () => made[0] && confirm?.(made[0]));
   if (failure === undefined) return status;
   output.complain(`${output.errorLine(failure.reason)}Only ${made.length} of ${count} users were added.\n`);
   return STATUS.CHANGED_BUT;
@@ -237,7 +240,7 @@ async function reload(
   command: Command,
   file: PasswordFile,
   isChanged: boolean,
-  login?: { username: string; password: input.Password },
+  confirm?: () => Promise<void> | undefined,
 ): Promise<number> {
   const { path, given } = command;
   const broker = given.get('--reload');
@@ -253,7 +256,7 @@ async function reload(
     }
     await file.reloaded({ force: !isChanged, signal });
     problem = 'the login is not confirmed';
-    if (given.has('--confirm') && login !== undefined) await confirm(command, login);
+    await confirm?.();
     return STATUS.DONE;
   } catch (error) {
     output.complain(`${output.errorLine(error)}The password file holds the change, but ${problem}.\n`);
@@ -261,19 +264,17 @@ async function reload(
   }
 }
 
-async function confirm(
-  { given }: Command,
-  login: { username: string; password: input.Password },
-): Promise<void> {
+type Confirm = (login: { username: string; password: input.Password }) => Promise<void>;
+
+/** What confirms a login at the broker that --confirm names. Reads the certificates: without them nothing is edited. */
+async function confirmation({ given }: Command): Promise<Confirm | undefined> {
   const [, address, name, port] = HOST_AND_PORT.exec(given.get('--confirm') ?? '') ?? [];
+  const host = address ?? name;
+  if (host === undefined) return undefined;
   const cafile = given.get('--cafile');
-  await confirmLogin({
-    ...login,
-    host: address ?? name ?? '',
-    port: Number(port ?? (cafile === undefined ? 1883 : 8883)),
-    tls: cafile === undefined ? false : { ca: await input.readInput(cafile) },
-    signal: input.interruption(),
-  });
+  const tls = cafile === undefined ? false : { ca: await input.readInput(cafile) };
+  const signal = input.interruption();
+  return login => confirmLogin({ ...login, host, port: Number(port ?? (tls ? 8883 : 1883)), tls, signal });
 }
 
 function reloadTarget(broker: string): ReloadTarget {

@@ -66,7 +66,7 @@ function warnOfMany({ clients }: Config, role: string | undefined): void {
   const count = role === undefined ? 0 : objects(clients).filter(client => hasRole(client, role)).length;
   if (count <= MANY) return;
   complain(
-    `Warning: ${count} clients have the role ${role}. With 100,000 of one role a broker starts in 2 to 4 s, but ` +
+    `Warning: ${count} clients have the role ${role}. With 100,000 of one role a broker starts in 1 to 4 s, but ` +
       'once it has saved the file itself, in another order, with 20,000 in 10 to 104 s. ' +
       'Keep the password file, or use several roles.\n',
   );

@@ -70,9 +70,11 @@ const STATUSES = [
   ['2', 'The two passwords that were typed differ. For --verify and --check: failed.'],
   [
     '3',
-    'The file was changed, but a later step failed: the reload, the confirmed login, the sync to disk, or printing.',
+    'The file was changed, but not all was done: the reload, the confirmed login, the sync to disk, printing, or adding all users of --provision.',
   ],
+  ['129', 'Ended by SIGHUP. Nothing was changed.'],
   ['130', 'Interrupted by ctrl-C. Nothing was changed.'],
+  ['143', 'Ended by SIGTERM. Nothing was changed.'],
 ] as const;
 
 export function usage(): string {

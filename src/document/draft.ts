@@ -14,7 +14,7 @@ const LINES_JOINED = 512;
  * What became of a user: `'unchanged'` where the password verified already, with the same algorithm and cost.
  *
  * @example
- * const outcome: SetOutcome = await new PasswordFile('/tmp/example-passwd').setUser('alice', 'secret');
+ * const outcome: SetOutcome = await new PasswordFile('passwd').setUser('alice', 'secret');
  */
 export type SetOutcome = 'added' | 'updated' | 'unchanged';
 

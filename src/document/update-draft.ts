@@ -9,14 +9,14 @@ import type { Draft } from './draft.js';
  * The editable view of a password file that `PasswordFile.update` passes to its function.
  *
  * @example
- * await new PasswordFile('/tmp/example-passwd').update((draft: PasswordDraft) => {
+ * await new PasswordFile('passwd').update((draft: PasswordDraft) => {
  *   for (const name of [...draft.keys()]) if (name.startsWith('old_')) draft.delete(name);
  * });
  */
 export interface PasswordDraft {
   /** Whether the file has the name. */
   has(name: string): boolean;
-  /** The user's hash as the file has it; of a duplicate name the last one, which Mosquitto 2.0 uses. */
+  /** The user's hash as the file has it; of a duplicate name the last one. */
   get(name: string): string | undefined;
   /** Gives the user this hash. Throws `ERR_INVALID_USERNAME`, `ERR_INVALID_HASH` or `ERR_COST_LIMIT`. */
   set(name: string, hash: string): this;

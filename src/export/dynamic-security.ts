@@ -28,7 +28,7 @@ export interface DynamicSecurityClient {
 /**
  * How clients are exported.
  *
- * @example await exportDynamicSecurity(new PasswordFile('/tmp/example-passwd').entries(), { broker: '2.1' });
+ * @example await exportDynamicSecurity(new PasswordFile('passwd').entries(), { broker: '2.1' });
  */
 export interface DynamicSecurityOptions {
   /** The oldest release that is to read the clients. Default `'2.0'`, whose form 2.1 reads too. */
@@ -41,7 +41,7 @@ export interface DynamicSecurityOptions {
  * A user that is not among the clients, and why.
  *
  * @example
- * const { skipped } = await exportDynamicSecurity(new PasswordFile('/tmp/example-passwd').entries());
+ * const { skipped } = await exportDynamicSecurity(new PasswordFile('passwd').entries());
  * for (const { username, reason } of skipped satisfies SkippedUser[]) console.log(username, reason);
  */
 export interface SkippedUser {

@@ -31,7 +31,7 @@ export interface VerifyOptions {
 /**
  * How the hashes of a file are made.
  *
- * @example new PasswordFile('/tmp/example-passwd', { hash: { iterations: 1000, saltBytes: 64 } });
+ * @example new PasswordFile('passwd', { hash: { iterations: 1000, saltBytes: 64 } });
  */
 export interface FileHashOptions extends VerifyOptions {
   /** Default `'pbkdf2-sha512'`. `'sha512'` is for Mosquitto 1.x brokers only: it is one fast SHA-512. */

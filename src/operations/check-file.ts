@@ -33,7 +33,7 @@ export interface BrokerUser {
 /**
  * The options of `PasswordFile.check`.
  *
- * @example await new PasswordFile('/tmp/example-passwd').check({ brokerUser: { uid: 1883, gid: 1883 } });
+ * @example await new PasswordFile('passwd').check({ brokerUser: { uid: 1883, gid: 1883 } });
  */
 export interface CheckOptions extends WaitOptions {
   /** The user that the broker runs as, to see whether it may read the file. */
@@ -47,7 +47,7 @@ export async function checkFile(
 ): Promise<CheckReport> {
   const checks = { signal: isSignal, brokerUser: isAnything };
   const { signal, ...given } = readOptions<CheckOptions>('', options, checks);
-  const brokerUser = given.brokerUser && readBrokerUser(given.brokerUser);
+  const brokerUser = given.brokerUser === undefined ? undefined : readBrokerUser(given.brokerUser);
   signal?.throwIfAborted();
   const target = resolveTarget(settings.path);
   const findings = placeFindings(settings, target, brokerUser);

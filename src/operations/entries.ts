@@ -16,7 +16,7 @@ import { Turn } from '../util/event-loop.js';
  *
  * @example
  * const options: EntriesOptions = { onSkipped: ({ message }) => console.warn(message) };
- * for await (const [name] of new PasswordFile('/tmp/example-passwd').entries(options)) console.log(name);
+ * for await (const [name] of new PasswordFile('passwd').entries(options)) console.log(name);
  */
 export interface EntriesOptions extends WaitOptions {
   /** Called with each user who is not among the entries: without a hash that `setHashes` accepts, or with a name that no client can send. */

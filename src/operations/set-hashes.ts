@@ -11,7 +11,7 @@ import { isFunction, isSignal, oneOf, readOptions } from '../util/read-options.j
  * The options of `PasswordFile.setHashes`.
  *
  * @example
- * await new PasswordFile('/tmp/example-passwd').setHashes([], { removeOthers: true, allowEmpty: true });
+ * await new PasswordFile('passwd').setHashes([], { removeOthers: true, allowEmpty: true });
  */
 export interface SetHashesOptions extends WaitOptions {
   /** Remove all other users: besides these, only comments, blank lines and lines without a colon stay. Default `false`. */

@@ -21,7 +21,7 @@ const NUL = 0;
  *
  * @example
  * const options: UpgradeOptions = { onSkipped: ({ line, message }) => console.warn(line, message) };
- * await new PasswordFile('/tmp/example-passwd').upgrade(options);
+ * await new PasswordFile('passwd').upgrade(options);
  */
 export interface UpgradeOptions extends ProgressOptions {
   /** Called for each line that holds neither a readable hash nor a usable password; such lines stay as they are. After 100,000, once more with how many others there are. */

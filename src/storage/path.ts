@@ -167,7 +167,7 @@ function directoryError(cause: unknown, path: string): PasswordFileError {
   const message =
     code === 'ENAMETOOLONG'
       ? `${path} is longer than a path or a name in it can be (ENAMETOOLONG). Give a shorter one.`
-      : `The directory ${path} cannot be reached (${code}).`;
+      : `The directory ${path} cannot be reached (${code}). Mend the path or the permissions of its directories.`;
   return new PasswordFileError('ERR_READ_FAILED', message, { path, cause });
 }
 

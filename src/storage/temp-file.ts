@@ -7,7 +7,7 @@ import type { Place } from './path.js';
 /**
  * Owner and mode of a new file.
  *
- * @example new PasswordFile('/tmp/example-passwd', { create: { uid: 1883, gid: 1883, mode: 0o640 } });
+ * @example new PasswordFile('passwd', { create: { uid: 1883, gid: 1883, mode: 0o640 } });
  */
 export interface CreateOptions {
   /** User id. Default: the directory's owner if root makes the file, else that of the process. */

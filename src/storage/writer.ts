@@ -11,7 +11,7 @@ import { startHeartbeat, type TempFile } from './temp-file.js';
 /**
  * How long writers wait for each other, in milliseconds.
  *
- * @example new PasswordFile('/tmp/example-passwd', { lock: { timeout: 60_000 } });
+ * @example new PasswordFile('passwd', { lock: { timeout: 60_000 } });
  */
 export interface LockOptions {
   /**

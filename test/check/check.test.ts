@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import verdicts from '../../fixtures/broker-verdicts.json' with { type: 'json' };
@@ -319,7 +320,9 @@ describe('a report', () => {
       expect.stringContaining('2.0 drops this user, 2.1 refuses the whole file'),
     ]);
     expect(messages(`alice:${GOOD}\nalice:${GOOD}\n`)).toEqual([
-      expect.stringContaining('2.0 uses the last of the lines, 2.1 refuses the whole file'),
+      expect.stringContaining(
+        '2.0 uses one of the lines, in small files the last, 2.1 refuses the whole file',
+      ),
     ]);
     expect(messages('alice\n')).toEqual([expect.not.stringContaining('refuses')]);
   });
@@ -410,6 +413,11 @@ describe('a report', () => {
     const call = () => checkPasswordFile(Buffer.from(''), options as never);
     expect(call).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }));
     expect(call).toThrow(named);
+  });
+
+  test('takes bytes from another realm', () => {
+    const bytes = runInNewContext('new Uint8Array([97, 58, 120, 10])');
+    expect(checkPasswordFile(bytes, { broker: '2.1' }).findings).toMatchObject([{ code: 'PLAIN_TEXT' }]);
   });
 
   test('is refused for a string in place of bytes', () => {

@@ -34,6 +34,10 @@ test.each([
   [['-I', 'abc', '-b', 'passwd', 'a', 'b'], 'Number of iterations must be > 0.'],
   [['--count'], '--count argument given but not enough other arguments.'],
   [['--count', '0'], '--count takes a whole number from 1 to 100000.'],
+  ...['localhost:0', 'localhost:65536', 'local host', 'a:b:c', ':1883'].map((value): [string[], string] => [
+    ['--reload', '1', '--confirm', value, '-b', 'passwd', 'a', 'b'],
+    `--confirm takes HOST or HOST:PORT with a port from 1 to 65535, not '${value}'.`,
+  ]),
   [['-c', '--generate', '-', 'a'], '--generate needs a password file, not standard output.'],
   [['-c', '--provision', '-'], '--provision needs a password file, not standard output.'],
   [['-c', '--reload', 'x', '-b', '-', 'a', 'b'], '--reload needs a password file, not standard output.'],

@@ -171,8 +171,12 @@ describe('check', () => {
     expect((await check({ brokerUser: { uid: 0, gid: 0 } })).codes).toEqual([]);
   });
 
-  test.each([
+  test.each<[what: string, brokerUser: unknown, message: RegExp]>([
     ['user', 'root', /brokerUser/],
+    ['user', null, /^brokerUser must be an object/],
+    ['user', 0, /^brokerUser must be an object/],
+    ['user', '', /^brokerUser must be an object/],
+    ['user', false, /^brokerUser must be an object/],
     ['user without a uid', { gid: 0 }, /brokerUser must be an object with uid and gid\./],
     ['user without a gid', { uid: 0 }, /brokerUser must be an object with uid and gid\./],
     ['uid', { uid: -1, gid: 0 }, /brokerUser\.uid must be a whole number from 0 to 4294967294\./],

@@ -71,7 +71,7 @@ test('the examples of doc comments run without an error', async () => {
       .replaceAll("'mosquitto-passwd-ts'", `'${library}'`)
       // An example must not signal a broker that runs on this machine.
       .replaceAll("process: 'mosquitto'", "process: 'no-such-broker'")
-      .replaceAll('/tmp/example-passwd', join(directory, 'passwd'));
+      .replaceAll("PasswordFile('passwd'", `PasswordFile('${join(directory, 'passwd')}'`);
     const { outputText } = ts.transpileModule(code, {
       compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
     });

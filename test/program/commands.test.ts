@@ -408,6 +408,13 @@ test('-U hashes the other lines, exits with 1 and reports lines that it cannot h
 });
 
 describe('--reload', () => {
+  test('changes nothing if the certificates for the confirmed login cannot be read', async () => {
+    const confirm = ['--reload', 'nobody-here', '--confirm', 'localhost', '--cafile', 'none'];
+    const message = 'Error: Unable to open file none. No such file or directory.\n';
+    expect(await refused([...confirm, '-b', 'passwd', 'bob', 'two'])).toBe(message);
+    expect(await refused([...confirm, '--provision', 'passwd'])).toBe(message);
+  });
+
   test('exits with 3 if the reload after an edit fails', async () => {
     const ended = await run(['--reload', 'nobody-here', '-b', 'passwd', 'bob', 'two']);
     expect(ended).toMatchObject({ status: 3, stdout: 'Adding password for user bob\n' });

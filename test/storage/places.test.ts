@@ -156,7 +156,8 @@ describe('the file at the path', () => {
   test('is refused with ERR_READ_FAILED if the path leads through another file', async () => {
     await writeFile(path, ALICE);
     const through = new PasswordFile(join(path, 'passwd'));
-    const message = /The directory .*passwd cannot be reached \(ENOTDIR\)\.$/;
+    const message =
+      /The directory .*passwd cannot be reached \(ENOTDIR\)\. Mend the path or the permissions of its directories\.$/;
     await expectRefusal(() => through.setHash('bob', HASH), 'ERR_READ_FAILED', message);
     await expectRefusal(() => through.users(), 'ERR_READ_FAILED', message);
   });
@@ -241,7 +242,7 @@ describe('an edit by an ordinary user', () => {
     const call = () => callAs(ORDINARY, join(inner, 'passwd'), {}, 'setHash', 'bob', HASH);
     const refusal = {
       code: 'ERR_READ_FAILED',
-      message: `The directory ${inner} cannot be reached (EACCES).`,
+      message: `The directory ${inner} cannot be reached (EACCES). Mend the path or the permissions of its directories.`,
     };
     await expect(call()).rejects.toMatchObject(refusal);
     await chmod(inner, 0o755);
