@@ -3,15 +3,12 @@ import { type LineFields, LineReader, MAX_FILE_BYTES, skipBlanks } from '../docu
 import { NameIndex } from '../document/name-index.js';
 import { type Finding, invalidArgument } from '../errors.js';
 import { DEFAULT_MAX_ITERATIONS, isCanonicalHash } from '../hash/encoding.js';
+import { CR, DOLLAR, HASH_SIGN, LF } from '../util/ascii.js';
 import { invalidOption, oneOf, readOptions } from '../util/read-options.js';
 import { type FindingKind, FindingList, shownName } from './findings.js';
 import { type BrokerRelease, type HashFault, type LoadedHash, readBrokerHash } from './stored-hash.js';
 import { fateOf, type LineFate } from './users.js';
 
-const LF = 10;
-const CR = 13;
-const HASH_SIGN = 35;
-const DOLLAR = 36;
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 
 /** How many lines or bytes a step of the generator reads. */

@@ -1,9 +1,8 @@
 import { canBeSent } from '../credentials/rules.js';
 import { FIRST_READ, LineReader } from '../document/line.js';
 import type { NameIndex } from '../document/name-index.js';
+import { LF } from '../util/ascii.js';
 import { type BrokerRelease, type LoadedHash, readBrokerHash } from './stored-hash.js';
-
-const LF = 10;
 
 /** A name in more lines than this lets nobody in: reading all of them would take too long. */
 const MAX_LINES = 1000;

@@ -1,10 +1,9 @@
+import { LF } from '../util/ascii.js';
 import { canBeEnded } from './last-line.js';
 import { LineReader } from './line.js';
 import { type Change, lineEnding, type MergeCounts, mergeLines } from './merge.js';
 import type { NameIndex } from './name-index.js';
 import type { NewLines } from './new-lines.js';
-
-const LF = 10;
 
 /** Changes are sorted in blocks of 64 KiB, and this many new lines are joined at once, so that no step takes long. */
 const BLOCK_BITS = 16;

@@ -1,9 +1,6 @@
 import { tryParseHash } from '../hash/encoding.js';
+import { HASH_SIGN, LF, NUL } from '../util/ascii.js';
 import { isBlank, LineReader } from './line.js';
-
-const NUL = 0;
-const LF = 10;
-const HASH_SIGN = 35;
 
 /**
  * Whether a write may append a line feed to a last line that has none. It may if each release reads the line alike with

@@ -4,12 +4,7 @@
  * at runs of `:`, and trim blanks (C `isspace`) around name and hash. A line that is not skipped is an entry.
  */
 import { MAX_BYTES } from '../credentials/rules.js';
-
-const NUL = 0;
-const LF = 10;
-const CR = 13;
-const HASH = 35;
-const COLON = 58;
+import { COLON, CR, HASH_SIGN, LF, NUL } from '../util/ascii.js';
 
 /** How many bytes of a line the broker's first `fgets` reads, and how many each further one if the line is longer. */
 export const FIRST_READ = 255;
@@ -74,7 +69,7 @@ export class LineReader {
     this.nameStart = -1;
     this.#fields = undefined;
     let from = this.start;
-    if (bytes[from] === HASH) return;
+    if (bytes[from] === HASH_SIGN) return;
     from = skipColons(bytes, from, end);
     const to = fieldEnd(bytes, from, end);
     if ((to === end || bytes[to] === NUL) && from === this.start) return;

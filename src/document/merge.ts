@@ -1,12 +1,9 @@
 /** Merges any number of users into a file: one pass over its lines, and an object only for each part that changes. */
+
+import { COLON, CR, HASH_SIGN, LF } from '../util/ascii.js';
 import { LineReader } from './line.js';
 import { NameIndex } from './name-index.js';
 import type { NewLines } from './new-lines.js';
-
-const LF = 10;
-const CR = 13;
-const COLON = 58;
-const HASH_SIGN = 35;
 
 /** A range of a file's bytes, and the text that replaces it. */
 export interface Change {

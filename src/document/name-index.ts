@@ -1,10 +1,9 @@
 import { randomFillSync } from 'node:crypto';
 import { MAX_BYTES } from '../credentials/rules.js';
+import { LF, NUL } from '../util/ascii.js';
 import { halfSipHash } from '../util/half-sip-hash.js';
 import { LineReader } from './line.js';
 
-const LF = 10;
-const NUL = 0;
 /** The table consists of segments, so that growing one takes no long step. */
 const SEGMENTS = 16;
 /** The bits of a hash that choose its segment. */

@@ -1,13 +1,10 @@
 import { assertUsername, MAX_BYTES } from '../credentials/rules.js';
 import { PasswordFileError } from '../errors.js';
 import { assertHash, isCanonicalHash } from '../hash/encoding.js';
+import { COLON, HASH_SIGN, SPACE, TILDE } from '../util/ascii.js';
 import { MAX_FILE_BYTES } from './line.js';
 import { NameIndex } from './name-index.js';
 
-const SPACE = 32;
-const HASH_SIGN = 35;
-const COLON = 58;
-const TILDE = 126;
 /** How many characters are gathered before they are encoded: encoding each line for itself takes twice the time. */
 const BLOCK = 1 << 16;
 

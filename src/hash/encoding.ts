@@ -1,5 +1,6 @@
 import { isBytes } from '../credentials/rules.js';
 import { PasswordFileError, type PasswordFileErrorDetails } from '../errors.js';
+import { DOLLAR, EQUALS, SEVEN, ZERO } from '../util/ascii.js';
 
 /**
  * `$7$`: PBKDF2-HMAC-SHA512 (RFC 8018 section 5.2), what Mosquitto 2.x writes.
@@ -173,7 +174,6 @@ const BASE64 = /* @__PURE__ */ Uint8Array.from({ length: 256 }, (_, byte) => {
   const character = String.fromCharCode(byte);
   return /[AQgw]/.test(character) ? 2 : /[A-Za-z0-9+/]/.test(character) ? 1 : 0;
 });
-const [DOLLAR, ZERO, SEVEN, EQUALS] = [36, 48, 55, 61];
 
 /**
  * Whether bytes are a canonical `$7$` hash with at most `maxIterations` and less than a billion iterations. Takes a

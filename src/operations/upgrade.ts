@@ -10,11 +10,10 @@ import { newHash } from '../hash/hash.js';
 import type { ProgressOptions, Settings } from '../options.js';
 import { type EditSource, submit } from '../storage/group-commit.js';
 import { orAborted } from '../util/abort.js';
+import { NUL } from '../util/ascii.js';
 import { runYielding, yieldToEventLoop } from '../util/event-loop.js';
 import { inParallel } from '../util/limiter.js';
 import { isFunction, isSignal, readOptions } from '../util/read-options.js';
-
-const NUL = 0;
 
 /**
  * The options of `PasswordFile.upgrade`.
