@@ -49,7 +49,7 @@ const BOUNDED = { lost: undefined, stuck: 0, spins: 0 };
 
 describe('writers in every interleaving', () => {
   it.each<[title: string, exploring: Omit<Exploring, 'run'>, states: number]>([
-    ['2 writers that start over twice, 1 death', { writers: 2, deaths: 1, retries: 2 }, 5_000],
+    ['2 writers of which one starts over, 1 death', { writers: 2, deaths: 1, retries: 1 }, 1_000],
     [
       '2 writers whose renames may fail with ENOENT although they happened, as over NFS',
       { writers: 2, deaths: 1, retries: 1, repeatedRenames: true },
@@ -57,8 +57,9 @@ describe('writers in every interleaving', () => {
     ],
     [
       "2 writers who may not remove each other's files",
-      { writers: 2, deaths: 1, retries: 1, refusedRemovals: true },
-      1_000,
+      { writers: 2, deaths: 1, retries: 0, refusedRemovals: true },
+      // Without refusals there are 1,581.
+      5_000,
     ],
     ['2 writers with the rules of NTFS', { writers: 2, deaths: 1, retries: 1, windows: true }, 1_000],
   ])('lose no commit: %s', async (title, exploring, least) => {

@@ -44,7 +44,7 @@ interface Progress {
   temp: string;
   /** What its future depends on besides: its last call that matters, and the names that it has listed. */
   turn: string;
-  lists: { beside?: string; names?: string };
+  lists: { beside?: string; names?: string; isRefused?: boolean };
   /** The file that it has open, by its path when it was opened; only with the rules of NTFS. */
   open: string;
   /** Its number in the key of a state. */
@@ -410,6 +410,9 @@ function rememberedAfter(
     const names = JSON.stringify(answer);
     return { turn, lists: args[0] === `${dirname(FILE)}/.` ? { beside: names } : { ...lists, names } };
   }
+  // A writer that could not remove a file does not rename its directory.
+  const isRefused = name === 'unlink' && 'error' in answer && answer.error !== 'ENOENT';
+  if (isRefused) return { turn, lists: { ...lists, isRefused } };
   if (['unlink', 'rmdir', 'isStale', 'close'].includes(name)) return { turn, lists };
   return { turn: `${name === 'rename' ? args[1] : name} ${JSON.stringify(answer)}`, lists: {} };
 }
