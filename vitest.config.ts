@@ -34,6 +34,8 @@ export default defineConfig({
     // Tests of brokers wait more than they compute.
     maxWorkers: 2 * availableParallelism(),
     sequence: { shuffle: true },
+    // The concurrent tests of a file only wait.
+    maxConcurrency: 50,
     expect: { requireAssertions: true, poll: { timeout: 50_000 } },
     // Not limits of what tests take, but ends of what hangs.
     testTimeout: 300_000,

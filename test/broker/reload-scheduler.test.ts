@@ -477,7 +477,10 @@ needs(linux, root, perl).describe('a PasswordFile with the option reload.process
     const name = uniqueName();
     const other = await standIn({ name, as: member });
     const path = join(testDirectory(), 'passwd');
-    const file = new PasswordFile(path, { create: { mode: 0o600 }, reload: { process: name } });
+    const file = new PasswordFile(path, {
+      create: { mode: 0o600 },
+      reload: { process: name, minInterval: 0 },
+    });
     await file.setUser('alice', 'pw');
     await expect(file.reloaded()).rejects.toMatchObject({
       code: 'ERR_RELOAD_FAILED',
