@@ -361,7 +361,7 @@ export class PasswordFile {
   }
 
   /**
-   * Closes the file at once, which reads leave open: to unmount its volume, for example. It cancels nothing: edits, reads
+   * Reads leave the file open. This closes it at once, for example to unmount its volume. It cancels nothing: edits, reads
    * and reloads that are under way go on, and a read closes the file at its end. The next read opens it again. Where
    * Node has `Symbol.dispose`, that does the same. A process keeps at most 32 files open, and drops those of instances
    * that are collected.

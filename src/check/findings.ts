@@ -33,7 +33,7 @@ const REFUSED = {
 /** What Mosquitto 2.0 does where it does not drop the user. */
 const ON_2_0: { [kind: string]: string } = {
   EMPTY_NAME: 'ignores the line',
-  DUPLICATE_NAME: 'uses one of the lines, in small files the last',
+  DUPLICATE_NAME: 'uses one of the lines (in small files the last)',
   'NUL_BYTE.long': 'loses all lines that follow',
 };
 

@@ -1,5 +1,4 @@
 /** Merges any number of users into a file: one pass over its lines, and an object only for each part that changes. */
-
 import { COLON, CR, HASH_SIGN, LF } from '../util/ascii.js';
 import { LineReader } from './line.js';
 import { NameIndex } from './name-index.js';

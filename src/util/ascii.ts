@@ -1,4 +1,4 @@
-/** Bytes that mean something in a password file. */
+/** The ASCII codes of characters that have a meaning in a password file. */
 export const NUL = 0;
 export const LF = 10;
 export const CR = 13;

@@ -59,7 +59,7 @@ function iteratorOf(entries: Entries<unknown>): AnyIterator {
   );
 }
 
-/** Calls `return()` and does not await it: it may be queued behind a query that hangs. */
+/** Calls `return()` without awaiting it, because it may never settle: a query before it may hang. */
 function close(iterator: AnyIterator): void {
   Promise.resolve()
     .then(() => iterator.return?.())

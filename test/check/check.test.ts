@@ -321,7 +321,7 @@ describe('a report', () => {
     ]);
     expect(messages(`alice:${GOOD}\nalice:${GOOD}\n`)).toEqual([
       expect.stringContaining(
-        '2.0 uses one of the lines, in small files the last, 2.1 refuses the whole file',
+        '2.0 uses one of the lines (in small files the last), 2.1 refuses the whole file',
       ),
     ]);
     expect(messages('alice\n')).toEqual([expect.not.stringContaining('refuses')]);

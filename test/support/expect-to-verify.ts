@@ -11,12 +11,13 @@ function recipeOf(hash: string): HashOptions {
   return { algorithm, salt, iterations: parsed.algorithm === 'sha512' ? undefined : parsed.iterations };
 }
 
-/** That they verify, another password does not, and hashing with the same salt gives the same line, byte for byte. */
+/** That they verify, no other password does, and hashing with the same salt gives the same line, byte for byte. */
 export async function expectToVerify(lines: GoldenLine[]): Promise<void> {
-  for (const [i, { password, hash }] of lines.entries()) {
+  for (const { password, hash } of lines) {
     const others = [`${password}x`, `x${password}`, password.slice(1), password.toUpperCase()];
+    const isCostly = hash.startsWith('$7$100000$');
     const verified: string[] = [];
-    for (const each of new Set([password, others[i % others.length] as string])) {
+    for (const each of new Set([password, ...(isCostly ? others.slice(0, 1) : others)])) {
       if (await verifyPassword(each, hash)) verified.push(each);
     }
     // The tool hashes an empty password, but no client can log in with one.

@@ -410,7 +410,7 @@ function rememberedAfter(
     const names = JSON.stringify(answer);
     return { turn, lists: args[0] === `${dirname(FILE)}/.` ? { beside: names } : { ...lists, names } };
   }
-  // A writer that could not remove a file does not rename its directory.
+  // A writer that could not remove a file goes another way: it renames the directory.
   const isRefused = name === 'unlink' && 'error' in answer && answer.error !== 'ENOENT';
   if (isRefused) return { turn, lists: { ...lists, isRefused } };
   if (['unlink', 'rmdir', 'isStale', 'close'].includes(name)) return { turn, lists };
