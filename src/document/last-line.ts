@@ -1,5 +1,5 @@
 import { tryParseHash } from '../hash/encoding.js';
-import { HASH_SIGN, LF, NUL } from '../util/ascii.js';
+import { HASH_SIGN, NUL } from '../util/ascii.js';
 import { isBlank, LineReader } from './line.js';
 
 /**
@@ -30,14 +30,14 @@ function isReadByAll(line: LineReader): boolean {
   return hash !== undefined && hash.algorithm !== 'argon2id';
 }
 
-/** Whether an earlier line has the name of this one. Searches the bytes, because an index may cover only some names. */
+/** Whether an earlier line has the name of this one. Reads all lines, because an index may cover only some names. */
 function* isRepetition({ bytes, start, nameStart, nameEnd }: LineReader): Generator<void, boolean> {
   const name = bytes.subarray(nameStart, nameEnd);
   const earlier = new LineReader(bytes);
-  for (let at = bytes.indexOf(name); at < start; at = bytes.indexOf(name, earlier.next)) {
-    yield;
-    earlier.read(bytes.lastIndexOf(LF, at) + 1);
+  for (let at = 0; at < start; at = earlier.next) {
+    earlier.read(at);
     if (earlier.nameIs(name)) return true;
+    yield;
   }
   return false;
 }

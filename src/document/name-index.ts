@@ -13,6 +13,8 @@ const MIN_SLOTS = 8;
 const BYTES_PER_SLOT = 64;
 /** If more names than this are wanted, all names of the file are added. */
 export const MAX_WANTED = 1024;
+/** Up to this length, Node searches bytes in linear time (Node src/string_search.h `kBMMaxShift`). */
+const MAX_SOUGHT_BYTES = 250;
 
 /**
  * Where the names of a file are: an open-addressing hash table in typed arrays, so that a million lines take no
@@ -22,7 +24,11 @@ export class NameIndex {
   readonly bytes: Buffer;
   readonly #seed: Uint32Array;
   readonly #reader: LineReader;
-  readonly #wanted: ReadonlySet<number> | undefined;
+  /** The only names that will be looked up; `undefined`: any. */
+  readonly #wanted: ReadonlySet<string> | undefined;
+  readonly #wantedHashes: ReadonlySet<number> | undefined;
+  /** The only wanted name. A line is read only if it contains these bytes. */
+  readonly #sought: Buffer | undefined;
   /** Segments of slots, of two words each: the hash of a name, and one more than its number; 0: free. */
   readonly #segments: Int32Array[];
   /** How many names there are in each segment. */
@@ -42,7 +48,11 @@ export class NameIndex {
     this.#seed = seed;
     this.#reader = new LineReader(bytes);
     if (wanted !== undefined && wanted.size <= MAX_WANTED) {
-      this.#wanted = new Set(Array.from(wanted, name => hashOf(seed, Buffer.from(name))));
+      this.#wanted = new Set(wanted);
+      const names = Array.from(wanted, name => Buffer.from(name));
+      this.#wantedHashes = new Set(names.map(name => hashOf(seed, name)));
+      if (names.length === 1)
+        this.#sought = names.find(({ length }) => length > 0 && length <= MAX_SOUGHT_BYTES);
     }
     const slots = this.#wanted === undefined ? bytes.length / BYTES_PER_SLOT / SEGMENTS : 0;
     const words = 2 * 2 ** Math.ceil(Math.log2(Math.max(MIN_SLOTS, slots)));
@@ -53,7 +63,7 @@ export class NameIndex {
   covers(names?: ReadonlySet<string> | undefined): boolean {
     const wanted = this.#wanted;
     if (wanted === undefined || names === undefined) return wanted === undefined;
-    return Array.from(names).every(name => wanted.has(hashOf(this.#seed, Buffer.from(name))));
+    return Array.from(names).every(name => wanted.has(name));
   }
 
   /** The position of the first NUL of the file, or -1. */
@@ -71,21 +81,32 @@ export class NameIndex {
   *scan(limit: number): Generator<void> {
     if (this.#wanted?.size === 0) return;
     const lineFeed = this.bytes.subarray(this.#arrived, limit).lastIndexOf(LF);
-    const end = limit === this.bytes.length ? limit : lineFeed < 0 ? 0 : this.#arrived + lineFeed + 1;
+    const complete = lineFeed < 0 ? this.#scanned : this.#arrived + lineFeed + 1;
+    const end = limit === this.bytes.length ? limit : complete;
     this.#arrived = limit;
+    const lines = this.bytes.subarray(0, end);
     const reader = this.#reader;
-    for (let lines = 1; this.#scanned < end; lines++) {
+    for (let count = 1; this.#skip(lines) < end; count++) {
       reader.read(this.#scanned);
       this.#scanned = reader.next;
       if (reader.nameStart >= 0) this.add(reader);
-      if (lines % 64 === 0) yield;
+      if (count % 64 === 0) yield;
     }
+  }
+
+  /** Skips lines that cannot have the only wanted name, and returns where the next line starts. */
+  #skip(lines: Buffer): number {
+    if (this.#sought !== undefined) {
+      const found = lines.indexOf(this.#sought, this.#scanned);
+      this.#scanned = found < 0 ? lines.length : lines.lastIndexOf(LF, found) + 1;
+    }
+    return this.#scanned;
   }
 
   /** Adds an entry of the file; `false`: an entry that was added before has the same name. */
   add({ bytes, start, nameStart, nameEnd }: LineReader): boolean {
     const hash = hashOf(this.#seed, bytes, nameStart, nameEnd);
-    if (this.#wanted !== undefined && !this.#wanted.has(hash)) return true;
+    if (this.#wantedHashes?.has(hash) === false) return true;
     const number = hash >>> SEGMENT_SHIFT;
     const segment = this.#segments[number] as Int32Array;
     const slot = this.#find(segment, hash, bytes, nameStart, nameEnd);

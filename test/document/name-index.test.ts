@@ -1,12 +1,27 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { LineReader } from '../../src/document/line.js';
 import { NameIndex } from '../../src/document/name-index.js';
 import { halfSipHash } from '../../src/util/half-sip-hash.js';
-import { indexed } from '../support/indexed.js';
+import { indexed, scanTo } from '../support/indexed.js';
 
 const names = Array.from({ length: 3_000 }, (_, i) => `device-${i}`);
 const lineOf = (name: string) => `${name}:x\n`;
 const bytes = Buffer.from(names.map(lineOf).join(''));
+
+const noSeed = new Uint32Array(2);
+
+/** Two names whose hashes are equal under {@link noSeed}. */
+function namesOfEqualHash(): [string, string] {
+  const byHash = new Map<number, string>();
+  for (let n = 0; ; n++) {
+    const name = `user${n}`;
+    const hash = halfSipHash(noSeed, Buffer.from(name));
+    const other = byHash.get(hash);
+    if (other !== undefined) return [other, name];
+    byHash.set(hash, name);
+  }
+}
 
 describe('an index of names', () => {
   test('finds where the line of each name starts', () => {
@@ -66,6 +81,35 @@ describe('an index of names', () => {
     expect(index.lines('device-8')).toEqual([]);
   });
 
+  test('finds the lines of the only wanted name, whatever else contains its bytes', () => {
+    const unit = fc.constantFrom('a', 'b', ':', '\n', ' ', '\0', '#', '\r', 'é');
+    const limits = fc.array(fc.nat(80), { maxLength: 4 });
+    fc.assert(
+      fc.property(
+        fc.string({ unit, maxLength: 60 }),
+        fc.string({ unit, maxLength: 4 }),
+        limits,
+        (text, name, at) => {
+          const bytes = Buffer.from(text);
+          const index = new NameIndex(bytes, new Set([name]));
+          for (const limit of at.sort((a, b) => a - b)) if (limit < bytes.length) scanTo(index, limit);
+          scanTo(index, bytes.length);
+          expect(index.lines(name)).toEqual(indexed(bytes).lines(name));
+        },
+      ),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test.each([
+    [1, 0],
+    [250, 0],
+    [251, 46],
+  ])('of a file without the only wanted name, of %i bytes, reads lines in %i steps', (length, steps) => {
+    const index = new NameIndex(bytes, new Set(['x'.repeat(length).replace(/^x$/, '+')]));
+    expect([...index.scan(bytes.length)]).toHaveLength(steps);
+  });
+
   test('finds all names, if many are wanted', () => {
     const index = indexed(bytes, new Set(names.slice(1_000)));
     expect(names.filter(name => index.lines(name).length !== 1)).toEqual([]);
@@ -79,6 +123,12 @@ describe('an index of names', () => {
     expect(indexed(bytes).covers()).toBe(true);
     expect(indexed(bytes).covers(new Set(['device-8']))).toBe(true);
     expect(indexed(bytes, new Set(names)).covers()).toBe(true);
+  });
+
+  test('does not cover a name that only has the hash of a wanted one', () => {
+    const [wanted, other] = namesOfEqualHash();
+    const index = new NameIndex(bytes, new Set([wanted]), noSeed);
+    expect([wanted, other].map(name => index.covers(new Set([name])))).toEqual([true, false]);
   });
 
   test.each([
@@ -124,16 +174,7 @@ describe('an index of names', () => {
   });
 
   test('has a random seed, so that nobody can choose names whose hashes are equal', () => {
-    const noSeed = new Uint32Array(2);
-    const byHash = new Map<number, string>();
-    let pair: string[] = [];
-    for (let n = 0; pair.length === 0; n++) {
-      const name = `user${n}`;
-      const hash = halfSipHash(noSeed, Buffer.from(name));
-      const other = byHash.get(hash);
-      if (other !== undefined) pair = [other, name];
-      byHash.set(hash, name);
-    }
+    const pair = namesOfEqualHash();
     const bytes = Buffer.from(pair.map(name => `${name}:x\n`).join(''));
     // Names are compared only where their hashes are equal.
     let compared = 0;
