@@ -97,7 +97,7 @@ describe('an index of names', () => {
           expect(index.lines(name)).toEqual(indexed(bytes).lines(name));
         },
       ),
-      { numRuns: 2_000 },
+      { numRuns: 500 },
     );
   });
 
