@@ -2,7 +2,7 @@ import { canBeSent, isBytes, MAX_BYTES } from '../credentials/rules.js';
 import { type LineFields, LineReader, MAX_FILE_BYTES, skipBlanks } from '../document/line.js';
 import { NameIndex } from '../document/name-index.js';
 import { type Finding, invalidArgument } from '../errors.js';
-import { DEFAULT_MAX_ITERATIONS, isCanonicalHash } from '../hash/encoding.js';
+import { canonicalHashEnd, DEFAULT_MAX_ITERATIONS } from '../hash/encoding.js';
 import { CR, DOLLAR, HASH_SIGN, LF } from '../util/ascii.js';
 import { invalidOption, oneOf, readOptions } from '../util/read-options.js';
 import { type FindingKind, FindingList, shownName } from './findings.js';
@@ -141,7 +141,7 @@ class Check {
     const { bytes, start, end, nameStart, nameEnd } = this.#line;
     const hashEnd = this.#hasCrLf && bytes[end - 1] === CR ? end - 1 : end;
     if (nameStart !== start || nameEnd - nameStart > MAX_BYTES) return undefined;
-    if (!isCanonicalHash(bytes, nameEnd + 1, hashEnd, DEFAULT_MAX_ITERATIONS)) return undefined;
+    if (canonicalHashEnd(bytes, nameEnd + 1, DEFAULT_MAX_ITERATIONS) !== hashEnd) return undefined;
     if (!this.#hasLongSalt && bytes[hashEnd + SHORT_SALT_AT] !== DOLLAR) return undefined;
     const name = bytes.toString('latin1', nameStart, nameEnd);
     return CANONICAL_NAME.test(name) ? name : undefined;

@@ -144,9 +144,14 @@ export class NameIndex {
     return this.#names[3 * this.numberOf(line)] === line.start;
   }
 
+  /** Whether any name is in several lines. */
+  get hasDuplicates(): boolean {
+    return this.#duplicates.size > 0;
+  }
+
   /** Whether another line of the file has the same name. */
   isDuplicate(line: LineReader): boolean {
-    return this.#duplicates.size > 0 && this.#duplicates.has(this.numberOf(line));
+    return this.hasDuplicates && this.#duplicates.has(this.numberOf(line));
   }
 
   /** Where the last line of a name starts, by the name's number. */

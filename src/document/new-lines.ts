@@ -1,7 +1,7 @@
 import { assertUsername, MAX_BYTES } from '../credentials/rules.js';
 import { PasswordFileError } from '../errors.js';
-import { assertHash, isCanonicalHash } from '../hash/encoding.js';
-import { COLON, HASH_SIGN, SPACE, TILDE } from '../util/ascii.js';
+import { assertHash, canonicalHashEnd } from '../hash/encoding.js';
+import { COLON, HASH_SIGN, LF, SPACE, TILDE } from '../util/ascii.js';
 import { MAX_FILE_BYTES } from './line.js';
 import { NameIndex } from './name-index.js';
 
@@ -45,10 +45,8 @@ export class NewLines {
     for (let i = 0; i < pending.length; i += 2) {
       const name = pending[i] as string;
       const hash = pending[i + 1] as string;
-      const colon = start + name.length;
-      const end = colon + hash.length + 1;
-      if (isPlainName(bytes, start, colon) && isCanonicalHash(bytes, colon + 1, end, this.#maxIterations))
-        start = end + 1;
+      const end = start + name.length + 1 + hash.length;
+      if (plainLineEnd(bytes, start, this.#maxIterations) === end) start = end + 1;
       else start += this.#checkedLength(name, hash, this.count - (pending.length - i) / 2 + 1);
     }
     this.#text = '';
@@ -88,16 +86,15 @@ export class NewLines {
   }
 }
 
-/** Whether bytes are a name of printable ASCII that breaks no rule of `assertUsername`, and a `:` follows. */
-export function isPlainName(bytes: Buffer, start: number, end: number): boolean {
-  if (start === end || end - start > MAX_BYTES || bytes[start] === HASH_SIGN || bytes[end] !== COLON)
-    return false;
-  if (bytes[start] === SPACE || bytes[end - 1] === SPACE) return false;
-  for (let at = start; at < end; at++) {
-    const byte = bytes[at] as number;
-    if (byte < SPACE || byte > TILDE || byte === COLON) return false;
-  }
-  return true;
+/** Where a line ends that is only a name of printable ASCII and a canonical hash, as nearly all are; -1: another line. */
+export function plainLineEnd(bytes: Buffer, start: number, maxIterations: number): number {
+  let colon = start;
+  for (let byte = bytes[start] as number; byte !== COLON; byte = bytes[++colon] as number)
+    if (!(byte >= SPACE && byte <= TILDE && colon - start < MAX_BYTES)) return -1;
+  if (colon === start || bytes[start] === HASH_SIGN) return -1;
+  if (bytes[start] === SPACE || bytes[colon - 1] === SPACE) return -1;
+  const end = canonicalHashEnd(bytes, colon + 1, maxIterations);
+  return end === bytes.length || bytes[end] === LF ? end : -1;
 }
 
 function entryError({ code, message }: PasswordFileError, name: string, number: number): PasswordFileError {

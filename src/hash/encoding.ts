@@ -169,39 +169,46 @@ export function assertHash(hash: string, maxIterations: number): void {
   assertCost(parseHash(hash), maxIterations);
 }
 
-/** For each byte, 0: not a character of base64; 1: one; 2: one that the encoding of 64 bytes can end with. */
+/** For each byte, 0: not a character of base64; 1: one; 3: one that the encoding of 64 bytes can end with. */
 const BASE64 = /* @__PURE__ */ Uint8Array.from({ length: 256 }, (_, byte) => {
   const character = String.fromCharCode(byte);
-  return /[AQgw]/.test(character) ? 2 : /[A-Za-z0-9+/]/.test(character) ? 1 : 0;
+  return /[AQgw]/.test(character) ? 3 : /[A-Za-z0-9+/]/.test(character) ? 1 : 0;
 });
 
 /**
- * Whether bytes are a canonical `$7$` hash with at most `maxIterations` and less than a billion iterations. Takes a
+ * Where a canonical `$7$` hash with at most `maxIterations` ends that starts at `start`; -1: none starts there. Takes a
  * quarter of the time that {@link tryParseHash} takes, which matters for a million hashes.
  */
-export function isCanonicalHash(bytes: Uint8Array, from: number, to: number, maxIterations: number): boolean {
-  const key = to - 88;
-  const salt = bytes[key - 18] === DOLLAR ? key - 17 : key - 89;
-  if (salt < from + 5 || salt > from + 13) return false;
-  let iterations = 0;
-  for (let at = from + 3; at < salt - 1; at++) {
+export function canonicalHashEnd(bytes: Uint8Array, start: number, maxIterations: number): number {
+  if (bytes[start] !== DOLLAR || bytes[start + 1] !== SEVEN || bytes[start + 2] !== DOLLAR) return -1;
+  let at = start + 3;
+  for (let iterations = 0; bytes[at] !== DOLLAR || iterations === 0; at++) {
     const digit = (bytes[at] as number) - ZERO;
-    if (digit < 0 || digit > 9) return false;
     iterations = iterations * 10 + digit;
+    if (!(digit >= 0 && digit <= 9 && iterations > 0 && iterations <= maxIterations)) return -1;
   }
-  if (iterations > maxIterations || bytes[from + 3] === ZERO) return false;
-  if (bytes[from] !== DOLLAR || bytes[from + 1] !== SEVEN || bytes[from + 2] !== DOLLAR) return false;
-  if (bytes[salt - 1] !== DOLLAR || bytes[key - 1] !== DOLLAR) return false;
-  return isBase64(bytes, salt, key - 1) && isBase64(bytes, key, to);
+  const salt = at + 1;
+  const isShort = bytes[salt + 16] === DOLLAR;
+  if (isShort ? !areBase64(bytes, salt, 16) : !isBase64Of64(bytes, salt)) return -1;
+  const key = salt + (isShort ? 17 : 89);
+  return bytes[key - 1] === DOLLAR && isBase64Of64(bytes, key) ? key + 88 : -1;
 }
 
-/** Whether 16 or 88 bytes are canonical base64. */
-function isBase64(bytes: Uint8Array, from: number, to: number): boolean {
-  const isPadded = to - from === 88;
-  const end = isPadded ? to - 2 : to;
-  for (let at = from; at < end; at++) if (BASE64[bytes[at] as number] === 0) return false;
-  if (!isPadded) return true;
-  return BASE64[bytes[end - 1] as number] === 2 && bytes[end] === EQUALS && bytes[end + 1] === EQUALS;
+/** Whether the canonical base64 of 64 bytes starts there: 86 characters and `==`. */
+function isBase64Of64(bytes: Uint8Array, start: number): boolean {
+  if (!areBase64(bytes, start, 84) || BASE64[bytes[start + 84] as number] === 0) return false;
+  const isLast = BASE64[bytes[start + 85] as number] === 3;
+  return isLast && bytes[start + 86] === EQUALS && bytes[start + 87] === EQUALS;
+}
+
+/** Whether so many bytes, a multiple of 4, are characters of base64. */
+function areBase64(bytes: Uint8Array, start: number, count: number): boolean {
+  let all = 1;
+  for (let at = start; at < start + count; at += 4) {
+    all &= (BASE64[bytes[at] as number] as number) & (BASE64[bytes[at + 1] as number] as number);
+    all &= (BASE64[bytes[at + 2] as number] as number) & (BASE64[bytes[at + 3] as number] as number);
+  }
+  return all === 1;
 }
 
 /**

@@ -3,10 +3,9 @@ import { type FindingKind, finding, shownName } from '../check/findings.js';
 import { readBrokerHash } from '../check/stored-hash.js';
 import { canBeSent, MAX_BYTES } from '../credentials/rules.js';
 import { LineReader } from '../document/line.js';
-import type { NameIndex } from '../document/name-index.js';
-import { isPlainName } from '../document/new-lines.js';
+import { plainLineEnd } from '../document/new-lines.js';
 import { type Finding, systemCode } from '../errors.js';
-import { assertHash, isCanonicalHash } from '../hash/encoding.js';
+import { assertHash } from '../hash/encoding.js';
 import type { Settings, WaitOptions } from '../options.js';
 import type { Cache } from '../storage/cache.js';
 import { Turn } from '../util/event-loop.js';
@@ -40,32 +39,25 @@ export async function* readEntries(
   const { bytes } = index;
   const line = new LineReader(bytes);
   const turn = new Turn();
-  for (let start = 0, number = 1; start < bytes.length; start = line.next, number++) {
+  for (let start = 0, number = 1; start < bytes.length; number++) {
     if (number % 64 === 0 && turn.isOver()) await turn.yield();
     signal?.throwIfAborted();
-    line.read(start);
-    if (line.nameStart < 0 || !isLast(line, index)) continue;
-    if (isPlainLine(line, maxIterations)) {
-      const { nameStart, nameEnd, end } = line;
-      // One call that decodes both takes less time than two.
-      const text = bytes.toString('latin1', nameStart, end);
-      yield [text.slice(0, nameEnd - nameStart), text.slice(nameEnd - nameStart + 1)];
+    const end = index.hasDuplicates ? -1 : plainLineEnd(bytes, start, maxIterations);
+    if (end >= 0) {
+      const text = bytes.toString('latin1', start, end);
+      const colon = text.indexOf(':');
+      start = end + 1;
+      yield [text.slice(0, colon), text.slice(colon + 1)];
       continue;
     }
+    line.read(start);
+    start = line.next;
+    // Of a duplicate name the last line counts: 2.0 uses it, and 2.1 loads no such file.
+    if (line.nameStart < 0 || index.lastLine(index.numberOf(line)) !== line.start) continue;
     const obstacle = nameObstacle(line) ?? hashObstacle(line, broker, maxIterations);
     if (obstacle === undefined) yield [line.name() as string, line.hash()];
     else onSkipped?.(finding(obstacle, broker, number, shownName(line)));
   }
-}
-
-/** Whether a line is only a name of printable ASCII and a canonical hash, as nearly all lines are. */
-function isPlainLine({ bytes, nameStart, nameEnd, end }: LineReader, maxIterations: number): boolean {
-  return isPlainName(bytes, nameStart, nameEnd) && isCanonicalHash(bytes, nameEnd + 1, end, maxIterations);
-}
-
-/** Of a duplicate name the last line counts: 2.0 uses it, and 2.1 loads no such file. */
-function isLast(line: LineReader, index: NameIndex): boolean {
-  return !index.isDuplicate(line) || index.lastLine(index.numberOf(line)) === line.start;
 }
 
 /** What is wrong with a line apart from its hash; `undefined`: nothing. */

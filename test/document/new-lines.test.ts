@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MAX_FILE_BYTES } from '../../src/document/line.js';
-import { isPlainName, NewLines } from '../../src/document/new-lines.js';
+import { NewLines, plainLineEnd } from '../../src/document/new-lines.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 
 const HASH = hashPasswordSync('secret', { salt: Buffer.alloc(12, 1) });
@@ -135,9 +135,21 @@ describe('new lines', () => {
   });
 });
 
-test('isPlainName accepts a name only if a colon follows it', () => {
-  const bytes = Buffer.from('alice:x bob');
-  expect(isPlainName(bytes, 0, 5)).toBe(true);
-  expect(isPlainName(bytes, 0, 4)).toBe(false);
-  expect(isPlainName(bytes, 8, 11)).toBe(false);
+test.each([
+  ['a hash and a line feed', `alice:${HASH}\nbob:x\n`, 6 + HASH.length],
+  ['a hash, at the end of the file', `alice:${HASH}`, 6 + HASH.length],
+  ['a carriage return', `alice:${HASH}\r\n`, -1],
+  ['a further field', `alice:${HASH}:\n`, -1],
+  ['a blank before the hash', `alice: ${HASH}\n`, -1],
+  ['no colon', 'alice', -1],
+  ['no colon before the next line', `alice\nbob:${HASH}\n`, -1],
+])('plainLineEnd of a name with %s', (_what, text, end) => {
+  expect(plainLineEnd(Buffer.from(text), 0, 101)).toBe(end);
+});
+
+test('plainLineEnd reads no more of a name than 65,535 bytes', () => {
+  const ends = [65_535, 65_536].map(length =>
+    plainLineEnd(Buffer.from(`${'x'.repeat(length)}:${HASH}`), 0, 101),
+  );
+  expect(ends).toEqual([65_535 + 1 + HASH.length, -1]);
 });
