@@ -82,21 +82,17 @@ describe('an index of names', () => {
   });
 
   test('finds the lines of the only wanted name, whatever else contains its bytes', () => {
-    const unit = fc.constantFrom('a', 'b', ':', '\n', ' ', '\0', '#', '\r', 'é');
-    const limits = fc.array(fc.nat(80), { maxLength: 4 });
+    const unit = fc.constantFrom('a', 'b', ':', ':', '\n', '\n', ' ', '\0');
+    const text = fc.string({ unit, maxLength: 40 });
+    const name = fc.constantFrom('a', 'b', 'aa', 'ab', 'a b', '', '\n', 'a\n', '\0');
     fc.assert(
-      fc.property(
-        fc.string({ unit, maxLength: 60 }),
-        fc.string({ unit, maxLength: 4 }),
-        limits,
-        (text, name, at) => {
-          const bytes = Buffer.from(text);
-          const index = new NameIndex(bytes, new Set([name]));
-          for (const limit of at.sort((a, b) => a - b)) if (limit < bytes.length) scanTo(index, limit);
-          scanTo(index, bytes.length);
-          expect(index.lines(name)).toEqual(indexed(bytes).lines(name));
-        },
-      ),
+      fc.property(text, name, fc.array(fc.nat(40), { maxLength: 4 }), (text, name, limits) => {
+        const bytes = Buffer.from(text);
+        const index = new NameIndex(bytes, new Set([name]));
+        for (const limit of limits.sort((a, b) => a - b)) scanTo(index, Math.min(limit, bytes.length));
+        scanTo(index, bytes.length);
+        expect(index.lines(name)).toEqual(indexed(bytes).lines(name));
+      }),
       { numRuns: 500 },
     );
   });

@@ -138,6 +138,10 @@ describe('new lines', () => {
 test.each([
   ['a hash and a line feed', `alice:${HASH}\nbob:x\n`, 6 + HASH.length],
   ['a hash, at the end of the file', `alice:${HASH}`, 6 + HASH.length],
+  ['a blank and a ~ in it', `a b~:${HASH}`, 5 + HASH.length],
+  ['a # in front', `#alice:${HASH}\n`, -1],
+  ['a blank in front', ` alice:${HASH}\n`, -1],
+  ['a blank at its end', `alice :${HASH}\n`, -1],
   ['a carriage return', `alice:${HASH}\r\n`, -1],
   ['a further field', `alice:${HASH}:\n`, -1],
   ['a blank before the hash', `alice: ${HASH}\n`, -1],
@@ -145,6 +149,12 @@ test.each([
   ['no colon before the next line', `alice\nbob:${HASH}\n`, -1],
 ])('plainLineEnd of a name with %s', (_what, text, end) => {
   expect(plainLineEnd(Buffer.from(text), 0, 101)).toBe(end);
+});
+
+test('plainLineEnd finds the end of a line that starts anywhere', () => {
+  const before = Buffer.alloc(70_000, 'x');
+  const bytes = Buffer.concat([before, Buffer.from(`alice:${HASH}`)]);
+  expect(plainLineEnd(bytes, before.length, 101)).toBe(bytes.length);
 });
 
 test('plainLineEnd reads no more of a name than 65,535 bytes', () => {

@@ -449,11 +449,9 @@ describe('parseHash', () => {
       const others = [...hash].flatMap((_, at) =>
         [...'$/019:=ABQagwz{'].map(byte => `${hash.slice(0, at)}${byte}${hash.slice(at + 1)}`),
       );
-      const taken = others.filter(
-        other => canonicalHashEnd(Buffer.from(other), 0, MAX_ITERATIONS) === other.length,
-      );
-      expect(taken).toEqual(others.filter(other => tryParseHash(other) !== undefined));
-      expect(taken.length).toBeGreaterThan(800);
+      const ends = others.map(other => canonicalHashEnd(Buffer.from(other), 0, MAX_ITERATIONS));
+      expect(ends).toEqual(others.map(other => (tryParseHash(other) === undefined ? -1 : other.length)));
+      expect(ends.filter(end => end > 0).length).toBeGreaterThan(800);
     },
   );
 
