@@ -42,6 +42,7 @@ export async function* readEntries(
   for (let start = 0, number = 1; start < bytes.length; number++) {
     if (number % 64 === 0 && turn.isOver()) await turn.yield();
     signal?.throwIfAborted();
+    // Where names come twice, each line has to be looked up.
     const end = index.hasDuplicates ? -1 : plainLineEnd(bytes, start, maxIterations);
     if (end >= 0) {
       const text = bytes.toString('latin1', start, end);
