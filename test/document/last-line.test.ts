@@ -7,11 +7,11 @@ const HASH = hashPasswordSync('secret', { salt: new Uint8Array(12).fill(1) });
 const filling = (first: string) => first.padEnd(1255 - 1 - HASH.length, 'a');
 
 test.each([
-  ['another name', 'a', true],
-  ['the same name', 'b', false],
-])('a last line that fills a buffer is compared with each earlier line, here of %s', (_, first, canBe) => {
+  ['may be ended after 100 steps, if 100 earlier lines have other names', 'a', true],
+  ['may not be ended, which takes 99 steps to find out, if the 100th line has its name', 'b', false],
+])('a last line that fills a buffer %s', (_, first, canBe) => {
   const earlier = 100;
-  // A search for the last name in such names takes the product of their lengths.
+  // Searching the bytes for the last name, which has so much in common with these, takes the product of their lengths.
   const lines = [
     `${filling(first)}:${HASH}`,
     ...Array.from({ length: earlier - 1 }, () => `${filling('a')}:${HASH}`),

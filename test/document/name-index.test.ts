@@ -108,7 +108,7 @@ describe('an index of names', () => {
     [250, 0],
     [251, 46],
   ])('of a file without the only wanted name, of %i bytes, reads lines in %i steps', (length, steps) => {
-    const index = new NameIndex(bytes, new Set(['x'.repeat(length).replace(/^x$/, '+')]));
+    const index = new NameIndex(bytes, new Set(['+'.repeat(length)]));
     expect([...index.scan(bytes.length)]).toHaveLength(steps);
   });
 
