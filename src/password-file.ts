@@ -236,7 +236,8 @@ export class PasswordFile {
   }
 
   /**
-   * The user names, each once, in the order of the file. Names that are not UTF-8 are left out: no client can send them.
+   * The user names, each once, in the order of the file. Names that are not UTF-8, or are longer than 65,535 bytes, are
+   * left out: no client can send them.
    *
    * @example console.log(await new PasswordFile('passwd').users());
    */

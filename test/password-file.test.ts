@@ -399,6 +399,15 @@ test('a name with a lone surrogate is not taken for the name with U+FFFD in its 
   expect(await file.users()).toEqual(['a\ufffd', 'bob']);
 });
 
+test('a name that is longer than any client can send is no user, and its line stays as it is', async () => {
+  const [longest, tooLong] = [65_535, 65_536].map(length => 'x'.repeat(length)) as [string, string];
+  await writeFile(path, `${tooLong}:${HASH}\n${longest}:${HASH}\n`);
+  expect(await file.users()).toEqual([longest]);
+  expect([await file.hasUser(tooLong), await file.getHash(tooLong)]).toEqual([false, undefined]);
+  expect(await file.removeUsers([tooLong, longest])).toEqual([longest]);
+  expect(await readFile(path, 'utf8')).toBe(`${tooLong}:${HASH}\n`);
+});
+
 describe('setHash', () => {
   test("reports 'added', 'updated' or 'unchanged'", async () => {
     expect(await file.setHash('alice', HASH)).toBe('added');

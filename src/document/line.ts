@@ -79,9 +79,9 @@ export class LineReader {
     this.nameEnd = dropBlanks(bytes, this.nameStart, to);
   }
 
-  /** The name; `undefined` where the line is no entry or the name is not UTF-8 (no client can send such a name). */
+  /** The name; `undefined` where the line is no entry, or no client can send it: it is not UTF-8, or too long. */
   name(): string | undefined {
-    if (this.nameStart < 0) return undefined;
+    if (this.nameStart < 0 || this.nameEnd - this.nameStart > MAX_BYTES) return undefined;
     const name = this.bytes.toString('utf8', this.nameStart, this.nameEnd);
     return name.includes('\ufffd') && !this.nameIs(Buffer.from(name)) ? undefined : name;
   }

@@ -18,7 +18,8 @@ const MAX_SOUGHT_BYTES = 250;
 
 /**
  * Where the names of a file are: an open-addressing hash table in typed arrays, so that a million lines take no
- * objects. The hash has a random seed, so that nobody can choose names that collide.
+ * objects. The hash has a random seed, so that nobody can choose names that collide. Names that are too long for any
+ * client are left out, so that no hash takes long.
  */
 export class NameIndex {
   readonly bytes: Buffer;
@@ -49,8 +50,8 @@ export class NameIndex {
     this.#reader = new LineReader(bytes);
     if (wanted !== undefined && wanted.size <= MAX_WANTED) {
       this.#wanted = new Set(wanted);
-      const names = Array.from(wanted, name => Buffer.from(name));
-      this.#wantedHashes = new Set(names.map(name => hashOf(seed, name)));
+      const names = Array.from(wanted, name => Buffer.from(name)).filter(({ length }) => length <= MAX_BYTES);
+      this.#wantedHashes = new Set(names.map(name => halfSipHash(seed, name)));
       if (names.length === 1)
         this.#sought = names.find(({ length }) => length > 0 && length <= MAX_SOUGHT_BYTES);
     }
@@ -105,7 +106,8 @@ export class NameIndex {
 
   /** Adds an entry of the file; `false`: an entry that was added before has the same name. */
   add({ bytes, start, nameStart, nameEnd }: LineReader): boolean {
-    const hash = hashOf(this.#seed, bytes, nameStart, nameEnd);
+    if (nameEnd - nameStart > MAX_BYTES) return true;
+    const hash = halfSipHash(this.#seed, bytes, nameStart, nameEnd);
     if (this.#wantedHashes?.has(hash) === false) return true;
     const number = hash >>> SEGMENT_SHIFT;
     const segment = this.#segments[number] as Int32Array;
@@ -161,7 +163,8 @@ export class NameIndex {
 
   /** The number of a line's name; negative: it is not in the index. The line may be of another file. */
   numberOf({ bytes, nameStart, nameEnd }: Pick<LineReader, 'bytes' | 'nameStart' | 'nameEnd'>): number {
-    const hash = hashOf(this.#seed, bytes, nameStart, nameEnd);
+    if (nameEnd - nameStart > MAX_BYTES) return -1;
+    const hash = halfSipHash(this.#seed, bytes, nameStart, nameEnd);
     const segment = this.#segments[hash >>> SEGMENT_SHIFT] as Int32Array;
     return (segment[this.#find(segment, hash, bytes, nameStart, nameEnd) + 1] as number) - 1;
   }
@@ -197,11 +200,6 @@ function rehashed(old: Int32Array): Int32Array {
     segment[slot + 1] = old[at + 1] as number;
   }
   return segment;
-}
-
-/** Reads no more of a name than a client can send. */
-function hashOf(seed: Uint32Array, name: Uint8Array, from = 0, to = name.length): number {
-  return halfSipHash(seed, name, from, Math.min(to, from + MAX_BYTES));
 }
 
 function grown(words: Int32Array): Int32Array {

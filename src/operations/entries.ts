@@ -53,8 +53,10 @@ export async function* readEntries(
     }
     line.read(start);
     start = line.next;
+    if (line.nameStart < 0) continue;
+    const user = index.numberOf(line);
     // Of a duplicate name the last line counts: 2.0 uses it, and 2.1 loads no such file.
-    if (line.nameStart < 0 || index.lastLine(index.numberOf(line)) !== line.start) continue;
+    if (user >= 0 && index.lastLine(user) !== line.start) continue;
     const obstacle = nameObstacle(line) ?? hashObstacle(line, broker, maxIterations);
     if (obstacle === undefined) yield [line.name() as string, line.hash()];
     else onSkipped?.(finding(obstacle, broker, number, shownName(line)));

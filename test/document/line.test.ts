@@ -111,6 +111,15 @@ describe('a line reader', () => {
     expect(replaced.name()).toBe('\ufffd');
   });
 
+  test('decodes no name that is longer than any client can send', () => {
+    const reader = new LineReader(Buffer.from(`${'x'.repeat(65_535)}:\n${'x'.repeat(65_536)}:\n`));
+    const lengths = [0, 65_537].map(start => {
+      reader.read(start);
+      return reader.name()?.length;
+    });
+    expect(lengths).toEqual([65_535, undefined]);
+  });
+
   test('finds the first NUL or the end of any line, in whatever order it reads the lines', () => {
     const bytes = fc.array(fc.constantFrom('\0', '\n', ':', 'a'), { maxLength: 30 });
     fc.assert(

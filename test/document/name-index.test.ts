@@ -73,6 +73,21 @@ describe('an index of names', () => {
       expect(index.lines(name)).toEqual([Buffer.byteLength(lines.slice(0, i).join(''))]);
   });
 
+  test.each([
+    ['all names are wanted', undefined],
+    ['only such a name is wanted', new Set(['x'.repeat(65_536)])],
+    ['such a name is wanted beside another', new Set(['x'.repeat(65_535), 'x'.repeat(65_536)])],
+  ])('leaves out names that are longer than any client can send, where %s', (_, wanted) => {
+    const [longest, tooLong] = [65_535, 65_536].map(length => 'x'.repeat(length)) as [string, string];
+    const index = indexed(Buffer.from(`${tooLong}:\n${longest}:\n${tooLong}:\n`), wanted);
+    const isWanted = wanted?.has(longest) ?? true;
+    expect([longest, tooLong].map(name => index.lines(name))).toEqual([isWanted ? [65_538] : [], []]);
+    expect([index.count, index.hasDuplicates]).toEqual([isWanted ? 1 : 0, false]);
+    const line = new LineReader(index.bytes);
+    line.read(0);
+    expect([index.add(line), index.isFirst(line), index.isDuplicate(line)]).toEqual([true, false, false]);
+  });
+
   test('finds the wanted names and no others, if only few are wanted', () => {
     const index = indexed(bytes, new Set(['device-7', 'device-2999', 'nobody']));
     expect(index.lines('device-7')).toEqual([bytes.indexOf('device-7:')]);

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Finding } from '../../src/errors.js';
 import { formatHash } from '../../src/hash/encoding.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
@@ -145,6 +145,15 @@ describe('entries', () => {
     if (username !== undefined) expect(findings[0]?.username).toBe(username);
     expect(JSON.stringify(findings)).not.toContain('secret');
     expect(await gather(file.entries())).toEqual(entries);
+  });
+
+  test('reports each line with a long name to onSkipped', async () => {
+    writeFileSync(path, `${'x'.repeat(65_536)}:${HASH}\n`.repeat(2));
+    const onSkipped = vi.fn();
+    expect(await gather(file.entries({ onSkipped }))).toEqual([]);
+    const [first, second] = onSkipped.mock.calls.flat();
+    expect([first, second]).toMatchObject([1, 2].map(line => ({ line, code: 'LONG_NAME' })));
+    expect(onSkipped).toHaveBeenCalledTimes(2);
   });
 
   test('yields pairs that setHashes accepts', async () => {
