@@ -114,6 +114,8 @@ async function promptForPassword(isNew: boolean, isOutputTaken: boolean): Promis
   const editor = createInterface({ input: process.stdin, output, terminal: onTerminal, historySize: 0 });
   // The terminal is in raw mode: ctrl-C is a key, and the program must not end before `close` restores the terminal.
   editor.once('SIGINT', () => process.emit('SIGINT'));
+  // So is ctrl-Z. Without a listener, the editor would stop the program and have the terminal echo what is typed.
+  editor.on('SIGTSTP', () => undefined);
   const signal = interruption();
   signal.addEventListener('abort', () => editor.close());
   // The iterator keeps lines that are typed before they are asked for.

@@ -10,6 +10,8 @@ async function main(argv: readonly string[]): Promise<number> {
   const given: Given = new Map();
   try {
     const command = parseArguments(argv, given);
+    // The status if the program ends before this has settled, because nothing keeps the event loop running.
+    process.exitCode = failure(given);
     return await COMMANDS[command.mode](command);
   } catch (error) {
     const { status, showsUsage }: CliError['options'] = error instanceof CliError ? error.options : {};
@@ -17,8 +19,13 @@ async function main(argv: readonly string[]): Promise<number> {
     complain(errorLine(error));
     if (status !== undefined) return status;
     if (error instanceof PasswordFileError && error.committed) return STATUS.CHANGED_BUT;
-    return given.has('--verify') || given.has('--check') ? STATUS.NO_ANSWER : STATUS.FAILED;
+    return failure(given);
   }
+}
+
+/** The exit status of a failure; to --verify and --check, 1 is an answer. */
+function failure(given: Given): number {
+  return given.has('--verify') || given.has('--check') ? STATUS.NO_ANSWER : STATUS.FAILED;
 }
 
 void main(process.argv.slice(2)).then(status => {

@@ -13,6 +13,7 @@ const ALICE = `alice:$7$101$AQIDBAUGBwgJCgsM$${'A'.repeat(86)}==\n`;
 const ENTER = '\r';
 const CTRL_C = '\u0003';
 const CTRL_D = '\u0004';
+const CTRL_Z = '\u001a';
 const BACKSPACE = '\u007f';
 
 let directory: string;
@@ -66,6 +67,29 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     expect(readFileSync(path, 'utf8')).toBe(ALICE);
     expect(readdirSync(directory)).toEqual(['passwd']);
   });
+
+  test('ctrl-Z at a prompt does nothing, and the password that follows is hidden', async () => {
+    const typed = CTRL_Z + SECRET + ENTER;
+    const { screen } = await onTerminal(`${command(path, 'bob')}; echo "status $?"; ${STATE}`, [
+      ['Password: ', typed],
+      ['Reenter password: ', typed],
+    ]);
+    expect(screen).toBe(`Password: \nReenter password: \nAdding password for user bob\nstatus 0\n${SANE}`);
+    expect(await new PasswordFile(path).verify('bob', SECRET)).toBe(true);
+  });
+
+  test.each([
+    ['--verify', 2],
+    ['--quiet', 1],
+  ])(
+    '%s exits with %i if the program ends at the prompt because it waits for no event',
+    async (option, status) => {
+      const preload = join(directory, 'unref.cjs');
+      writeFileSync(preload, 'process.stdin.unref();');
+      const program = quoted(process.execPath, '--require', preload, PROGRAM, option, path, 'alice');
+      expect((await onTerminal(program)).status).toBe(status);
+    },
+  );
 
   test.each([
     ['SIGHUP', 129],
