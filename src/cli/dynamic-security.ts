@@ -8,15 +8,19 @@ import { describe, interruption } from './input.js';
 import { CliError, complain, inform, Skipped, STATUS } from './output.js';
 
 /** An item of a list in the plugin's file, if it is an object. Its fields may hold anything. */
-interface Holder {
+interface Item {
   username?: unknown;
   rolename?: unknown;
   roles?: unknown;
   clients?: unknown;
+  acls?: unknown;
+  acltype?: unknown;
+  topic?: unknown;
+  allow?: unknown;
 }
 
 /** The plugin's file, as far as it matters here. */
-interface Config extends Holder {
+interface Config extends Item {
   clients: unknown[];
   groups?: unknown;
 }
@@ -44,7 +48,7 @@ export async function exportClients({ path, given }: Command, file: PasswordFile
   const merged = merge(configPath, config, clients, given.has('--force'));
   for (const { username, reason } of skipped) leaveOut(username, reason);
   for (const name of merged.admins) {
-    leaveOut(name, `In ${configPath} this client has the role admin, and stays.`);
+    leaveOut(name, `In ${configPath} this client is an administrator, and stays.`);
   }
   const isChanged = merged.added + merged.replaced > 0;
   // Indented by tabs if the file was, as Mosquitto 2.0 writes it.
@@ -145,7 +149,7 @@ export function merge(
     const others = taken.length === 1 ? '' : ` and ${taken.length - 1} more of the users`;
     throw new CliError(
       `${path} has the client ${taken[0]?.username}${others} already. --force replaces ` +
-        'clients, but none with the role admin. Nothing was changed.',
+        'clients, but no administrators. Nothing was changed.',
     );
   }
   const admins = adminsOf(config);
@@ -165,21 +169,37 @@ export function merge(
 }
 
 /** What stays of a client that is replaced: that it is disabled, or bound to a client id, for example. */
-function withoutLogin(client: Holder | undefined): Holder {
+function withoutLogin(client: Item | undefined): Item {
   const login = ['password', 'salt', 'iterations', 'encoded_password', 'roles'];
   return Object.fromEntries(Object.entries(client ?? {}).filter(([key]) => !login.includes(key)));
 }
 
-/** The names of the clients with the role `admin`, by themselves or by a group. */
-function adminsOf({ clients, groups }: Config): Set<unknown> {
-  const isAdmin = (holder: Holder) => hasRole(holder, 'admin');
+/** The names of the clients with an administrator's role, by themselves or by a group. */
+function adminsOf({ clients, groups, roles }: Config): Set<unknown> {
+  const admin = new Set(
+    objects(roles)
+      .filter(controls)
+      .map(({ rolename }) => rolename),
+  ).add('admin');
+  const isAdmin = (holder: Item) => objects(holder.roles).some(({ rolename }) => admin.has(rolename));
   const members = objects(groups)
     .filter(isAdmin)
     .flatMap(group => objects(group.clients));
   return new Set([...objects(clients).filter(isAdmin), ...members].map(nameOf));
 }
 
-function hasRole({ roles }: Holder, role: string): boolean {
+/**
+ * Whether a role lets clients give commands to the broker, as `super-admin` does in a file that Mosquitto 2.1 has made.
+ * No other topic filter matches a topic below `$CONTROL`: wildcards do not match a first `$` (MQTT 3.1.1, 4.7.2).
+ */
+function controls({ acls }: Item): boolean {
+  return objects(acls).some(
+    ({ acltype, topic, allow }) =>
+      acltype === 'publishClientSend' && allow === true && String(topic).startsWith('$CONTROL/'),
+  );
+}
+
+function hasRole({ roles }: Item, role: string): boolean {
   return objects(roles).some(({ rolename }) => rolename === role);
 }
 
@@ -189,9 +209,9 @@ function descending(a: unknown, b: unknown): number {
 }
 
 function nameOf(client: unknown): unknown {
-  return (client as Holder | null)?.username;
+  return (client as Item | null)?.username;
 }
 
-function objects(list: unknown): Holder[] {
+function objects(list: unknown): Item[] {
   return Array.isArray(list) ? list.filter(each => typeof each === 'object' && each !== null) : [];
 }

@@ -27,7 +27,7 @@ test('new clients are added to the existing ones, all in descending order of the
 });
 
 test('a client of the same name is an error without --force', () => {
-  const message = 'c has the client alice already. --force replaces clients, but none with the role admin.';
+  const message = 'c has the client alice already. --force replaces clients, but no administrators.';
   expect(() => merge('c', CONFIG, [client('bob'), client('alice')], false)).toThrow(
     expect.objectContaining({ message: `${message} Nothing was changed.` }),
   );
@@ -70,6 +70,36 @@ test('a member of a group with the role admin is never replaced or added', () =>
   expect(merged.config.clients).toEqual([{ username: 'émile' }, ALICE, ADMIN]);
   const withoutClient = merge('c', { ...CONFIG, clients: [ADMIN] }, [client('émile')], false);
   expect(withoutClient).toMatchObject({ added: 0, admins: ['émile'] });
+});
+
+test.each([
+  ['$CONTROL/#', true],
+  ['$CONTROL/dynamic-security/v1', true],
+  ['$CONTROL/+/v1', true],
+  ['$CONTROL', false],
+  ['$SYS/#', false],
+  ['#', false],
+  ['+/dynamic-security/v1', false],
+])('a client that may publish to %s by a role or by a group is an administrator: %j', (topic, isAdmin) => {
+  const acls = [
+    { acltype: 'subscribePattern', topic: '$CONTROL/#', allow: true },
+    { acltype: 'publishClientSend', topic, allow: true },
+  ];
+  const roles = [{ rolename: 'operator' }];
+  const config = {
+    clients: [{ username: 'alice', roles }, { username: 'bob' }],
+    groups: [{ roles, clients: [{ username: 'bob' }] }],
+    roles: [
+      { rolename: 'operator', acls },
+      { rolename: 'device', acls: [{ ...acls[1], allow: false }] },
+    ],
+  };
+  const { admins, replaced } = merge('c', config, ['alice', 'bob', 'carol'].map(client), true);
+  expect({ admins, replaced }).toEqual(
+    isAdmin ? { admins: ['alice', 'bob'], replaced: 0 } : { admins: [], replaced: 2 },
+  );
+  const again = merge('c', { ...config, clients: [client('alice')] }, [client('alice')], true);
+  expect(again.admins).toEqual([]);
 });
 
 test('items of the list that are no clients stay', () => {

@@ -1,15 +1,16 @@
 /** The dynamic-security plugin of real brokers lets in the clients that the library exports, and nobody else. */
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { exportDynamicSecurity } from '../../src/export/dynamic-security.js';
 import { hashPassword } from '../../src/hash/hash.js';
 import { PasswordFile } from '../../src/password-file.js';
-import { login, type RunningBroker, startBroker } from '../support/broker.js';
+import { type Broker, findBrokers, login, type RunningBroker, startBroker } from '../support/broker.js';
 import { call } from '../support/cli.js';
 import { testDirectory } from '../support/directory.js';
 import { mosquittoCtrl, pluginConfig, publish, startWithClients } from '../support/dynamic-security.js';
-import { describeBrokers } from '../support/require.js';
+import { broker, describeBrokers, needs } from '../support/require.js';
 
 let config: string;
 beforeEach(() => {
@@ -31,6 +32,15 @@ async function pairs(
       ],
     ),
   );
+}
+
+/** Makes calls of `mosquitto_ctrl dynsec` as the client `admin`. */
+function administration(broker: Broker, password: string) {
+  return ({ port }: RunningBroker, ...args: string[]): Promise<string> => {
+    const address = ['-h', '127.0.0.1', '-p', String(port)];
+    const login = ['-u', 'admin', '-P', password, '-V', 'mqttv5'];
+    return mosquittoCtrl(broker, ...address, ...login, 'dynsec', ...args);
+  };
 }
 
 describeBrokers('the dynamic-security plugin', broker => {
@@ -80,19 +90,7 @@ describeBrokers('the dynamic-security plugin', broker => {
     const passwords = { device_1: 'secret', 設備: '密码', 'tenant/α': ' blanks ' };
     const passwd = join(testDirectory(), 'passwd');
     await mosquittoCtrl(broker, 'dynsec', 'init', config, 'admin', 'of the admin');
-    const asAdmin = (running: RunningBroker, ...args: string[]) => {
-      const login = ['-u', 'admin', '-P', 'of the admin', '-V', 'mqttv5'];
-      return mosquittoCtrl(
-        broker,
-        '-h',
-        '127.0.0.1',
-        '-p',
-        String(running.port),
-        ...login,
-        'dynsec',
-        ...args,
-      );
-    };
+    const asAdmin = administration(broker, 'of the admin');
     {
       await using running = await startBroker(broker, { config: pluginConfig(broker, config) });
       await asAdmin(running, 'createRole', 'device');
@@ -139,5 +137,37 @@ describeBrokers('the dynamic-security plugin', broker => {
         ]);
       }
     });
+  });
+});
+
+needs(broker('2.1')).describe('a file that the plugin of Mosquitto 2.1 has made itself', () => {
+  test('keeps the passwords of its administrators when the program replaces clients', async () => {
+    const program = findBrokers().find(({ release }) => release === '2.1') as Broker;
+    const start = () => startBroker(program, { config: pluginConfig(program, config) });
+    let password: string;
+    {
+      await using running = await start();
+      password = /^admin (.*)$/m.exec(readFileSync(`${config}.pw`, 'utf8'))?.[1] ?? '';
+      const asAdmin = administration(program, password);
+      await asAdmin(running, 'createClient', 'boss', '-p', 'of the boss');
+      await asAdmin(running, 'createGroup', 'operators');
+      await asAdmin(running, 'addGroupRole', 'operators', 'super-admin');
+      await asAdmin(running, 'addGroupClient', 'operators', 'boss');
+      await running.stop();
+    }
+    const names = ['admin', 'boss', 'democlient'];
+    const passwd = join(testDirectory(), 'passwd');
+    const rows = await pairs(Object.fromEntries(names.map(name => [name, 'of a device'])));
+    await new PasswordFile(passwd, { missing: 'empty' }).setHashes(rows);
+    const { status, stderr } = await call(['--dynsec', config, '--role', 'client', '--force', passwd]);
+    const stays = (name: string) =>
+      `${passwd}: error: User ${name}: In ${config} this client is an administrator, and stays.\n`;
+    expect({ status, stderr }).toEqual({ status: 1, stderr: stays('boss') + stays('admin') });
+
+    await using running = await start();
+    const answers = names.map(name => login(running.port, name, 'of a device'));
+    expect(await Promise.all(answers)).toEqual([5, 5, 0]);
+    expect(await login(running.port, 'admin', password)).toBe(0);
+    expect(await login(running.port, 'boss', 'of the boss')).toBe(0);
   });
 });

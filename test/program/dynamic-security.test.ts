@@ -120,7 +120,7 @@ describe('--dynsec', () => {
     expect(dave).toMatch(/^passwd:2: error: .*a password in plain text/);
     expect(others).toEqual([
       'passwd: error: User carol: The plugin of Mosquitto 2.0 reads no salt of 64 bytes, only 12.',
-      'passwd: error: User admin: In config.json this client has the role admin, and stays.',
+      'passwd: error: User admin: In config.json this client is an administrator, and stays.',
     ]);
     expect(clients()).toEqual([client('alice'), ADMIN]);
   });
