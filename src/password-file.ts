@@ -7,7 +7,7 @@ import { asString, type PasswordDraft, runUpdate } from './document/update-draft
 import { invalidArgument, PasswordFileError, systemCode } from './errors.js';
 import { assertHash } from './hash/encoding.js';
 import { newHash } from './hash/hash.js';
-import { type CheckOptions, canRead, checkFile } from './operations/check-file.js';
+import { barrierOfFile, type CheckOptions, canRead, checkFile } from './operations/check-file.js';
 import { type EntriesOptions, type HashEntry, readEntries } from './operations/entries.js';
 import { type SetHashesOptions, setHashes } from './operations/set-hashes.js';
 import { type PasswordEntry, setUsers } from './operations/set-users.js';
@@ -27,6 +27,7 @@ import { Cache } from './storage/cache.js';
 import { type Edit, type EditSource, submit } from './storage/group-commit.js';
 import { resolveTarget } from './storage/path.js';
 import { orAborted } from './util/abort.js';
+import { attempt } from './util/attempt.js';
 import type { Entries } from './util/entries.js';
 import { runYielding } from './util/event-loop.js';
 import { isAnything, isFunction, isSignal, oneOf, readOptions } from './util/read-options.js';
@@ -76,7 +77,12 @@ export class PasswordFile {
     if (dispose !== undefined) Object.defineProperty(this, dispose, { value: () => this.close() });
     if (reload === undefined) return;
     this.#reloads = new ReloadScheduler(
-      { path: file, check: () => this.check(), isReadableBy: owner => canRead(owner, resolveTarget(file)) },
+      {
+        path: file,
+        check: () => this.check(),
+        isReadableBy: owner => canRead(owner, resolveTarget(file)),
+        barrierTo: owner => attempt(() => barrierOfFile(owner, resolveTarget(file))),
+      },
       reload,
     );
   }

@@ -82,6 +82,8 @@ export interface Eligible {
   /** Completes "No process called mosquitto belongs to". */
   whom: string;
   includes(owner: ProcessOwner): boolean;
+  /** Throws if the broker, however it was named, would not load the file as this user. */
+  assertLoads?(owner: ProcessOwner): void;
 }
 
 /** The only process of this name of an eligible user. Throws `ERR_RELOAD_FAILED` if there is none, or another one. */

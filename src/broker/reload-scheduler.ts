@@ -5,7 +5,7 @@ import { type Finding, PasswordFileError } from '../errors.js';
 import { pause } from '../util/abort.js';
 import { attempt } from '../util/attempt.js';
 import { isFunction, MAX_TIMER, type OptionCheck, readOptions, whole } from '../util/read-options.js';
-import type { ProcessOwner } from './process.js';
+import type { Eligible, ProcessOwner } from './process.js';
 import { DEFAULT_TIMEOUT, sendReload } from './reload.js';
 import { type ReloadTarget, TARGET_CHECKS, type Target, targetOf } from './reload-target.js';
 
@@ -62,8 +62,10 @@ export interface ReportedFile {
   path: string;
   /** Whether the broker will load the file, and if not, why. */
   check(): Promise<{ loads: boolean; findings: readonly Finding[] }>;
-  /** Whether a process of this owner could read it, as the broker must. */
+  /** Whether a process of this owner could read it, as the broker must, in its place. */
   isReadableBy(owner: ProcessOwner): boolean;
+  /** Why such a process could not read it in any place; `undefined`: it could, or the file is gone. */
+  barrierTo(owner: ProcessOwner): Finding | undefined;
 }
 
 /**
@@ -127,10 +129,17 @@ export class ReloadScheduler {
   }
 
   async #send(): Promise<number | undefined> {
-    const { path, check, isReadableBy } = this.#file;
+    const { path, check, isReadableBy, barrierTo } = this.#file;
     const { loads, findings } = await check();
     if (!loads) throw refused(path, findings);
-    const eligible = { whom: `a user who may read ${path}`, includes: isReadableBy };
+    const eligible: Eligible = {
+      whom: `a user who may read ${path}`,
+      includes: isReadableBy,
+      assertLoads(owner) {
+        const barrier = barrierTo(owner);
+        if (barrier !== undefined) throw refused(path, [barrier]);
+      },
+    };
     return sendReload(this.#settings.target, eligible, { timeout: this.#duration(DEFAULT_TIMEOUT) });
   }
 
@@ -167,7 +176,7 @@ function refused(path: string, findings: readonly Finding[]): PasswordFileError 
   return new PasswordFileError(
     'ERR_RELOAD_REFUSED',
     `The broker was not made to reload ${path}, which it would not load` +
-      `${first === undefined ? '.' : `: line ${first.line}: ${first.message}`} ` +
+      `${first === undefined ? '.' : `: ${first.line > 0 ? `line ${first.line}: ` : ''}${first.message}`} ` +
       'The file has been written all the same. Mend it, then edit it again or call reloaded().',
     { path, findings },
   );

@@ -73,7 +73,12 @@ export async function sendReload(
     await runCommand(target, timeout, signal);
     return undefined;
   }
-  const find = () => listening(() => target(eligible), timeout, signal);
+  const findReader = () => {
+    const broker = target(eligible);
+    eligible.assertLoads?.(broker.owner);
+    return broker;
+  };
+  const find = () => listening(findReader, timeout, signal);
   const { broker, outcome } = await hangUp(find, timeout, signal);
   if (outcome !== 'ended') return outcome;
   const problem =

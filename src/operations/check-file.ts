@@ -93,14 +93,8 @@ function* accessFindings(stats: fs.Stats, target: string, user: BrokerUser | und
       `All users have permissions for the file. ${LATER} Use mode 0600 or 0640.`,
     );
   if (user === undefined) return;
-  const barrier = unreadableFor(user, target);
-  if (barrier !== undefined) {
-    yield error(
-      'NOT_READABLE',
-      `The broker's user (${user.uid}:${user.gid}) cannot read the file, because of ${barrier}. Mosquitto 2.0 would ` +
-        'refuse everybody, 2.1 would exit. Give that user the file, or its group the permission to read it.',
-    );
-  }
+  const barrier = barrierOnPath(user, target);
+  if (barrier !== undefined) yield barrier;
   for (const [code, what, found, wanted] of [
     ['FOREIGN_OWNER', 'owner', stats.uid, user.uid],
     ['FOREIGN_GROUP', 'group', stats.gid, user.gid],
@@ -124,22 +118,37 @@ function symbolicLink({ broker, brokerFollowsLinks }: Settings): Finding {
 
 /** Whether a user could read the file; `false` also if that cannot be determined. */
 export function canRead(user: BrokerUser, target: string): boolean {
-  return attempt(() => unreadableFor(user, target) === undefined) ?? false;
+  return attempt(() => barrierOnPath(user, target) === undefined) ?? false;
 }
 
 /** What keeps a user from reading a file: the file or one of its directories; `undefined`: nothing. */
-function unreadableFor(user: BrokerUser, target: string): string | undefined {
-  if (user.uid === 0) return undefined;
+function barrierOnPath(user: BrokerUser, target: string): Finding | undefined {
   for (let directory = dirname(target); ; directory = dirname(directory)) {
-    if (!isAllowed(user, fs.statSync(directory), 1)) return `the mode of the directory ${directory}`;
-    if (directory === dirname(directory)) break;
+    if (!isAllowed(user, fs.statSync(directory), 1))
+      return notReadable(user, `the mode of the directory ${directory}`);
+    if (directory === dirname(directory)) return barrierOfFile(user, target);
   }
-  return isAllowed(user, fs.statSync(target), 4) ? undefined : 'its owner and mode';
+}
+
+/** The same without the directories. A process may see the file at another path. */
+export function barrierOfFile(user: BrokerUser, target: string): Finding | undefined {
+  const stats = fs.statSync(target);
+  if (isAllowed(user, stats, 4)) return undefined;
+  const mode = (stats.mode & 0o7777).toString(8).padStart(4, '0');
+  return notReadable(user, `its owner and mode (${stats.uid}:${stats.gid}, ${mode})`);
 }
 
 function isAllowed({ uid, gid, groups = [] }: BrokerUser, stats: fs.Stats, bit: number): boolean {
   const shift = stats.uid === uid ? 6 : [gid, ...groups].includes(stats.gid) ? 3 : 0;
-  return ((stats.mode >> shift) & bit) !== 0;
+  return uid === 0 || ((stats.mode >> shift) & bit) !== 0;
+}
+
+function notReadable({ uid, gid }: BrokerUser, barrier: string): Finding {
+  return error(
+    'NOT_READABLE',
+    `The broker's user (${uid}:${gid}) cannot read the file, because of ${barrier}. Mosquitto 2.0 would ` +
+      'refuse everybody, 2.1 would exit. Give that user the file, or its group the permission to read it.',
+  );
 }
 
 function error(code: FindingCode, message: string): Finding {

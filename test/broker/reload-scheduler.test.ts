@@ -1,5 +1,6 @@
 import {
   accessSync,
+  chownSync,
   constants,
   existsSync,
   mkdirSync,
@@ -185,6 +186,8 @@ function scheduler(
     {
       path,
       isReadableBy: () => true,
+      barrierTo: () => undefined,
+
       async check() {
         await check();
         return report;
@@ -506,5 +509,53 @@ needs(linux, root, perl).describe('a PasswordFile with the option reload.process
     await file.setUser('alice', 'pw');
     await expect(file.reloaded()).rejects.toMatchObject({ code: 'ERR_RELOAD_FAILED' });
     expect(await other.hangups()).toBe(0);
+  });
+});
+
+needs(linux, root, perl).describe('a PasswordFile with the option reload and a broker that is named', () => {
+  const as = { user: 54_321, groups: [54_322] };
+  type Named = (broker: { pid: number; name: string }) => ReloadOptions;
+  const ways: [string, Named][] = [
+    ['by its pid', ({ pid }) => ({ pid })],
+    ['by a pid file', ({ pid }) => ({ pidFile: pidFileOf(pid) })],
+    ['by process and uid', ({ name }) => ({ process: name, uid: 54_321 })],
+  ];
+  function pidFileOf(pid: number): string {
+    const path = join(testDirectory(), 'pid');
+    writeFileSync(path, String(pid));
+    return path;
+  }
+  async function reloaded(named: Named, directory: string, create: PasswordFileOptions['create']) {
+    const name = named({ pid: 1, name: '' }).process === undefined ? 'mosquitto' : uniqueName();
+    const broker = await standIn({ name, as });
+    const path = join(directory, 'passwd');
+    const file = new PasswordFile(path, { create, reload: named({ pid: broker.pid, name }) });
+    await file.setUser('alice', 'pw');
+    return { broker, path, file };
+  }
+
+  test.each(ways)('%s sends no signal if its user may not read the file', async (_, named) => {
+    const { broker, path, file } = await reloaded(named, testDirectory(), { mode: 0o640 });
+    await expect(file.reloaded()).rejects.toMatchObject({
+      code: 'ERR_RELOAD_REFUSED',
+      path,
+      findings: [{ line: 0, severity: 'error', code: 'NOT_READABLE' }],
+      message: expect.stringMatching(
+        /which it would not load: The broker's user \(54321:54321\) cannot read .* its owner and mode \(0:0, 0640\)\..* Give that user the file/,
+      ),
+    });
+    expect(await broker.hangups()).toBe(0);
+    chownSync(path, 0, 54_322);
+    await file.reloaded();
+    expect(await broker.hangups()).toBe(1);
+  });
+
+  test.each(ways)('%s sends a signal if only a directory keeps its user out', async (_, named) => {
+    // The broker may see the file at another path.
+    const directory = join(testDirectory(), 'private');
+    mkdirSync(directory, { mode: 0o700 });
+    const { broker, file } = await reloaded(named, directory, { mode: 0o644 });
+    await file.reloaded();
+    expect(await broker.hangups()).toBe(1);
   });
 });

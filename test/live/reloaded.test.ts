@@ -105,22 +105,29 @@ describeBrokers('a PasswordFile with the option reload', program => {
     expect(await file.verify('alice', 'pw')).toBe(true);
   });
 
-  needs(root).test('reports in check() that the user of the broker cannot read the file', async () => {
-    const id = (flag: string) => Number(spawnSync('id', [flag, 'mosquitto'], { encoding: 'utf8' }).stdout);
-    const user = { uid: id('-u'), gid: id('-g') };
-    await chown(path, user.uid, user.gid);
-    await broker.stop();
-    broker = await startBroker(program, { passwordFile: path, user: 'mosquitto' });
-    const file = service();
-    expect(await file.check({ brokerUser: user })).toMatchObject({ loads: true, users: ['base'] });
+  needs(root).test(
+    'does not make a broker reload a file that its user cannot read, and reports that in check()',
+    async () => {
+      const id = (flag: string) => Number(spawnSync('id', [flag, 'mosquitto'], { encoding: 'utf8' }).stdout);
+      const user = { uid: id('-u'), gid: id('-g') };
+      await chown(path, user.uid, user.gid);
+      await broker.stop();
+      broker = await startBroker(program, { passwordFile: path, user: 'mosquitto' });
+      const file = service();
+      expect(await file.check({ brokerUser: user })).toMatchObject({ loads: true, users: ['base'] });
 
-    await chown(path, 0, 0);
-    const { loads, findings } = await file.check({ brokerUser: user });
-    expect({ loads, code: findings[0]?.code }).toEqual({ loads: false, code: 'NOT_READABLE' });
-    const lives = await broker.reload();
-    if (program.release === '2.1') expect(lives).toBe(false);
-    else expect(await login(broker.port, 'base', 'pw')).toBe(5);
-  });
+      await chown(path, 0, 0);
+      const { loads, findings } = await file.check({ brokerUser: user });
+      expect({ loads, code: findings[0]?.code }).toEqual({ loads: false, code: 'NOT_READABLE' });
+      await expect(file.reloaded({ force: true })).rejects.toMatchObject({ code: 'ERR_RELOAD_REFUSED' });
+      expect(broker.reloads).toBe(0);
+      expect(await login(broker.port, 'base', 'pw')).toBe(0);
+
+      const lives = await broker.reload();
+      if (program.release === '2.1') expect(lives).toBe(false);
+      else expect(await login(broker.port, 'base', 'pw')).toBe(5);
+    },
+  );
 });
 
 needs(broker('2.1')).describe('a reload of Mosquitto 2.1 through a symbolic link', () => {
