@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { verifyPassword } from '../src/hash/hash.js';
 import { PasswordFile } from '../src/password-file.js';
+import { detached } from './support/detached.js';
 import { expectOnly } from './support/directory.js';
 import {
   CALLS,
@@ -192,6 +193,8 @@ describe('invalid names and passwords', () => {
     await expect(file.setUser('alice', undefined as unknown as string)).rejects.toMatchObject(password);
     await expect(file.addUser('alice', '')).rejects.toMatchObject(password);
     await expect(file.setUsers([['alice', 'a\0b']])).rejects.toMatchObject(password);
+    await expect(file.setUser('alice', detached())).rejects.toMatchObject(password);
+    await expect(file.addUser('alice', detached())).rejects.toMatchObject(password);
     await expect(file.setHash('alice', 'secret')).rejects.toMatchObject({ code: 'ERR_INVALID_HASH' });
     expectOnly(directory);
   });
@@ -211,6 +214,7 @@ describe('invalid names and passwords', () => {
     expect(await file.getHash('al\x01ice')).toBe(HASH);
     expect(await file.hasUser('a:b')).toBe(false);
     expect(await file.verify('a:b', 'secret')).toBe(false);
+    expect(await file.verify('bob', detached())).toBe(false);
     expect(await file.removeUser('a:b')).toBe(false);
     expect(await file.removeUser('al\x01ice')).toBe(true);
     expect(await read()).toBe(`bob:${HASH}\n`);

@@ -77,7 +77,10 @@ export function* checkLines(
     const problem = `The file has ${bytes.length} bytes, and only files of up to ${MAX_FILE_BYTES} bytes are checked.`;
     throw invalidArgument(`${problem} Spread its users over the files of several brokers.`);
   }
-  const check = new Check(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), broker);
+  // Detached bytes are empty, and have no buffer to view.
+  const view =
+    bytes.length === 0 ? Buffer.alloc(0) : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const check = new Check(view, broker);
   for (let lines = 1, stepEnd = STEP_BYTES; check.next < bytes.length; lines++) {
     check.readLine();
     if (lines % STEP_LINES !== 0 && check.next < stepEnd) continue;

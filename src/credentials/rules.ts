@@ -119,18 +119,23 @@ export function isBytes(value: unknown): value is Uint8Array {
   return value instanceof Uint8Array || Object.prototype.toString.call(value) === '[object Uint8Array]';
 }
 
-/** A copy of bytes, because a caller may wipe or reuse them before they are hashed. */
+/**
+ * A copy of bytes, because a caller may wipe or reuse them before they are hashed. Detached bytes, of length 0, cannot be
+ * copied.
+ */
 export function ownCopy<T>(password: T): T | Uint8Array {
-  return isBytes(password) && password.length <= MAX_BYTES ? new Uint8Array(password) : password;
+  const canBeUsed = isBytes(password) && password.length > 0 && password.length <= MAX_BYTES;
+  return canBeUsed ? new Uint8Array(password) : password;
 }
 
 /** The part of a client's password that the broker compares; `undefined`: no client can log in with it. */
 export function comparedPassword(password: unknown): string | Uint8Array | undefined {
-  if (typeof password !== 'string' && !isBytes(password)) assertPassword(password);
-  if (typeof password === 'string' && !password.isWellFormed()) return undefined;
-  if (Buffer.byteLength(password) > MAX_BYTES) return undefined;
-  const nul = typeof password === 'string' ? password.indexOf('\0') : password.indexOf(0);
-  const compared = nul < 0 ? password : password.slice(0, nul);
+  const own = ownCopy(password);
+  if (typeof own !== 'string' && !isBytes(own)) assertPassword(own);
+  if (typeof own === 'string' && !own.isWellFormed()) return undefined;
+  if (own.length === 0 || Buffer.byteLength(own) > MAX_BYTES) return undefined;
+  const nul = typeof own === 'string' ? own.indexOf('\0') : own.indexOf(0);
+  const compared = nul < 0 ? own : own.slice(0, nul);
   return compared.length === 0 ? undefined : compared;
 }
 

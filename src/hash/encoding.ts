@@ -140,7 +140,8 @@ export function tryParseHash(hash: string): ParsedHash | undefined {
  * ```
  */
 export function formatHash(parsed: ParsedHash): string {
-  const hash = joinHash(parsed, parsed.key);
+  const given = parsed ?? ({} as ParsedHash);
+  const hash = joinHash(given, given.key);
   parseHash(hash);
   return hash;
 }
@@ -151,13 +152,13 @@ export function joinHash(params: KeyParams, key: Uint8Array): string {
   // join() makes a flat string, of half the memory that a concatenated one takes.
   switch (params.algorithm) {
     case 'pbkdf2-sha512':
-      return ['', '7', params.iterations, ...fields].join('$');
+      return ['', '7', String(params.iterations), ...fields].join('$');
     case 'sha512':
       return ['', '6', ...fields].join('$');
     case 'argon2id': {
-      const { memory, passes, parallelism } = params;
+      const [m, t, p] = [params.memory, params.passes, params.parallelism].map(String);
       const unpadded = fields.map(field => field.replaceAll('=', ''));
-      return ['', 'argon2id', 'v=19', `m=${memory},t=${passes},p=${parallelism}`, ...unpadded].join('$');
+      return ['', 'argon2id', 'v=19', `m=${m},t=${t},p=${p}`, ...unpadded].join('$');
     }
     default:
       throw invalid('has none of the algorithms pbkdf2-sha512, sha512 and argon2id');
@@ -238,7 +239,7 @@ function decode(base64Text = ''): Uint8Array {
 
 function base64(bytes: Uint8Array, what: string): string {
   if (!isBytes(bytes)) throw invalid(`has a ${what} that is not a Uint8Array`);
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
+  return Buffer.from(bytes).toString('base64');
 }
 
 function invalid(problem: string): PasswordFileError {

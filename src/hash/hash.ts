@@ -136,7 +136,7 @@ export async function verifyPassword(
   options?: VerifyOptions,
 ): Promise<boolean> {
   const parsed = parseAffordable(hash, options);
-  const compared = comparedPassword(ownCopy(password));
+  const compared = comparedPassword(password);
   return compared !== undefined && limited<boolean>(done => compareKey(compared, parsed, done));
 }
 

@@ -12,6 +12,7 @@ import { type IConnectPacket, parser } from 'mqtt-packet';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { confirmLogin, type LoginOptions } from '../../src/broker/login.js';
 import { readConnack } from '../../src/broker/mqtt.js';
+import { detached } from '../support/detached.js';
 import { needs, program } from '../support/require.js';
 
 const host = '127.0.0.1';
@@ -588,6 +589,7 @@ test.each([
   ['ERR_INVALID_USERNAME', { username: 'a:b' }],
   ['ERR_INVALID_USERNAME', { username: undefined }],
   ['ERR_INVALID_PASSWORD', { password: '' }],
+  ['ERR_INVALID_PASSWORD', { password: detached() }],
   ['ERR_INVALID_PASSWORD', { password: undefined }],
 ])('confirmLogin fails with %s for %j', async (code, wrong) => {
   const options = { ...ALICE, port: 1883, ...wrong } as LoginOptions;

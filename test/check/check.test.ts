@@ -10,6 +10,7 @@ import { hashPasswordSync } from '../../src/hash/hash.js';
 import { runYielding } from '../../src/util/event-loop.js';
 import { brokerUsers, letsIn } from '../support/broker-users.js';
 import { codePoint } from '../support/code-point.js';
+import { detached } from '../support/detached.js';
 import { indexed } from '../support/indexed.js';
 
 interface Verdict {
@@ -418,6 +419,11 @@ describe('a report', () => {
   test('takes bytes from another realm', () => {
     const bytes = runInNewContext('new Uint8Array([97, 58, 120, 10])');
     expect(checkPasswordFile(bytes, { broker: '2.1' }).findings).toMatchObject([{ code: 'PLAIN_TEXT' }]);
+  });
+
+  test('takes detached bytes for an empty file', () => {
+    const report = checkPasswordFile(detached(), { broker: '2.1' });
+    expect(report).toEqual(checkPasswordFile(new Uint8Array(), { broker: '2.1' }));
   });
 
   test('is refused for a string in place of bytes', () => {

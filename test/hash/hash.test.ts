@@ -15,6 +15,7 @@ import {
 import { hashPassword, hashPasswordSync, verifyPassword, verifyPasswordSync } from '../../src/hash/hash.js';
 import { spyOnBuiltin } from '../support/builtins.js';
 import { codePoint } from '../support/code-point.js';
+import { detached } from '../support/detached.js';
 import { expectToVerify } from '../support/expect-to-verify.js';
 import {
   argon2idGoldens,
@@ -186,6 +187,7 @@ describe('a new hash', () => {
     ['null', null],
     ['a number', 12345],
     ['an empty string', ''],
+    ['detached bytes', detached()],
     ['a string with a NUL', 'before\0after'],
     ['a string with half of a surrogate pair', 'pass\ud800word'],
     ['a string of 65,536 bytes', 'x'.repeat(65_536)],
@@ -231,6 +233,14 @@ describe('a new hash', () => {
   });
 });
 
+/** Bytes whose slices are arrays. */
+class Odd extends Uint8Array {
+  static get [Symbol.species]() {
+    return Array;
+  }
+}
+const SECRET = Buffer.from('secret\0more');
+
 describe('verifyPassword', () => {
   const hash = hashPasswordSync('secret');
 
@@ -246,6 +256,8 @@ describe('verifyPassword', () => {
     ['refuses a NUL before the password', '\0secret', false],
     ['refuses an empty string', '', false],
     ['refuses an empty Uint8Array', new Uint8Array(), false],
+    ['refuses detached bytes', detached(), false],
+    ['ignores what follows a NUL in bytes of a class with another species', new Odd(SECRET), true],
     ['refuses half of a surrogate pair after the password', 'secret\udc00', false],
     ['refuses more than 65,535 bytes, even after a NUL', `secret\0${'x'.repeat(65_535)}`, false],
   ])('%s', async (_what, password, verifies) => {
@@ -464,13 +476,26 @@ describe('parseHash', () => {
 describe('formatHash', () => {
   const salt = new Uint8Array(12);
   const key = new Uint8Array(64);
-  test.each<[string, object, RegExp]>([
+  test.each<[string, unknown, RegExp]>([
     [
       'a hash without an algorithm',
       { salt, key },
       /none of the algorithms pbkdf2-sha512, sha512 and argon2id/,
     ],
     ['a hash without a salt', { algorithm: 'sha512', key }, /a salt that is not a Uint8Array/],
+    ['undefined', undefined, /a salt that is not a Uint8Array/],
+    ['null', null, /a salt that is not a Uint8Array/],
+    ['detached bytes', { algorithm: 'sha512', salt: detached(), key }, /none of the forms/],
+    [
+      'iterations that are a Symbol',
+      { algorithm: 'pbkdf2-sha512', iterations: Symbol('101'), salt, key },
+      /none of the forms/,
+    ],
+    [
+      'a memory that is a Symbol',
+      { algorithm: 'argon2id', memory: Symbol('8'), passes: 1, parallelism: 1, salt, key },
+      /none of the forms/,
+    ],
     [
       'a key in a string',
       { algorithm: 'sha512', salt, key: 'x'.repeat(64) },
