@@ -1,7 +1,7 @@
 /** Where a password file lies: whose symbolic links are followed, what cannot be replaced, what system errors mean. */
 import * as fs from 'node:fs';
 import { constants } from 'node:os';
-import { basename, dirname, isAbsolute, join, parse, resolve, sep } from 'node:path';
+import { dirname, isAbsolute, join, parse, resolve, sep } from 'node:path';
 import { PasswordFileError, systemCode } from '../errors.js';
 import { attempt } from '../util/attempt.js';
 import { O_PATH, type Ownership, ownershipOf } from './disk.js';
@@ -21,8 +21,15 @@ export interface Place {
 }
 
 const MAX_LINKS = 40;
-/** The coarsest resolution of a file system's timestamps, in milliseconds. */
+
+/** The resolution of a file system's timestamps in milliseconds, at worst: where it keeps fractions of seconds, and else. */
 export const CLOCK_TICK = 20;
+const SECONDS_TICK = 2_000 + CLOCK_TICK;
+
+/** For how many milliseconds after a change a further one may have the same time. FAT, HFS+ and some ext4 keep seconds. */
+export function tickOf(ctimeNs: bigint): number {
+  return ctimeNs % 1_000_000_000n === 0n ? SECONDS_TICK : CLOCK_TICK;
+}
 
 /**
  * The file that a path leads to, its symbolic links followed; it need not exist yet.
@@ -31,35 +38,114 @@ export const CLOCK_TICK = 20;
  *   `ERR_DIRECTORY_MISSING`, `ERR_READ_FAILED`
  */
 export function resolveTarget(path: string): string {
-  return explained(path, () => follow(path).path);
+  // Where no link is on the way, as mostly, this takes a fraction of the time.
+  if (attempt(() => fs.realpathSync.native(path)) === path) return path;
+  const { directory, name } = follow(path);
+  directory.close();
+  return join(directory.path, name);
 }
 
 /** Opens the directory of the file that a path leads to. The caller closes it. */
 export function openPlace(path: string): Place {
-  for (let attempts = 0; attempts < MAX_LINKS; attempts++) {
-    const place = explained(path, () => tryToOpen(path));
-    if (place !== undefined) return place;
-  }
-  throw notReplaceable(path, 'leads through directories that others exchange all the time. Move the file.');
+  const { directory, name } = follow(path);
+  return {
+    path: join(directory.path, name),
+    file: directory.at(name),
+    directory: directory.ownership(),
+    close: () => directory.close(),
+  };
 }
 
-/** Opens the directory; `undefined`: it is not the one that the path was followed to. */
-function tryToOpen(path: string): Place | undefined {
-  const { path: target, directories } = follow(path);
-  const directory = ownershipOf(directories.at(-1) as fs.BigIntStats);
-  // Deno throws where it has no permission for /proc.
-  if (process.platform !== 'linux' || !attempt(() => fs.existsSync('/proc/self/fd'))) {
-    return { path: target, file: target, directory, close: () => undefined };
+/**
+ * Follows a path name by name, because each symbolic link must belong to root or to our user. Returns the directory of the
+ * file, which the caller closes, and the file's name; `.` where the path leads to a root directory or ends with `..`.
+ */
+function follow(path: string): { directory: Directory; name: string } {
+  // `resolve` removes `..` before links are followed, as Windows does.
+  const resolves = process.platform === 'win32';
+  const start = resolves ? resolve(path) : isAbsolute(path) ? path : process.cwd() + sep + path;
+  let directory = Directory.root(start);
+  const names = namesIn(start);
+  let links = 0;
+  try {
+    for (let name = names.shift(); name !== undefined; name = names.shift()) {
+      const stats = directory.stats(name, names.length > 0);
+      if (stats?.isSymbolicLink()) {
+        if (++links > MAX_LINKS) {
+          throw notReplaceable(path, 'is a symbolic link that leads in a circle or changes all the time.');
+        }
+        const to = readLink(directory, name, stats) ?? name;
+        if (isAbsolute(to)) {
+          directory.close();
+          directory = Directory.root(to);
+        }
+        names.unshift(...namesIn(to));
+      } else if (names.length > 0 || name === '..') directory = directory.enter(name);
+      else return { directory, name };
+    }
+    return { directory, name: '.' };
+  } catch (error) {
+    directory.close();
+    throw error;
   }
-  const fd = fs.openSync(dirname(target), O_PATH | fs.constants.O_DIRECTORY);
-  // A failure does no harm, because nothing was written to it.
-  const close = () => void attempt(() => fs.closeSync(fd));
-  const opened = `/proc/self/fd/${fd}`;
-  if (attempt(() => isBelow(opened, directories))) {
-    return { path: target, file: `${opened}/${basename(target)}`, directory, close };
+}
+
+/** The names in a path, without its root. */
+function namesIn(path: string): string[] {
+  const names = path.slice(parse(path).root.length).split(sep);
+  return names.filter(name => name !== '' && name !== '.');
+}
+
+/** A directory on the way to a file. On Linux it is open, so that nobody can put another in its place. */
+class Directory {
+  /** @param fd `undefined`: there is no /proc, by which the files in an open directory are reached */
+  private constructor(
+    readonly path: string,
+    readonly fd: number | undefined,
+  ) {}
+
+  static root(path: string): Directory {
+    const { root } = parse(path);
+    // Deno throws where it has no permission for /proc.
+    const hasProc = process.platform === 'linux' && attempt(() => fs.existsSync('/proc/self/fd'));
+    return new Directory(root, hasProc ? openDirectory(root, root) : undefined);
   }
-  close();
-  return undefined;
+
+  /** The path of a name in it, for system calls. */
+  at(name: string): string {
+    return this.fd === undefined ? join(this.path, name) : `/proc/self/fd/${this.fd}/${name}`;
+  }
+
+  stats(name: string, throwIfNoEntry: boolean): fs.BigIntStats | undefined {
+    return explained(join(this.path, name), () =>
+      fs.lstatSync(this.at(name), { bigint: true, throwIfNoEntry }),
+    );
+  }
+
+  /** Goes to a directory in this one, or to `..`, and closes this one. */
+  enter(name: string): Directory {
+    const path = join(this.path, name);
+    const fd = this.fd === undefined ? undefined : openDirectory(this.at(name), path);
+    this.close();
+    return new Directory(path, fd);
+  }
+
+  ownership(): Ownership {
+    const { fd, path } = this;
+    const bigint = { bigint: true } as const;
+    return ownershipOf(fd === undefined ? fs.statSync(path, bigint) : fs.fstatSync(fd, bigint));
+  }
+
+  close(): void {
+    const { fd } = this;
+    // A failure does no harm, because nothing was written to it.
+    if (fd !== undefined) attempt(() => fs.closeSync(fd));
+  }
+}
+
+function openDirectory(opened: string, path: string): number {
+  const { O_DIRECTORY, O_NOFOLLOW } = fs.constants;
+  return explained(path, () => fs.openSync(opened, O_PATH | O_DIRECTORY | O_NOFOLLOW));
 }
 
 /** Turns a system error into one that says which directory it is about. */
@@ -67,76 +153,42 @@ function explained<T>(path: string, run: () => T): T {
   try {
     return run();
   } catch (error) {
-    const { code, path: at = path } = error as NodeJS.ErrnoException;
-    if (code === undefined || code.startsWith('ERR_')) throw error;
-    throw directoryError(error, code === 'ENOENT' || code === 'ENAMETOOLONG' ? at : dirname(at));
+    const { code = '', syscall } = error as NodeJS.ErrnoException;
+    const isAbout = code === 'ENOENT' || code === 'ENAMETOOLONG' || syscall === 'open';
+    throw directoryError(error, isAbout ? path : dirname(path));
   }
-}
-
-/** Whether a directory and its parents are those that were seen. Names can be led elsewhere meanwhile, `..` cannot. */
-function isBelow(directory: string, seen: readonly fs.BigIntStats[]): boolean {
-  let at = directory;
-  for (const { dev, ino } of seen.toReversed()) {
-    const stats = fs.statSync(at, { bigint: true });
-    if (stats.ino !== ino || stats.dev !== dev) return false;
-    at += '/..';
-  }
-  return true;
-}
-
-/**
- * Follows a path name by name, because each symbolic link must belong to root or to our user. `directories` are those
- * on the way to the file, with the root twice: it is its own parent.
- */
-function follow(path: string): { path: string; directories: fs.BigIntStats[] } {
-  let at = '';
-  let seen: fs.BigIntStats[] = [];
-  const names: string[] = [];
-  const goTo = (to: string): void => {
-    const { root } = parse(to);
-    if (root !== '') {
-      at = root;
-      const stats = fs.lstatSync(root, { bigint: true });
-      seen = [stats, stats];
-    }
-    const parts = to.slice(root.length).split(sep);
-    names.unshift(...parts.filter(name => name !== '' && name !== '.'));
-  };
-  // `resolve` removes `..` before links are followed, as Windows does.
-  if (process.platform === 'win32') goTo(resolve(path));
-  else goTo(isAbsolute(path) ? path : process.cwd() + sep + path);
-  let links = 0;
-  for (let name = names.shift(); name !== undefined; name = names.shift()) {
-    const next = join(at, name);
-    const stats = fs.lstatSync(next, { bigint: true, throwIfNoEntry: names.length > 0 });
-    if (name === '..') goTo(next);
-    else if (stats?.isSymbolicLink()) {
-      if (++links > MAX_LINKS) {
-        throw notReplaceable(path, 'is a symbolic link that leads in a circle or changes all the time.');
-      }
-      goTo(readLink(next, stats) ?? name);
-    } else {
-      seen.push(stats as fs.BigIntStats);
-      at = next;
-    }
-  }
-  return { path: at, directories: seen.slice(0, -1) };
 }
 
 /** Where a link leads; `undefined`: it has changed, and has to be read again. */
-function readLink(link: string, { uid, ctimeNs }: fs.BigIntStats): string | undefined {
+function readLink(directory: Directory, name: string, { uid, ctimeNs }: fs.BigIntStats): string | undefined {
+  const link = join(directory.path, name);
   const user = process.geteuid?.();
   if (uid !== 0n && Number(uid) !== user) {
     const problem = `is a symbolic link of user ${uid}, who could lead this process (user ${user}) to any file`;
     throw notReplaceable(link, `${problem} with it. Pass the path of the file itself.`);
   }
   // Others may put a link of theirs here and this one back. That changes its ctime, unless all happens in one tick.
-  const age = Date.now() - Number(ctimeNs / 1_000_000n);
-  if (Math.abs(age) < CLOCK_TICK) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, CLOCK_TICK);
+  const tick = tickOf(ctimeNs);
+  if (!isClosed(directory.ownership()) && Math.abs(Date.now() - Number(ctimeNs / 1_000_000n)) < tick) {
+    if (tick === SECONDS_TICK) {
+      const problem =
+        'is a symbolic link that has just changed, in a directory where others could exchange it.';
+      throw notReplaceable(
+        link,
+        `${problem} Repeat the call in ${tick} ms, or pass the path of the file itself.`,
+      );
+    }
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, tick);
+  }
   return attempt(() => {
-    const to = fs.readlinkSync(link);
-    return fs.lstatSync(link, { bigint: true }).ctimeNs === ctimeNs ? to : undefined;
+    const to = fs.readlinkSync(directory.at(name));
+    return directory.stats(name, true)?.ctimeNs === ctimeNs ? to : undefined;
   });
+}
+
+/** Whether only root and our user can move a link of theirs in a directory. */
+function isClosed({ uid, mode }: Ownership): boolean {
+  return (uid === 0 || uid === process.geteuid?.()) && ((mode & 0o022) === 0 || (mode & 0o1000) !== 0);
 }
 
 /** Refuses directories in which no file can be replaced safely, before anything is made there. */
@@ -164,10 +216,13 @@ function directoryError(cause: unknown, path: string): PasswordFileError {
     const message = `The directory ${path} does not exist. Make or mount it first.`;
     return new PasswordFileError('ERR_DIRECTORY_MISSING', message, { path, cause });
   }
-  const message =
-    code === 'ENAMETOOLONG'
-      ? `${path} is longer than a path or a name in it can be (ENAMETOOLONG). Give a shorter one.`
-      : `The directory ${path} cannot be reached (${code}). Mend the path or the permissions of its directories.`;
+  const reached = `The directory ${path} cannot be reached (${code}).`;
+  const messages: { [code: string]: string } = {
+    ENAMETOOLONG: `${path} is longer than a path or a name in it can be (ENAMETOOLONG). Give a shorter one.`,
+    EACCES: `${reached} Mend the permissions of its directories.`,
+    ENOTDIR: `${reached} It is no directory. Mend the path.`,
+  };
+  const message = messages[code ?? ''] ?? `${reached} Mend that, then repeat the call.`;
   return new PasswordFileError('ERR_READ_FAILED', message, { path, cause });
 }
 

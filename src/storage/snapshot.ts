@@ -9,7 +9,7 @@ import { runYielding } from '../util/event-loop.js';
 import { withPriority } from '../util/limiter.js';
 import { type Answer, systemDisk } from './disk.js';
 import { OpenFile } from './open-files.js';
-import { CLOCK_TICK, notReplaceable, OPENED, type Place } from './path.js';
+import { notReplaceable, OPENED, type Place, tickOf } from './path.js';
 
 const CHUNK = 4_194_304;
 const ATTEMPTS = 10;
@@ -36,7 +36,8 @@ export class Snapshot {
   /** Whether the file at `path` is still this one, unchanged. */
   isCurrent(path: string): boolean {
     // A change in the tick in which the file was read would not show.
-    if (this.readAt - Number(this.stats.ctimeNs / 1_000_000n) <= CLOCK_TICK) return false;
+    const { ctimeNs } = this.stats;
+    if (this.readAt - Number(ctimeNs / 1_000_000n) <= tickOf(ctimeNs)) return false;
     if (this.file?.use() === false) return false;
     const now = attempt(() => fs.statSync(path, { bigint: true }));
     const fields = ['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'] as const;

@@ -79,7 +79,7 @@ describe('check', () => {
   test('reports MISSING_FILE if another program removes the file during the check', async () => {
     let looks = 0;
     beforeCall('lstatSync', path, () => {
-      if (++looks === 2) unlinkSync(path);
+      if (looks++ === 0) unlinkSync(path);
     });
     const { loads, users, findings } = await new PasswordFile(path).check();
     expect({ loads, users }).toEqual({ loads: false, users: [] });
@@ -88,9 +88,8 @@ describe('check', () => {
 
   test('fails with ERR_READ_FAILED if lstat fails with EACCES', async () => {
     const refusal = Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' });
-    let looks = 0;
     beforeCall('lstatSync', path, () => {
-      if (++looks === 2) throw refusal;
+      throw refusal;
     });
     await expect(new PasswordFile(path).check()).rejects.toMatchObject({
       code: 'ERR_READ_FAILED',

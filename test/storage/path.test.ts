@@ -14,7 +14,7 @@ import {
 import { join } from 'node:path';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
-import { CLOCK_TICK, kindOf, writeError } from '../../src/storage/path.js';
+import { CLOCK_TICK, kindOf, tickOf, writeError } from '../../src/storage/path.js';
 import { callAs, NOBODY } from '../support/as-user.js';
 import { beforeCall, spyOnBuiltin } from '../support/builtins.js';
 import { expectOnly } from '../support/directory.js';
@@ -96,15 +96,16 @@ describe('a symbolic link', () => {
     expectOnly(join(directory, 'data'), 'target');
   });
 
-  test('that is new is read only after a clock tick, so that an exchange would show in its ctime', async () => {
-    const ages: number[] = [];
-    spyOnBuiltin(fs, 'readlinkSync').mockImplementation(link => {
-      ages.push(Date.now() - fs.lstatSync(link).ctimeMs);
-      return 'data/target';
-    });
+  test.each([
+    ['only after a clock tick, so that an exchange would show in its ctime', 'that all may write', 0o777, 1],
+    ['at once', 'that only its owner may write', 0o755, 0],
+    ['at once', 'that is sticky', 0o1777, 0],
+  ])('that is new is read %s, in a directory %s', async (_when, _where, mode, waits) => {
+    const wait = spyOnBuiltin(Atomics, 'wait');
+    await chmod(directory, mode);
     await symlink('data/target', path);
     await file.users();
-    expect(Math.min(...ages)).toBeGreaterThan(CLOCK_TICK - 1);
+    expect(wait.mock.calls.map(([, , , ms]) => ms)).toEqual(Array(waits).fill(CLOCK_TICK));
   });
 
   test.each(['.', 'data/..', 'data', '/'])(
@@ -231,63 +232,75 @@ function descriptorsIn(directory: string): string[] {
 
 needs(linux).describe('an edit whose directory is exchanged while the path is followed', () => {
   let data: string;
+  let old: string;
   beforeEach(async () => {
-    data = join(directory, 'data');
-    await mkdir(join(data, 'inner'), { recursive: true });
+    [data, old] = [join(directory, 'data'), join(directory, 'old')];
+    await mkdir(data);
+    await writeFile(join(data, 'passwd'), '');
   });
+  const edit = () => new PasswordFile(join(data, 'passwd')).setHash('alice', HASH);
 
-  test('each time fails after 40 attempts with ERR_NOT_REPLACEABLE, and leaves nothing open', async () => {
-    let exchanges = 0;
-    beforeCall('openSync', data, () => {
-      renameSync(data, `${data}${++exchanges}`);
+  /** Once, before a call of `fs` for a path. */
+  const exchangeBefore = (name: 'lstatSync' | 'openSync', at: string, putNew: () => void) => {
+    let isDone = false;
+    beforeCall(name, at, () => {
+      if (isDone) return;
+      isDone = true;
+      renameSync(data, old);
+      putNew();
+    });
+  };
+
+  test.each([
+    ['before it is opened, is made in the new one', 'openSync', 'data', 'data'],
+    ['after it is opened, is made in the old one', 'lstatSync', 'data/passwd', 'old'],
+  ] as const)('%s, and leaves nothing open', async (_what, name, at, edited) => {
+    exchangeBefore(name, join(directory, at), () => {
       fs.mkdirSync(data);
+      fs.writeFileSync(join(data, 'passwd'), '');
     });
-    await expect(new PasswordFile(join(data, 'passwd')).setHash('alice', HASH)).rejects.toMatchObject({
-      code: 'ERR_NOT_REPLACEABLE',
-      message: `${join(data, 'passwd')} leads through directories that others exchange all the time. Move the file.`,
-    });
-    expect(exchanges).toBe(40);
-    expect(descriptorsIn(directory)).toEqual([]);
-    expectOnly(data);
+    expect(await edit()).toBe('added');
+    const sizes = ['data', 'old'].map(each => fs.statSync(join(directory, each, 'passwd')).size > 0);
+    expect(sizes).toEqual([edited === 'data', edited === 'old']);
+    await expect.poll(() => descriptorsIn(directory)).toEqual([]);
   });
 
-  test('once is made in the directory that the path leads to then', async () => {
+  needs(root).test('for a link of another user, fails and leads to no other file', async () => {
+    const vault = join(directory, 'vault');
+    await mkdir(vault);
+    exchangeBefore('openSync', data, () => {
+      symlinkSync(vault, data);
+      fs.lchownSync(data, 1883, 1883);
+    });
+    await expect(edit()).rejects.toMatchObject({
+      code: 'ERR_READ_FAILED',
+      message: `The directory ${data} cannot be reached (ENOTDIR). It is no directory. Mend the path.`,
+    });
+    expectOnly(vault);
+    await expect.poll(() => descriptorsIn(directory)).toEqual([]);
+  });
+
+  needs(root).test('for one with a link of another user, and put back, leads to no other file', async () => {
+    const [vault, planted] = [join(directory, 'vault'), join(directory, 'planted')];
+    await mkdir(vault);
+    await mkdir(planted);
+    await symlink(join(vault, 'passwd'), join(planted, 'link'));
+    await lchown(join(planted, 'link'), 1883, 1883);
+    await symlink('passwd', join(data, 'link'));
     let exchanges = 0;
-    beforeCall('openSync', data, () => {
-      if (exchanges++ > 0) return;
-      renameSync(data, join(directory, 'old'));
-      fs.mkdirSync(data);
+    const exchange = (from: string, aside: string, to: string) => () => {
+      exchanges++;
+      renameSync(from, aside);
+      renameSync(to, from);
+    };
+    beforeCall('readlinkSync', join(data, 'link'), exchange(data, old, planted));
+    beforeCall('lstatSync', join(data, 'link'), () => {
+      if (exchanges === 1) exchange(data, planted, old)();
     });
-    expect(await new PasswordFile(join(data, 'passwd')).setHash('alice', HASH)).toBe('added');
-    expectOnly(data, 'passwd');
-    expectOnly(join(directory, 'old'), 'inner');
-    expect(exchanges).toBe(2);
+    expect(await new PasswordFile(join(data, 'link')).setHash('alice', HASH)).toBe('added');
+    expect(exchanges).toBeGreaterThan(0);
+    expectOnly(vault);
   });
-
-  for (const [what, name, at] of [
-    ['for a link of another user', 'openSync', '.'],
-    ['for a link of another user higher up in the path', 'lstatSync', 'inner'],
-  ] as const) {
-    needs(root).test(`${what} fails with ERR_NOT_REPLACEABLE`, async () => {
-      const vault = join(directory, 'vault');
-      await mkdir(join(vault, 'inner'), { recursive: true });
-      let exchanges = 0;
-      beforeCall(name, join(data, at), () => {
-        if (exchanges++ > 0) return;
-        renameSync(data, join(directory, 'aside'));
-        symlinkSync(vault, data);
-        fs.lchownSync(data, 1883, 1883);
-      });
-      const edit = new PasswordFile(join(data, at, 'passwd')).setHash('alice', HASH);
-      await expect(edit).rejects.toMatchObject({
-        code: 'ERR_NOT_REPLACEABLE',
-        message: expect.stringMatching(/data is a symbolic link of user 1883, /),
-      });
-      expect(exchanges).toBe(1);
-      expectOnly(vault, 'inner');
-      expectOnly(join(vault, 'inner'));
-    });
-  }
 });
 
 needs(root).describe('a file in a directory that the user may search but not list', () => {
@@ -362,6 +375,23 @@ describe('a system error', () => {
     const error = Object.assign(new Error('read-only file system'), { code: 'EROFS' });
     expect((writeError(error, path) as Error).message).toMatch(expected);
   });
+});
+
+needs(linux).test('a read without a free descriptor fails with ERR_READ_FAILED, which says so', async () => {
+  const cause = Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE', syscall: 'open' });
+  beforeCall('openSync', directory, () => {
+    throw cause;
+  });
+  await expect(file.users()).rejects.toMatchObject({
+    code: 'ERR_READ_FAILED',
+    message: `The directory ${directory} cannot be reached (EMFILE). Mend that, then repeat the call.`,
+    cause,
+  });
+});
+
+test('tickOf is over two seconds for a time without a fraction of a second, as coarse file systems have it', () => {
+  const second = 1_700_000_000_000_000_000n;
+  expect([second, second + 1n, second + 999_999_999n].map(tickOf)).toEqual([2_020, CLOCK_TICK, CLOCK_TICK]);
 });
 
 test('kindOf says what is at a path, and whose it is', async () => {

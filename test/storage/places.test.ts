@@ -10,9 +10,11 @@ import type { PasswordFileOptions } from '../../src/options.js';
 import { PasswordFile } from '../../src/password-file.js';
 import { callAs, NOBODY, ORDINARY } from '../support/as-user.js';
 import { expectOnly, mount, run, testDirectory } from '../support/directory.js';
+import { freezableDisks } from '../support/disk.js';
 import { linux, mounting, needs, program, root } from '../support/require.js';
 
 const HASH = hashPasswordSync('secret', { iterations: 1 });
+const OTHER = hashPasswordSync('other secret', { iterations: 1 });
 const ALICE = `alice:${HASH}\n`;
 
 let directory: string;
@@ -157,7 +159,7 @@ describe('the file at the path', () => {
     await writeFile(path, ALICE);
     const through = new PasswordFile(join(path, 'passwd'));
     const message =
-      /The directory .*passwd cannot be reached \(ENOTDIR\)\. Mend the path or the permissions of its directories\.$/;
+      /The directory .*passwd cannot be reached \(ENOTDIR\)\. It is no directory\. Mend the path\.$/;
     await expectRefusal(() => through.setHash('bob', HASH), 'ERR_READ_FAILED', message);
     await expectRefusal(() => through.users(), 'ERR_READ_FAILED', message);
   });
@@ -242,7 +244,7 @@ describe('an edit by an ordinary user', () => {
     const call = () => callAs(ORDINARY, join(inner, 'passwd'), {}, 'setHash', 'bob', HASH);
     const refusal = {
       code: 'ERR_READ_FAILED',
-      message: `The directory ${inner} cannot be reached (EACCES). Mend the path or the permissions of its directories.`,
+      message: `The directory ${inner} cannot be reached (EACCES). Mend the permissions of its directories.`,
     };
     await expect(call()).rejects.toMatchObject(refusal);
     await chmod(inner, 0o755);
@@ -427,5 +429,35 @@ needs(root, mounting).describe('an edit on a file system', () => {
       /passwd comes from a Kubernetes Secret or ConfigMap, which is read-only\. Change it by the Kubernetes API, or use a volume\.$/;
     await expectRefusal(() => file.setHash('bob', HASH), 'ERR_NOT_REPLACEABLE', message);
     expect(await file.users()).toEqual(['alice']);
+  });
+});
+
+needs(freezableDisks).describe('on a file system that keeps only whole seconds', () => {
+  beforeEach(() => {
+    const image = join(testDirectory(), 'image');
+    // Inodes of 128 bytes have no room for fractions of a second.
+    run('mkfs.ext4', '-q', '-I', '128', image, '4M');
+    mount('-o', 'loop', image, directory);
+  });
+
+  test('a file is read again after a change in the same second', async () => {
+    for (const hash of [HASH, OTHER, HASH, OTHER]) {
+      await writeFile(path, `alice:${hash}\n`);
+      expect(await file.getHash('alice')).toBe(hash);
+    }
+  });
+
+  test.each([
+    ['that all may write is refused with ERR_NOT_REPLACEABLE', 0o777, 'ERR_NOT_REPLACEABLE'],
+    ['that only its owner may write is followed', 0o755, 'alice'],
+  ])('a link that has just changed in a directory %s', async (_what, mode, expected) => {
+    await chmod(directory, mode);
+    await writeFile(join(directory, 'target'), ALICE);
+    const usersByNewLink = async () => {
+      await rm(path, { force: true });
+      await symlink('target', path);
+      return file.users().then(String, ({ code }) => code);
+    };
+    await expect.poll(usersByNewLink).toBe(expected);
   });
 });

@@ -3,6 +3,8 @@ import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { type Mock, onTestFinished, vi } from 'vitest';
 
+const { readlinkSync } = fs;
+
 // biome-ignore lint/suspicious/noExplicitAny: any parameters.
 type Callable = (...args: any[]) => any;
 
@@ -27,7 +29,10 @@ export function spyOnBuiltin<M extends object, N extends keyof M & string>(
   return spy as never;
 }
 
-/** Calls a function before each call of `fs[name]` for this path, until the test has ended. Its errors fail the call. */
+/**
+ * Calls a function before each call of `fs[name]` for this path, also where that goes through an open directory, until the
+ * test has ended. Its errors fail the call.
+ */
 export function beforeCall(
   name: 'lstatSync' | 'openSync' | 'readFileSync' | 'readlinkSync',
   path: string,
@@ -35,7 +40,8 @@ export function beforeCall(
 ): void {
   const real = fs[name] as Callable;
   spyOnBuiltin(fs as Record<typeof name, Callable>, name).mockImplementation((...args) => {
-    if (args[0] === path) call();
+    const at = String(args[0]).replace(/^\/proc\/self\/fd\/\d+/, opened => readlinkSync(opened));
+    if (at === path) call();
     return real(...args);
   });
 }
