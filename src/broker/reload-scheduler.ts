@@ -112,7 +112,8 @@ export class ReloadScheduler {
 
   async #reload(): Promise<void> {
     await this.#current.catch(() => undefined);
-    await pause(Math.max(0, this.#notBefore - performance.now()), undefined);
+    const wait = Math.max(0, this.#notBefore - performance.now());
+    await pause(Math.min(wait, MAX_TIMER), undefined);
     this.#current = this.#next as Promise<void>;
     this.#next = undefined;
     let cost: number | undefined;

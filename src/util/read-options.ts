@@ -63,8 +63,11 @@ export const isString: OptionCheck = value => (typeof value === 'string' ? undef
 
 export const isFunction: OptionCheck = value => (typeof value === 'function' ? undefined : 'a function');
 
-export const isSignal: OptionCheck = value =>
-  typeof (value as Partial<AbortSignal> | null)?.throwIfAborted === 'function' ? undefined : 'an AbortSignal';
+export const isSignal: OptionCheck = value => {
+  const signal = value as Partial<AbortSignal> | null;
+  const methods = [signal?.throwIfAborted, signal?.addEventListener, signal?.removeEventListener];
+  return methods.every(method => typeof method === 'function') ? undefined : 'an AbortSignal';
+};
 
 /** For options that the caller of {@link readOptions} checks itself. */
 export const isAnything: OptionCheck = () => undefined;

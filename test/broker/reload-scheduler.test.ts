@@ -399,6 +399,18 @@ needs(linux, perl).describe('the time between the signals of a ReloadScheduler',
     expect(longestTimer()).toBeLessThan(900);
   });
 
+  test('is the longest that a timer takes if maxLoad is so small that it would be longer', async () => {
+    const longestTimer = watchTimers();
+    const { pid } = await standIn({ work: 60 });
+    const reloads = scheduler({ pid, maxLoad: 1e-12 });
+    reloads.committed();
+    await reloads.reloaded();
+    reloads.committed();
+    await expect.poll(longestTimer).toBeGreaterThan(1e9);
+    for (const { value } of vi.mocked(setTimeout).mock.results) clearTimeout(value);
+    expect(longestTimer()).toBe(2 ** 31 - 1);
+  });
+
   test('is zero with maxLoad 1', async () => {
     const longestTimer = watchTimers();
     const { pid } = await standIn({ work: 100 });

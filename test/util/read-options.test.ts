@@ -40,6 +40,8 @@ describe('readOptions', () => {
     expect(() => read({ mode: null })).toThrow(invalid('mode must be'));
     expect(() => read({ signal: new AbortController() })).toThrow(invalid('signal must be an AbortSignal'));
     expect(() => read({ signal: null })).toThrow(invalid('signal must be an AbortSignal'));
+    expect(() => read({ signal: { throwIfAborted: () => {} } })).toThrow(invalid('signal must be an'));
+    expect(() => read({ signal: new EventTarget() })).toThrow(invalid('signal must be an AbortSignal'));
     expect(() => read({ onProgress: 'log' })).toThrow(invalid('onProgress must be a function'));
     const choice = () => readOptions('', { broker: '3' }, { broker: oneOf('2.0', '2.1') });
     expect(choice).toThrow(invalid('broker must be one of "2.0", "2.1"'));
