@@ -1,6 +1,6 @@
 /** All input of the program: files, standard input, a terminal, signals. */
 import { readFileSync } from 'node:fs';
-import { createInterface } from 'node:readline';
+import { createInterface, type Interface } from 'node:readline';
 import { addAbortSignal, Writable } from 'node:stream';
 import { isatty } from 'node:tty';
 import { getSystemErrorMap } from 'node:util';
@@ -36,16 +36,36 @@ export async function readInput(path: string): Promise<Buffer> {
   } catch (error) {
     throw new CliError(`Unable to open file ${path}. ${describe(error)}.`);
   }
-  const signal = interruption();
   const chunks: Buffer[] = [];
+  for await (const chunk of standardInput()) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+async function* standardInput(): AsyncGenerator<Buffer> {
+  const signal = interruption();
   try {
     // Unless it is destroyed, an open standard input keeps the process alive.
-    for await (const chunk of addAbortSignal(signal, process.stdin)) chunks.push(chunk);
+    yield* addAbortSignal(signal, process.stdin);
   } catch (error) {
     signal.throwIfAborted();
     throw error;
   }
-  return Buffer.concat(chunks);
+}
+
+/** A password of 65,535 bytes, which is the longest, and the CR of a line end. */
+const MAX_LINE = 65_536;
+
+/** The lines of standard input, each as soon as it is there. One that is longer than any password is refused. */
+async function* linesOfInput(): AsyncGenerator<string> {
+  let rest = Buffer.alloc(0);
+  for await (const chunk of standardInput()) {
+    const bytes = Buffer.concat([rest, chunk]);
+    const end = bytes.lastIndexOf('\n') + 1;
+    yield* linesOf(bytes.subarray(0, end));
+    rest = bytes.subarray(end);
+    if (rest.length > MAX_LINE) assertPassword(rest);
+  }
+  yield* linesOf(rest);
 }
 
 /** The lines of some bytes, without their LF or CR LF. Each byte is a character, so that any bytes can be a password. */
@@ -86,18 +106,23 @@ export async function readPassword({ mode, path, password, given }: Command): Pr
     assertReadable('password', password);
     return password;
   }
-  if (file !== undefined) return onlyLine(await readInput(file), file);
+  if (file !== undefined) return onlyLine(linesOf(await readInput(file)), file);
   if (given.has('--generate')) return generatePassword();
   if (!given.has('--password-stdin')) return promptForPassword(mode === 'set', path === '-');
-  if (!isatty(STDIN)) return onlyLine(await readInput('-'), 'Standard input');
+  if (!isatty(STDIN)) return onlyLine(linesOfInput(), 'Standard input');
   throw new CliError('--password-stdin is for a pipe or file. Leave it out to be asked.');
 }
 
-/** Takes off the line end that editors and `echo` write. */
-function onlyLine(bytes: Buffer, where: string): Buffer {
-  const [line = '', ...others] = linesOf(bytes);
-  if (others.length === 0) return Buffer.from(line, 'latin1');
-  throw new CliError(`${where} holds more than one line. A password is one line.`);
+/** Without the line end that editors and `echo` write. */
+async function onlyLine(lines: Iterable<string> | AsyncIterable<string>, where: string): Promise<Buffer> {
+  let password: string | undefined;
+  for await (const line of lines) {
+    if (password !== undefined) {
+      throw new CliError(`${where} holds more than one line. A password is one line.`);
+    }
+    password = line;
+  }
+  return Buffer.from(password ?? '', 'latin1');
 }
 
 /**
@@ -106,20 +131,10 @@ function onlyLine(bytes: Buffer, where: string): Buffer {
  */
 async function promptForPassword(isNew: boolean, isOutputTaken: boolean): Promise<Buffer> {
   const onTerminal = isatty(STDIN);
-  // Elsewhere than on a terminal, each byte is a character, so that any bytes can be a password.
-  const encoding = onTerminal ? 'utf8' : 'latin1';
-  process.stdin.setEncoding(encoding);
-  // Nothing is echoed: until `close` the terminal leaves that to the editor, which writes to this.
-  const output = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const editor = createInterface({ input: process.stdin, output, terminal: onTerminal, historySize: 0 });
-  // The terminal is in raw mode: ctrl-C is a key, and the program must not end before `close` restores the terminal.
-  editor.once('SIGINT', () => process.emit('SIGINT'));
-  // So is ctrl-Z. Without a listener, the editor would stop the program and have the terminal echo what is typed.
-  editor.on('SIGTSTP', () => undefined);
   const signal = interruption();
-  signal.addEventListener('abort', () => editor.close());
+  const editor = onTerminal ? openEditor(signal) : undefined;
   // The iterator keeps lines that are typed before they are asked for.
-  const lines = editor[Symbol.asyncIterator]();
+  const lines = editor?.[Symbol.asyncIterator]() ?? linesOfInput();
   const say = isOutputTaken || (onTerminal && !isatty(STDOUT)) ? complain : print;
 
   const ask = async (prompt: string): Promise<string> => {
@@ -133,11 +148,26 @@ async function promptForPassword(isNew: boolean, isOutputTaken: boolean): Promis
   };
   try {
     const password = await ask('Password: ');
-    if (!isNew || password === (await ask('Reenter password: '))) return Buffer.from(password, encoding);
-    throw new CliError('Passwords do not match.', { status: STATUS.NO_ANSWER });
+    if (isNew && password !== (await ask('Reenter password: '))) {
+      throw new CliError('Passwords do not match.', { status: STATUS.NO_ANSWER });
+    }
+    return Buffer.from(password, onTerminal ? 'utf8' : 'latin1');
   } finally {
-    editor.close();
+    editor?.close();
+    await lines.return?.();
   }
+}
+
+/** Reads lines from the terminal. Nothing is echoed: until `close` the terminal leaves that to the editor. */
+function openEditor(signal: AbortSignal): Interface {
+  const output = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const editor = createInterface({ input: process.stdin, output, terminal: true, historySize: 0 });
+  // The terminal is in raw mode: ctrl-C is a key, and the program must not end before `close` restores the terminal.
+  editor.once('SIGINT', () => process.emit('SIGINT'));
+  // So is ctrl-Z. Without a listener, the editor would stop the program and have the terminal echo what is typed.
+  editor.on('SIGTSTP', () => undefined);
+  signal.addEventListener('abort', () => editor.close());
+  return editor;
 }
 
 /** -b takes such text for a password. In a list of passwords it is a mistake. */

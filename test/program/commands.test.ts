@@ -34,6 +34,8 @@ beforeEach(() => {
   writeFileSync(path, ALICE, { mode: 0o600 });
 });
 
+const zero = { what: '/dev/zero', isProgram: false, met: () => existsSync('/dev/zero') };
+
 function run(argv: readonly string[], options: CallOptions = {}): Promise<Ended> {
   return call(argv, { cwd: directory, ...options });
 }
@@ -76,6 +78,49 @@ describe('the password of a new user', () => {
     expect(await file.verify('bob', bytes)).toBe(true);
     await done(['passwd', 'carol'], Buffer.concat([bytes, Buffer.from('\n'), bytes]));
     expect(await file.verify('carol', bytes)).toBe(true);
+  });
+
+  test.each([
+    ['x\rx\nx\rx\n', 'x\rx'],
+    ['x\r\nx\r\n', 'x'],
+    ['x\r\nx', 'x'],
+    [`${'é'.repeat(32_767)}\n${'é'.repeat(32_767)}\n`, 'é'.repeat(32_767)],
+  ])(
+    'is a line that LF or CR LF ends at prompts without a terminal, as for mosquitto_passwd: %j',
+    async (text, password) => {
+      await done(['passwd', 'bob'], text);
+      expect(await file.verify('bob', password)).toBe(true);
+    },
+  );
+
+  test('may be asked for and typed line by line without a terminal', async () => {
+    const ended = await run(['passwd', 'bob'], {
+      keepsInput: true,
+      onStart: ({ stdin, stdout }) => {
+        stdout?.on('data', (text: string) => /assword: $/.test(text) && stdin?.write('one\n'));
+      },
+    });
+    expect(ended).toEqual({
+      status: 0,
+      signal: null,
+      stdout: 'Password: \nReenter password: \nAdding password for user bob\n',
+      stderr: '',
+    });
+  });
+
+  needs(zero).test('is refused if its line has no end', () => {
+    for (const argv of [
+      ['passwd', 'bob'],
+      ['--password-stdin', 'passwd', 'bob'],
+    ]) {
+      const command = `${quoted(process.execPath, PROGRAM, ...argv)} </dev/zero`;
+      const { status, stderr } = spawnSync('sh', ['-c', command], { cwd: directory, encoding: 'utf8' });
+      expect({ status, stderr }).toEqual({
+        status: 1,
+        stderr: expect.stringMatching(/^Error: The password contains a NUL, [^\n]*\n$/),
+      });
+    }
+    expect(readFileSync(path, 'utf8')).toBe(ALICE);
   });
 
   test('may not be empty or longer than one line', async () => {
