@@ -29,7 +29,7 @@ import { resolveTarget } from './storage/path.js';
 import { orAborted } from './util/abort.js';
 import { attempt } from './util/attempt.js';
 import type { Entries } from './util/entries.js';
-import { runYielding } from './util/event-loop.js';
+import { runYielding, Turn } from './util/event-loop.js';
 import { isAnything, isFunction, isSignal, oneOf, readOptions } from './util/read-options.js';
 
 /** How many generated names `provision` tries before it says that the options allow too few. */
@@ -153,7 +153,7 @@ export class PasswordFile {
    * Sets the passwords of many users in one commit: all of them or, if anything fails, none. If a name comes twice, its
    * last password counts. Hashing uses all threads of the pool.
    *
-   * @param entries pairs of user name and password; an error or abort closes the iterator
+   * @param entries pairs of user name and password; an invalid one or an abort closes the iterator
    * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`, with `username`
    * @example
    * const devices = new Map([['device_1', 'first password'], ['device_2', 'second password']]);
@@ -180,7 +180,13 @@ export class PasswordFile {
       throw invalidArgument('removeUsers takes user names in an array or iterable. Use removeUser for one.');
     }
     const names = new Set<string>();
-    for (const name of usernames) names.add(asString(name));
+    const turn = new Turn();
+    let read = 0;
+    for (const name of usernames) {
+      names.add(asString(name));
+      if (++read % 64 === 0 && turn.isOver()) await turn.yield();
+      signal?.throwIfAborted();
+    }
     return submit({
       source: this.#source,
       names,
@@ -293,7 +299,8 @@ export class PasswordFile {
    * source is read to its end before the lock is taken, and kept as bytes. If a name comes twice, its last hash counts.
    * If nothing is to change, there is no commit and no reload.
    *
-   * @param entries pairs of user name and hash, rows of a database for example; an error or abort closes the iterator
+   * @param entries pairs of user name and hash, rows of a database for example; an invalid one or an abort closes
+   *   the iterator
    * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_HASH`, `ERR_COST_LIMIT`, with the number of the
    *   entry in the message, and `ERR_INVALID_ARGUMENT` (with `removeOthers`, the source yielded nothing)
    * @example

@@ -353,6 +353,24 @@ describe('removeUser and removeUsers', () => {
     expect(await identity()).toEqual(before);
   });
 
+  test('yield to the event loop while the names are read, and end at an abort', async () => {
+    const stop = new AbortController();
+    setImmediate(() => stop.abort(new Error('enough')));
+    const ends: number[] = [];
+    const names = (function* (): Generator<string> {
+      let read = 0;
+      try {
+        while (read++ < 1e7) yield 'alice';
+      } finally {
+        ends.push(read);
+      }
+    })();
+    await expect(file.removeUsers(names, { signal: stop.signal })).rejects.toThrow('enough');
+    expect(ends).toEqual([expect.any(Number)]);
+    expect(ends[0]).toBeLessThan(1e7);
+    expect(await file.hasUser('alice')).toBe(true);
+  });
+
   test('refuse a string instead of a list of names', async () => {
     await writeFile(path, `b:${HASH}\no:${HASH}\n`);
     await expect(file.removeUsers('bob')).rejects.toMatchObject({

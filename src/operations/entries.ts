@@ -32,7 +32,7 @@ export type HashEntry = readonly [username: string, hash: string];
 /** All entries of one version of the file, which is kept until the end or until `return()` is called. */
 export async function* readEntries(
   cache: Cache,
-  { broker, hash: { maxIterations } }: Settings,
+  settings: Settings,
   { signal, onSkipped }: EntriesOptions,
 ): AsyncGenerator<HashEntry, void, void> {
   const index = await cache.index(signal);
@@ -43,7 +43,7 @@ export async function* readEntries(
     if (number % 64 === 0 && turn.isOver()) await turn.yield();
     signal?.throwIfAborted();
     // Where names come twice, each line has to be looked up.
-    const end = index.hasDuplicates ? -1 : plainLineEnd(bytes, start, maxIterations);
+    const end = index.hasDuplicates ? -1 : plainLineEnd(bytes, start, settings.hash.maxIterations);
     if (end >= 0) {
       const text = bytes.toString('latin1', start, end);
       const colon = text.indexOf(':');
@@ -57,9 +57,30 @@ export async function* readEntries(
     const user = index.numberOf(line);
     // Of a duplicate name the last line counts: 2.0 uses it, and 2.1 loads no such file.
     if (user >= 0 && index.lastLine(user) !== line.start) continue;
-    const obstacle = nameObstacle(line) ?? hashObstacle(line, broker, maxIterations);
+    const obstacle = obstacleIn(line, number, settings);
     if (obstacle === undefined) yield [line.name() as string, line.hash()];
-    else onSkipped?.(finding(obstacle, broker, number, shownName(line)));
+    else onSkipped?.(obstacle);
+  }
+}
+
+/** Why `setHashes` does not accept the name and hash of a line; `undefined`: it does. */
+function obstacleIn(
+  line: LineReader,
+  number: number,
+  { broker, hash: limits }: Settings,
+): Finding | undefined {
+  const about = (kind: FindingKind) => finding(kind, broker, number, shownName(line));
+  const inName = nameObstacle(line);
+  if (inName !== undefined) return about(inName);
+  const hash = line.hash();
+  try {
+    assertHash(hash, limits.maxIterations);
+    return undefined;
+  } catch (error) {
+    if (systemCode(error) !== 'ERR_COST_LIMIT')
+      return about(readBrokerHash(hash, broker).fault ?? 'ODD_HASH');
+    // The limit may be another than that of `check`.
+    return { ...about('SLOW_HASH'), message: (error as Error).message };
   }
 }
 
@@ -71,21 +92,4 @@ function nameObstacle(line: LineReader): FindingKind | undefined {
   if (name === undefined || !canBeSent(name)) return 'UNSENDABLE_NAME';
   if (name.startsWith('#')) return 'HASH_SIGN_NAME';
   return line.contentEnd < line.end ? 'NUL_BYTE' : undefined;
-}
-
-/** Why `setHashes` does not accept the hash of a line; `undefined`: it does. */
-function hashObstacle(
-  line: LineReader,
-  broker: Settings['broker'],
-  maxIterations: number,
-): FindingKind | undefined {
-  const hash = line.hash();
-  try {
-    assertHash(hash, maxIterations);
-    return undefined;
-  } catch (error) {
-    return systemCode(error) === 'ERR_COST_LIMIT'
-      ? 'SLOW_HASH'
-      : (readBrokerHash(hash, broker).fault ?? 'ODD_HASH');
-  }
 }

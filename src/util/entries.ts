@@ -21,16 +21,18 @@ export async function forEachEntry(
   visit: (username: unknown, value: unknown, number: number) => void,
   signal?: AbortSignal | undefined,
 ): Promise<void> {
-  signal?.throwIfAborted();
   const iterator = iteratorOf(entries);
   // After a failure of the iterator itself, `return()` is not called: the iterator has ended.
   let isOpen = true;
   const readAll = async (): Promise<void> => {
     const turn = new Turn();
-    for (let number = 1; signal?.aborted !== true; number++) {
+    for (let number = 1; ; number++) {
+      signal?.throwIfAborted();
       isOpen = false;
-      const result = iterator.next();
-      const { done, value } = 'then' in result ? await result : result;
+      // What is no object has no value, and so is no pair.
+      const result = Object(iterator.next());
+      const { done, value } = 'then' in result ? Object(await result) : result;
+      signal?.throwIfAborted();
       if (done) return;
       isOpen = true;
       if (!Array.isArray(value) || value.length !== 2)

@@ -147,6 +147,28 @@ describe('entries', () => {
     expect(await gather(file.entries())).toEqual(entries);
   });
 
+  test('reports the limit that a hash is over to onSkipped', async () => {
+    const costly = ARGON2ID.replace('t=1', 't=17');
+    writeFileSync(path, `alice:${HASH.replace('$101$', '$2000$')}\nbob:${HASH}\ncarol:${costly}\n`);
+    const limited = new PasswordFile(path, { hash: { maxIterations: 1000 } });
+    const onSkipped = vi.fn();
+    expect(await gather(limited.entries({ onSkipped }))).toEqual([['bob', HASH]]);
+    expect(onSkipped.mock.calls).toEqual([
+      [
+        {
+          ...{ line: 1, severity: 'error', code: 'SLOW_HASH', username: 'alice' },
+          message: 'The hash takes 2000 iterations, and maxIterations allows 1000. Use fewer, or raise it.',
+        },
+      ],
+      [
+        {
+          ...{ line: 3, severity: 'error', code: 'SLOW_HASH', username: 'carol' },
+          message: expect.stringMatching(/^The hash takes 17 passes over 47104 KiB, and 16 over /),
+        },
+      ],
+    ]);
+  });
+
   test('reports each line with a long name to onSkipped', async () => {
     writeFileSync(path, `${'x'.repeat(65_536)}:${HASH}\n`.repeat(2));
     const onSkipped = vi.fn();

@@ -88,11 +88,48 @@ describe('forEachEntry', () => {
     expect(calls.length).toBe(length);
   });
 
-  test('rejects with a signal that is aborted already, and does not read the source', async () => {
+  test('rejects with a signal that is aborted already, and only calls return()', async () => {
     const { calls, entries } = source(() => PAIR);
     await expect(gather(entries, AbortSignal.abort(new Error('before')))).rejects.toThrow('before');
-    expect(calls).toEqual([]);
+    expect(calls).toEqual(['return']);
   });
+
+  test('rejects at an abort by the visitor, and calls return()', async () => {
+    const stop = new AbortController();
+    const { calls, entries } = source(call => (call < 3 ? PAIR : END));
+    const reading = forEachEntry(entries, () => stop.abort(new Error('enough')), stop.signal);
+    await expect(reading).rejects.toThrow('enough');
+    expect(calls).toEqual(['next', 'return']);
+  });
+
+  test('does not call the visitor after an abort, although the source then yields', async () => {
+    const stop = new AbortController();
+    let yieldPair = (): void => {};
+    const late = new Promise(resolve => {
+      yieldPair = () => resolve(PAIR);
+    });
+    const { calls, entries } = source(() => late);
+    const seen: unknown[] = [];
+    const reading = forEachEntry(entries, (...entry) => seen.push(entry), stop.signal);
+    stop.abort(new Error('enough'));
+    await expect(reading).rejects.toThrow('enough');
+    yieldPair();
+    await new Promise(resolve => setImmediate(resolve));
+    expect(seen).toEqual([]);
+    expect(calls).toEqual(['next', 'return']);
+  });
+
+  test.each([undefined, null, 'alice:secretpw', 5])(
+    'refuses a source whose next() returns %j, or a promise of it, and does not show it',
+    async result => {
+      const refusal = {
+        code: 'ERR_INVALID_ARGUMENT',
+        message: 'Entry 1 is not an array of user name and value.',
+      };
+      await expect(gather(source(() => result).entries)).rejects.toMatchObject(refusal);
+      await expect(gather(source(async () => result).entries)).rejects.toMatchObject(refusal);
+    },
+  );
 
   test('ignores what return() throws', async () => {
     const entries = {
