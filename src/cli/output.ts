@@ -127,7 +127,7 @@ function write(descriptor: number, text: string): void {
       // Another process has made the pipe or terminal non-blocking.
       if (code === 'EAGAIN') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
       // The reader has closed the pipe, as in `--list | head -1`.
-      else if (code === 'EPIPE') throw new CliError('', { status: STATUS.FAILED });
+      else if (code === 'EPIPE') throw new CliError('');
       else throw new CliError(`Cannot write the output: ${code}.`);
     }
   }

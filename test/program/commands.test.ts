@@ -17,7 +17,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { tempFileName } from '../../src/storage/lock-owner.js';
 import { type CallOptions, call, type Ended, PROGRAM } from '../support/cli.js';
 import { testDirectory } from '../support/directory.js';
-import { linux, needs, root } from '../support/require.js';
+import { linux, needs, program, root } from '../support/require.js';
 import { perl, standIn, uniqueName } from '../support/stand-in.js';
 import { quoted } from '../support/terminal.js';
 
@@ -594,6 +594,18 @@ describe('standard output', () => {
     });
     const { stdout, stderr } = shell(`${command('--list', 'passwd')} | head -1`);
     expect({ stdout, stderr }).toEqual({ stdout: 'alice\n', stderr: '' });
+  });
+
+  needs(program('mkfifo')).describe('without a reader', () => {
+    test.each([
+      ['--verify', ['--verify', '-b', 'passwd', 'alice', 'one'], 2],
+      ['--check', ['--check', '--json', 'passwd'], 2],
+      ['--list', ['--list', 'passwd'], 1],
+    ])('is a failure of %s, and no answer', (_option, argv, status) => {
+      // Descriptor 4 writes to a pipe that no descriptor reads any more.
+      const closed = 'mkfifo pipe; exec 3<>pipe; exec 4>pipe; exec 3>&-';
+      expect(shell(`${closed}; ${command(...argv)} >&4`)).toMatchObject({ status, stderr: '' });
+    });
   });
 
   const full = { what: '/dev/full', isProgram: false, met: () => existsSync('/dev/full') };
