@@ -5,9 +5,8 @@ import { type Change, lineEnding, type MergeCounts, mergeLines } from './merge.j
 import type { NameIndex } from './name-index.js';
 import type { NewLines } from './new-lines.js';
 
-/** Changes are sorted in blocks of 64 KiB, and this many new lines are joined at once, so that no step takes long. */
+/** Changes are sorted in blocks of 64 KiB, so that no step takes long. */
 const BLOCK_BITS = 16;
-const LINES_JOINED = 512;
 
 /**
  * What became of a user: `'unchanged'` where the password verified already, with the same algorithm and cost.
@@ -155,12 +154,13 @@ export class Draft {
     if (this.#merged !== undefined) return this.#merged;
     const { bytes } = this.index;
     const line = this.#line;
+    const ending = lineEnding(bytes);
     const blocks: Change[][] = [];
     const added: string[] = [];
     for (const [name, hash] of this.#edits) {
       yield;
       const lines = this.index.lines(name);
-      if (lines.length === 0 && hash !== null) added.push(`${name}:${hash}`);
+      if (lines.length === 0 && hash !== null) added.push(`${name}:${hash}${ending}`);
       let isFirst = true;
       for (const start of lines) {
         yield;
@@ -178,7 +178,7 @@ export class Draft {
       yield;
       if (block !== undefined) changes.push(...block.sort((a, b) => a.start - b.start));
     }
-    return yield* this.#withAdditions(changes, yield* joined(added, lineEnding(bytes)));
+    return yield* this.#withAdditions(changes, added);
   }
 
   /** Ends a last line that has no line feed, and adds new lines after it; before it if it must stay as it is. */
@@ -218,14 +218,4 @@ export function* edited(bytes: Buffer, changes: Iterable<Change>): Generator<Uin
     done = end;
   }
   yield bytes.subarray(done);
-}
-
-/** Lines with their endings, {@link LINES_JOINED} in one piece. */
-function* joined(lines: string[], ending: string): Generator<void, string[]> {
-  const pieces: string[] = [];
-  for (let from = 0; from < lines.length; from += LINES_JOINED) {
-    yield;
-    pieces.push(lines.slice(from, from + LINES_JOINED).join(ending) + ending);
-  }
-  return pieces;
 }
