@@ -1,7 +1,7 @@
 import { LF } from '../util/ascii.js';
 import { canBeEnded } from './last-line.js';
 import { LineReader } from './line.js';
-import { type Change, lineEnding, type MergeCounts, mergeLines } from './merge.js';
+import { addChange, type Change, lineEnding, type MergeCounts, mergeLines } from './merge.js';
 import type { NameIndex } from './name-index.js';
 import type { NewLines } from './new-lines.js';
 
@@ -168,7 +168,7 @@ export class Draft {
         const text = isFirst && hash !== null ? `${name}:${hash}${line.ending}` : '';
         if (text === '' || lines.length > 1 || hash === null || !line.hasHash(hash)) {
           blocks[start >> BLOCK_BITS] ??= [];
-          addChange(blocks[start >> BLOCK_BITS] as Change[], start, line.next, text);
+          addChange(blocks[start >> BLOCK_BITS] as Change[], { start, end: line.next, text });
         }
         isFirst = false;
       }
@@ -200,13 +200,6 @@ export class Draft {
     if (last !== undefined && staysLast) changes.push(last);
     return changes;
   }
-}
-
-/** Joins removals of adjacent lines in one change, because millions of lines may have the same name. */
-function addChange(changes: Change[], start: number, end: number, text: string): void {
-  const last = changes.at(-1);
-  if (text === '' && last?.text === '' && last.end === start) last.end = end;
-  else changes.push({ start, end, text });
 }
 
 /** The file with its changes made, in pieces, some of them empty: slices of the old bytes, and new text. */

@@ -4,11 +4,18 @@ import { LineReader } from './line.js';
 import { NameIndex } from './name-index.js';
 import type { NewLines } from './new-lines.js';
 
-/** A range of a file's bytes, and the text that replaces it. */
+/** A range of a file's bytes, and the text that replaces it; `''`: a removal. */
 export interface Change {
   start: number;
   end: number;
   text: string | Uint8Array;
+}
+
+/** Adds a change after the others, and joins adjacent removals: millions of lines may have the same name. */
+export function addChange(changes: Change[], { start, end, text }: Change): void {
+  const last = changes.at(-1);
+  if (text === '' && last?.text === '' && last.end === start) last.end = end;
+  else changes.push({ start, end, text });
 }
 
 /** How new lines end: as the file's first line does. */
@@ -27,7 +34,7 @@ export interface MergeCounts {
 interface Merged {
   changes: Change[];
   /** Lines to add, with their endings. */
-  added: ReadonlyArray<string | Uint8Array>;
+  added: ReadonlyArray<Change['text']>;
   counts: MergeCounts;
 }
 
@@ -52,44 +59,70 @@ export function* mergeLines(bytes: Buffer, lines: NewLines, removeOthers: boolea
   }
   const users = yield* lines.indexed();
   const found = new Uint8Array(users.count);
-  const changes = new Changes(bytes, users.bytes);
+  const changes: Change[] = [];
   const reader = new LineReader(bytes);
   let removed: NameIndex | undefined;
   for (let read = 1, start = 0; start < bytes.length; start = reader.next, read++) {
     if (read % 64 === 0) yield;
     reader.read(start);
     if (reader.nameStart < 0) {
-      if (removeOthers && hidesColon(reader)) changes.remove(reader);
+      if (removeOthers && hidesColon(reader)) addChange(changes, removalOf(reader));
       continue;
     }
     const number = users.numberOf(reader);
     if (number < 0) {
       if (!removeOthers) continue;
-      changes.remove(reader);
+      addChange(changes, removalOf(reader));
       removed ??= new NameIndex(bytes);
       if (removed.add(reader) && reader.nameEnd > reader.nameStart) counts.removed++;
     } else if (found[number] !== ABSENT) {
       // A further line of that name.
       found[number] = UPDATED;
-      changes.remove(reader);
+      addChange(changes, removalOf(reader));
     } else {
       const line = users.lastLine(number);
       const isSame = hasHashOf(reader, users.bytes, line);
       found[number] = isSame ? UNCHANGED : UPDATED;
-      if (!isSame) changes.replace(reader, line);
+      // A line without an ending keeps none: `Draft` appends a line feed to it.
+      if (!isSame) addLine(changes, reader, users.bytes, line);
     }
   }
-  const added = new Changes(bytes, users.bytes);
-  yield* addAbsent(found, users, added, counts);
-  const pieces = yield* added.list();
-  return { changes: yield* changes.list(), added: pieces.map(({ text }) => text), counts };
+  const added: Change[] = [];
+  yield* addAbsent(found, users, added, lineEnding(bytes), counts);
+  return { changes, added: added.map(({ text }) => text), counts };
+}
+
+function removalOf({ start, next }: LineReader): Change {
+  return { start, end: next, text: '' };
+}
+
+/** Adds the line at `line` in `lines` in place of a range, with the ending of that. Joins lines that are adjacent in both. */
+function addLine(
+  changes: Change[],
+  { start, next, ending }: Pick<LineReader, 'start' | 'next' | 'ending'>,
+  lines: Buffer,
+  line: number,
+): void {
+  const last = changes.at(-1);
+  const end = lines.indexOf(LF, line);
+  if (ending !== '\n') {
+    changes.push({ start, end: next, text: lines.toString('utf8', line, end) + ending });
+  } else if (
+    last?.end === start &&
+    typeof last.text !== 'string' &&
+    last.text.byteOffset + last.text.length === line
+  ) {
+    last.end = next;
+    last.text = lines.subarray(last.text.byteOffset, end + 1);
+  } else changes.push({ start, end: next, text: lines.subarray(line, end + 1) });
 }
 
 /** Counts what was found of each user, and adds the lines of those who are not in the file. */
 function* addAbsent(
   found: Uint8Array,
   users: NameIndex,
-  added: Changes,
+  added: Change[],
+  ending: '\n' | '\r\n',
   counts: MergeCounts,
 ): Generator<void> {
   for (let number = 0; number < found.length; number++) {
@@ -98,7 +131,7 @@ function* addAbsent(
     else if (found[number] === UPDATED) counts.updated++;
     else {
       counts.added++;
-      added.insert(users.lastLine(number));
+      addLine(added, { start: 0, next: 0, ending }, users.bytes, users.lastLine(number));
     }
   }
 }
@@ -125,68 +158,4 @@ function hasHashOf(entry: LineReader, lines: Buffer, line: number): boolean {
   const to = from + hashEnd - hashStart;
   if (lines[to] !== LF || entry.bytes.compare(lines, from, to, hashStart, hashEnd) !== 0) return false;
   return (hashEnd === entry.end || entry.contentEnd === entry.end) && !entry.isLost;
-}
-
-/** A change whose text is a range of the new lines, from `from` to `to`; empty: a removal. */
-interface Stretch {
-  start: number;
-  end: number;
-  from: number;
-  to: number;
-  ending: '' | '\n' | '\r\n';
-}
-
-/** Gathers changes in the order of the file, and joins adjacent ones. */
-class Changes {
-  readonly #stretches: Stretch[] = [];
-  readonly #ending: '\n' | '\r\n';
-
-  constructor(
-    readonly bytes: Buffer,
-    readonly lines: Buffer,
-  ) {
-    this.#ending = lineEnding(bytes);
-  }
-
-  remove({ start, next }: LineReader): void {
-    this.#add({ start, end: next, from: 0, to: 0, ending: '' });
-  }
-
-  /** Keeps the line's own ending. `Draft` appends a line feed to a last line that has none. */
-  replace({ start, next, ending }: LineReader, line: number): void {
-    this.#add({ start, end: next, from: line, to: this.#endOf(line), ending });
-  }
-
-  insert(line: number): void {
-    const { length } = this.bytes;
-    this.#add({ start: length, end: length, from: line, to: this.#endOf(line), ending: this.#ending });
-  }
-
-  *list(): Generator<void, Change[]> {
-    const changes: Change[] = [];
-    for (const { start, end, from, to, ending } of this.#stretches) {
-      yield;
-      const isCopy = ending === '\n';
-      const text = isCopy
-        ? this.lines.subarray(from, to + 1)
-        : this.lines.toString('utf8', from, to) + ending;
-      changes.push({ start, end, text });
-    }
-    return changes;
-  }
-
-  #endOf(line: number): number {
-    return this.lines.indexOf(LF, line);
-  }
-
-  #add(stretch: Stretch): void {
-    const last = this.#stretches.at(-1);
-    const isRemoval = stretch.from === stretch.to;
-    const isNext = last?.end === stretch.start && last.ending === stretch.ending;
-    if (isNext && isRemoval && last.from === last.to) last.end = stretch.end;
-    else if (isNext && stretch.ending === '\n' && last.to + 1 === stretch.from) {
-      last.end = stretch.end;
-      last.to = stretch.to;
-    } else this.#stretches.push(stretch);
-  }
 }
