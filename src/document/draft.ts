@@ -189,7 +189,7 @@ export class Draft {
     const lastLine = bytes.lastIndexOf(LF) + 1;
     const last = changes.at(-1)?.end === end ? changes.pop() : undefined;
     const isEnded = lastLine === end || last?.text === '';
-    const staysLast = !isEnded && !(yield* canBeEnded(bytes, lastLine, last !== undefined));
+    const staysLast = !isEnded && !canBeEnded(bytes, lastLine, last !== undefined);
     if (last !== undefined && !staysLast) changes.push(last);
     if (!isEnded && !staysLast) changes.push({ start: end, end, text: lineEnding(bytes) });
     const at = staysLast ? lastLine : end;

@@ -11,7 +11,7 @@ import { isBlank, LineReader } from './line.js';
  *
  * @param isReplaced whether a usable entry replaces the line
  */
-export function* canBeEnded(bytes: Buffer, lastLine: number, isReplaced: boolean): Generator<void, boolean> {
+export function canBeEnded(bytes: Buffer, lastLine: number, isReplaced: boolean): boolean {
   const nul = bytes.indexOf(NUL);
   if (isReplaced) return nul < 0 || nul >= lastLine;
   if (nul >= 0) return false;
@@ -19,25 +19,11 @@ export function* canBeEnded(bytes: Buffer, lastLine: number, isReplaced: boolean
   const line = new LineReader(bytes);
   line.read(lastLine);
   if (line.nameStart < 0) return bytes.subarray(lastLine).every(isBlank);
-  if (line.nameEnd === line.nameStart || !isReadByAll(line)) return false;
-  // Brokers lose a line that fills the buffer until a line feed ends it. Mosquitto 2.1 then refuses a duplicate name.
-  return !line.isLost || !(yield* isRepetition(line));
+  return line.nameEnd > line.nameStart && !line.isLost && isReadByAll(line);
 }
 
 /** Whether every release reads the hash of a line, though 2.0 then drops a user with a salt of 64 bytes. */
 function isReadByAll(line: LineReader): boolean {
   const hash = tryParseHash(line.hash());
   return hash !== undefined && hash.algorithm !== 'argon2id';
-}
-
-/** Whether an earlier line has the name of this one. Reads all lines, because an index may cover only some names. */
-function* isRepetition({ bytes, start, nameStart, nameEnd }: LineReader): Generator<void, boolean> {
-  const name = bytes.subarray(nameStart, nameEnd);
-  const earlier = new LineReader(bytes);
-  for (let at = 0; at < start; at = earlier.next) {
-    earlier.read(at);
-    if (earlier.nameIs(name)) return true;
-    yield;
-  }
-  return false;
 }
