@@ -1,7 +1,7 @@
 /** The draft that `PasswordFile.update` passes to its function: it checks arguments, and is closed when that returns. */
 
 import { assertUsername } from '../credentials/rules.js';
-import { PasswordFileError } from '../errors.js';
+import { invalidArgument } from '../errors.js';
 import { assertHash } from '../hash/encoding.js';
 import type { Draft } from './draft.js';
 
@@ -28,69 +28,47 @@ export interface PasswordDraft {
 
 /** Runs a caller's function on a draft. */
 export function runUpdate<T>(draft: Draft, edit: (draft: PasswordDraft) => T, maxIterations: number): T {
-  const open = new OpenDraft(draft, maxIterations);
+  let open: Draft | undefined = draft;
+  const opened = (): Draft => {
+    if (open !== undefined) return open;
+    throw invalidArgument(
+      'This draft is closed: it can be used only until the function given to update() returns.',
+    );
+  };
   try {
-    const result = edit(open);
+    const result = edit(passwordDraft(opened, maxIterations));
     if (isThenable(result)) {
       Promise.resolve(result).catch(() => undefined);
-      throw new PasswordFileError(
-        'ERR_INVALID_ARGUMENT',
+      throw invalidArgument(
         'The function given to update() returned a promise, and nothing was changed. ' +
           'Do what has to be awaited (hashing, for example) before update(), and only edit in it.',
       );
     }
     return result;
   } finally {
-    open.close();
+    open = undefined;
   }
 }
 
-class OpenDraft implements PasswordDraft {
-  #draft: Draft | undefined;
-  readonly #maxIterations: number;
-
-  constructor(draft: Draft, maxIterations: number) {
-    this.#draft = draft;
-    this.#maxIterations = maxIterations;
-  }
-
-  has(name: string): boolean {
-    return this.#open().has(asString(name));
-  }
-
-  get(name: string): string | undefined {
-    return this.#open().get(asString(name));
-  }
-
-  set(name: string, hash: string): this {
-    assertUsername(name);
-    assertHash(hash, this.#maxIterations);
-    this.#open().set(name, hash);
-    return this;
-  }
-
-  delete(name: string): boolean {
-    return this.#open().delete(asString(name));
-  }
-
-  *keys(): Iterable<string> {
-    for (const name of this.#open().keys()) {
-      yield name;
-      this.#open();
-    }
-  }
-
-  close(): void {
-    this.#draft = undefined;
-  }
-
-  #open(): Draft {
-    if (this.#draft !== undefined) return this.#draft;
-    throw new PasswordFileError(
-      'ERR_INVALID_ARGUMENT',
-      'This draft is closed: it can be used only until the function given to update() returns.',
-    );
-  }
+/** @param opened returns the draft; throws if it is closed */
+function passwordDraft(opened: () => Draft, maxIterations: number): PasswordDraft {
+  return {
+    has: name => opened().has(asString(name)),
+    get: name => opened().get(asString(name)),
+    set(name, hash) {
+      assertUsername(name);
+      assertHash(hash, maxIterations);
+      opened().set(name, hash);
+      return this;
+    },
+    delete: name => opened().delete(asString(name)),
+    *keys() {
+      for (const name of opened().keys()) {
+        yield name;
+        opened();
+      }
+    },
+  };
 }
 
 /** Lookups take any string: a name in the file may break the rules for new names. */
