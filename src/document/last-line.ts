@@ -1,6 +1,6 @@
 import { tryParseHash } from '../hash/encoding.js';
 import { HASH_SIGN, NUL } from '../util/ascii.js';
-import { isBlank, LineReader } from './line.js';
+import { LineReader, skipBlanks } from './line.js';
 
 /**
  * Whether a write may append a line feed to a last line that has none. It may if each release reads the line alike with
@@ -18,7 +18,7 @@ export function canBeEnded(bytes: Buffer, lastLine: number, isReplaced: boolean)
   if (bytes[lastLine] === HASH_SIGN) return true;
   const line = new LineReader(bytes);
   line.read(lastLine);
-  if (line.nameStart < 0) return bytes.subarray(lastLine).every(isBlank);
+  if (line.nameStart < 0) return skipBlanks(bytes, lastLine, bytes.length) === bytes.length;
   return line.nameEnd > line.nameStart && !line.isLost && isReadByAll(line);
 }
 
