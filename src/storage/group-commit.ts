@@ -4,7 +4,7 @@ import type { Change } from '../document/merge.js';
 import { MAX_WANTED, NameIndex } from '../document/name-index.js';
 import { fileMissing, type PasswordFileError } from '../errors.js';
 import { onAbort } from '../util/abort.js';
-import { runYielding } from '../util/event-loop.js';
+import { runYielding, Turn } from '../util/event-loop.js';
 import type { Cache } from './cache.js';
 import { ownershipOf, systemDisk } from './disk.js';
 import { notReplaceable, type Place, resolveTarget } from './path.js';
@@ -108,9 +108,11 @@ async function commitAll(target: string, queue: PendingEdit[]): Promise<void> {
 
 /** One replacement of the file, with all edits that can share it. */
 class Commit {
-  #edits: PendingEdit[] = [];
+  readonly #edits: PendingEdit[] = [];
+  /** How many of these edits have been cancelled. */
+  #cancelled = 0;
   readonly #source: EditSource;
-  readonly #cancelled = new AbortController();
+  readonly #abandoned = new AbortController();
   /** The file that is replaced. It stays open until the end, because dropping the pages of a large one is slow. */
   #old: Snapshot | undefined;
 
@@ -124,20 +126,20 @@ class Commit {
 
   async run(): Promise<void> {
     this.#join();
-    if (this.#edits.length === 0) return;
+    if (this.#pending().length === 0) return;
     const { lock } = this.#source.policy;
     let isCommitted: boolean;
     let failure: { error: unknown } | undefined;
     try {
       const work = (place: Place, temp: TempFile) => this.#write(place, temp);
-      isCommitted = await replaceFile(this.target, lock, this.#cancelled.signal, work);
+      isCommitted = await replaceFile(this.target, lock, this.#abandoned.signal, work);
     } catch (error) {
       failure = { error };
       isCommitted = (error as Partial<PasswordFileError>).committed === true;
     }
-    if (isCommitted)
-      for (const source of new Set(this.#edits.map(({ edit }) => edit.source))) source.committed();
-    for (const pending of this.#edits) pending.settle(failure);
+    const edits = this.#pending();
+    if (isCommitted) for (const source of new Set(edits.map(({ edit }) => edit.source))) source.committed();
+    for (const pending of edits) pending.settle(failure);
     this.#old?.close();
   }
 
@@ -148,17 +150,21 @@ class Commit {
       else if (!pending.isCancelled) {
         this.#edits.push(pending);
         pending.onCancel = () => {
-          this.#edits = this.#edits.filter(other => other !== pending);
-          if (this.#edits.length === 0) this.#cancelled.abort();
+          if (++this.#cancelled === this.#edits.length) this.#abandoned.abort();
         };
       }
     }
   }
 
+  /** The edits that are not cancelled. */
+  #pending(): PendingEdit[] {
+    return this.#edits.filter(({ isCancelled }) => !isCancelled);
+  }
+
   /** As the file's only writer: reads it, makes the edits, writes the temp file. */
   async #write(place: Place, temp: TempFile): Promise<boolean> {
     // All edits were cancelled, and with them this commit. Those that have come since are for the next one.
-    if (this.#edits.length === 0) return false;
+    if (this.#cancelled === this.#edits.length) return false;
     this.#join();
     const old = await this.#read(place);
     if (old !== undefined && old.stats.nlink > 1n) {
@@ -185,7 +191,7 @@ class Commit {
   #names(): ReadonlySet<string> | undefined {
     const names = new Set<string>();
     for (const { edit } of this.#edits) {
-      if (edit.names === undefined || edit.names.size > MAX_WANTED) return undefined;
+      if (edit.names === undefined || edit.names.size + names.size > MAX_WANTED) return undefined;
       for (const name of edit.names) names.add(name);
     }
     return names;
@@ -193,17 +199,20 @@ class Commit {
 
   /** Makes the edits, and again when one was cancelled meanwhile. From here on, none can be cancelled. */
   async #makeEdits(index: NameIndex, existed: boolean): Promise<{ changes: Change[]; fileExists: boolean }> {
+    const turn = new Turn();
     for (let attempt = 1; ; attempt++) {
-      const edits = this.#edits;
+      const edits = this.#pending();
+      const cancelled = this.#cancelled;
       // Edits that are cancelled one after another could otherwise keep the others waiting for ever.
       if (attempt === ATTEMPTS) for (const pending of edits) pending.stopListening?.();
       const draft = new Draft(index);
       let fileExists = existed;
       for (const pending of edits) {
+        if (turn.isOver()) await turn.yield();
         if (!pending.isCancelled) fileExists = await this.#make(pending, draft, fileExists);
       }
       const changes = await runYielding(draft.changes());
-      if (this.#edits !== edits) continue;
+      if (this.#cancelled !== cancelled) continue;
       for (const pending of edits) pending.stopListening?.();
       return { changes, fileExists };
     }

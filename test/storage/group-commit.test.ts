@@ -43,3 +43,27 @@ test.each([
   expect(commits.count).toBe(2);
   expect((await file.users()).sort()).toEqual(NAMES.slice(0, 5));
 });
+
+test('the event loop turns between two edits of a commit, the first of which takes long', async () => {
+  await hold(path);
+  const looked = new Promise<void>(resolve => {
+    diskCalls.before = name => {
+      if (name === 'list') resolve();
+    };
+  });
+  const events: string[] = [];
+  const edits = [1, 2].map(n =>
+    file.update(() => {
+      events.push(`edit ${n}`);
+      if (n === 2) return;
+      setImmediate(() => events.push('turn'));
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+    }),
+  );
+  await looked;
+  const commits = countCommits();
+  await rm(join(`${path}.writer`, OTHER_WRITER));
+  await Promise.all(edits);
+  expect(commits.count).toBe(0);
+  expect(events).toEqual(['edit 1', 'turn', 'edit 2']);
+});
