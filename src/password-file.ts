@@ -130,7 +130,7 @@ export class PasswordFile {
     const signal = signalOf(options);
     signal?.throwIfAborted();
     const { hash: settings, path } = this.#settings;
-    const hash = await orAborted(newHash(own, settings), signal);
+    const hash = await orAborted(newHash(own, settings, signal), signal);
     await this.#edit({ names: new Set([username]), signal }, draft => {
       if (draft.has(username)) {
         const message = `The user ${JSON.stringify(username)} exists. Pick another name, or use setUser to change it.`;

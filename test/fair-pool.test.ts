@@ -7,16 +7,17 @@ import { spyOnBuiltin } from './support/builtins.js';
 import { HASH, newFile } from './support/password-file.js';
 
 /** The hashes that are in the thread pool, the most that were at once, and the order of hashes and fsyncs. */
-const pool = { hashes: 0, most: 0, events: [] as string[] };
+const pool = { hashes: 0, most: 0, events: [] as string[], onHash: () => {} };
 
 beforeEach(() => {
-  Object.assign(pool, { hashes: 0, most: 0, events: [] });
+  Object.assign(pool, { hashes: 0, most: 0, events: [], onHash: () => {} });
   const { pbkdf2 } = crypto;
   spyOnBuiltin(crypto, 'pbkdf2').mockImplementation((password, salt, iterations, length, digest, done) => {
     pool.most = Math.max(pool.most, ++pool.hashes);
     pool.events.push('hash starts');
     pbkdf2(password, salt, iterations, length, digest, (error, key) => {
       pool.hashes--;
+      pool.onHash();
       done(error, key);
     });
   });
@@ -59,16 +60,18 @@ test.each<[string, (path: string) => Promise<unknown>]>([
   expect(pool.most).toBeGreaterThan(3);
 });
 
-test('calls of verify that are aborted while they wait compute no hash', async () => {
-  const { path, file } = newFile();
+test.each<[string, (file: PasswordFile, i: number, signal: AbortSignal) => Promise<unknown>]>([
+  ['verify', (file, _, signal) => file.verify('alice', 'secret', { signal })],
+  ['setUser', (file, i, signal) => file.setUser(`user${i}`, 'secret', { signal })],
+  ['addUser', (file, i, signal) => file.addUser(`user${i}`, 'secret', { signal })],
+  ['setUsers', (file, i, signal) => file.setUsers([[`user${i}`, 'secret']], { signal })],
+])('calls of %s that are aborted while they wait compute no hash', async (_name, call) => {
+  const { path } = newFile();
   await writeFile(path, `alice:${USUAL_HASH}\n`);
+  const file = new PasswordFile(path);
   const controller = new AbortController();
-  const calls = Array.from({ length: MANY }, () =>
-    file.verify('alice', 'secret', { signal: controller.signal }),
-  );
-  await calls[0];
-  controller.abort(new Error('enough'));
-  await Promise.allSettled(calls);
+  pool.onHash = () => controller.abort(new Error('enough'));
+  await Promise.allSettled(Array.from({ length: MANY }, (_, i) => call(file, i, controller.signal)));
   expect(await file.verify('alice', 'secret')).toBe(true);
   // Only the hashes that were in the pool at the abort, and that of the last call.
   expect(pool.events.filter(event => event === 'hash starts').length).toBeLessThan(MANY);

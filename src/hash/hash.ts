@@ -94,10 +94,21 @@ export async function hashPassword(
   return newHash(own, readHashOptions('', options, HASH_CHECKS));
 }
 
-/** {@link hashPassword} with a password and settings that are checked, and that no caller can change meanwhile. */
-export async function newHash(password: string | Uint8Array, settings: HashSettings): Promise<string> {
+/**
+ * {@link hashPassword} with a password and settings that are checked, and that no caller can change meanwhile. An abort
+ * rejects if it comes before the computation starts.
+ */
+export async function newHash(
+  password: string | Uint8Array,
+  settings: HashSettings,
+  signal?: AbortSignal | undefined,
+): Promise<string> {
   const params = newKeyParams(settings);
-  return joinHash(params, await limited<Uint8Array>(done => deriveKey(password, params, done)));
+  const key = await limited<Uint8Array>(done => {
+    signal?.throwIfAborted();
+    return deriveKey(password, params, done);
+  });
+  return joinHash(params, key);
 }
 
 /**

@@ -36,11 +36,11 @@ export async function setUsers(
   const hashes = new Map<string, string>();
   const prepare = async ([name, password]: [string, string | Uint8Array]): Promise<void> => {
     const present = before.get(name);
-    const isKept = present !== undefined && (await isUpToDate(present, password, settings));
-    hashes.set(name, isKept ? present : await newHash(password, settings));
+    const isKept = present !== undefined && (await isUpToDate(present, password, settings, signal));
+    hashes.set(name, isKept ? present : await newHash(password, settings, signal));
     onProgress?.(hashes.size, names.size);
   };
-  await inParallel(names.size, passwords, prepare, signal);
+  await inParallel(names.size, settings.iterations, passwords, prepare, signal);
   return submit({
     source,
     names,
@@ -61,6 +61,7 @@ async function isUpToDate(
   hash: string,
   password: string | Uint8Array,
   wanted: HashSettings,
+  signal: AbortSignal | undefined,
 ): Promise<boolean> {
   const parsed = tryParseHash(hash);
   return (
@@ -69,6 +70,9 @@ async function isUpToDate(
     parsed.salt.length === wanted.saltBytes &&
     // Only then does the comparison cost no more than a new hash.
     (parsed.algorithm !== 'pbkdf2-sha512' || parsed.iterations === wanted.iterations) &&
-    limited<boolean>(done => compareKey(password, parsed, done))
+    limited<boolean>(done => {
+      signal?.throwIfAborted();
+      return compareKey(password, parsed, done);
+    })
   );
 }

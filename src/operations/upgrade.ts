@@ -70,10 +70,10 @@ async function commitHashes(
   let done = 0;
   const hash = async ([i, start]: [number, number]): Promise<void> => {
     line.read(start);
-    hashes[i] = await newHash(trimmed(line.rest() as Buffer), settings.hash);
+    hashes[i] = await newHash(trimmed(line.rest() as Buffer), settings.hash, signal);
     onProgress?.(++done, plain.length);
   };
-  await inParallel(plain.length, plain.entries(), hash, signal);
+  await inParallel(plain.length, settings.hash.iterations, plain.entries(), hash, signal);
   return submit({
     source,
     names: undefined,

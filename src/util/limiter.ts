@@ -56,13 +56,17 @@ export function limited<T>(begin: (done: Done<T>) => number): Promise<T> {
 
 /** Starts jobs until those in flight cost {@link ENOUGH}. Jobs that cost more leave one thread of the pool free. */
 function startJobs(): void {
-  slowJobs ??= Math.max(1, Number(process.env.UV_THREADPOOL_SIZE ?? 4) - 1);
-  while (first !== undefined && (cost < ENOUGH || inFlight < slowJobs)) {
+  while (first !== undefined && (cost < ENOUGH || inFlight < mostSlowJobs())) {
     const { start, next } = first;
     first = next;
     if (next === undefined) last = undefined;
     start();
   }
+}
+
+function mostSlowJobs(): number {
+  slowJobs ??= Math.max(1, Number(process.env.UV_THREADPOOL_SIZE ?? 4) - 1);
+  return slowJobs;
 }
 
 /**
@@ -81,9 +85,16 @@ export async function withPriority<T>(call: (done: Done<T>) => void): Promise<T>
   }
 }
 
-/** Calls `run` for each of `count` items, up to 256 at once. The first failure or an abort ends it. */
+/** How many calls {@link inParallel} makes at once, even of the cheapest jobs. */
+const MOST_LANES = 256;
+
+/**
+ * Calls `run` for each of `count` items. Twice as many calls are made at once as there can be jobs of this cost in flight:
+ * enough to keep the pool busy, and no more for which jobs of others have to wait. The first failure or an abort ends it.
+ */
 export function inParallel<T>(
   count: number,
+  jobCost: number,
   items: Iterable<T>,
   run: (item: T) => Promise<void>,
   signal?: AbortSignal | undefined,
@@ -98,5 +109,6 @@ export function inParallel<T>(
       await run(item);
     }
   };
-  return orAborted(Promise.all(Array.from({ length: Math.min(count, 256) }, lane)), signal);
+  const lanes = 2 * Math.max(mostSlowJobs(), Math.min(MOST_LANES / 2, Math.ceil(ENOUGH / jobCost)));
+  return orAborted(Promise.all(Array.from({ length: Math.min(count, lanes) }, lane)), signal);
 }

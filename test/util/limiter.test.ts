@@ -155,23 +155,28 @@ describe('withPriority', () => {
 });
 
 describe('inParallel', () => {
-  test('calls the function for each item, 256 at once', async () => {
+  test.each([
+    [1, 256],
+    [101, 256],
+    [1_000, 32],
+    [1_000_000, 6],
+  ])('calls the function for each item, whose job costs %i, %i at once', async (cost, atOnce) => {
     let running = 0;
     let most = 0;
     const seen: number[] = [];
-    await inParallel(1_000, Array(1_000).keys(), async item => {
+    await inParallel(1_000, cost, Array(1_000).keys(), async item => {
       most = Math.max(most, ++running);
       seen.push(item);
       await turn();
       running--;
     });
     expect(seen).toEqual([...Array(1_000).keys()]);
-    expect(most).toBe(256);
+    expect(most).toBe(atOnce);
   });
 
   test('ends with the first failure', async () => {
     let runs = 0;
-    const failing = inParallel(10_000, Array(10_000).keys(), async item => {
+    const failing = inParallel(10_000, 101, Array(10_000).keys(), async item => {
       runs++;
       await turn();
       if (item === 300) throw new Error('item 300');
@@ -188,6 +193,7 @@ describe('inParallel', () => {
     const controller = new AbortController();
     const aborted = inParallel(
       10_000,
+      101,
       Array(10_000).keys(),
       async item => {
         await turn();
