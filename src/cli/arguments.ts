@@ -86,6 +86,7 @@ export function parseArguments(argv: readonly string[], given: Given = new Map()
   if (argv.length === 0) throw new CliError('', { showsUsage: true });
   const operands = readOptions(argv, given);
   for (const [flag, value] of given) {
+    assertReadable(`value of ${flag}`, value);
     const problem = VALUES[flag]?.(value);
     if (problem !== undefined) throw new CliError(`${problem}`);
   }
@@ -96,6 +97,7 @@ export function parseArguments(argv: readonly string[], given: Given = new Map()
     assertOperands(mode, given, operands);
   }
   const [path = '', ...usernames] = operands;
+  assertReadable('path of the password file', path);
   const password = given.has('-b') ? usernames.pop() : undefined;
   return { mode, path, usernames, password, given };
 }
@@ -116,6 +118,12 @@ function readOptions(argv: readonly string[], given: Given): string[] {
     given.set(option.flag, value);
   }
   return [];
+}
+
+/** Refuses arguments and typed text that were not UTF-8. Node has replaced the bytes that it could not decode. */
+export function assertReadable(what: string, text: string): void {
+  if (!text.includes('\ufffd')) return;
+  throw new CliError(`The ${what} is not valid UTF-8. Use a shell or terminal that speaks UTF-8.`);
 }
 
 function unknown(flag: string): CliError {

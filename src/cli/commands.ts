@@ -11,7 +11,7 @@ import {
   type PasswordFileOptions,
   type ReloadTarget,
 } from '../index.js';
-import { type Command, HOST_AND_PORT, type Mode } from './arguments.js';
+import { assertReadable, type Command, HOST_AND_PORT, type Mode } from './arguments.js';
 import { exportClients } from './dynamic-security.js';
 import { help, version } from './help.js';
 import * as input from './input.js';
@@ -65,7 +65,7 @@ async function remove(command: Command): Promise<number> {
   const { usernames } = command;
   const file = open(command);
   // Names that cannot be added can be in the file all the same.
-  for (const username of usernames) input.assertReadable('user name', username);
+  for (const username of usernames) assertReadable('user name', username);
   const removed = new Set(await file.removeUsers(usernames, { signal: input.interruption() }));
   const missing = new Set(usernames.filter(username => !removed.has(username)));
   for (const username of missing) output.complain(`Warning: User ${username} not found in password file.\n`);
@@ -135,7 +135,7 @@ async function provision(command: Command): Promise<number> {
 async function verify(command: Command): Promise<number> {
   const { path, usernames, given } = command;
   const [username = ''] = usernames;
-  input.assertReadable('user name', username);
+  assertReadable('user name', username);
   const file = open(command);
   const isRight = await file.verify(username, await input.readPassword(command));
   if (given.has('--quiet')) return isRight ? STATUS.DONE : STATUS.FAILED;
@@ -222,7 +222,7 @@ function release(given: Command['given']): PasswordFileOptions['broker'] {
 
 /** Refuses first what mosquitto_passwd refuses, in its order and words (2.1.2, `is_username_valid`). */
 function assertNewName(username: string): void {
-  input.assertReadable('user name', username);
+  assertReadable('user name', username);
   let rule: string | undefined;
   if (Buffer.byteLength(username) > 65_535) rule = 'be less than 65536 characters long';
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for

@@ -5,7 +5,7 @@ import { addAbortSignal, Writable } from 'node:stream';
 import { isatty } from 'node:tty';
 import { getSystemErrorMap } from 'node:util';
 import { assertPassword, assertUsername, generatePassword, PasswordFileError, parseHash } from '../index.js';
-import type { Command } from './arguments.js';
+import { assertReadable, type Command } from './arguments.js';
 import { CliError, complain, print, STATUS } from './output.js';
 
 const STDIN = 0;
@@ -76,12 +76,6 @@ function* linesOf(bytes: Buffer): Generator<string> {
     yield bytes.toString('latin1', start, end).replace(/\r$/, '');
     start = end + 1;
   }
-}
-
-/** Refuses arguments and typed text that were not UTF-8. Node has replaced the bytes that it could not decode. */
-export function assertReadable(what: string, text: string): void {
-  if (!text.includes('\ufffd')) return;
-  throw new CliError(`The ${what} is not valid UTF-8. Use a shell or terminal that speaks UTF-8.`);
 }
 
 /** The system's text for an error, as `strerror` has it. */

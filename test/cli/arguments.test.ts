@@ -46,6 +46,14 @@ test.each([
     ['--verify', '-b', 'passwd', 'alice'],
     '--verify argument given but password file, username, or password missing.',
   ],
+  ...OPTIONS.filter(option => 'value' in option).map(({ flag }): [string[], string] => [
+    [flag, 'x\ufffd', 'passwd'],
+    `The value of ${flag} is not valid UTF-8. Use a shell or terminal that speaks UTF-8.`,
+  ]),
+  [
+    ['--list', 'passwd\ufffd'],
+    'The path of the password file is not valid UTF-8. Use a shell or terminal that speaks UTF-8.',
+  ],
   [['-n', '-b', 'alice', 'one'], 'There is no -n. To print the line instead, use -c with - for the file.'],
 ])('the arguments %j are refused', (argv, message) => {
   const error = errorOf(argv);

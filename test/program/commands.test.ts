@@ -571,6 +571,23 @@ test('arguments that are not UTF-8 are refused', async () => {
   expect(await refused(['-b', 'passwd', 'a', 'x\ufffd'])).toMatch(
     /^Error: The password is not valid UTF-8\./,
   );
+  const latin1 = (line: string) => {
+    const ended = spawnSync('sh', ['-c', `set -- "$(printf '\\351')"; ${line}`], { cwd: directory });
+    return { status: ended.status, stdout: String(ended.stdout), stderr: String(ended.stderr) };
+  };
+  const command = quoted(process.execPath, PROGRAM);
+  expect(latin1(`${command} -c -b "new$1" a x`)).toEqual({
+    status: 1,
+    stdout: '',
+    stderr:
+      'Error: The path of the password file is not valid UTF-8. Use a shell or terminal that speaks UTF-8.\n',
+  });
+  expect(latin1(`${command} --provision --prefix "$1" passwd`)).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/^Error: The value of --prefix is not valid UTF-8\./),
+  });
+  expect(readdirSync(directory)).toEqual(['passwd']);
+  expect(readFileSync(path, 'utf8')).toBe(ALICE);
 });
 
 test('a path below a file is an error with the text of ENOTDIR', async () => {
