@@ -3,7 +3,7 @@ import type { CheckReport } from './check/check.js';
 import { type Credentials, type CredentialsOptions, generateCredentials } from './credentials/generate.js';
 import { assertPassword, assertUsername, ownCopy } from './credentials/rules.js';
 import type { Draft, SetOutcome } from './document/draft.js';
-import { asString, type PasswordDraft, runUpdate } from './document/update-draft.js';
+import { checkedString, type PasswordDraft, runUpdate } from './document/update-draft.js';
 import { invalidArgument, PasswordFileError, systemCode } from './errors.js';
 import { assertHash } from './hash/encoding.js';
 import { newHash } from './hash/hash.js';
@@ -183,7 +183,7 @@ export class PasswordFile {
     const turn = new Turn();
     let read = 0;
     for (const name of usernames) {
-      names.add(asString(name));
+      names.add(checkedString(name));
       if (++read % 64 === 0 && turn.isOver()) await turn.yield();
       signal?.throwIfAborted();
     }
@@ -244,7 +244,7 @@ export class PasswordFile {
    * @example console.log(await new PasswordFile('passwd').hasUser('alice'));
    */
   async hasUser(username: string, options?: WaitOptions): Promise<boolean> {
-    return (await this.#source.cache.view(signalOf(options))).has(asString(username));
+    return (await this.#source.cache.view(signalOf(options))).has(checkedString(username));
   }
 
   /**
@@ -264,7 +264,7 @@ export class PasswordFile {
    * @example console.log(await new PasswordFile('passwd').getHash('alice')); // $7$101$…
    */
   async getHash(username: string, options?: WaitOptions): Promise<string | undefined> {
-    return (await this.#source.cache.view(signalOf(options))).get(asString(username));
+    return (await this.#source.cache.view(signalOf(options))).get(checkedString(username));
   }
 
   /**

@@ -70,14 +70,14 @@ async function signalAndWatch(
   const { pid, label, name } = broker;
   const view = new ProcessView(pid);
   try {
-    let [cpuTime, turns] = view.schedule();
+    let [cpuTime, timeslices] = view.schedule();
     const before = view.state();
     const lookedAt = performance.now();
-    const sleptOn = before?.isAsleep === true && view.schedule()[1] === turns;
+    const wasAsleep = before?.isAsleep === true && view.schedule()[1] === timeslices;
     const at = performance.now();
-    if (!kill(broker)) return 'ended';
+    if (!sendHangup(broker)) return 'ended';
     if (before === undefined || !(cpuTime > 0)) return undefined;
-    const reload = new Reload(before, sleptOn && at - lookedAt < WAKING_TIME);
+    const reload = new Reload(before, wasAsleep && at - lookedAt < WAKING_TIME);
 
     for (;;) {
       const now = view.state();
@@ -132,7 +132,7 @@ export class Reload {
 }
 
 /** Sends SIGHUP. `false`: the broker has ended. */
-function kill({ pid, label, name, owner }: BrokerProcess): boolean {
+function sendHangup({ pid, label, name, owner }: BrokerProcess): boolean {
   try {
     return process.kill(pid, 'SIGHUP');
   } catch (cause) {

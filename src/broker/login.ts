@@ -51,7 +51,7 @@ const CLOSE_TIMEOUT = 1_000;
 interface Failure {
   error: PasswordFileError;
   /** Whether another attempt may succeed. */
-  isPassing: boolean;
+  isTransient: boolean;
 }
 
 /**
@@ -88,10 +88,10 @@ export async function confirmLogin(options: LoginOptions): Promise<void> {
   signal?.throwIfAborted();
   let failure: Failure | undefined;
   for (let wait = FIRST_PAUSE; ; wait = Math.min(2 * wait, LONGEST_PAUSE)) {
-    failure = await attempt(connect, login, left(), failure);
+    failure = await tryLogin(connect, login, left(), failure);
     if (failure === undefined) return;
     signal?.throwIfAborted();
-    if (!failure.isPassing || left() < FIRST_PAUSE) throw failure.error;
+    if (!failure.isTransient || left() < FIRST_PAUSE) throw failure.error;
     // Shorter towards the deadline, so that the last attempt is made shortly before it.
     await pause(Math.min(wait, left() / 2), signal);
   }
@@ -127,7 +127,7 @@ const LOGIN_CHECKS: { [K in keyof LoginOptions]-?: OptionCheck } = {
 };
 
 /** Makes one connection and one login. Resolves when the connection is closed; `undefined`: the user was let in. */
-function attempt(
+function tryLogin(
   connect: () => Socket,
   login: Login,
   ms: number,
@@ -164,7 +164,7 @@ function attempt(
       .on('close', () => {
         clearTimeout(timer);
         stopListening();
-        const dropped = `failed: the connection was dropped without an answer. ${otherKind(login)}`;
+        const dropped = `failed: the connection was dropped without an answer. ${tlsHint(login)}`;
         outcome ??= failed(login, 'ERR_LOGIN_FAILED', dropped, true);
         resolve(outcome === 'accepted' ? undefined : outcome);
       });
@@ -194,7 +194,7 @@ function outcomeOf(answer: Uint8Array, login: Login): Failure | 'accepted' | und
   if (code === 0) return 'accepted';
   if (code === 'incomplete') return undefined;
   if (code === 'not MQTT') {
-    const problem = `failed: what answers there is no listener for MQTT over TCP. ${otherKind(login)}`;
+    const problem = `failed: what answers there is no listener for MQTT over TCP. ${tlsHint(login)}`;
     return failed(login, 'ERR_LOGIN_FAILED', problem);
   }
   const problem = `was refused with CONNACK ${code}, ${refusals()[code] ?? 'which MQTT 3.1.1 does not know.'}`;
@@ -218,7 +218,7 @@ function refusals(): Readonly<Record<number, string>> {
 function timedOut(login: Login, isConnected: boolean): Failure {
   const within = `within ${login.timeout} ms`;
   const problem = isConnected
-    ? `was not answered ${within}. Is the broker busy, or stopped? ${otherKind(login)}`
+    ? `was not answered ${within}. Is the broker busy, or stopped? ${tlsHint(login)}`
     : `failed: no connection ${within}. Does a firewall block it?`;
   return failed(login, isConnected ? 'ERR_LOGIN_TIMEOUT' : 'ERR_LOGIN_FAILED', problem);
 }
@@ -226,15 +226,15 @@ function timedOut(login: Login, isConnected: boolean): Failure {
 function connectionFailed(login: Login, cause: NodeJS.ErrnoException): Failure {
   const { code = '', syscall, message } = cause;
   // An error of the system, not one of TLS or a certificate. Some errors of OpenSSL have the code EPROTO.
-  const isPassing = syscall === 'getaddrinfo' || (/^E[A-Z0-9]+$/.test(code) && code !== 'EPROTO');
-  const remedy = isPassing
-    ? `Does the broker run, and listen there? ${otherKind(login)}`
+  const isTransient = syscall === 'getaddrinfo' || (/^E[A-Z0-9]+$/.test(code) && code !== 'EPROTO');
+  const remedy = isTransient
+    ? `Does the broker run, and listen there? ${tlsHint(login)}`
     : 'Set tls: ca to trust its certificate, servername if that is for another name, cert and key if it asks for them.';
   const problem = `failed: ${message.trim() || code}. ${remedy}`;
-  return failed(login, 'ERR_LOGIN_FAILED', problem, isPassing, cause);
+  return failed(login, 'ERR_LOGIN_FAILED', problem, isTransient, cause);
 }
 
-function otherKind({ tls }: Login): string {
+function tlsHint({ tls }: Login): string {
   return tls ? 'If it has no TLS, leave out tls.' : 'If it speaks TLS, set tls.';
 }
 
@@ -242,9 +242,9 @@ function failed(
   { host, port, username }: Login,
   code: PasswordFileErrorCode,
   problem: string,
-  isPassing = false,
+  isTransient = false,
   cause?: unknown,
 ): Failure {
   const message = `The login at ${host}:${port} ${problem}`;
-  return { error: new PasswordFileError(code, message, { username, cause }), isPassing };
+  return { error: new PasswordFileError(code, message, { username, cause }), isTransient };
 }

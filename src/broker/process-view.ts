@@ -45,9 +45,9 @@ export class ProcessView {
   }
 
   /** Milliseconds of CPU time so far (exact while it sleeps; 0: not shown), and how often it has been given a CPU. */
-  schedule(): [cpuTime: number, turns: number | undefined] {
-    const [nanoseconds = 0, , turns] = this.#read(1).split(' ').map(Number);
-    return [nanoseconds / 1e6, turns];
+  schedule(): [cpuTime: number, timeslices: number | undefined] {
+    const [nanoseconds = 0, , timeslices] = this.#read(1).split(' ').map(Number);
+    return [nanoseconds / 1e6, timeslices];
   }
 
   close(): void {

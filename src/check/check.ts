@@ -115,7 +115,7 @@ class Check {
 
   report(): CheckReport {
     const { bytes } = this.#line;
-    if (bytes.length > 0 && bytes.at(-1) !== LF) this.#report('NO_FINAL_NEWLINE');
+    if (bytes.length > 0 && bytes.at(-1) !== LF) this.#add('NO_FINAL_NEWLINE');
     const loads = !this.#findings.isRefused;
     let users = loads ? this.#users : [];
     if (this.#hasDuplicates) users = [...new Set(users)];
@@ -123,7 +123,7 @@ class Check {
     return { loads, users, findings: this.#findings.all() };
   }
 
-  #report(kind: FindingKind, username?: string): void {
+  #add(kind: FindingKind, username?: string): void {
     this.#findings.add(kind, this.#number, username);
   }
 
@@ -157,18 +157,18 @@ class Check {
       this.#unsure.add(this.#line.name() ?? '');
     const { firstNul } = this.#names;
     if (this.#release === '2.0' && firstNul >= 0 && start > firstNul) return;
-    if (BYTE_ORDER_MARK.every((byte, i) => bytes[start + i] === byte)) this.#report('BYTE_ORDER_MARK');
+    if (BYTE_ORDER_MARK.every((byte, i) => bytes[start + i] === byte)) this.#add('BYTE_ORDER_MARK');
     if (contentEnd < end) {
-      this.#report(this.#release === '2.1' && fate === 'unsure' ? 'NUL_BYTE.long' : 'NUL_BYTE');
+      this.#add(this.#release === '2.1' && fate === 'unsure' ? 'NUL_BYTE.long' : 'NUL_BYTE');
       if (fate !== 'read') return;
-    } else if (fate === 'unsure' && nameStart >= 0) this.#report('LOST_LAST_LINE', shownName(this.#line));
+    } else if (fate === 'unsure' && nameStart >= 0) this.#add('LOST_LAST_LINE', shownName(this.#line));
     if (!this.#hasCrLf && end < bytes.length && end > start && bytes[end - 1] === CR) {
       this.#hasCrLf = true;
-      this.#report('CR_LF');
+      this.#add('CR_LF');
     }
     if (nameStart < 0) this.#checkOther();
-    else if (nameStart === nameEnd) this.#report('EMPTY_NAME');
-    else if (nameEnd - nameStart > MAX_BYTES) this.#report('LONG_NAME');
+    else if (nameStart === nameEnd) this.#add('EMPTY_NAME');
+    else if (nameEnd - nameStart > MAX_BYTES) this.#add('LONG_NAME');
     else this.#checkEntry(fate, isDuplicate);
   }
 
@@ -176,10 +176,10 @@ class Check {
   #checkOther(): void {
     const { bytes, start, end } = this.#line;
     if (bytes[start] === HASH_SIGN) {
-      if (/^#[^:]*:\s*\$[67]\$/.test(textAt(bytes, start, end))) this.#report('COMMENTED_OUT');
+      if (/^#[^:]*:\s*\$[67]\$/.test(textAt(bytes, start, end))) this.#add('COMMENTED_OUT');
       return;
     }
-    if (skipBlanks(bytes, start, end) < end) this.#report('NO_COLON');
+    if (skipBlanks(bytes, start, end) < end) this.#add('NO_COLON');
   }
 
   #checkEntry(fate: LineFate, isDuplicate: boolean): void {
@@ -188,7 +188,7 @@ class Check {
     const shown = shownName(line);
     if (isDuplicate || !this.#names.add(line)) {
       this.#hasDuplicates = true;
-      this.#report('DUPLICATE_NAME', shown);
+      this.#add('DUPLICATE_NAME', shown);
     }
     this.#checkSeparators(fields, shown);
     const name = line.name();
@@ -201,17 +201,17 @@ class Check {
     const { bytes, contentEnd, nameStart, nameEnd, start } = this.#line;
     const around = [textAt(bytes, start, nameStart), textAt(bytes, nameEnd, hashStart)];
     if (!hasFurtherField) around.push(textAt(bytes, hashEnd, contentEnd).replace(/\r$/, ''));
-    if (hashEnd > hashStart && /[\t-\r ]/.test(around.join(''))) this.#report('BLANKS', shown);
-    if (colons > 1) this.#report('EXTRA_COLON', shown);
-    if (hasFurtherField) this.#report('FURTHER_FIELD', shown);
+    if (hashEnd > hashStart && /[\t-\r ]/.test(around.join(''))) this.#add('BLANKS', shown);
+    if (colons > 1) this.#add('EXTRA_COLON', shown);
+    if (hasFurtherField) this.#add('FURTHER_FIELD', shown);
   }
 
   /** Reports the findings of a name. Returns whether a client can send it. */
   #checkName(name: string | undefined, shown: string | undefined): boolean {
     const isSendable = name !== undefined && canBeSent(name);
-    if (!isSendable) this.#report('UNSENDABLE_NAME', shown);
-    else if (name.startsWith('#')) this.#report('HASH_SIGN_NAME', shown);
-    else if (/[+#]/.test(name)) this.#report('PATTERN_ACL_NAME', shown);
+    if (!isSendable) this.#add('UNSENDABLE_NAME', shown);
+    else if (name.startsWith('#')) this.#add('HASH_SIGN_NAME', shown);
+    else if (/[+#]/.test(name)) this.#add('PATTERN_ACL_NAME', shown);
     return isSendable;
   }
 
@@ -220,7 +220,7 @@ class Check {
     const field = this.#line.hash();
     const reading = readBrokerHash(field, this.#release);
     if (reading.hash === undefined)
-      this.#report(this.#isColonInName(reading.fault, hashEnd) ? 'COLON_IN_NAME' : reading.fault, shown);
+      this.#add(this.#isColonInName(reading.fault, hashEnd) ? 'COLON_IN_NAME' : reading.fault, shown);
     else this.#checkReadable(field, reading.hash, reading.canonical, shown);
     return reading.hash !== undefined;
   }
@@ -232,13 +232,13 @@ class Check {
   }
 
   #checkReadable(field: string, hash: LoadedHash, canonical: boolean, shown: string | undefined): void {
-    if (!/^\$[67]\$/.test(field)) this.#report('ONLY_2_0_HASH', shown);
-    else if (!canonical) this.#report('ODD_HASH', shown);
-    if (hash.algorithm === 'sha512') this.#report('WEAK_HASH', shown);
-    else if (hash.iterations > DEFAULT_MAX_ITERATIONS) this.#report('SLOW_HASH', shown);
+    if (!/^\$[67]\$/.test(field)) this.#add('ONLY_2_0_HASH', shown);
+    else if (!canonical) this.#add('ODD_HASH', shown);
+    if (hash.algorithm === 'sha512') this.#add('WEAK_HASH', shown);
+    else if (hash.iterations > DEFAULT_MAX_ITERATIONS) this.#add('SLOW_HASH', shown);
     if (hash.salt.length === 64 && !this.#hasLongSalt) {
       this.#hasLongSalt = true;
-      this.#report('LONG_SALT');
+      this.#add('LONG_SALT');
     }
   }
 }

@@ -49,7 +49,7 @@ function beginsLine(bytes: Uint8Array, at: number): boolean {
  *
  * @param index of the whole file, or at least of this name
  */
-export function brokerHash(index: NameIndex, name: string, release: BrokerRelease): LoadedHash | undefined {
+export function hashOfUser(index: NameIndex, name: string, release: BrokerRelease): LoadedHash | undefined {
   if (!canBeSent(name)) return undefined;
   const lines = index.lines(name);
   if (lines.length > MAX_LINES) return undefined;

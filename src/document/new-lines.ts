@@ -46,7 +46,7 @@ export class NewLines {
       const name = pending[i] as string;
       const hash = pending[i + 1] as string;
       const end = start + name.length + 1 + hash.length;
-      if (plainLineEnd(bytes, start, this.#maxIterations) === end) start = end + 1;
+      if (canonicalLineEnd(bytes, start, this.#maxIterations) === end) start = end + 1;
       else start += this.#checkedLength(name, hash, this.count - (pending.length - i) / 2 + 1);
     }
     this.#text = '';
@@ -87,7 +87,7 @@ export class NewLines {
 }
 
 /** Where a line ends that is only a name of printable ASCII and a canonical hash, as nearly all are; -1: another line. */
-export function plainLineEnd(bytes: Buffer, start: number, maxIterations: number): number {
+export function canonicalLineEnd(bytes: Buffer, start: number, maxIterations: number): number {
   let colon = start;
   for (let byte = bytes[start] as number; byte !== COLON; byte = bytes[++colon] as number)
     if (!(byte >= SPACE && byte <= TILDE && colon - start < MAX_BYTES)) return -1;

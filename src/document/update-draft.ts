@@ -53,15 +53,15 @@ export function runUpdate<T>(draft: Draft, edit: (draft: PasswordDraft) => T, ma
 /** @param opened returns the draft; throws if it is closed */
 function passwordDraft(opened: () => Draft, maxIterations: number): PasswordDraft {
   return {
-    has: name => opened().has(asString(name)),
-    get: name => opened().get(asString(name)),
+    has: name => opened().has(checkedString(name)),
+    get: name => opened().get(checkedString(name)),
     set(name, hash) {
       assertUsername(name);
       assertHash(hash, maxIterations);
       opened().set(name, hash);
       return this;
     },
-    delete: name => opened().delete(asString(name)),
+    delete: name => opened().delete(checkedString(name)),
     *keys() {
       for (const name of opened().keys()) {
         yield name;
@@ -72,7 +72,7 @@ function passwordDraft(opened: () => Draft, maxIterations: number): PasswordDraf
 }
 
 /** Lookups take any string: a name in the file may break the rules for new names. */
-export function asString(name: unknown): string {
+export function checkedString(name: unknown): string {
   if (typeof name !== 'string') assertUsername(name);
   return name as string;
 }

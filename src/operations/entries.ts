@@ -3,7 +3,7 @@ import { type FindingKind, finding, shownName } from '../check/findings.js';
 import { readBrokerHash } from '../check/stored-hash.js';
 import { canBeSent, MAX_BYTES } from '../credentials/rules.js';
 import { LineReader } from '../document/line.js';
-import { plainLineEnd } from '../document/new-lines.js';
+import { canonicalLineEnd } from '../document/new-lines.js';
 import { type Finding, systemCode } from '../errors.js';
 import { assertHash } from '../hash/encoding.js';
 import type { Settings, WaitOptions } from '../options.js';
@@ -43,7 +43,7 @@ export async function* readEntries(
     if (number % 64 === 0 && turn.isOver()) await turn.yield();
     signal?.throwIfAborted();
     // Where names come twice, each line has to be looked up.
-    const end = index.hasDuplicates ? -1 : plainLineEnd(bytes, start, settings.hash.maxIterations);
+    const end = index.hasDuplicates ? -1 : canonicalLineEnd(bytes, start, settings.hash.maxIterations);
     if (end >= 0) {
       const text = bytes.toString('latin1', start, end);
       const colon = text.indexOf(':');

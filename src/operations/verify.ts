@@ -1,7 +1,7 @@
 /** Whether a broker would let a user in. */
-import { brokerHash } from '../check/users.js';
+import { hashOfUser } from '../check/users.js';
 import { comparedPassword, ownCopy } from '../credentials/rules.js';
-import { asString } from '../document/update-draft.js';
+import { checkedString } from '../document/update-draft.js';
 import { assertCost } from '../hash/encoding.js';
 import { compareKey } from '../hash/hash.js';
 import { type Settings, signalOf, type WaitOptions } from '../options.js';
@@ -20,13 +20,13 @@ export async function verify(
   options: WaitOptions | undefined,
 ): Promise<boolean> {
   const signal = signalOf(options);
-  const name = asString(username);
+  const name = checkedString(username);
   const own = ownCopy(password);
   const index = await cache.index(signal);
   const verified = limited<boolean>(done => {
     signal?.throwIfAborted();
     const compared = comparedPassword(own);
-    const stored = brokerHash(index, name, broker);
+    const stored = hashOfUser(index, name, broker);
     if (compared === undefined || stored === undefined) {
       setImmediate(done, null, false);
       return LOOKUP_COST;

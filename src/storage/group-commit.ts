@@ -49,7 +49,7 @@ export interface Edit<T> {
 /** An edit in the queue, and its outcome. */
 class PendingEdit {
   /** Equal for edits that can share a commit. */
-  readonly policy: string | symbol;
+  readonly shareKey: string | symbol;
   /** `undefined`: it has not been made yet. */
   outcome: { value: unknown } | { error: unknown } | undefined;
   isCancelled = false;
@@ -62,7 +62,7 @@ class PendingEdit {
     readonly resolve: (value: unknown) => void,
     readonly reject: (error: unknown) => void,
   ) {
-    this.policy = edit.isAlone ? Symbol() : JSON.stringify(edit.source.policy);
+    this.shareKey = edit.isAlone ? Symbol() : JSON.stringify(edit.source.policy);
     const { signal } = edit;
     if (signal !== undefined) this.stopListening = onAbort(signal, () => this.#cancel(signal.reason));
   }
@@ -146,7 +146,7 @@ class Commit {
   /** Adds all pending edits that can share this commit. If all are cancelled, so is the commit. */
   #join(): void {
     for (const pending of this.queue.splice(0)) {
-      if (pending.policy !== this.first.policy) this.queue.push(pending);
+      if (pending.shareKey !== this.first.shareKey) this.queue.push(pending);
       else if (!pending.isCancelled) {
         this.#edits.push(pending);
         pending.onCancel = () => {
@@ -209,7 +209,7 @@ class Commit {
       let fileExists = existed;
       for (const pending of edits) {
         if (turn.isOver()) await turn.yield();
-        if (!pending.isCancelled) fileExists = await this.#make(pending, draft, fileExists);
+        if (!pending.isCancelled) fileExists = await this.#apply(pending, draft, fileExists);
       }
       const changes = await runYielding(draft.changes());
       if (this.#cancelled !== cancelled) continue;
@@ -219,7 +219,7 @@ class Commit {
   }
 
   /** Makes an edit; one that throws is undone alone. Returns whether there is to be a file. */
-  async #make(pending: PendingEdit, draft: Draft, fileExists: boolean): Promise<boolean> {
+  async #apply(pending: PendingEdit, draft: Draft, fileExists: boolean): Promise<boolean> {
     const { edit } = pending;
     const { creates = false, signal, source } = edit;
     draft.begin();

@@ -109,14 +109,14 @@ async function tryToAcquire(writer: Writer): Promise<TempFile | undefined> {
     const isRefusal = isRefused(disk, error);
     // A refusal after the rename: another writer has removed the temp file, which therefore cannot be opened.
     if (code === 'ENOENT' || (isRefusal && temp.directory === lock)) await release(writer);
-    else if (code === 'ENOTEMPTY' || code === 'EEXIST' || isRefusal) await lookAtOwner(writer);
+    else if (code === 'ENOTEMPTY' || code === 'EEXIST' || isRefusal) await breakIfStale(writer);
     else throw error;
     return undefined;
   }
 }
 
 /** Breaks the lock if its owner is dead: a temp file outside of the lock directory cannot be renamed to the file. */
-async function lookAtOwner(writer: Writer): Promise<void> {
+async function breakIfStale(writer: Writer): Promise<void> {
   const { disk, file } = writer;
   const lock = lockDirectory(file);
   if (await clean(writer, lock)) return;

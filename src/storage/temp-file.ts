@@ -56,8 +56,8 @@ export function copyOwnership(
   const fd = temp.fd as number;
   const made = disk.ownership(fd);
   // A broker runs as its own user: a file that only root can read would lock everybody out.
-  const like = process.geteuid?.() === 0 ? directory : made;
-  const { uid = like.uid, gid = like.gid, mode = 0o600 } = old ?? create;
+  const defaults = process.geteuid?.() === 0 ? directory : made;
+  const { uid = defaults.uid, gid = defaults.gid, mode = 0o600 } = old ?? create;
   if (uid !== made.uid || gid !== made.gid) {
     try {
       disk.chown(fd, uid, gid);

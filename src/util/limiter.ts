@@ -13,11 +13,11 @@ interface Job {
 }
 
 /** The cost in flight from which on jobs wait, in iterations of PBKDF2. A core computes about a million a second. */
-const ENOUGH = 16_000;
+const MAX_COST_IN_FLIGHT = 16_000;
 
 let inFlight = 0;
 let cost = 0;
-let calls = 0;
+let systemCalls = 0;
 let first: Job | undefined;
 let last: Job | undefined;
 let slowJobs: number | undefined;
@@ -36,7 +36,7 @@ export function limited<T>(begin: (done: Done<T>) => number): Promise<T> {
         cost -= ownCost;
         if (error) reject(error);
         else resolve(value);
-        if (calls === 0) startJobs();
+        if (systemCalls === 0) startJobs();
       };
       try {
         ownCost = begin(done);
@@ -50,13 +50,13 @@ export function limited<T>(begin: (done: Done<T>) => number): Promise<T> {
     if (last === undefined) first = job;
     else last.next = job;
     last = job;
-    if (calls === 0) startJobs();
+    if (systemCalls === 0) startJobs();
   });
 }
 
-/** Starts jobs until those in flight cost {@link ENOUGH}. Jobs that cost more leave one thread of the pool free. */
+/** Starts jobs until those in flight cost {@link MAX_COST_IN_FLIGHT}. Jobs that cost more leave one thread of the pool free. */
 function startJobs(): void {
-  while (first !== undefined && (cost < ENOUGH || inFlight < mostSlowJobs())) {
+  while (first !== undefined && (cost < MAX_COST_IN_FLIGHT || inFlight < mostSlowJobs())) {
     const { start, next } = first;
     first = next;
     if (next === undefined) last = undefined;
@@ -74,13 +74,13 @@ function mostSlowJobs(): number {
  * under way, so that an unbroken series of calls does not starve them.
  */
 export async function withPriority<T>(call: (done: Done<T>) => void): Promise<T> {
-  calls++;
+  systemCalls++;
   try {
     return await new Promise<T>((resolve, reject) =>
       call((error, value) => (error ? reject(error) : resolve(value))),
     );
   } finally {
-    calls--;
+    systemCalls--;
     startJobs();
   }
 }
@@ -109,6 +109,7 @@ export function inParallel<T>(
       await run(item);
     }
   };
-  const lanes = 2 * Math.max(mostSlowJobs(), Math.min(MOST_LANES / 2, Math.ceil(ENOUGH / jobCost)));
+  const lanes =
+    2 * Math.max(mostSlowJobs(), Math.min(MOST_LANES / 2, Math.ceil(MAX_COST_IN_FLIGHT / jobCost)));
   return orAborted(Promise.all(Array.from({ length: Math.min(count, lanes) }, lane)), signal);
 }

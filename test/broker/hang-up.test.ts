@@ -11,8 +11,8 @@ const state = (sleeps: number, ...what: Array<'asleep' | 'blocked' | 'pending'>)
 });
 
 /** The index of the first of these states at which the reload is over. */
-function overAt(before: ProcessState, sleptOn: boolean, states: ProcessState[]): number {
-  const reload = new Reload(before, sleptOn);
+function overAt(before: ProcessState, wasAsleep: boolean, states: ProcessState[]): number {
+  const reload = new Reload(before, wasAsleep);
   return states.findIndex(now => reload.isOver(now));
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MAX_FILE_BYTES } from '../../src/document/line.js';
-import { NewLines, plainLineEnd } from '../../src/document/new-lines.js';
+import { canonicalLineEnd, NewLines } from '../../src/document/new-lines.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 
 const HASH = hashPasswordSync('secret', { salt: Buffer.alloc(12, 1) });
@@ -147,19 +147,19 @@ test.each([
   ['a blank before the hash', `alice: ${HASH}\n`, -1],
   ['no colon', 'alice', -1],
   ['no colon before the next line', `alice\nbob:${HASH}\n`, -1],
-])('plainLineEnd of a name with %s', (_what, text, end) => {
-  expect(plainLineEnd(Buffer.from(text), 0, 101)).toBe(end);
+])('canonicalLineEnd of a name with %s', (_what, text, end) => {
+  expect(canonicalLineEnd(Buffer.from(text), 0, 101)).toBe(end);
 });
 
-test('plainLineEnd finds the end of a line that starts anywhere', () => {
+test('canonicalLineEnd finds the end of a line that starts anywhere', () => {
   const before = Buffer.alloc(70_000, 'x');
   const bytes = Buffer.concat([before, Buffer.from(`alice:${HASH}`)]);
-  expect(plainLineEnd(bytes, before.length, 101)).toBe(bytes.length);
+  expect(canonicalLineEnd(bytes, before.length, 101)).toBe(bytes.length);
 });
 
-test('plainLineEnd reads no more of a name than 65,535 bytes', () => {
+test('canonicalLineEnd reads no more of a name than 65,535 bytes', () => {
   const ends = [65_535, 65_536].map(length =>
-    plainLineEnd(Buffer.from(`${'x'.repeat(length)}:${HASH}`), 0, 101),
+    canonicalLineEnd(Buffer.from(`${'x'.repeat(length)}:${HASH}`), 0, 101),
   );
   expect(ends).toEqual([65_535 + 1 + HASH.length, -1]);
 });

@@ -1,6 +1,6 @@
 /** The users that a broker lets in, by the rules of the library. */
 import type { BrokerRelease, LoadedHash } from '../../src/check/stored-hash.js';
-import { brokerHash } from '../../src/check/users.js';
+import { hashOfUser } from '../../src/check/users.js';
 import { comparedPassword } from '../../src/credentials/rules.js';
 import { compareKey } from '../../src/hash/hash.js';
 import { limited } from '../../src/util/limiter.js';
@@ -12,7 +12,7 @@ export interface BrokerUsers {
 
 export function brokerUsers(bytes: Buffer, release: BrokerRelease): BrokerUsers {
   const index = indexed(bytes);
-  return { hashOf: name => brokerHash(index, name, release) };
+  return { hashOf: name => hashOfUser(index, name, release) };
 }
 
 export async function letsIn(users: BrokerUsers, name: string, password: string): Promise<boolean> {
