@@ -37,7 +37,8 @@ const NAMES_TRIED = 100;
 
 /**
  * A Mosquitto password file. Reads see the file as it is. Writes replace it atomically and durably, beside any number of
- * other writers, and keep every byte that the edit does not concern. The constructor does no I/O.
+ * other writers, and keep every byte that the edit does not concern. Edits that are not awaited may be made in another
+ * order than that of their calls. The constructor does no I/O.
  *
  * All methods may reject with a `PasswordFileError`: `ERR_INVALID_ARGUMENT`, `ERR_READ_FAILED`, `ERR_DIRECTORY_MISSING`,
  * `ERR_NOT_REPLACEABLE`, `ERR_FILE_MISSING` (with `missing: 'error'`). Those that write also with `ERR_WRITE_FAILED`,

@@ -40,7 +40,7 @@ export class Draft {
     return edit === undefined ? this.#lastLine(name)?.hash() : (edit ?? undefined);
   }
 
-  /** All that follows the `:` of a name that was not edited. */
+  /** What follows the `:` in the last line of a name; `undefined`: there is no such line, or the user was edited. */
   rest(name: string): Buffer | undefined {
     return this.#edits.has(name) ? undefined : this.#lastLine(name)?.rest();
   }

@@ -74,7 +74,7 @@ export class NewLines {
     return index;
   }
 
-  /** Checks a line that is not in the most common form, and returns its length in bytes. */
+  /** Checks a line that is not canonical, and returns its length in bytes. */
   #checkedLength(name: string, hash: string, number: number): number {
     try {
       assertUsername(name);
@@ -86,7 +86,7 @@ export class NewLines {
   }
 }
 
-/** Where a line ends that is only a name of printable ASCII and a canonical hash, as nearly all are; -1: another line. */
+/** Where a canonical line ends: a name of printable ASCII and a canonical `$7$` hash; -1: another line, as few are. */
 export function canonicalLineEnd(bytes: Buffer, start: number, maxIterations: number): number {
   let colon = start;
   for (let byte = bytes[start] as number; byte !== COLON; byte = bytes[++colon] as number)

@@ -134,8 +134,11 @@ function obstacleTo(
   const password = trimmed(rest);
   if (password.length === 0) return 'MISSING_HASH';
   if (password.length > MAX_BYTES) return 'LONG_HASH';
-  if (looksLikeHash(hash) || looksLikeHash(password.toString('latin1')))
-    return readBrokerHash(hash, broker).fault ?? 'MALFORMED_HASH.fields';
+  if (looksLikeHash(hash) || looksLikeHash(password.toString('latin1'))) {
+    const { fault = 'PLAIN_TEXT' } = readBrokerHash(hash, broker);
+    // A hash follows a further `:`.
+    return fault === 'PLAIN_TEXT' ? 'COLON_IN_NAME' : fault;
+  }
   if (view.index.isDuplicate(line)) return 'DUPLICATE_NAME';
   return password.includes(NUL) ? 'NUL_BYTE' : undefined;
 }

@@ -113,7 +113,10 @@ class Commit {
   #cancelled = 0;
   readonly #source: EditSource;
   readonly #abandoned = new AbortController();
-  /** The file that is replaced. It stays open until the end, because dropping the pages of a large one is slow. */
+  /**
+   * The file that is replaced; `undefined`: there is none, or the cache has it open. It stays open until the end, because
+   * dropping the pages of a large one is slow.
+   */
   #old: Snapshot | undefined;
 
   constructor(

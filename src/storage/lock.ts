@@ -115,7 +115,10 @@ async function tryToAcquire(writer: Writer): Promise<TempFile | undefined> {
   }
 }
 
-/** Breaks the lock if its owner is dead: a temp file outside of the lock directory cannot be renamed to the file. */
+/**
+ * Breaks the lock if its owner is dead, by removing its temp file. Where that is refused, renames the lock directory: its
+ * owner can then no longer commit from there.
+ */
 async function breakIfStale(writer: Writer): Promise<void> {
   const { disk, file } = writer;
   const lock = lockDirectory(file);

@@ -54,7 +54,10 @@ export function limited<T>(begin: (done: Done<T>) => number): Promise<T> {
   });
 }
 
-/** Starts jobs until those in flight cost {@link MAX_COST_IN_FLIGHT}. Jobs that cost more leave one thread of the pool free. */
+/**
+ * Starts jobs until those in flight cost {@link MAX_COST_IN_FLIGHT}; whatever they cost, as many as leave one thread of the
+ * pool free.
+ */
 function startJobs(): void {
   while (first !== undefined && (cost < MAX_COST_IN_FLIGHT || inFlight < mostSlowJobs())) {
     const { start, next } = first;

@@ -84,7 +84,7 @@ describe('upgrade', () => {
   test.each([
     ['a hash that is cut short', `alice:${hash.slice(0, 60)}\n`, 'MALFORMED_HASH'],
     ['a type that the broker does not know', `alice:$5$${hash.slice(3)}\n`, 'UNSUPPORTED_HASH'],
-    ['a hash after a name with a colon', `service:alice:${hash}\n`, 'PLAIN_TEXT'],
+    ['a hash after a name with a colon', `service:alice:${hash}\n`, 'COLON_IN_NAME'],
     ['no password', 'alice:  \n', 'MISSING_HASH'],
     ['no name', ':hunter2\n', 'EMPTY_NAME'],
     ['a duplicate name', 'alice:hunter2\nalice:hunter3\n', 'DUPLICATE_NAME'],
