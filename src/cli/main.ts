@@ -4,6 +4,7 @@ import { PasswordFileError } from '../index.js';
 import { type Given, parseArguments } from './arguments.js';
 import { COMMANDS } from './commands.js';
 import { usage } from './help.js';
+import { interruption } from './input.js';
 import { CliError, complain, errorLine, inform, STATUS } from './output.js';
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -30,4 +31,6 @@ function failure(given: Given): number {
 
 void main(process.argv.slice(2)).then(status => {
   process.exitCode = status;
+  // After an interruption the library would still wait for the broker to reload. The edits are over.
+  if (status === STATUS.CHANGED_BUT && interruption().aborted) setImmediate(() => process.exit());
 });

@@ -489,6 +489,28 @@ describe('--reload', () => {
     );
   });
 
+  needs(linux, perl).test('that is interrupted ends without waiting for the broker', async () => {
+    const broker = await standIn({ work: 60_000 });
+    // Node emits this event if the program does not exit, but waits for nothing any more.
+    const preload = join(directory, 'preload.cjs');
+    writeFileSync(preload, "process.on('beforeExit', () => console.error('It has waited.'));");
+    const ended = await run(['--reload', String(broker.pid), '-b', 'passwd', 'bob', 'two'], {
+      node: ['--require', preload],
+      onStart: async child => {
+        await broker.hangup();
+        child.kill('SIGINT');
+      },
+    });
+    expect(ended).toEqual({
+      status: 3,
+      signal: null,
+      stdout: 'Adding password for user bob\n',
+      stderr: 'The password file holds the change, but the broker has not read it.\n',
+    });
+    expect(await file.verify('bob', 'two')).toBe(true);
+    expect(readdirSync(directory).sort()).toEqual(['passwd', 'preload.cjs']);
+  });
+
   test('exits with 3 and does not try a reload if the broker would not load the file', async () => {
     writeFileSync(path, `${ALICE}bob:plain\n`);
     const { status, stderr } = await run(['--reload', 'nobody-here', '-D', 'passwd', 'alice']);

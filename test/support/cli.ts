@@ -17,6 +17,8 @@ export interface Ended {
 
 export interface CallOptions {
   cwd?: string | undefined;
+  /** Options of Node. */
+  node?: readonly string[] | undefined;
   input?: string | Uint8Array | undefined;
   /** Whether standard input stays open. */
   keepsInput?: boolean | undefined;
@@ -26,7 +28,10 @@ export interface CallOptions {
 
 /** Runs the program to its end. */
 export async function call(argv: readonly string[], options: CallOptions = {}): Promise<Ended> {
-  const child = spawn(process.execPath, [PROGRAM, ...argv], { cwd: options.cwd, stdio: 'pipe' });
+  const child = spawn(process.execPath, [...(options.node ?? []), PROGRAM, ...argv], {
+    cwd: options.cwd,
+    stdio: 'pipe',
+  });
   using _killed = undoing(() => child.kill('SIGKILL'));
   const output = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {
