@@ -68,7 +68,9 @@ async function remove(command: Command): Promise<number> {
   for (const username of usernames) assertReadable('user name', username);
   const removed = new Set(await file.removeUsers(usernames, { signal: input.interruption() }));
   const missing = new Set(usernames.filter(username => !removed.has(username)));
-  for (const username of missing) output.complain(`Warning: User ${username} not found in password file.\n`);
+  for (const username of missing) {
+    output.complain(`Warning: User ${output.shown(username)} not found in password file.\n`);
+  }
   return (await reload(command, file, removed.size > 0)) || (missing.size > 0 ? STATUS.FAILED : STATUS.DONE);
 }
 

@@ -100,10 +100,14 @@ export function errorLine(error: unknown): string {
   return text === '' ? '' : `Error: ${text}\n`;
 }
 
-/** Replaces control characters in a name, which must not reach a terminal. */
+/**
+ * A name without what follows a colon, which may be a password, and without control characters, which must not reach a
+ * terminal.
+ */
 export function shown(name: string): string {
+  const text = name.replace(/:.*/s, ':…');
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
-  return isatty(STDOUT) ? name.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?') : name;
+  return isatty(STDOUT) ? text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?') : text;
 }
 
 /** Shows the progress of hashing many users on a terminal. */

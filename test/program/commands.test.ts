@@ -266,6 +266,11 @@ describe('-D', () => {
     expect(readFileSync(path, 'utf8')).toBe('');
   });
 
+  test('names a user without what follows a colon, which may be a password', async () => {
+    const message = 'Warning: User alice:… not found in password file.\n';
+    expect(await refused(['-D', 'passwd', 'alice:sec\nret'])).toBe(message);
+  });
+
   test('reports a missing file, whatever the names', async () => {
     for (const name of ['bad:name', 'bad\tname', 'bad\ufffdname', 'alice']) {
       expect(await refused(['-D', 'none', name])).toBe(
