@@ -48,12 +48,14 @@ export function resolveTarget(path: string): string {
 /** Opens the directory of the file that a path leads to. The caller closes it. */
 export function openPlace(path: string): Place {
   const { directory, name } = follow(path);
-  return {
-    path: join(directory.path, name),
-    file: directory.at(name),
-    directory: directory.ownership(),
-    close: () => directory.close(),
-  };
+  const close = () => directory.close();
+  try {
+    const ownership = directory.ownership();
+    return { path: join(directory.path, name), file: directory.at(name), directory: ownership, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
 }
 
 /**
@@ -133,7 +135,8 @@ class Directory {
   ownership(): Ownership {
     const { fd, path } = this;
     const bigint = { bigint: true } as const;
-    return ownershipOf(fd === undefined ? fs.statSync(path, bigint) : fs.fstatSync(fd, bigint));
+    const stats = () => (fd === undefined ? fs.statSync(path, bigint) : fs.fstatSync(fd, bigint));
+    return ownershipOf(explained(path, stats));
   }
 
   close(): void {
@@ -153,9 +156,9 @@ function explained<T>(path: string, run: () => T): T {
   try {
     return run();
   } catch (error) {
-    const { code = '', syscall } = error as NodeJS.ErrnoException;
-    const isAbout = code === 'ENOENT' || code === 'ENAMETOOLONG' || syscall === 'open';
-    throw directoryError(error, isAbout ? path : dirname(path));
+    const { code, syscall } = error as NodeJS.ErrnoException;
+    const isAboutParent = syscall === 'lstat' && (code === 'EACCES' || code === 'ENOTDIR');
+    throw directoryError(error, isAboutParent ? dirname(path) : path);
   }
 }
 
