@@ -248,7 +248,7 @@ async function reload(
   const broker = given.get('--reload');
   if (broker === undefined) return STATUS.DONE;
   const signal = input.interruption();
-  let problem = 'the broker has not read it';
+  let problem = 'The broker has not read the file.';
   try {
     const { loads, findings } = await file.check({ signal });
     if (!loads) {
@@ -257,11 +257,12 @@ async function reload(
       throw new CliError('The broker would not load this file, and was not made to reload it.');
     }
     await file.reloaded({ force: !isChanged, signal });
-    problem = 'the login is not confirmed';
+    problem = 'The login is not confirmed.';
     await confirm?.();
     return STATUS.DONE;
   } catch (error) {
-    output.complain(`${output.errorLine(error)}The password file holds the change, but ${problem}.\n`);
+    const change = isChanged ? 'The password file holds the change. ' : '';
+    output.complain(`${output.errorLine(error)}${change}${problem}\n`);
     return STATUS.CHANGED_BUT;
   }
 }

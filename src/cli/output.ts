@@ -12,7 +12,7 @@ export const STATUS = {
   FAILED: 1,
   /** Two different passwords were typed; to --verify and --check, whose 1 is an answer: failed. */
   NO_ANSWER: 2,
-  /** The file was changed, but something after that failed. */
+  /** The file was changed, or needed no change, but something after that failed. */
   CHANGED_BUT: 3,
 } as const;
 

@@ -71,7 +71,7 @@ describeBrokers('a broker with a file of the program', broker => {
     expect({ status, stderr }).toEqual({
       status: 3,
       stderr: expect.stringMatching(
-        /^Error: .*127\.0\.0\.1.*\nThe password file holds the change, but the login is not confirmed\.\n$/,
+        /^Error: .*127\.0\.0\.1.*\nThe password file holds the change\. The login is not confirmed\.\n$/,
       ),
     });
     expect(await login(running.port, 'bob', 'two')).toBe(0);
@@ -93,9 +93,7 @@ describeBrokers('a broker with a file of the program', broker => {
       writeFileSync(join(directory, 'other'), '');
       const other = await call([...confirm, '--cafile', join(directory, 'other'), '-b', path, 'bob', 'two']);
       expect(other.status).toBe(3);
-      expect(other.stderr).toMatch(
-        /\nThe password file holds the change, but the login is not confirmed\.\n$/,
-      );
+      expect(other.stderr).toMatch(/\nThe password file holds the change\. The login is not confirmed\.\n$/);
     },
   );
 

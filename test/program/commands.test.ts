@@ -471,11 +471,30 @@ describe('--reload', () => {
     expect(ended.stderr).toMatch(
       /^Error: None of the \d+ processes here is called nobody-here\. .* name its process, mosquitto, /,
     );
-    expect(ended.stderr).toMatch(/\nThe password file holds the change, but the broker has not read it\.\n$/);
+    expect(ended.stderr).toMatch(
+      /\nThe password file holds the change\. The broker has not read the file\.\n$/,
+    );
     expect(await file.verify('bob', 'two')).toBe(true);
-    // Also a second time, although nothing is to be changed.
-    expect((await run(['--reload', 'nobody-here', '-b', 'passwd', 'bob', 'two'])).status).toBe(3);
   });
+
+  test.each([
+    ['a password that a user has', ['-b', 'passwd', 'alice', 'one'], ''],
+    [
+      'a name that is not there',
+      ['-D', 'passwd', 'nobody'],
+      'Warning: User nobody not found in password file.\n',
+    ],
+  ])(
+    'exits with 3 if the reload after %s fails, and does not speak of a change',
+    async (_what, argv, warning) => {
+      const { status, stderr } = await run(['--reload', './none.pid', ...argv]);
+      const [error, ...others] = stderr.slice(warning.length).split('\n');
+      expect(stderr.slice(0, warning.length)).toBe(warning);
+      expect(error).toMatch(/^Error: The pid file \.\/none\.pid cannot be read/);
+      expect({ status, others }).toEqual({ status: 3, others: ['The broker has not read the file.', ''] });
+      expect(readFileSync(path, 'utf8')).toBe(ALICE);
+    },
+  );
 
   needs(linux, root, perl).describe('a broker whose user may read the file', () => {
     test.each([0, 54_321])(
@@ -510,7 +529,7 @@ describe('--reload', () => {
       status: 3,
       signal: null,
       stdout: 'Adding password for user bob\n',
-      stderr: 'The password file holds the change, but the broker has not read it.\n',
+      stderr: 'The password file holds the change. The broker has not read the file.\n',
     });
     expect(await file.verify('bob', 'two')).toBe(true);
     expect(readdirSync(directory).sort()).toEqual(['passwd', 'preload.cjs']);
@@ -521,7 +540,7 @@ describe('--reload', () => {
     const { status, stderr } = await run(['--reload', 'nobody-here', '-D', 'passwd', 'alice']);
     expect(status).toBe(3);
     expect(stderr).toMatch(
-      /^passwd:1: error: .*\nError: The broker would not load this file, .*\.\n.* the broker has not read it\.\n$/,
+      /^passwd:1: error: .*\nError: The broker would not load this file, .*\.\n.* The broker has not read the file\.\n$/,
     );
   });
 
