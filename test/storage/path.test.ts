@@ -106,7 +106,19 @@ describe('a symbolic link', () => {
     await symlink('data/target', path);
     await file.users();
     expect(wait.mock.calls.map(([, , , ms]) => ms)).toEqual(Array(waits).fill(CLOCK_TICK));
+    expect(wait.mock.results.map(({ value }) => value)).toEqual(Array(waits).fill('timed-out'));
   });
+
+  needs(root).test(
+    'that is new is read only after a clock tick, in a directory of another user',
+    async () => {
+      const wait = spyOnBuiltin(Atomics, 'wait');
+      await chown(directory, 1883, 1883);
+      await symlink('data/target', path);
+      await file.users();
+      expect(wait).toHaveBeenCalledTimes(1);
+    },
+  );
 
   test.each(['.', 'data/..', 'data', '/'])(
     'to the directory %s is refused with ERR_NOT_REPLACEABLE',
