@@ -59,7 +59,8 @@ export function limited<T>(begin: (done: Done<T>) => number): Promise<T> {
  * pool free.
  */
 function startJobs(): void {
-  while (first !== undefined && (cost < MAX_COST_IN_FLIGHT || inFlight < mostSlowJobs())) {
+  const slow = mostSlowJobs();
+  while (first !== undefined && (cost < MAX_COST_IN_FLIGHT || inFlight < slow)) {
     const { start, next } = first;
     first = next;
     if (next === undefined) last = undefined;
