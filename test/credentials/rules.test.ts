@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { assertPassword, assertUsername, comparedPassword } from '../../src/credentials/rules.js';
+import { assertPassword, assertUsername, comparedPassword, ownCopy } from '../../src/credentials/rules.js';
 import { PasswordFileError } from '../../src/errors.js';
 import { codePoint } from '../support/code-point.js';
 
@@ -254,4 +254,11 @@ describe('comparedPassword', () => {
     const bytes = comparedPassword(password);
     expect(bytes && Buffer.from(bytes).toString()).toBe(compared);
   });
+});
+
+test.each([1, 2, 65_535])('ownCopy of a password of %i bytes does not change with it', length => {
+  const password = new Uint8Array(length).fill(1);
+  const own = ownCopy(password);
+  password.fill(2);
+  expect(own).toEqual(new Uint8Array(length).fill(1));
 });

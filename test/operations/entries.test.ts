@@ -169,6 +169,13 @@ describe('entries', () => {
     ]);
   });
 
+  test('reports no comment, blank line or line without a colon to onSkipped', async () => {
+    writeFileSync(path, `# users\nalice:${HASH}\n\n \nwhat\n#bob:${HASH}\n`);
+    const onSkipped = vi.fn();
+    expect(await gather(file.entries({ onSkipped }))).toEqual([['alice', HASH]]);
+    expect(onSkipped).not.toHaveBeenCalled();
+  });
+
   test('reports each line with a long name to onSkipped', async () => {
     writeFileSync(path, `${'x'.repeat(65_536)}:${HASH}\n`.repeat(2));
     const onSkipped = vi.fn();
