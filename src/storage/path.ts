@@ -78,8 +78,9 @@ function follow(path: string): { directory: Directory; name: string } {
         }
         const to = readLink(directory, name, stats) ?? name;
         if (isAbsolute(to)) {
+          const root = Directory.root(to);
           directory.close();
-          directory = Directory.root(to);
+          directory = root;
         }
         names.unshift(...namesIn(to));
       } else if (names.length > 0 || name === '..') directory = directory.enter(name);
