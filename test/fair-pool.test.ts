@@ -63,6 +63,7 @@ test.each<[string, (path: string) => Promise<unknown>]>([
 test.each<[string, (file: PasswordFile, i: number, signal: AbortSignal) => Promise<unknown>]>([
   ['verify', (file, _, signal) => file.verify('alice', 'secret', { signal })],
   ['setUser', (file, i, signal) => file.setUser(`user${i}`, 'secret', { signal })],
+  ['setUser with the password that is set', (file, _, signal) => file.setUser('alice', 'secret', { signal })],
   ['addUser', (file, i, signal) => file.addUser(`user${i}`, 'secret', { signal })],
   ['setUsers', (file, i, signal) => file.setUsers([[`user${i}`, 'secret']], { signal })],
 ])('calls of %s that are aborted while they wait compute no hash', async (_name, call) => {

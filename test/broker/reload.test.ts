@@ -376,7 +376,9 @@ needs(linux, perl).describe('reloadBroker, if the broker ends before it has read
     await broker.hangup();
     const next = await standIn({ listening: false });
     await pidFile(`${next.pid}`);
+    const looks = vi.spyOn(controller.signal, 'throwIfAborted');
     await broker.kill();
+    await vi.waitFor(() => expect(looks).toHaveBeenCalled());
     controller.abort(reason);
     await rejected;
     expect(await next.hangups()).toBe(0);
