@@ -19,7 +19,7 @@ export function canBeEnded(bytes: Buffer, lastLine: number, isReplaced: boolean)
   const line = new LineReader(bytes);
   line.read(lastLine);
   if (line.nameStart < 0) return skipBlanks(bytes, lastLine, bytes.length) === bytes.length;
-  return line.nameEnd > line.nameStart && !line.isLost && isReadByAll(line);
+  return !line.isLost && isReadByAll(line);
 }
 
 /** Whether every release reads the hash of a line, though 2.0 then drops a user with a salt of 64 bytes. */
