@@ -20,7 +20,7 @@ let cost = 0;
 let systemCalls = 0;
 let first: Job | undefined;
 let last: Job | undefined;
-let slowJobs: number | undefined;
+let threads: number | undefined;
 
 /**
  * Runs a job in the thread pool, first come first served, as soon as the jobs in flight leave room for it.
@@ -68,9 +68,11 @@ function startJobs(): void {
   }
 }
 
+/** Reads the variable as libuv does, whatever it is set to: deps/uv/src/threadpool.c `init_threads`. */
 function mostSlowJobs(): number {
-  slowJobs ??= Math.max(1, Number(process.env.UV_THREADPOOL_SIZE ?? 4) - 1);
-  return slowJobs;
+  // Made unsigned, what is no number is 0, and a negative number is greater than the limit.
+  threads ??= Math.min(1024, Number.parseInt(process.env.UV_THREADPOOL_SIZE ?? '4', 10) >>> 0);
+  return Math.max(1, threads - 1);
 }
 
 /**
@@ -103,7 +105,7 @@ export function inParallel<T>(
   run: (item: T) => Promise<void>,
   signal?: AbortSignal | undefined,
 ): Promise<unknown> {
-  // All lanes take items from one generator, which the first lane that fails closes.
+  // All lanes take items from one generator, which the first lane that fails closes. One lane takes them all.
   const shared = (function* () {
     yield* items;
   })();
@@ -115,5 +117,6 @@ export function inParallel<T>(
   };
   const lanes =
     2 * Math.max(mostSlowJobs(), Math.min(MOST_LANES / 2, Math.ceil(MAX_COST_IN_FLIGHT / jobCost)));
-  return orAborted(Promise.all(Array.from({ length: Math.min(count, lanes) }, lane)), signal);
+  const further = Array.from({ length: Math.min(count, lanes) - 1 }, lane);
+  return orAborted(Promise.all([lane(), ...further]), signal);
 }

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type Done, inParallel, limited, withPriority } from '../../src/util/limiter.js';
 
 /** Jobs that the test ends. */
@@ -173,6 +173,43 @@ describe('inParallel', () => {
     expect(seen).toEqual([...Array(1_000).keys()]);
     expect(most).toBe(atOnce);
   });
+
+  test.each<[string | undefined, number]>([
+    [undefined, 6],
+    ['auto', 2],
+    ['', 2],
+    ['0', 2],
+    ['1', 2],
+    ['8 # threads', 14],
+    ['2000', 2046],
+    ['-1', 2046],
+  ])(
+    'with UV_THREADPOOL_SIZE=%s, which libuv reads as a number of threads, inParallel makes %i calls of slow jobs at once',
+    async (size, atOnce) => {
+      vi.stubEnv('UV_THREADPOOL_SIZE', size);
+      vi.resetModules();
+      onTestFinished(() => void vi.unstubAllEnvs());
+      const limiter = await import('../../src/util/limiter.js');
+      let running = 0;
+      let most = 0;
+      const run = async () => {
+        most = Math.max(most, ++running);
+        await turn();
+        running--;
+      };
+      await limiter.inParallel(3_000, 1_000_000, Array(3_000).keys(), run);
+      expect(most).toBe(atOnce);
+    },
+  );
+
+  test.each([0, -1, NaN])(
+    'calls the function for each item also where their count is given as %d',
+    async count => {
+      const seen: string[] = [];
+      await inParallel(count, 101, ['a', 'b'], async item => void seen.push(item));
+      expect(seen).toEqual(['a', 'b']);
+    },
+  );
 
   test('ends with the first failure', async () => {
     let runs = 0;
