@@ -28,7 +28,7 @@ import { type Edit, type EditSource, submit } from './storage/group-commit.js';
 import { resolveTarget } from './storage/path.js';
 import { orAborted } from './util/abort.js';
 import { attempt } from './util/attempt.js';
-import type { Entries } from './util/entries.js';
+import { copied, type Entries } from './util/entries.js';
 import { runYielding, Turn } from './util/event-loop.js';
 import { isAnything, isFunction, isSignal, oneOf, readOptions } from './util/read-options.js';
 
@@ -154,7 +154,7 @@ export class PasswordFile {
    * Sets the passwords of many users in one commit: all of them or, if anything fails, none. If a name comes twice, its
    * last password counts. Hashing uses all threads of the pool.
    *
-   * @param entries pairs of user name and password; an invalid one or an abort closes the iterator
+   * @param entries pairs of user name and password, see {@link Entries}; an invalid one or an abort closes the iterator
    * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`, with `username`
    * @example
    * const devices = new Map([['device_1', 'first password'], ['device_2', 'second password']]);
@@ -173,6 +173,7 @@ export class PasswordFile {
   /**
    * Removes users in one commit. Resolves with the names that were in the file.
    *
+   * @param usernames an array or `Set` is copied at the call; another source must not change until the promise settles
    * @example await new PasswordFile('passwd').removeUsers(['device_1', 'nobody']); // ['device_1']
    */
   async removeUsers(usernames: Iterable<string>, options?: WaitOptions): Promise<string[]> {
@@ -183,7 +184,7 @@ export class PasswordFile {
     const names = new Set<string>();
     const turn = new Turn();
     let read = 0;
-    for (const name of usernames) {
+    for (const name of copied(usernames)) {
       names.add(checkedString(name));
       if (++read % 64 === 0 && turn.isOver()) await turn.yield();
       signal?.throwIfAborted();

@@ -1,7 +1,7 @@
 import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { verifyPassword } from '../src/hash/hash.js';
 import { PasswordFile } from '../src/password-file.js';
 import { detached } from './support/detached.js';
@@ -351,6 +351,19 @@ describe('removeUser and removeUsers', () => {
     expect(await file.removeUsers(['nobody'])).toEqual([]);
     expect(await file.removeUsers([])).toEqual([]);
     expect(await identity()).toEqual(before);
+  });
+
+  test.each(['an array', 'a Set'])('remove all users of %s that is emptied after the call', async what => {
+    const list = ['alice', ...Array.from({ length: 100 }, (_, i) => `user${i}`), 'bob'];
+    const names = what === 'an array' ? list : new Set(list);
+    let now = 0;
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => (now += 1000));
+    // Reading the names takes so long that it yields before it comes to bob.
+    const removing = file.removeUsers(names);
+    clock.mockRestore();
+    if (Array.isArray(names)) names.length = 0;
+    else names.clear();
+    expect(await removing).toEqual(['alice', 'bob']);
   });
 
   test('yield to the event loop while the names are read, and end at an abort', async () => {

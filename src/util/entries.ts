@@ -4,7 +4,8 @@ import { orAborted } from './abort.js';
 import { Turn } from './event-loop.js';
 
 /**
- * Pairs out of an array, a `Map`, a generator, a database cursor, …
+ * Pairs out of an array, a `Map`, a generator, a database cursor, … An array or `Set` is copied at the call; another
+ * source must not change until the promise settles.
  *
  * @example const devices: Entries<string> = new Map([['device_1', 'first password']]);
  */
@@ -50,10 +51,15 @@ export async function forEachEntry(
   }
 }
 
+/** A copy that the caller cannot change while it is read in turns. Copying a large `Map` would block the event loop. */
+export function copied<T>(source: T): T | unknown[] {
+  return Array.isArray(source) || source instanceof Set ? [...source] : source;
+}
+
 type AnyIterator = Iterator<unknown> | AsyncIterator<unknown>;
 
 function iteratorOf(entries: Entries<unknown>): AnyIterator {
-  const source = entries as Partial<Iterable<unknown> & AsyncIterable<unknown>> | null | undefined;
+  const source = copied(entries) as Partial<Iterable<unknown> & AsyncIterable<unknown>> | null | undefined;
   const iterator = source?.[Symbol.asyncIterator]?.() ?? source?.[Symbol.iterator]?.();
   if (iterator !== undefined && typeof entries !== 'string') return iterator;
   throw invalidArgument(

@@ -44,6 +44,18 @@ describe('forEachEntry', () => {
     ]);
   });
 
+  test.each(['an array', 'a Set'])('reads all entries of %s that is emptied after the call', async what => {
+    const pairs: Array<[string, number]> = Array.from({ length: 100 }, (_, i) => [`user${i}`, i]);
+    const entries = what === 'an array' ? [...pairs] : new Set(pairs);
+    let read = 0;
+    await forEachEntry(entries, () => {
+      if (++read > 1) return;
+      if (Array.isArray(entries)) entries.length = 0;
+      else entries.clear();
+    });
+    expect(read).toBe(100);
+  });
+
   test('does not call return() of a source that has ended', async () => {
     const { calls, entries } = source(call => (call < 3 ? PAIR : END));
     await gather(entries);
