@@ -59,7 +59,8 @@ export const systemDisk = {
   writeInPool: (fd: number, bytes: Uint8Array, position: number): Promise<number> =>
     withPriority(done => fs.write(fd, bytes, 0, bytes.length, position, done)),
   sync,
-  syncDirectory,
+  syncDirectory: sync,
+  openDirectory: (path: string): number => fs.openSync(path, constants.O_RDONLY | constants.O_DIRECTORY),
 };
 
 /**
@@ -138,14 +139,4 @@ function touch(file: number | string): void {
 
 function sync(fd: number): Promise<void> {
   return withPriority(done => fs.fsync(fd, error => done(error)));
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const fd = fs.openSync(path, constants.O_RDONLY);
-  try {
-    await sync(fd);
-  } finally {
-    // A failure does not matter: the directory is synced.
-    fs.close(fd, () => undefined);
-  }
 }

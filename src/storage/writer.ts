@@ -2,10 +2,11 @@
 import { dirname } from 'node:path';
 import { PasswordFileError, systemCode } from '../errors.js';
 import { pause } from '../util/abort.js';
+import { attempt } from '../util/attempt.js';
 import { systemDisk } from './disk.js';
 import { commitLocked, tryTo, type Writer } from './lock.js';
 import { isStale, lockDirectory, newNonce, parseTempFileName } from './lock-owner.js';
-import { assertUsable, kindOf, openPlace, type Place, writeError } from './path.js';
+import { assertUsable, kindOf, notReplaceable, openPlace, type Place, writeError } from './path.js';
 import { startHeartbeat, type TempFile } from './temp-file.js';
 
 /**
@@ -46,17 +47,20 @@ export async function replaceFile(
   const place = openPlace(target);
   const writer = newWriter(place, lock, signal);
   const stopHeartbeat = startHeartbeat(writer);
+  let directory: number | undefined;
   try {
     assertUsable(place);
+    directory = openDirectory(place);
     const outcome = await commitLocked(writer, temp => work(place, temp));
     if (outcome === 'fenced') throw writer.timedOut('other writers broke its lock again and again.');
-    await syncDirectory(place, outcome === 'committed');
+    if (directory !== undefined) await syncDirectory(directory, place, outcome === 'committed');
     return outcome === 'committed';
   } catch (error) {
     throw writeError(error, place.path);
   } finally {
     stopHeartbeat();
     place.close();
+    attempt(() => directory !== undefined && systemDisk.close(directory));
   }
 }
 
@@ -119,14 +123,26 @@ async function obstacleOf({ disk, file, temp }: Writer, path: string): Promise<s
   return `${lock} holds the file of another writer. Its name says ${claim}. Find out what that process waits for, or ${more}.`;
 }
 
-/** Makes the renames in the file's directory durable. */
-async function syncDirectory({ path, file }: Place, committed: boolean): Promise<void> {
+/** Opens the file's directory for {@link syncDirectory}, while a failure changes nothing yet. Windows has no such call. */
+function openDirectory({ path, file }: Place): number | undefined {
+  if (systemDisk.windows) return undefined;
   try {
-    await systemDisk.syncDirectory(`${dirname(file)}/.`);
+    return systemDisk.openDirectory(`${dirname(file)}/.`);
+  } catch (cause) {
+    if (systemCode(cause) !== 'EACCES') throw cause;
+    const problem = 'cannot be replaced durably, because this user may not read its directory';
+    throw notReplaceable(path, `${problem}. Give it read permission there.`, cause);
+  }
+}
+
+/** Makes the renames in the file's directory durable. */
+async function syncDirectory(directory: number, { path }: Place, committed: boolean): Promise<void> {
+  try {
+    await systemDisk.syncDirectory(directory);
   } catch (cause) {
     const code = systemCode(cause);
-    // Some file systems, and Windows, have no such call.
-    if (code === 'EINVAL' || code === 'ENOTSUP' || systemDisk.windows) return;
+    // Some file systems have no such call.
+    if (code === 'EINVAL' || code === 'ENOTSUP') return;
     const done = committed ? 'The new file is in place' : 'Nothing was to change';
     const problem = `${done}, but the directory ${dirname(path)} could not be synced`;
     const message = `${problem}: after a power cut the old file may be back. Check the disk, then repeat the call.`;

@@ -26,7 +26,7 @@ interface Scenario {
 }
 
 const ACQUIRE = ['mkdir', 'create', 'rename', 'list'];
-const COMMIT_AND_CLEAN_UP = ['rename', 'close', 'unlink', 'rmdir', 'syncDirectory'];
+const COMMIT_AND_CLEAN_UP = ['rename', 'close', 'unlink', 'rmdir', 'syncDirectory', 'close'];
 
 const freshFile: Scenario = {
   title: 'of a file that does not exist yet',

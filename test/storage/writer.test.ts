@@ -344,15 +344,27 @@ test('a rename that fails with ENOENT although it happened, as over NFS, is a co
 });
 
 test.each([
-  ['EINVAL', '', false],
-  ['ENOTSUP', '', false],
-  ['EPERM', ' on Windows', true],
-])('an edit succeeds if the sync of its directory fails with %s%s', async (code, _where, windows) => {
+  ['syncDirectory', 'EINVAL', '', false],
+  ['syncDirectory', 'ENOTSUP', '', false],
+  ['openDirectory', 'EPERM', ' on Windows', true],
+])('an edit succeeds if %s fails with %s%s', async (call, code, _where, windows) => {
   Object.assign(systemDisk, { windows });
   onTestFinished(() => void Object.assign(systemDisk, { windows: process.platform === 'win32' }));
-  diskCalls.fail = name => (name === 'syncDirectory' ? code : undefined);
+  diskCalls.fail = name => (name === call ? code : undefined);
   expect(await file.setHash('alice', HASH)).toBe('added');
   expect(await file.setHash('alice', HASH)).toBe('unchanged');
+});
+
+test('an edit in a directory that this user may not read fails with ERR_NOT_REPLACEABLE and changes nothing', async () => {
+  await file.setHash('alice', HASH);
+  diskCalls.fail = name => (name === 'openDirectory' ? 'EACCES' : undefined);
+  await expect(file.setHash('bob', HASH)).rejects.toMatchObject({
+    code: 'ERR_NOT_REPLACEABLE',
+    path,
+    message: `${path} cannot be replaced durably, because this user may not read its directory. Give it read permission there.`,
+  });
+  expect(readFileSync(path, 'utf8')).toBe(`alice:${HASH}\n`);
+  expectOnly(directory, 'passwd');
 });
 
 test('an edit that changes nothing fails with ERR_NOT_DURABLE, uncommitted, if the directory cannot be synced', async () => {

@@ -10,7 +10,7 @@ export const diskCalls: {
   fail: ((name: Name, args: readonly unknown[]) => string | undefined) | undefined;
 } = { before: undefined, fail: undefined };
 
-const LOOKS: readonly Name[] = ['modified', 'isSame', 'ownership', 'touch'];
+const LOOKS: readonly Name[] = ['modified', 'isSame', 'ownership', 'touch', 'openDirectory'];
 
 /** All functions of the disk. */
 export const DISK_FUNCTIONS = Object.keys(systemDisk).filter(name => name !== 'windows') as Name[];
