@@ -4,6 +4,7 @@ import { type ReloadOptions, type ReloadSettings, readReloadOptions } from './br
 import { invalidArgument } from './errors.js';
 import { type FileHashOptions, type HashSettings, readHashOptions } from './hash/hash.js';
 import type { WritePolicy } from './storage/group-commit.js';
+import { absolutePath } from './storage/path.js';
 import type { CreateOptions } from './storage/temp-file.js';
 import type { LockOptions } from './storage/writer.js';
 import {
@@ -142,7 +143,8 @@ export function progressOptions(options: ProgressOptions | undefined): ProgressO
 
 function filePathOf(value: string | URL): string {
   const path = pathOf(value);
-  if (path !== undefined && path !== '' && !path.endsWith('/') && !path.endsWith(sep)) return path;
+  if (path !== undefined && path !== '' && !path.endsWith('/') && !path.endsWith(sep))
+    return absolutePath(path);
   const problem = 'path must be a file: URL or a non-empty string without a slash at its end.';
   throw invalidArgument(`${problem} Is the variable that should hold it set?`);
 }

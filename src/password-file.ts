@@ -60,9 +60,11 @@ export class PasswordFile {
   readonly #reloads: ReloadScheduler | undefined;
 
   /**
-   * @param path the file, as a path or `file:` URL; symbolic links are followed at each call
+   * @param path the file, as a path or `file:` URL. A relative path starts at the working directory of this moment.
+   *   Symbolic links are followed at each call.
    * @param options copied: a later change of the object has no effect
-   * @throws PasswordFileError `ERR_INVALID_ARGUMENT`, `ERR_COST_LIMIT` (`hash.iterations` is over `hash.maxIterations`)
+   * @throws PasswordFileError `ERR_INVALID_ARGUMENT`, `ERR_COST_LIMIT` (`hash.iterations` is over `hash.maxIterations`),
+   *   `ERR_DIRECTORY_MISSING` (the working directory)
    */
   constructor(path: string | URL, options?: PasswordFileOptions) {
     this.#settings = settingsOf(path, options);
@@ -378,9 +380,9 @@ export class PasswordFile {
 
   /**
    * Reads leave the file open. This closes it at once, for example to unmount its volume. It cancels nothing: edits, reads
-   * and reloads that are under way go on, and a read closes the file at its end. The next read opens it again. Where
-   * Node has `Symbol.dispose`, that does the same. A process keeps at most 32 files open, and drops those of instances
-   * that are collected.
+   * and reloads that are under way go on, and a read closes the file at its end. The next read opens it again. Where Node
+   * has `Symbol.dispose`, that does the same, undeclared. A process keeps at most 32 files open, and drops those of
+   * instances that are collected.
    *
    * @example
    * const file = new PasswordFile('passwd');

@@ -1,7 +1,8 @@
+import { mkdirSync, rmdirSync } from 'node:fs';
 import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { verifyPassword } from '../src/hash/hash.js';
 import { PasswordFile } from '../src/password-file.js';
 import { detached } from './support/detached.js';
@@ -15,6 +16,7 @@ import {
   OTHER_HASH,
   quick,
 } from './support/password-file.js';
+import { linux, needs } from './support/require.js';
 
 let directory: string;
 let path: string;
@@ -48,6 +50,36 @@ describe('new PasswordFile', () => {
     }
     expect(await read()).toBe(`alice:${HASH}\n`);
   });
+
+  test('keeps a relative path as it was when the instance was made, whatever the working directory becomes', async () => {
+    const before = process.cwd();
+    onTestFinished(() => process.chdir(before));
+    process.chdir(directory);
+    const relative = new PasswordFile(`../${basename(directory)}/passwd`, quick);
+    const edited = relative.setUser('alice', 'secret');
+    process.chdir(before);
+    expect(await edited).toBe('added');
+    expect(await relative.users()).toEqual(['alice']);
+    expect(await file.users()).toEqual(['alice']);
+  });
+
+  needs(linux).test(
+    'fails with ERR_DIRECTORY_MISSING for a relative path in a working directory that was removed',
+    () => {
+      const before = process.cwd();
+      const removed = join(directory, 'removed');
+      mkdirSync(removed);
+      process.chdir(removed);
+      onTestFinished(() => process.chdir(before));
+      rmdirSync(removed);
+      expect(() => new PasswordFile('passwd')).toThrow(
+        expect.objectContaining({
+          code: 'ERR_DIRECTORY_MISSING',
+          message: 'The directory . does not exist. Make or mount it first.',
+        }),
+      );
+    },
+  );
 
   test.each<[string, unknown]>([
     ['no path', undefined],

@@ -21,6 +21,8 @@ export interface Place {
 }
 
 const MAX_LINKS = 40;
+/** The type of the file system /proc (Linux, include/uapi/linux/magic.h). */
+const PROC_SUPER_MAGIC = 0x9fa0;
 
 /** The resolution of a file system's timestamps in milliseconds, at worst: where it keeps fractions of seconds, and else. */
 export const CLOCK_TICK = 20;
@@ -31,8 +33,15 @@ export function tickOf(ctimeNs: bigint): number {
   return ctimeNs % 1_000_000_000n === 0n ? SECONDS_TICK : CLOCK_TICK;
 }
 
+/** The same path from the root, so that a later change of the working directory has no effect. */
+export function absolutePath(path: string): string {
+  // `resolve` removes `..` before links are followed, as only Windows does.
+  if (process.platform === 'win32' || !path.includes('..')) return explained('.', () => resolve(path));
+  return isAbsolute(path) ? path : explained('.', () => process.cwd()) + sep + path;
+}
+
 /**
- * The file that a path leads to, its symbolic links followed; it need not exist yet.
+ * The file that an absolute path leads to, its symbolic links followed; it need not exist yet.
  *
  * @throws PasswordFileError `ERR_NOT_REPLACEABLE` (a link of another user than root or us, a circle),
  *   `ERR_DIRECTORY_MISSING`, `ERR_READ_FAILED`
@@ -63,18 +72,16 @@ export function openPlace(path: string): Place {
  * file, which the caller closes, and the file's name; `.` where the path leads to a root directory or ends with `..`.
  */
 function follow(path: string): { directory: Directory; name: string } {
-  // `resolve` removes `..` before links are followed, as Windows does.
-  const resolves = process.platform === 'win32';
-  const start = resolves ? resolve(path) : isAbsolute(path) ? path : process.cwd() + sep + path;
-  let directory = Directory.root(start);
-  const names = namesIn(start);
+  let directory = Directory.root(path);
+  const names = namesIn(path);
   let links = 0;
   try {
     for (let name = names.shift(); name !== undefined; name = names.shift()) {
       const stats = directory.stats(name, names.length > 0);
       if (stats?.isSymbolicLink()) {
         if (++links > MAX_LINKS) {
-          throw notReplaceable(path, 'is a symbolic link that leads in a circle or changes all the time.');
+          const problem = `is a symbolic link that leads in a circle, changes all the time or leads to over ${MAX_LINKS} others.`;
+          throw notReplaceable(path, problem);
         }
         const to = readLink(directory, name, stats) ?? name;
         if (isAbsolute(to)) {
@@ -171,6 +178,13 @@ function readLink(directory: Directory, name: string, { uid, ctimeNs }: fs.BigIn
     const problem = `is a symbolic link of user ${uid}, who could lead this process (user ${user}) to any file`;
     throw notReplaceable(link, `${problem} with it. Pass the path of the file itself.`);
   }
+  if (attempt(() => fs.statfsSync(directory.at('.')).type) === PROC_SUPER_MAGIC) {
+    const problem = 'is a link of /proc, and the kernel may go elsewhere than its text says';
+    throw notReplaceable(
+      link,
+      `${problem}: to a removed file, or in a container. Pass the path of the file itself.`,
+    );
+  }
   // Others may put a link of theirs here and this one back. That changes its ctime, unless all happens in one tick.
   const tick = tickOf(ctimeNs);
   if (!isClosed(directory.ownership()) && Math.abs(Date.now() - Number(ctimeNs / 1_000_000n)) < tick) {
@@ -263,8 +277,9 @@ function refusalOf(code: string, path: string): string | undefined {
     case 'EBUSY':
       return 'is itself a mount point, as a single-file bind mount is. Mount the directory that holds it instead.';
     case 'EACCES':
-    case 'EPERM':
       return 'cannot be replaced, because this user may not make files in its directory. Give it write permission there.';
+    case 'EPERM':
+      return 'cannot be replaced: the system forbids this user a step of it. If the file or its directory is immutable or append-only (lsattr shows that), change it.';
     case 'EROFS':
       return dirname(path).includes('/..')
         ? 'comes from a Kubernetes Secret or ConfigMap, which is read-only. Change it by the Kubernetes API, or use a volume.'

@@ -52,6 +52,20 @@ describe('a symbolic link', () => {
     expectOnly(join(directory, 'data'), 'target');
   });
 
+  needs(linux).describe('of /proc, which may lead into a container,', () => {
+    test.each(CALLS)('makes %s fail with ERR_NOT_REPLACEABLE', async (_name, _writes, call) => {
+      await writeFile(data('passwd'), `alice:${HASH}\n`);
+      const through = new PasswordFile(`/proc/self/root${data('passwd')}`, quick);
+      await expect(call(through)).rejects.toMatchObject({
+        code: 'ERR_NOT_REPLACEABLE',
+        message: expect.stringMatching(
+          /^\/proc\/self is a link of \/proc, .* Pass the path of the file itself\.$/,
+        ),
+      });
+      expect(await readFile(data('passwd'), 'utf8')).toBe(`alice:${HASH}\n`);
+    });
+  });
+
   test('before .. is followed first, as the kernel does', async () => {
     await mkdir(data('below'));
     await symlink('data/below', join(directory, 'link'));
@@ -153,7 +167,7 @@ describe('a symbolic link', () => {
     await symlink('../passwd', data('other'));
     await expect(call(file)).rejects.toMatchObject({
       code: 'ERR_NOT_REPLACEABLE',
-      message: `${path} is a symbolic link that leads in a circle or changes all the time.`,
+      message: `${path} is a symbolic link that leads in a circle, changes all the time or leads to over 40 others.`,
     });
     expectOnly(directory, 'data', 'passwd');
     expectOnly(join(directory, 'data'), 'other');
