@@ -18,8 +18,16 @@ const WAKING_TIME = 0.02;
  */
 type Outcome = number | 'ended' | undefined;
 
-/** The reloads that this process has begun and that are not over, by the pid and start of the broker. None rejects. */
-const underWay = new Map<string, Promise<Outcome>>();
+/**
+ * The reloads that this process has begun and that are not over, by the pid and start of the broker. None rejects. All
+ * copies of this module share them: a program that imports and requires the package loads it twice.
+ */
+function reloadsUnderWay(): Map<string, Promise<Outcome>> {
+  const shared = globalThis as { [key: symbol]: Map<string, Promise<Outcome>> };
+  const key = Symbol.for('mosquitto-passwd-ts.reloads');
+  shared[key] ??= new Map();
+  return shared[key];
+}
 
 /**
  * Sends SIGHUP to the broker that `find` finds. Resolves when it has reloaded, or has been busy all the time until the
@@ -33,6 +41,7 @@ export async function hangUp(
   timeout: number,
   signal: AbortSignal | undefined,
 ): Promise<{ broker: BrokerProcess; outcome: Outcome }> {
+  const underWay = reloadsUnderWay();
   let left = timeout;
   let first: Promise<Outcome> | undefined;
   for (;;) {

@@ -438,6 +438,15 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
     expect(await broker.hangups()).toBe(2);
   });
 
+  test('come one after the other, although two copies of this library make them', async () => {
+    const { target, used } = await watched();
+    vi.resetModules();
+    const copy = await import('../../src/broker/reload.js');
+    expect(copy.reloadBroker).not.toBe(reloadBroker);
+    await Promise.all([reloadBroker(target, { timeout }), copy.reloadBroker(target, { timeout })]);
+    expectOneAfterTheOther(used);
+  });
+
   test('come one after the other, even if the first call is aborted after its signal', async () => {
     const { broker, target, used } = await watched();
     const controller = new AbortController();
