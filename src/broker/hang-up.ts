@@ -1,5 +1,4 @@
 /** Sends SIGHUP to a broker and finds out from the kernel when it has reloaded. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { systemCode } from '../errors.js';
 import { orAborted, pause } from '../util/abort.js';
 import { processStat } from '../util/proc.js';
@@ -95,14 +94,16 @@ async function signalAndWatch(
       if (reload.isOver(now)) return view.schedule()[0] - cpuTime;
       const elapsed = performance.now() - at;
       if (elapsed >= timeout) {
-        if (!now.isPending) return undefined;
+        if (!now.isPending && !now.isStopped) return undefined;
         throw reloadFailed(
-          `${label} is ${name}, but has not taken the signal within ${timeout} ms. Is it stopped? It reloads when it ` +
-            'goes on.',
+          `${label} is ${name}, but has not reloaded within ${timeout} ms. Is it stopped? It reloads when it goes on.`,
         );
       }
-      const wait = Math.min(Math.max(elapsed / 8, SHORTEST_PAUSE), LONGEST_PAUSE);
-      await sleep(Math.min(wait, timeout - elapsed), undefined, { ref: !signal?.aborted });
+      const wait = Math.min(Math.max(elapsed / 8, SHORTEST_PAUSE), LONGEST_PAUSE, timeout - elapsed);
+      await new Promise(resolve => {
+        const timer = setTimeout(resolve, wait);
+        if (signal?.aborted) timer.unref();
+      });
     }
   } finally {
     view.close();

@@ -8,6 +8,8 @@ export interface ProcessState {
   /** It blocks SIGHUP at the moment. */
   isBlocked: boolean;
   isAsleep: boolean;
+  /** By a signal or a debugger. */
+  isStopped: boolean;
   /** How often it has gone to sleep so far. */
   sleeps: number;
 }
@@ -40,6 +42,7 @@ export class ProcessView {
       isPending: hasHangup(pending),
       isBlocked: hasHangup(statusField(status, 'SigBlk') ?? ''),
       isAsleep: state.startsWith('S'),
+      isStopped: /^T/i.test(state),
       sleeps: Number(sleeps),
     };
   }

@@ -6,6 +6,7 @@ import { type ProcessState, statusField } from '../../src/broker/process-view.js
 const state = (sleeps: number, ...what: Array<'asleep' | 'blocked' | 'pending'>): ProcessState => ({
   sleeps,
   isAsleep: what.includes('asleep'),
+  isStopped: false,
   isBlocked: what.includes('blocked'),
   isPending: what.includes('pending'),
 });

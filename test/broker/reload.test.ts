@@ -476,7 +476,7 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
     const { broker, target, used } = await stopped();
     const first = failure(target, { timeout: 50 });
     const second = reloadBroker(target, { timeout });
-    expect(await first).toMatch(/has not taken the signal within 50 ms/);
+    expect(await first).toMatch(/has not reloaded within 50 ms/);
     await expect.poll(() => used.length).toBe(2);
     process.kill(broker.pid, 'SIGCONT');
     await second;
@@ -485,7 +485,7 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
   test('wait for each other no longer than their own timeout', async () => {
     const { broker, target, used } = await stopped();
     const first = reloadBroker(target, { timeout });
-    expect(await failure(target, { timeout: 50 })).toMatch(/has not taken the signal within 50 ms/);
+    expect(await failure(target, { timeout: 50 })).toMatch(/has not reloaded within 50 ms/);
     expect(used).toHaveLength(2);
     process.kill(broker.pid, 'SIGCONT');
     await first;

@@ -75,7 +75,7 @@ describeBrokers('a reload', program => {
     await stop(broker);
     await expect(reloadBroker({ pid: broker.pid }, { timeout: 200 })).rejects.toMatchObject({
       code: 'ERR_RELOAD_FAILED',
-      message: `pid ${broker.pid} is mosquitto, but has not taken the signal within 200 ms. Is it stopped? It reloads when it goes on.`,
+      message: `pid ${broker.pid} is mosquitto, but has not reloaded within 200 ms. Is it stopped? It reloads when it goes on.`,
     });
     process.kill(broker.pid, 'SIGCONT');
     expect(await broker.reloaded(1)).toBe(true);
@@ -191,6 +191,28 @@ needs(linux).describe('a reload of a broker that is never asleep', () => {
     await reloadBroker({ pid: busy.pid as number }, { timeout: 300 });
     expect(performance.now() - start).toBeGreaterThanOrEqual(299);
     expect((await lines.next()).value).toBe('SIGHUP\n');
+  });
+});
+
+needs(linux).describe('a reload of a broker that is stopped while it reloads', () => {
+  test('fails with ERR_RELOAD_FAILED at the timeout', async () => {
+    const broker = spawn(
+      namedMosquitto(),
+      ['-c', 'trap "kill -STOP $$" HUP; echo ready; while :; do :; done'],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
+    onTestFinished(async () => {
+      broker.kill('SIGKILL');
+      await once(broker, 'exit');
+    });
+    await once(broker.stdout, 'data');
+    const pid = broker.pid as number;
+    await expect(reloadBroker({ pid }, { timeout: 300 })).rejects.toMatchObject({
+      code: 'ERR_RELOAD_FAILED',
+      message: `pid ${pid} is mosquitto, but has not reloaded within 300 ms. Is it stopped? It reloads when it goes on.`,
+    });
   });
 });
 
