@@ -82,6 +82,8 @@ export interface Eligible {
   /** Completes "No process called mosquitto belongs to". */
   whom: string;
   includes(owner: ProcessOwner): boolean;
+  /** Completes "If that user runs the broker,". Default: how to name that user. */
+  remedy?(owner: ProcessOwner): string | undefined;
   /** Throws if the broker, however it was named, would not load the file as this user. */
   assertLoads?(owner: ProcessOwner): void;
 }
@@ -110,9 +112,10 @@ export function brokerCalled(name: string, eligible: Eligible): BrokerProcess {
   const [stranger] = running;
   if (stranger !== undefined) {
     const { uid } = stranger.owner;
+    const remedy = eligible.remedy?.(stranger.owner) ?? `use { process: '${shown}', uid: ${uid} }`;
     throw reloadFailed(
       `No process called ${shown} belongs to ${eligible.whom}, but pid ${stranger.pid} belongs to user ${uid}. If ` +
-        `that user runs the broker, use { process: '${shown}', uid: ${uid} }.`,
+        `that user runs the broker, ${remedy}.`,
     );
   }
   throw reloadFailed(

@@ -1,6 +1,5 @@
 /** Makes the broker reload after commits: soon, not too often, and only a file that it will load. */
 import { statSync } from 'node:fs';
-import { inspect } from 'node:util';
 import { type Finding, PasswordFileError } from '../errors.js';
 import { pause } from '../util/abort.js';
 import { attempt } from '../util/attempt.js';
@@ -136,6 +135,7 @@ export class ReloadScheduler {
     const eligible: Eligible = {
       whom: `a user who may read ${path}`,
       includes: isReadableBy,
+      remedy: owner => barrierTo(owner) && 'give that user the file, or its group the permission to read it',
       assertLoads(owner) {
         const barrier = barrierTo(owner);
         if (barrier !== undefined) throw refused(path, [barrier]);
@@ -149,6 +149,8 @@ export class ReloadScheduler {
     try {
       await this.#settings.onError?.(error);
     } catch (thrown) {
+      // Loaded only now, to keep it out of the time that importing this library takes.
+      const { inspect } = await import('node:util');
       const shown = inspect(thrown, { customInspect: false });
       process.emitWarning(`The function onError of the option reload failed: ${shown}`);
     }

@@ -500,7 +500,8 @@ needs(linux, root, perl).describe('a PasswordFile with the option reload.process
     await expect(file.reloaded()).rejects.toMatchObject({
       code: 'ERR_RELOAD_FAILED',
       message: expect.stringContaining(
-        `No process called ${name} belongs to a user who may read ${path}, but pid ${other.pid} belongs to user 54321.`,
+        `No process called ${name} belongs to a user who may read ${path}, but pid ${other.pid} belongs to user 54321. ` +
+          'If that user runs the broker, give that user the file, or its group the permission to read it.',
       ),
     });
     expect(await other.hangups()).toBe(0);
@@ -519,7 +520,12 @@ needs(linux, root, perl).describe('a PasswordFile with the option reload.process
     const create = { mode: 0o644 };
     const file = new PasswordFile(join(directory, 'passwd'), { create, reload: { process: name } });
     await file.setUser('alice', 'pw');
-    await expect(file.reloaded()).rejects.toMatchObject({ code: 'ERR_RELOAD_FAILED' });
+    await expect(file.reloaded()).rejects.toMatchObject({
+      code: 'ERR_RELOAD_FAILED',
+      message: expect.stringContaining(
+        `If that user runs the broker, use { process: '${name}', uid: 54321 }.`,
+      ),
+    });
     expect(await other.hangups()).toBe(0);
   });
 });

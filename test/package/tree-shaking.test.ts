@@ -36,3 +36,9 @@ test.each([
   const imported = [...text.matchAll(/^import .*"(.+)";$/gm)].map(([, module]) => module);
   expect(imported).toEqual(modules);
 });
+
+test('the library imports no module of Node that it rarely uses until it uses it', () => {
+  const imported = [...library.matchAll(/^import .*"(.+)";$/gm)].map(([, module]) => module);
+  const modules = ['crypto', 'fs', 'os', 'path', 'url'];
+  expect([...new Set(imported)].sort()).toEqual(modules.map(name => `node:${name}`));
+});
