@@ -52,6 +52,8 @@ interface Failure {
   error: PasswordFileError;
   /** Whether another attempt may succeed. */
   isTransient: boolean;
+  /** Whether there was a connection. */
+  isConnected?: boolean;
 }
 
 /**
@@ -82,7 +84,7 @@ export async function confirmLogin(options: LoginOptions): Promise<void> {
   const login = readLogin(options);
   const { timeout, signal } = login;
   const deadline = performance.now() + timeout;
-  const left = () => deadline - performance.now();
+  const left = () => Math.max(0, deadline - performance.now());
 
   const connect = await connector(login);
   signal?.throwIfAborted();
@@ -113,7 +115,10 @@ function readLogin(options: LoginOptions): Login {
 const isClientId = (id: unknown) => typeof id === 'string' && id !== '' && Buffer.byteLength(id) <= 65_535;
 
 const LOGIN_CHECKS: { [K in keyof LoginOptions]-?: OptionCheck } = {
-  host: host => (typeof host === 'string' && host !== '' ? undefined : 'a host name or an IP address'),
+  host: host =>
+    typeof host === 'string' && host !== '' && !host.includes('\0')
+      ? undefined
+      : 'a host name or an IP address',
   port: /* @__PURE__ */ whole(1, 65_535),
   tls: tls =>
     tls !== null && ['boolean', 'object'].includes(typeof tls)
@@ -137,15 +142,20 @@ function tryLogin(
   return new Promise(resolve => {
     const socket = connect();
     let outcome: Failure | 'accepted' | undefined;
+    let isConnected = false;
     let answer = Buffer.alloc(0);
     const destroy = () => socket.destroy();
     let timer = setTimeout(() => {
-      // The failure of the attempt before says more than a timeout.
-      outcome = last ?? timedOut(login, !socket.connecting);
+      // The failure of the attempt before says more than a timeout, unless only this attempt has got a connection.
+      outcome =
+        last === undefined || (isConnected && !last.isConnected) ? timedOut(login, isConnected) : last;
       destroy();
     }, ms);
     const stopListening = signal === undefined ? () => {} : onAbort(signal, destroy);
     socket
+      .on('connect', () => {
+        isConnected = true;
+      })
       // With TLS not on 'connect': the password is sent only after the certificate has been checked.
       .on(tls ? 'secureConnect' : 'connect', () => socket.write(connectPacket(login)))
       .on('data', (chunk: Buffer) => {
@@ -166,7 +176,7 @@ function tryLogin(
         stopListening();
         const dropped = `failed: the connection was dropped without an answer. ${tlsHint(login)}`;
         outcome ??= failed(login, 'ERR_LOGIN_FAILED', dropped, true);
-        resolve(outcome === 'accepted' ? undefined : outcome);
+        resolve(outcome === 'accepted' ? undefined : { ...outcome, isConnected });
       });
   });
 }
@@ -228,9 +238,9 @@ function connectionFailed(login: Login, cause: NodeJS.ErrnoException): Failure {
   // An error of the system, not one of TLS or a certificate. Some errors of OpenSSL have the code EPROTO.
   const isTransient = syscall === 'getaddrinfo' || (/^E[A-Z0-9]+$/.test(code) && code !== 'EPROTO');
   const remedy = isTransient
-    ? `Does the broker run, and listen there? ${tlsHint(login)}`
+    ? 'Does the broker run, and listen there?'
     : 'Set tls: ca to trust its certificate, servername if that is for another name, cert and key if it asks for them.';
-  const problem = `failed: ${message.trim() || code}. ${remedy}`;
+  const problem = `failed: ${message.trim() || code}. ${remedy} ${tlsHint(login)}`;
   return failed(login, 'ERR_LOGIN_FAILED', problem, isTransient, cause);
 }
 
@@ -245,6 +255,6 @@ function failed(
   isTransient = false,
   cause?: unknown,
 ): Failure {
-  const message = `The login at ${host}:${port} ${problem}`;
+  const message = `The login at ${host.includes(':') ? `[${host}]` : host}:${port} ${problem}`;
   return { error: new PasswordFileError(code, message, { username, cause }), isTransient };
 }

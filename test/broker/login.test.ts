@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { type ConnectionOptions, createServer as createTlsServer } from 'node:tls';
 import { inspect } from 'node:util';
 import { type IConnectPacket, parser } from 'mqtt-packet';
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { confirmLogin, type LoginOptions } from '../../src/broker/login.js';
 import { readConnack } from '../../src/broker/mqtt.js';
 import { detached } from '../support/detached.js';
@@ -308,12 +308,12 @@ describe.concurrent('confirmLogin of a user who is not let in', () => {
   }) => {
     const unknown = Object.assign(new Error('no such name'), { code: 'ENOTFOUND', syscall: 'getaddrinfo' });
     const lookup = vi.fn((_host, _options, callback) => {
-      if (lookup.mock.calls.length < 3) callback(unknown);
+      if (lookup.mock.calls.length < 2) callback(unknown);
     });
     const tls = { lookup } as unknown as ConnectionOptions;
-    const error = await failure({ ...ALICE, host: 'broker.invalid', port: 8883, tls, timeout: SHORT });
+    const error = await failure({ ...ALICE, host: 'broker.invalid', port: 8883, tls, timeout: 3 * SHORT });
     expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: unknown });
-    expect(lookup).toHaveBeenCalledTimes(3);
+    expect(lookup).toHaveBeenCalledTimes(2);
   });
 
   test('fails with ERR_LOGIN_FAILED if the broker drops the connection', async ({ expect }) => {
@@ -360,6 +360,27 @@ describe.concurrent('confirmLogin of a user who is not let in', () => {
     const error = await failure({ ...ALICE, port, timeout: SHORT });
     expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNRESET' } });
     expect(hellos.length).toBe(2);
+  });
+
+  test('fails with ERR_LOGIN_TIMEOUT if there is no connection first, and then one without an answer', async ({
+    expect,
+  }) => {
+    const { port } = await broker(stayAway);
+    const unknown = Object.assign(new Error('no such name'), { code: 'ENOTFOUND', syscall: 'getaddrinfo' });
+    const lookup = vi.fn((_host, _options, callback) => {
+      if (lookup.mock.calls.length < 2) callback(unknown);
+      else callback(null, [{ address: host, family: 4 }]);
+    });
+    const tls = { lookup } as unknown as ConnectionOptions;
+    const error = await failure({ ...ALICE, host: 'broker.invalid', port, tls, timeout: 3 * SHORT });
+    expect(error.code).toBe('ERR_LOGIN_TIMEOUT');
+    expect(lookup).toHaveBeenCalledTimes(2);
+  });
+
+  test('names an IPv6 address in brackets', async ({ expect }) => {
+    const port = await deadPort();
+    const error = await failure({ ...ALICE, host: '::1', port, timeout: SHORT });
+    expect(error.message).toContain(`The login at [::1]:${port} failed: `);
   });
 
   test('fails with ERR_LOGIN_FAILED if the broker refuses first and then has ended', async ({ expect }) => {
@@ -411,6 +432,17 @@ describe.concurrent('confirmLogin of a user who is not let in', () => {
     expect(error.code).toBe('ERR_LOGIN_FAILED');
     expect(error.message).toContain('what answers there is no listener for MQTT over TCP.');
   });
+});
+
+test('confirmLogin sets no timer to a negative time, of which Node warns, if the timeout has passed', async () => {
+  const timers = vi.spyOn(globalThis, 'setTimeout');
+  onTestFinished(() => void timers.mockRestore());
+  const start = performance.now();
+  const login = failure({ ...ALICE, port: await deadPort(), timeout: 1 });
+  while (performance.now() - start < 50);
+  await login;
+  const delays = timers.mock.calls.map(([, delay]) => delay ?? 0);
+  expect(Math.min(...delays)).toBe(0);
 });
 
 describe('readConnack', () => {
@@ -557,6 +589,12 @@ needs(program('openssl')).describe('confirmLogin and TLS', () => {
     const error = await failure({ ...ALICE, port, tls: true, timeout: SHORT });
     expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNRESET' } });
     expect(error.message).toContain('If it has no TLS, leave out tls.');
+    const http = await listen(
+      createServer(socket => socket.once('data', () => socket.end('HTTP/1.1 400\r\n\r\n'))),
+    );
+    const other = await failure({ ...ALICE, port: http, tls: true });
+    expect(other).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { library: 'SSL routines' } });
+    expect(other.message).toContain('If it has no TLS, leave out tls.');
   });
 
   test('fails without tls at a listener with TLS, and says to set it', async () => {
@@ -575,6 +613,7 @@ needs(program('openssl')).describe('confirmLogin and TLS', () => {
 test.each([
   ['ERR_INVALID_ARGUMENT', { host: '' }],
   ['ERR_INVALID_ARGUMENT', { host: undefined }],
+  ['ERR_INVALID_ARGUMENT', { host: 'local\0host' }],
   ['ERR_INVALID_ARGUMENT', { port: 0 }],
   ['ERR_INVALID_ARGUMENT', { port: 65_536 }],
   ['ERR_INVALID_ARGUMENT', { port: '1883' }],
