@@ -1,13 +1,17 @@
 import { tryParseHash } from '../hash/encoding.js';
 import { HASH_SIGN, NUL } from '../util/ascii.js';
 import { LineReader, skipBlanks } from './line.js';
+import { MAX_SOUGHT_BYTES } from './name-index.js';
 
 /**
  * Whether a write may append a line feed to a last line that has none. It may if each release reads the line alike with
  * and without one, as it reads a user, a comment and a blank line. Some broker ignores other lines only as long as no
- * line feed follows: one of nothing but `:`, one with a NUL, or one that fills a buffer (2.0.11 lib/misc_mosq.c
- * `fgets_extending`, 2.1.2 libcommon/file_common.c `mosquitto_fgets`). After an earlier NUL, 2.0 reads the line of that
- * NUL in place of the last one, and that too only as long as no line feed follows.
+ * line feed follows: one of nothing but `:`, or one with a NUL. After an earlier NUL, 2.0 reads the line of that NUL in
+ * place of the last one, and that too only as long as no line feed follows.
+ *
+ * A user whose line fills the buffer (2.0.11 lib/misc_mosq.c `fgets_extending`, 2.1.2 libcommon/file_common.c
+ * `mosquitto_fgets`) can log in only after a longer line, which the write may remove. Such a line is ended too, unless
+ * that might make a duplicate, over which 2.1 refuses the file.
  *
  * @param isReplaced whether a usable entry replaces the line
  */
@@ -19,7 +23,13 @@ export function canBeEnded(bytes: Buffer, lastLine: number, isReplaced: boolean)
   const line = new LineReader(bytes);
   line.read(lastLine);
   if (line.nameStart < 0) return skipBlanks(bytes, lastLine, bytes.length) === bytes.length;
-  return !line.isLost && isReadByAll(line);
+  return isReadByAll(line) && (!line.isLost || isNew(line));
+}
+
+/** Whether no line before this one contains its name. */
+function isNew({ bytes, nameStart, nameEnd }: LineReader): boolean {
+  const name = bytes.subarray(nameStart, nameEnd);
+  return name.length <= MAX_SOUGHT_BYTES && bytes.indexOf(name) === nameStart;
 }
 
 /** Whether every release reads the hash of a line, though 2.0 then drops a user with a salt of 64 bytes. */

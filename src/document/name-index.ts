@@ -14,7 +14,7 @@ const BYTES_PER_SLOT = 64;
 /** If more names than this are wanted, all names of the file are added. */
 export const MAX_WANTED = 1024;
 /** Up to this length, Node searches bytes in linear time (Node src/string_search.h `kBMMaxShift`). */
-const MAX_SOUGHT_BYTES = 250;
+export const MAX_SOUGHT_BYTES = 250;
 
 /**
  * Where the names of a file are: an open-addressing hash table in typed arrays, so that a million lines take no

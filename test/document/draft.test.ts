@@ -77,12 +77,22 @@ describe('set', () => {
     expect(set(before, 'bob', 'new')).toBe(after);
   });
 
-  test.each([255, 1255])('adds before a last line of %i bytes, which fills a buffer', length => {
+  test.each([255, 1255])('ends a last line of %i bytes, which fills a buffer', length => {
     const last = `alice:${GOOD}:`.padEnd(length, 'x');
-    expect(set(`zed:z\n${last}`, 'bob', 'new')).toBe(`zed:z\nbob:new\n${last}`);
-    // No broker loses a last line of another length.
-    expect(set(`zed:z\n${last}x`, 'bob', 'new')).toBe(`zed:z\n${last}x\nbob:new\n`);
+    expect(set(`zed:z\n${last}`, 'bob', 'new')).toBe(`zed:z\n${last}\nbob:new\n`);
   });
+
+  test.each([250, 251])(
+    'adds before a last line that fills a buffer if its name of %i bytes may be a duplicate',
+    length => {
+      const name = 'n'.repeat(length);
+      const last = `${name}:${GOOD}:`.padEnd(1255, 'x');
+      const before = length === 250 ? `#${name}\n` : '';
+      expect(set(`${before}${last}`, 'bob', 'new')).toBe(`${before}bob:new\n${last}`);
+      // No broker loses a last line of another length.
+      expect(set(`${before}${last}x`, 'bob', 'new')).toBe(`${before}${last}x\nbob:new\n`);
+    },
+  );
 
   test.each(['alice:a\nbob:new\n', 'bob : new \t:more\r\n', ' bob:new', '::bob::new\n'])(
     'leaves %j unchanged if the user has the hash already',

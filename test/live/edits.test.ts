@@ -17,9 +17,11 @@ import { describeBrokers } from '../support/require.js';
 const { EDITED_FILES = '25', FUZZ_SEED } = process.env;
 const SEED = FUZZ_SEED === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(FUZZ_SEED);
 
-/** The two edits that once took away the login of another user. */
-const KNOWN: Array<[string, Edits]> = [
-  [`${entryOf(300)}\n${entryOf(255)}`, [[entryOf(300).split(':')[0] as string, undefined]]],
+const nameOf = (entry: string) => entry.split(':')[0] as string;
+
+/** Edits that once took away the login of another user. Of the first, `checkPasswordFile` is not sure. */
+const KNOWN: Array<[text: string, Edits, others?: string[]]> = [
+  [`${entryOf(300)}\n${entryOf(255)}`, [[nameOf(entryOf(300)), undefined]], [nameOf(entryOf(255))]],
   [`alice:${HASH}\0junk`, [['bob', HASH]]],
 ];
 
@@ -39,14 +41,14 @@ describeBrokers('an edit keeps the login of every other user', broker => {
     };
     const samples = fc.sample(fc.tuple(files, edits), { numRuns: Number(EDITED_FILES), seed: SEED });
     let kept = 0;
-    for (const [text, made] of [...KNOWN, ...samples]) {
+    for (const [text, made, known] of [...KNOWN, ...samples]) {
       const before = Buffer.from(text, 'latin1');
       const after = edited(text, made);
       const reports = [before, after].map(bytes => checkPasswordFile(bytes, { broker: release }));
       // A broker ends at a file that it does not load.
       if (!reports.every(({ loads }) => loads)) continue;
       const touched = new Set(made.map(([name]) => name));
-      const others = (reports[0]?.users ?? []).filter(name => !touched.has(name));
+      const others = known ?? (reports[0]?.users ?? []).filter(name => !touched.has(name));
       for (const bytes of [before, after]) {
         await load(bytes);
         expect({ text, made, in: await namesIn(others) }).toEqual({ text, made, in: others });

@@ -8,8 +8,8 @@ export const PASSWORD = 'pw';
 export const HASH = hashPasswordSync(PASSWORD, { salt: Buffer.alloc(12, 1) });
 const LONG_SALT = hashPasswordSync(PASSWORD, { salt: Buffer.alloc(64, 1) });
 
-/** An entry of this many bytes. */
-export const entryOf = (length: number) => `${'n'.repeat(length - HASH.length - 1)}:${HASH}`;
+/** An entry of this many bytes. Its name is not contained in that of another length. */
+export const entryOf = (length: number) => `${String(length).padEnd(length - HASH.length - 1, 'n')}:${HASH}`;
 
 /** The new hash of each name; `undefined`: it is deleted. */
 export type Edits = ReadonlyArray<readonly [name: string, hash: string | undefined]>;
