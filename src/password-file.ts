@@ -336,7 +336,8 @@ export class PasswordFile {
   /**
    * Hashes the passwords that the file holds in plain text, and only those, in one commit. A password is what follows
    * the first `:` of a line, also with a `:` in it, without the blanks round it. A line that begins like a hash but is
-   * damaged, or whose name is a duplicate, stays as it is and is reported to `onSkipped`.
+   * damaged, or whose name is a duplicate, stays as it is and is reported to `onSkipped`. A line that another writer
+   * changes meanwhile stays as it is too. If a callback throws, the promise rejects with that, and nothing is changed.
    *
    * @returns the names of the users whose passwords were hashed
    * @example

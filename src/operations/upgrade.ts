@@ -23,7 +23,7 @@ import { isFunction, isSignal, readOptions } from '../util/read-options.js';
  * await new PasswordFile('passwd').upgrade(options);
  */
 export interface UpgradeOptions extends ProgressOptions {
-  /** Called for each line that holds neither a readable hash nor a usable password; such lines stay as they are. After 100,000, once more with how many others there are. */
+  /** Called for each line that holds neither a readable hash nor a usable password; such lines stay as they are. Called before the passwords are hashed; after 100,000 lines, once more with how many others there are. */
   onSkipped?: ((finding: Finding) => void) | undefined;
 }
 
@@ -34,7 +34,7 @@ interface Sorted {
   skipped: Finding[];
 }
 
-/** Upgrades in one commit. Lines that another writer changes meanwhile are upgraded in a further one. */
+/** Upgrades in one commit. A line that another writer changes meanwhile stays as it is. */
 export async function upgrade(
   source: EditSource,
   settings: Settings,
@@ -43,19 +43,13 @@ export async function upgrade(
   const checks = { signal: isSignal, onProgress: isFunction, onSkipped: isFunction };
   const options = readOptions<UpgradeOptions>('', given, checks);
   const { signal, onSkipped } = options;
-  let upgraded: string[] = [];
-  for (;;) {
-    const view = await source.cache.view(signal);
-    // Each of these steps may read a line of many megabytes.
-    await orAborted(yieldToEventLoop(), signal);
-    const { plain, skipped } = await runYielding(sortLines(view, settings.broker), signal);
-    await orAborted(yieldToEventLoop(), signal);
-    const done = plain.length === 0 ? [] : await commitHashes(source, settings, view, plain, options);
-    upgraded = upgraded.concat(done);
-    if (done.length < plain.length) continue;
-    for (const finding of skipped) onSkipped?.(finding);
-    return upgraded;
-  }
+  const view = await source.cache.view(signal);
+  // Each of these steps may read a line of many megabytes.
+  await orAborted(yieldToEventLoop(), signal);
+  const { plain, skipped } = await runYielding(sortLines(view, settings.broker), signal);
+  await orAborted(yieldToEventLoop(), signal);
+  for (const finding of skipped) onSkipped?.(finding);
+  return plain.length === 0 ? [] : commitHashes(source, settings, view, plain, options);
 }
 
 async function commitHashes(

@@ -138,19 +138,32 @@ describe('upgrade', () => {
     ]);
   });
 
-  test('hashes a password that another writer has set meanwhile, not the one it read before', async () => {
+  test('leaves a password alone that another writer has set meanwhile, and hashes the others in one commit', async () => {
     const { path, file } = await fileWith('alice:one\nbob:two\n');
-    let changed = false;
-    await file.upgrade({
-      onProgress: () => {
-        if (changed) return;
-        changed = true;
-        writeFileSync(path, 'alice:other\nbob:two\n');
+    const totals: number[] = [];
+    const names = await file.upgrade({
+      onProgress: (_, total) => {
+        if (totals.push(total) === 1) writeFileSync(path, 'alice:other\nbob:two\n');
       },
     });
-    expect(await file.verify('alice', 'other')).toBe(true);
+    expect({ names, totals }).toEqual({ names: ['bob'], totals: [2, 2] });
+    expect(await file.getHash('alice')).toBe('other');
     expect(await file.verify('bob', 'two')).toBe(true);
+    expect(await file.upgrade()).toEqual(['alice']);
   });
+
+  test.each(['onSkipped', 'onProgress'])(
+    'rejects with what %s throws, and changes nothing',
+    async callback => {
+      const { path, file } = await fileWith('alice:\nbob:two\ncarol:three\n');
+      const error = new Error('from the caller');
+      const fail = () => {
+        throw error;
+      };
+      await expect(file.upgrade({ [callback]: fail })).rejects.toBe(error);
+      expect(await readFile(path, 'utf8')).toBe('alice:\nbob:two\ncarol:three\n');
+    },
+  );
 
   test('leaves users alone that another edit of the same commit changes', async () => {
     const { path, file } = await fileWith('alice:one\nbob:two\n');
