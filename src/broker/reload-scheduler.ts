@@ -15,13 +15,13 @@ import { type ReloadTarget, TARGET_CHECKS, type Target, targetOf } from './reloa
  */
 export type ReloadOptions = ReloadTarget & {
   /**
-   * The fewest milliseconds from one signal to the next. Default 0 where the kernel shows when the broker has reloaded;
-   * where it does not, and for a command, 1,000, and more for a large file.
+   * The fewest milliseconds from one signal of this instance to the next. Default 0 where the kernel shows when the
+   * broker has reloaded; where it does not, and for a command, 1,000, and more for a large file.
    */
   minInterval?: number | undefined;
   /**
-   * The greatest share of the broker's time that reloads may take, above 0 and up to 1. The CPU time of the last reload
-   * decides how long the next one waits. Default 0.5. All commits until then share the next reload.
+   * The greatest share of the broker's time that the reloads of this instance may take, above 0 and up to 1. The CPU
+   * time of the last one decides how long the next one waits. Default 0.5. All commits until then share the next reload.
    */
   maxLoad?: number | undefined;
   /** Called with the error of each reload that was refused or failed; `reloaded()` rejects with the same one. */
