@@ -51,7 +51,10 @@ export async function replaceFile(
   try {
     assertUsable(place);
     directory = openDirectory(place);
-    const outcome = await commitLocked(writer, temp => work(place, temp));
+    const outcome = await commitLocked(writer, async temp => {
+      await assertSame(directory, place);
+      return work(place, temp);
+    });
     if (outcome === 'fenced') throw writer.timedOut('other writers broke its lock again and again.');
     if (directory !== undefined) await syncDirectory(directory, place, outcome === 'committed');
     return outcome === 'committed';
@@ -133,6 +136,14 @@ function openDirectory({ path, file }: Place): number | undefined {
     const problem = 'cannot be replaced durably, because this user may not read its directory';
     throw notReplaceable(path, `${problem}. Give it read permission there.`, cause);
   }
+}
+
+/** Refuses to edit a file whose directory another one has replaced, since the call began to wait for the lock. */
+async function assertSame(directory: number | undefined, { path }: Place): Promise<void> {
+  if (directory === undefined || (await systemDisk.isSame(dirname(path), directory))) return;
+  const problem =
+    'was not changed: while the call waited, another directory has taken the place of its directory';
+  throw notReplaceable(path, `${problem}. Repeat the call.`);
 }
 
 /** Makes the renames in the file's directory durable. */

@@ -277,17 +277,23 @@ needs(linux).describe('an edit whose directory is exchanged while the path is fo
     });
   };
 
-  test.each([
-    ['before it is opened, is made in the new one', 'openSync', 'data', 'data'],
-    ['after it is opened, is made in the old one', 'lstatSync', 'data/passwd', 'old'],
-  ] as const)('%s, and leaves nothing open', async (_what, name, at, edited) => {
-    exchangeBefore(name, join(directory, at), () => {
-      fs.mkdirSync(data);
-      fs.writeFileSync(join(data, 'passwd'), '');
-    });
+  const putNew = () => {
+    fs.mkdirSync(data);
+    fs.writeFileSync(join(data, 'passwd'), '');
+  };
+
+  test('before it is opened, is made in the new one, and leaves nothing open', async () => {
+    exchangeBefore('openSync', data, putNew);
     expect(await edit()).toBe('added');
-    const sizes = ['data', 'old'].map(each => fs.statSync(join(directory, each, 'passwd')).size > 0);
-    expect(sizes).toEqual([edited === 'data', edited === 'old']);
+    expect(await readFile(join(data, 'passwd'), 'utf8')).toBe(`alice:${HASH}\n`);
+    expect(await readFile(join(old, 'passwd'), 'utf8')).toBe('');
+    await expect.poll(() => descriptorsIn(directory)).toEqual([]);
+  });
+
+  test('after it is opened, fails, changes neither file, and leaves nothing open', async () => {
+    exchangeBefore('lstatSync', join(data, 'passwd'), putNew);
+    await expect(edit()).rejects.toMatchObject({ code: 'ERR_NOT_REPLACEABLE' });
+    for (const each of [data, old]) expect(await readFile(join(each, 'passwd'), 'utf8')).toBe('');
     await expect.poll(() => descriptorsIn(directory)).toEqual([]);
   });
 

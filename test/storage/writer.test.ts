@@ -1,5 +1,6 @@
 /** What a writer does about others, and about whatever is where its lock is to be. */
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -353,6 +354,30 @@ test.each([
   diskCalls.fail = name => (name === call ? code : undefined);
   expect(await file.setHash('alice', HASH)).toBe('added');
   expect(await file.setHash('alice', HASH)).toBe('unchanged');
+});
+
+test('an edit whose directory is replaced while it waits for the lock fails and changes neither file', async () => {
+  mkdirSync(join(directory, 'auth'));
+  const moved = join(directory, 'auth.old');
+  const waiting = new PasswordFile(join(directory, 'auth', 'passwd'), quick);
+  await waiting.setHash('alice', HASH);
+  let pauses = 0;
+  diskCalls.fail = (name, [, to]) => {
+    if (name !== 'rename' || !String(to).endsWith('/passwd.writer') || pauses++ > 0) return undefined;
+    renameSync(join(directory, 'auth'), moved);
+    mkdirSync(join(directory, 'auth'));
+    copyFileSync(join(moved, 'passwd'), join(directory, 'auth', 'passwd'));
+    return 'ENOTEMPTY';
+  };
+  await expect(waiting.setHash('bob', HASH)).rejects.toMatchObject({
+    code: 'ERR_NOT_REPLACEABLE',
+    message: expect.stringMatching(
+      /another directory has taken the place of its directory\. Repeat the call\.$/,
+    ),
+  });
+  for (const each of ['auth', 'auth.old'])
+    expect(readFileSync(join(directory, each, 'passwd'), 'utf8')).toBe(`alice:${HASH}\n`);
+  expectOnly(moved, 'passwd');
 });
 
 test('an edit in a directory that this user may not read fails with ERR_NOT_REPLACEABLE and changes nothing', async () => {
