@@ -96,12 +96,14 @@ export class Draft {
 
   *#namesByLine(): Generator<string | undefined> {
     const { index } = this;
+    // A loop over the names may add others.
+    const edited = [...this.#edits.keys()];
     for (const line of this.lines()) {
       const name = line.nameEnd > line.nameStart && index.isFirst(line) ? line.name() : undefined;
       yield name !== undefined && this.#edits.get(name) !== null ? name : undefined;
     }
-    for (const [name, hash] of this.#edits) {
-      if (hash !== null && index.lines(name).length === 0) yield name;
+    for (const name of edited) {
+      if (index.lines(name).length === 0 && this.has(name)) yield name;
     }
   }
 

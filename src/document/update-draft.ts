@@ -10,7 +10,7 @@ import type { Draft } from './draft.js';
  *
  * @example
  * await new PasswordFile('passwd').update((draft: PasswordDraft) => {
- *   for (const name of [...draft.keys()]) if (name.startsWith('old_')) draft.delete(name);
+ *   for (const name of draft.keys()) if (name.startsWith('old_')) draft.delete(name);
  * });
  */
 export interface PasswordDraft {
@@ -22,7 +22,7 @@ export interface PasswordDraft {
   set(name: string, hash: string): this;
   /** Removes the user; `false`: there was none. */
   delete(name: string): boolean;
-  /** The names in the file, each once: first those that are there, in order, then the new ones. */
+  /** The names in the file, each once: first those that are there, in order, then the new ones. A loop over them may edit, and does not come to names that it adds. */
   keys(): Iterable<string>;
 }
 

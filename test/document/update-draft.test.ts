@@ -32,6 +32,20 @@ describe('update', () => {
     expect(commits.count).toBe(1);
   });
 
+  test('does not come to names that a loop over its names adds, and not to those that it removes', async () => {
+    await file.update(draft => {
+      draft.set('carol', HASH).set('dave', HASH);
+      const seen: string[] = [];
+      for (const name of draft.keys()) {
+        // A loop over all that it adds would not end.
+        if (seen.push(name) > 4) break;
+        draft.set(`new/${name}`, HASH).delete('dave');
+      }
+      expect(seen).toEqual(['alice', 'bob', 'carol']);
+    });
+    expect(await file.users()).toEqual(['alice', 'bob', 'carol', 'new/alice', 'new/bob', 'new/carol']);
+  });
+
   test('does not replace the file if nothing changes', async () => {
     const before = await identity();
     await file.update(draft => draft.set('alice', HASH));
