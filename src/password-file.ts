@@ -279,7 +279,8 @@ export class PasswordFile {
    */
   async setHash(username: string, hash: string, options?: WaitOptions): Promise<SetOutcome> {
     assertUsername(username);
-    assertHash(hash, this.#settings.hash.maxIterations);
+    const { path, hash: limits } = this.#settings;
+    assertHash(hash, limits.maxIterations, { path, username });
     const names = new Set([username]);
     return this.#edit({ names, signal: signalOf(options) }, draft => draft.set(username, hash));
   }

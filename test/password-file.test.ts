@@ -476,6 +476,14 @@ test('a name that is longer than any client can send is no user, and its line st
 });
 
 describe('setHash', () => {
+  test.each([
+    ['ERR_INVALID_HASH', 'secret'],
+    ['ERR_INVALID_HASH', undefined as never],
+    ['ERR_COST_LIMIT', HASH.replace('1', '1000001')],
+  ])('rejects with %s, user name and path because of a hash: %#', async (code, hash) => {
+    await expect(file.setHash('alice', hash)).rejects.toMatchObject({ code, username: 'alice', path });
+  });
+
   test("reports 'added', 'updated' or 'unchanged'", async () => {
     expect(await file.setHash('alice', HASH)).toBe('added');
     const before = await identity();

@@ -57,7 +57,7 @@ function passwordDraft(opened: () => Draft, maxIterations: number): PasswordDraf
     get: name => opened().get(checkedString(name)),
     set(name, hash) {
       assertUsername(name);
-      assertHash(hash, maxIterations);
+      assertHash(hash, maxIterations, { username: name });
       opened().set(name, hash);
       return this;
     },

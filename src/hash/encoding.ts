@@ -102,10 +102,15 @@ const FORMS =
  * ```
  */
 export function parseHash(hash: string): ParsedHash {
-  if (typeof hash !== 'string') throw invalid(`is ${hash === null ? 'null' : typeof hash}, not a string`);
+  return parse(hash);
+}
+
+function parse(hash: string, details?: PasswordFileErrorDetails): ParsedHash {
+  if (typeof hash !== 'string')
+    throw invalid(`is ${hash === null ? 'null' : typeof hash}, not a string`, details);
   const parsed = tryParseHash(hash);
   if (parsed !== undefined) return parsed;
-  throw invalid(`has none of the forms ${FORMS}`);
+  throw invalid(`has none of the forms ${FORMS}`, details);
 }
 
 /** {@link parseHash}, but `undefined` where that throws. */
@@ -166,8 +171,8 @@ export function joinHash(params: KeyParams, key: Uint8Array): string {
 }
 
 /** Throws what {@link parseHash} and {@link assertCost} throw. */
-export function assertHash(hash: string, maxIterations: number): void {
-  assertCost(parseHash(hash), maxIterations);
+export function assertHash(hash: string, maxIterations: number, details?: PasswordFileErrorDetails): void {
+  assertCost(parse(hash, details), maxIterations, details);
 }
 
 /** For each byte, 0: not a character of base64; 1: one; 3: one that the encoding of 64 bytes can end with. */
@@ -242,9 +247,10 @@ function base64(bytes: Uint8Array, what: string): string {
   return Buffer.from(bytes).toString('base64');
 }
 
-function invalid(problem: string): PasswordFileError {
+function invalid(problem: string, details?: PasswordFileErrorDetails): PasswordFileError {
   return new PasswordFileError(
     'ERR_INVALID_HASH',
     `The hash ${problem}. Use a hash that mosquitto_passwd or hashPassword wrote.`,
+    details,
   );
 }

@@ -88,16 +88,17 @@ describe('update', () => {
 
   test('refuses invalid names and hashes, and changes nothing', async () => {
     const before = await identity();
-    const wrong: Array<[(draft: PasswordDraft) => unknown, string]> = [
-      [draft => draft.set('a:b', HASH), 'ERR_INVALID_USERNAME'],
-      [draft => draft.set('carol', 'secret'), 'ERR_INVALID_HASH'],
-      [draft => draft.set('carol', `${HASH}\n`), 'ERR_INVALID_HASH'],
+    const wrong: Array<[(draft: PasswordDraft) => unknown, string, string?]> = [
+      [draft => draft.set('a:b', HASH), 'ERR_INVALID_USERNAME', 'a'],
+      [draft => draft.set('carol', 'secret'), 'ERR_INVALID_HASH', 'carol'],
+      [draft => draft.set('carol', `${HASH}\n`), 'ERR_INVALID_HASH', 'carol'],
+      [draft => draft.set('carol', HASH.replace('1', '1000001')), 'ERR_COST_LIMIT', 'carol'],
       [draft => draft.has(undefined as unknown as string), 'ERR_INVALID_USERNAME'],
       [draft => draft.delete(null as unknown as string), 'ERR_INVALID_USERNAME'],
     ];
-    for (const [edit, code] of wrong) {
+    for (const [edit, code, username] of wrong) {
       const call = file.update(draft => [draft.set('zoe', HASH), edit(draft)]);
-      await expect(call).rejects.toMatchObject({ code });
+      await expect(call).rejects.toMatchObject({ code, username });
     }
     expect(await identity()).toEqual(before);
   });
