@@ -21,8 +21,6 @@ export interface Place {
 }
 
 const MAX_LINKS = 40;
-/** The type of the file system /proc (Linux, include/uapi/linux/magic.h). */
-const PROC_SUPER_MAGIC = 0x9fa0;
 
 /** The resolution of a file system's timestamps in milliseconds, at worst: where it keeps fractions of seconds, and else. */
 export const CLOCK_TICK = 20;
@@ -171,19 +169,20 @@ function explained<T>(path: string, run: () => T): T {
 }
 
 /** Where a link leads; `undefined`: it has changed, and has to be read again. */
-function readLink(directory: Directory, name: string, { uid, ctimeNs }: fs.BigIntStats): string | undefined {
+function readLink(
+  directory: Directory,
+  name: string,
+  { dev, uid, ctimeNs }: fs.BigIntStats,
+): string | undefined {
   const link = join(directory.path, name);
   const user = process.geteuid?.();
   if (uid !== 0n && Number(uid) !== user) {
     const problem = `is a symbolic link of user ${uid}, who could lead this process (user ${user}) to any file`;
     throw notReplaceable(link, `${problem} with it. Pass the path of the file itself.`);
   }
-  if (attempt(() => fs.statfsSync(directory.at('.')).type) === PROC_SUPER_MAGIC) {
-    const problem = 'is a link of /proc, and the kernel may go elsewhere than its text says';
-    throw notReplaceable(
-      link,
-      `${problem}: to a removed file, or in a container. Pass the path of the file itself.`,
-    );
+  if (dev === attempt(() => fs.statSync('/proc/self/fd', { bigint: true }).dev)) {
+    const problem = 'is a link of /proc, which may lead elsewhere than it says, as into a container';
+    throw notReplaceable(link, `${problem}. Pass the path of the file itself.`);
   }
   // Others may put a link of theirs here and this one back. That changes its ctime, unless all happens in one tick.
   const tick = tickOf(ctimeNs);
