@@ -91,17 +91,18 @@ async function importList(command: Command): Promise<number> {
   const { given } = command;
   const isQuiet = given.has('--quiet');
   const file = open(command);
-  const signal = input.interruption();
   const hashes = given.get('--import-hashes');
-  const passwords = input.readPasswords(given.get('--import') ?? '');
   const { added, updated, unchanged, removed } =
     hashes === undefined
       ? {
           removed: 0,
-          ...(await file.setUsers(passwords, { signal, onProgress: output.progressLine(isQuiet) })),
+          ...(await file.setUsers(await input.readPasswords(given.get('--import') ?? ''), {
+            signal: input.interruption(),
+            onProgress: output.progressLine(isQuiet),
+          })),
         }
-      : await file.setHashes(input.readHashes(hashes), {
-          signal,
+      : await file.setHashes(await input.readHashes(hashes), {
+          signal: input.interruption(),
           removeOthers: given.has('--remove-others'),
         });
   const counts = `${added} added, ${updated} updated, ${unchanged} unchanged, ${removed} removed`;
@@ -115,9 +116,9 @@ async function provision(command: Command): Promise<number> {
   const { given } = command;
   const count = Number(given.get('--count') ?? 1);
   const username = { prefix: given.get('--prefix') };
-  const signal = input.interruption();
   const file = open(command);
   const confirm = await confirmation(command);
+  const signal = input.interruption();
   // All pending edits join the next commit.
   const calls = Array.from({ length: count }, () => file.provision({ username, signal }));
   const outcomes = await Promise.allSettled(calls);
@@ -160,7 +161,7 @@ async function list(command: Command): Promise<number> {
 /** Prints the users with their hashes. */
 async function exportHashes(command: Command): Promise<number> {
   const skipped = new output.Skipped(command.path);
-  const entries = open(command).entries({ signal: input.interruption(), onSkipped: skipped.report });
+  const entries = open(command).entries({ onSkipped: skipped.report });
   let text = '';
   for await (const [name, hash] of entries) {
     text += `${name}:${hash}\n`;
@@ -276,8 +277,14 @@ async function confirmation({ given }: Command): Promise<Confirm | undefined> {
   if (host === undefined) return undefined;
   const cafile = given.get('--cafile');
   const tls = cafile === undefined ? false : { ca: await input.readInput(cafile) };
-  const signal = input.interruption();
-  return login => confirmLogin({ ...login, host, port: Number(port ?? (tls ? 8883 : 1883)), tls, signal });
+  return login =>
+    confirmLogin({
+      ...login,
+      host,
+      port: Number(port ?? (tls ? 8883 : 1883)),
+      tls,
+      signal: input.interruption(),
+    });
 }
 
 function reloadTarget(broker: string): ReloadTarget {

@@ -1,7 +1,9 @@
 /** All input of the program: files, standard input, a terminal, signals. */
-import { readFileSync } from 'node:fs';
+import { createReadStream, fstatSync, statSync } from 'node:fs';
 import { createInterface, type Interface } from 'node:readline';
-import { addAbortSignal, Writable } from 'node:stream';
+import { Writable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { setTimeout as pause } from 'node:timers/promises';
 import { isatty } from 'node:tty';
 import { getSystemErrorMap } from 'node:util';
 import { assertPassword, assertUsername, generatePassword, PasswordFileError, parseHash } from '../index.js';
@@ -16,8 +18,11 @@ const BYTE_ORDER_MARK = Buffer.from('\ufeff');
 let interrupted: AbortSignal | undefined;
 
 /**
- * Aborts at SIGHUP, SIGINT and SIGTERM, which end prompts and edits that wait or hash. An edit that is being written
- * settles by its commit. A second signal of the same kind ends the program at once.
+ * Aborts at SIGHUP, SIGINT and SIGTERM, which then end prompts and edits that wait or hash. An edit that is being
+ * written settles by its commit. A second signal of the same kind ends the program at once.
+ *
+ * Before the first call, signals end the program at once. A blocking call would delay what is caught, so it is not
+ * called before all input has been read, except at prompts, nor in modes that change nothing.
  */
 export function interruption(): AbortSignal {
   if (interrupted !== undefined) return interrupted;
@@ -29,36 +34,44 @@ export function interruption(): AbortSignal {
   return interrupted;
 }
 
+/** Milliseconds in which a signal arrives that was sent when a pipe ended. */
+const SIGNAL_DELAY = 20;
+
 /** The bytes of a file or, for `-`, of standard input. */
-export async function readInput(path: string): Promise<Buffer> {
+async function* chunksOf(path: string): AsyncGenerator<Buffer> {
+  const isStandard = path === '-';
   try {
-    if (path !== '-') return readFileSync(path);
+    const stats = isStandard ? fstatSync(STDIN) : statSync(path);
+    // Node reads nothing from a directory that is its standard input.
+    if (stats.isDirectory()) throw new CliError(`${nameOf(path)} is a directory.`);
+    yield* isStandard ? process.stdin : createReadStream(path);
+    // Ctrl-C ends the writer of a pipe too, and what it has written until then is no complete list. Its end can be seen
+    // here before the signal arrives, which then ends this program.
+    if (!stats.isFile()) await pause(SIGNAL_DELAY);
   } catch (error) {
-    throw new CliError(`Unable to open file ${path}. ${describe(error)}.`);
+    if (error instanceof CliError) throw error;
+    throw new CliError(
+      `Unable to ${isStandard ? 'read standard input' : `open file ${path}`}. ${describe(error)}.`,
+    );
   }
-  const chunks: Buffer[] = [];
-  for await (const chunk of standardInput()) chunks.push(chunk);
-  return Buffer.concat(chunks);
 }
 
-async function* standardInput(): AsyncGenerator<Buffer> {
-  const signal = interruption();
-  try {
-    // Unless it is destroyed, an open standard input keeps the process alive.
-    yield* addAbortSignal(signal, process.stdin);
-  } catch (error) {
-    signal.throwIfAborted();
-    throw error;
-  }
+function nameOf(path: string): string {
+  return path === '-' ? 'Standard input' : path;
+}
+
+/** All bytes of a file or, for `-`, of standard input. */
+export async function readInput(path: string): Promise<Buffer> {
+  return buffer(chunksOf(path));
 }
 
 /** A password of 65,535 bytes, which is the longest, and the CR of a line end. */
 const MAX_LINE = 65_536;
 
-/** The lines of standard input, each as soon as it is there. One that is longer than any password is refused. */
-async function* linesOfInput(): AsyncGenerator<string> {
+/** The lines of an input, each as soon as it is there. One that is longer than any password is refused. */
+async function* passwordLines(path: string): AsyncGenerator<string> {
   let rest = Buffer.alloc(0);
-  for await (const chunk of standardInput()) {
+  for await (const chunk of chunksOf(path)) {
     const bytes = Buffer.concat([rest, chunk]);
     const end = bytes.lastIndexOf('\n') + 1;
     yield* linesOf(bytes.subarray(0, end));
@@ -100,19 +113,19 @@ export async function readPassword({ mode, path, password, given }: Command): Pr
     assertReadable('password', password);
     return password;
   }
-  if (file !== undefined) return onlyLine(linesOf(await readInput(file)), file);
+  if (file !== undefined) return onlyLine(file);
   if (given.has('--generate')) return generatePassword();
   if (!given.has('--password-stdin')) return promptForPassword(mode === 'set', path === '-');
-  if (!isatty(STDIN)) return onlyLine(linesOfInput(), 'Standard input');
+  if (!isatty(STDIN)) return onlyLine('-');
   throw new CliError('--password-stdin is for a pipe or file. Leave it out to be asked.');
 }
 
 /** Without the line end that editors and `echo` write. */
-async function onlyLine(lines: Iterable<string> | AsyncIterable<string>, where: string): Promise<Buffer> {
+async function onlyLine(path: string): Promise<Buffer> {
   let password: string | undefined;
-  for await (const line of lines) {
+  for await (const line of passwordLines(path)) {
     if (password !== undefined) {
-      throw new CliError(`${where} holds more than one line. A password is one line.`);
+      throw new CliError(`${nameOf(path)} holds more than one line. A password is one line.`);
     }
     password = line;
   }
@@ -125,16 +138,16 @@ async function onlyLine(lines: Iterable<string> | AsyncIterable<string>, where: 
  */
 async function promptForPassword(isNew: boolean, isOutputTaken: boolean): Promise<Buffer> {
   const onTerminal = isatty(STDIN);
-  const signal = interruption();
-  const editor = onTerminal ? openEditor(signal) : undefined;
+  const signal = onTerminal ? interruption() : undefined;
+  const editor = signal && openEditor(signal);
   // The iterator keeps lines that are typed before they are asked for.
-  const lines = editor?.[Symbol.asyncIterator]() ?? linesOfInput();
+  const lines = editor?.[Symbol.asyncIterator]() ?? passwordLines('-');
   const say = isOutputTaken || (onTerminal && !isatty(STDOUT)) ? complain : print;
 
   const ask = async (prompt: string): Promise<string> => {
     say(prompt);
     const { value } = await lines.next().finally(() => onTerminal && say('\n'));
-    signal.throwIfAborted();
+    signal?.throwIfAborted();
     if (!value) throw new CliError('Empty password.');
     if (onTerminal) assertReadable('password', value);
     else say('\n');
@@ -167,10 +180,10 @@ function openEditor(signal: AbortSignal): Interface {
 /** -b takes such text for a password. In a list of passwords it is a mistake. */
 const LIKE_A_HASH = /^\$(?:[67]|argon2id?)\$/;
 
-/** The `name:password` lines of a list, each name once. */
-export function readPasswords(from: string): AsyncGenerator<[name: string, password: Buffer]> {
+/** Reads the `name:password` lines of a list, each name once. */
+export async function readPasswords(from: string): Promise<Iterable<[name: string, password: Buffer]>> {
   const names = new Set<string>();
-  return readList(from, (name, text) => {
+  return entriesOf(from, await readInput(from), (name, text) => {
     if (names.has(name)) throw new CliError('An earlier line has the same user name. Keep one of the two.');
     names.add(name);
     const password = Buffer.from(text, 'latin1');
@@ -180,9 +193,9 @@ export function readPasswords(from: string): AsyncGenerator<[name: string, passw
   });
 }
 
-/** The `name:hash` lines of a list. */
-export function readHashes(from: string): AsyncGenerator<[name: string, hash: string]> {
-  return readList(from, (_name, hash) => {
+/** Reads the `name:hash` lines of a list. */
+export async function readHashes(from: string): Promise<Iterable<[name: string, hash: string]>> {
+  return entriesOf(from, await readInput(from), (_name, hash) => {
     parseHash(hash);
     return hash;
   });
@@ -192,11 +205,11 @@ export function readHashes(from: string): AsyncGenerator<[name: string, hash: st
  * The entries of a list. The first line that cannot be read is an error. So is an empty list: a query that failed may
  * have made it.
  */
-async function* readList<T>(
+function* entriesOf<T>(
   from: string,
+  bytes: Buffer,
   convert: (name: string, text: string) => T,
-): AsyncGenerator<[name: string, value: T]> {
-  const bytes = await readInput(from);
+): Generator<[name: string, value: T]> {
   const isMarked = bytes.subarray(0, 3).equals(BYTE_ORDER_MARK);
   let isEmpty = true;
   let number = 0;
@@ -209,8 +222,7 @@ async function* readList<T>(
       entry = [name, convert(name, text)];
     } catch (error) {
       if (!(error instanceof CliError || error instanceof PasswordFileError)) throw error;
-      const where = from === '-' ? 'Standard input' : from;
-      throw new CliError(`${where}:${number}: ${error.message} Nothing was changed.`);
+      throw new CliError(`${nameOf(from)}:${number}: ${error.message} Nothing was changed.`);
     }
     isEmpty = false;
     yield entry;

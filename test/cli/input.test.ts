@@ -14,7 +14,7 @@ beforeEach(() => {
 
 async function passwords(): Promise<string[][]> {
   const entries: string[][] = [];
-  for await (const [name, password] of readPasswords(list)) entries.push([name, String(password)]);
+  for (const [name, password] of await readPasswords(list)) entries.push([name, String(password)]);
   return entries;
 }
 

@@ -4,17 +4,14 @@ import {
   chmodSync,
   chownSync,
   existsSync,
-  mkdirSync,
   readdirSync,
   readFileSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { checkPasswordFile, hashPasswordSync, PasswordFile, parseHash } from 'mosquitto-passwd-ts';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { tempFileName } from '../../src/storage/lock-owner.js';
 import { type CallOptions, call, type Ended, PROGRAM } from '../support/cli.js';
 import { testDirectory } from '../support/directory.js';
 import { linux, needs, program, root } from '../support/require.js';
@@ -552,49 +549,6 @@ describe('--reload', () => {
     const { status, stderr } = await run([option, broker, '-b', 'passwd', 'bob', 'two']);
     expect(status).toBe(3);
     expect(stderr).toMatch(message);
-  });
-});
-
-test.each([
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-] as const)(
-  '%s during the wait for another writer ends the program, which leaves nothing behind',
-  async (name, status) => {
-    mkdirSync(`${path}.writer`);
-    writeFileSync(join(`${path}.writer`, tempFileName('0123456789abcdef')), '');
-    const isWaiting = () => readdirSync(directory).length > 2;
-    const ended = await run(['-b', 'passwd', 'bob', 'two'], {
-      onStart: async child => {
-        while (!isWaiting() && child.exitCode === null) await pause(5);
-        child.kill(name);
-      },
-    });
-    expect(ended).toEqual({ status, signal: null, stdout: '', stderr: '' });
-    expect(readdirSync(directory).sort()).toEqual(['passwd', 'passwd.writer']);
-    expect(readFileSync(path, 'utf8')).toBe(ALICE);
-  },
-);
-
-needs(linux).describe('SIGHUP while standard input stays open', () => {
-  test.each([
-    ['--import', '-', 'passwd'],
-    ['--import-hashes', '-', 'passwd'],
-    ['--password-stdin', 'passwd', 'bob'],
-  ])('ends %s', async (...argv) => {
-    /** Whether it catches SIGHUP, bit 0 of SigCgt (man 5 proc_pid_status). */
-    const isReady = (pid?: number) =>
-      /^SigCgt:.*[13579bdf]$/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
-    const ended = await run(argv, {
-      input: 'bob:two\n',
-      keepsInput: true,
-      onStart: async child => {
-        while (child.exitCode === null && !isReady(child.pid)) await pause(5);
-        child.kill('SIGHUP');
-      },
-    });
-    expect(ended).toEqual({ status: 129, signal: null, stdout: '', stderr: '' });
-    expect(readFileSync(path, 'utf8')).toBe(ALICE);
   });
 });
 
