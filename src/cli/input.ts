@@ -167,6 +167,8 @@ async function promptForPassword(isNew: boolean, isOutputTaken: boolean): Promis
 
 /** Reads lines from the terminal. Nothing is echoed: until `close` the terminal leaves that to the editor. */
 function openEditor(signal: AbortSignal): Interface {
+  // With TERM=dumb the editor would take a backspace for a part of the password.
+  delete process.env.TERM;
   const output = new Writable({ write: (_chunk, _encoding, done) => done() });
   const editor = createInterface({ input: process.stdin, output, terminal: true, historySize: 0 });
   // The terminal is in raw mode: ctrl-C is a key, and the program must not end before `close` restores the terminal.
