@@ -47,6 +47,10 @@ export function inform(text: string, isQuiet: boolean): void {
 
 /** Prints to standard error. */
 export function complain(text: string): void {
+  writeError(printable(text));
+}
+
+function writeError(text: string): void {
   try {
     write(STDERR, text);
   } catch {
@@ -100,14 +104,16 @@ export function errorLine(error: unknown): string {
   return text === '' ? '' : `Error: ${text}\n`;
 }
 
-/**
- * A name without what follows a colon, which may be a password, and without control characters, which must not reach a
- * terminal.
- */
+/** A name as standard output shows it, without what follows a colon, which may be a password. */
 export function shown(name: string): string {
   const text = name.replace(/:.*/s, ':…');
+  return isatty(STDOUT) ? printable(text) : text;
+}
+
+/** A text without control characters other than line feeds, because a terminal may obey them. */
+function printable(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
-  return isatty(STDOUT) ? text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?') : text;
+  return text.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g, '?');
 }
 
 /** Shows the progress of hashing many users on a terminal. */
@@ -115,8 +121,8 @@ export function progressLine(isQuiet: boolean): ((done: number, total: number) =
   if (isQuiet || !isatty(STDERR)) return undefined;
   return (done, total) => {
     if (total < 1_000) return;
-    if (done === total) complain('\r\u001b[K');
-    else if (done % Math.ceil(total / 100) === 0) complain(`\rHashed ${done} of ${total} passwords`);
+    if (done === total) writeError('\r\u001b[K');
+    else if (done % Math.ceil(total / 100) === 0) writeError(`\rHashed ${done} of ${total} passwords`);
   };
 }
 

@@ -48,12 +48,15 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     expect(await new PasswordFile(path).verify('bob', SECRET)).toBe(true);
   });
 
-  test('passwords may be typed before the prompt, and a backspace corrects them', async () => {
-    const typed = `x${BACKSPACE}${SECRET}${ENTER}${SECRET}${ENTER}`;
-    const { screen } = await onTerminal(command(path, 'bob'), [['Password: ', typed]]);
-    expect(screen).not.toContain('horse');
-    expect(await new PasswordFile(path).verify('bob', SECRET)).toBe(true);
-  });
+  test.each(['dumb', 'xterm'])(
+    'passwords may be typed before the prompt, and a backspace corrects them, on a terminal of type %s',
+    async type => {
+      const typed = `x${BACKSPACE}${SECRET}${ENTER}${SECRET}${ENTER}`;
+      const { screen } = await onTerminal(`TERM=${type} ${command(path, 'bob')}`, [['Password: ', typed]]);
+      expect(screen).not.toContain('horse');
+      expect(await new PasswordFile(path).verify('bob', SECRET)).toBe(true);
+    },
+  );
 
   test.each([
     ['at the first prompt', ['Password: ']],
@@ -200,8 +203,13 @@ needs(pseudoTerminal).describe('on a terminal', () => {
   });
 
   test('control characters in names do not reach the terminal', async () => {
-    writeFileSync(path, `evil\u001b[2J\u009b2J:${ALICE.slice('alice:'.length)}`);
+    const evil = 'evil\u001b[2J\u009b2J';
+    writeFileSync(path, `${evil}:${ALICE.slice('alice:'.length)}`);
     expect((await onTerminal(command('--list', path))).screen).toBe('evil?[2J?2J\n');
+    const { screen } = await onTerminal(
+      `${command('-D', path, `${evil}!`)} >${quoted(join(directory, 'output'))}`,
+    );
+    expect(screen).toBe('Warning: User evil?[2J?2J! not found in password file.\n');
   });
 });
 
