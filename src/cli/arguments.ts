@@ -4,6 +4,7 @@
  * `parseArgs` looks for options everywhere, and would take some passwords for one.
  */
 
+import { isIPv6 } from 'node:net';
 import { CliError } from './output.js';
 
 const HASHING = ['set', 'delete', 'upgrade', 'import', 'provision'] as const;
@@ -153,16 +154,18 @@ const VALUES: { [F in Flag]?: (value: string) => string | undefined } = {
   '--broker': value =>
     value === '2.0' || value === '2.1' ? undefined : `--broker takes 2.0 or 2.1, not '${value}'.`,
   '--confirm': value => {
-    const [address, , , port = '1'] = HOST_AND_PORT.exec(value) ?? [];
-    if (address !== undefined && isWhole(port, 65_535)) return undefined;
+    const [match, address, , port = '1'] = HOST_AND_PORT.exec(value) ?? [];
+    const isAddress = match !== undefined && (address === undefined || isIPv6(address));
+    if (isAddress && isWhole(port, 65_535)) return undefined;
     return `--confirm takes HOST or HOST:PORT with a port from 1 to 65535, not '${value}'.`;
   },
   '--count': value =>
     isWhole(value, MAX_COUNT) ? undefined : `--count takes a whole number from 1 to ${MAX_COUNT}.`,
+  '--role': value => (value === '' ? '--role takes the name of a role.' : undefined),
 };
 
 /** An IPv6 address is in brackets. */
-export const HOST_AND_PORT = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/]+))(?::(\d{1,5}))?$/;
+export const HOST_AND_PORT = /^(?:\[([^\]]*)\]|([^\s:/]+))(?::(\d{1,5}))?$/;
 
 function isWhole(value: string, max: number): boolean {
   return /^[0-9]+$/.test(value) && Number(value) >= 1 && Number(value) <= max;

@@ -34,10 +34,21 @@ test.each([
   [['-I', 'abc', '-b', 'passwd', 'a', 'b'], 'Number of iterations must be > 0.'],
   [['--count'], '--count argument given but not enough other arguments.'],
   [['--count', '0'], '--count takes a whole number from 1 to 100000.'],
-  ...['localhost:0', 'localhost:65536', 'local host', 'a:b:c', ':1883'].map((value): [string[], string] => [
+  ...[
+    'localhost:0',
+    'localhost:65536',
+    'local host',
+    'a:b:c',
+    ':1883',
+    '[]',
+    '[:::]:1883',
+    '[::1',
+    '[host]',
+  ].map((value): [string[], string] => [
     ['--reload', '1', '--confirm', value, '-b', 'passwd', 'a', 'b'],
     `--confirm takes HOST or HOST:PORT with a port from 1 to 65535, not '${value}'.`,
   ]),
+  [['--dynsec', 'x', '--role', '', 'passwd'], '--role takes the name of a role.'],
   [['-c', '--generate', '-', 'a'], '--generate needs a password file, not standard output.'],
   [['-c', '--provision', '-'], '--provision needs a password file, not standard output.'],
   [['-c', '--reload', 'x', '-b', '-', 'a', 'b'], '--reload needs a password file, not standard output.'],
@@ -86,6 +97,14 @@ test('arguments after the password file are operands, even with a hyphen in fron
   expect(parseArguments(['-c', '-b', '--', '-odd', 'alice', 'one'])).toMatchObject({ path: '-odd' });
   expect(parseArguments(['-D', 'passwd', 'alice', '-D'])).toMatchObject({ usernames: ['alice', '-D'] });
 });
+
+test.each(['localhost', 'a.example:8883', '127.0.0.1:1', '[::1]', '[fe80::1%eth0]:1883'])(
+  '--confirm takes the address %s',
+  address => {
+    const argv = ['--reload', '1', '--confirm', address, '--generate', 'passwd', 'a'];
+    expect(parseArguments(argv).given.get('--confirm')).toBe(address);
+  },
+);
 
 test('the value of an option is the next argument or follows an equals sign', () => {
   for (const argv of [
