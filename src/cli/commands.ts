@@ -1,4 +1,5 @@
 /** One function for each mode: it calls the library, reports in the words of mosquitto_passwd, and returns the status. */
+import { X509Certificate } from 'node:crypto';
 import { realpathSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import {
@@ -276,7 +277,7 @@ async function confirmation({ given }: Command): Promise<Confirm | undefined> {
   const host = address ?? name;
   if (host === undefined) return undefined;
   const cafile = given.get('--cafile');
-  const tls = cafile === undefined ? false : { ca: await input.readInput(cafile) };
+  const tls = cafile !== undefined && { ca: await certificates(cafile) };
   return login =>
     confirmLogin({
       ...login,
@@ -285,6 +286,17 @@ async function confirmation({ given }: Command): Promise<Confirm | undefined> {
       tls,
       signal: input.interruption(),
     });
+}
+
+/** TLS takes a text without a certificate for no certificates, and then trusts no broker. */
+async function certificates(path: string): Promise<string> {
+  const pem = String(await input.readInput(path));
+  try {
+    new X509Certificate(pem);
+    return pem;
+  } catch {
+    throw new CliError(`${path} holds no certificate in PEM. Nothing was changed.`);
+  }
 }
 
 function reloadTarget(broker: string): ReloadTarget {

@@ -90,8 +90,8 @@ describeBrokers('a broker with a file of the program', broker => {
       const confirm = ['--reload', String(running.pid), '--confirm', `127.0.0.1:${port}`];
       await run([...confirm, '--cafile', cert, '-b', path, 'alice', 'one']);
       expect(running.log()).toContain("u'alice'");
-      writeFileSync(join(directory, 'other'), '');
-      const other = await call([...confirm, '--cafile', join(directory, 'other'), '-b', path, 'bob', 'two']);
+      const stranger = certificate(testDirectory()).cert;
+      const other = await call([...confirm, '--cafile', stranger, '-b', path, 'bob', 'two']);
       expect(other.status).toBe(3);
       expect(other.stderr).toMatch(/\nThe password file holds the change\. The login is not confirmed\.\n$/);
     },

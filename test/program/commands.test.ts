@@ -462,6 +462,18 @@ describe('--reload', () => {
     expect(await refused([...confirm, '--provision', 'passwd'])).toBe(message);
   });
 
+  test.each([
+    ['', 'an empty file'],
+    ['127.0.0.1 localhost\n', 'a file without a certificate'],
+    ['-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n', 'a broken certificate'],
+  ])('changes nothing if the text for --cafile is %j, %s', async text => {
+    writeFileSync(join(directory, 'ca'), text);
+    const confirm = ['--reload', 'nobody-here', '--confirm', 'localhost', '--cafile', 'ca'];
+    expect(await refused([...confirm, '-b', 'passwd', 'bob', 'two'])).toBe(
+      'Error: ca holds no certificate in PEM. Nothing was changed.\n',
+    );
+  });
+
   test('exits with 3 if the reload after an edit fails', async () => {
     const ended = await run(['--reload', 'nobody-here', '-b', 'passwd', 'bob', 'two']);
     expect(ended).toMatchObject({ status: 3, stdout: 'Adding password for user bob\n' });
