@@ -239,13 +239,13 @@ function connectionFailed(login: Login, cause: NodeJS.ErrnoException): Failure {
   const isTransient = syscall === 'getaddrinfo' || (/^E[A-Z0-9]+$/.test(code) && code !== 'EPROTO');
   const remedy = isTransient
     ? 'Does the broker run, and listen there?'
-    : 'Set tls: ca to trust its certificate, servername if that is for another name, cert and key if it asks for them.';
+    : 'Set tls: ca to trust its certificate (on the command line --cafile), servername if that is for another name, cert and key if it asks for them.';
   const problem = `failed: ${message.trim() || code}. ${remedy} ${tlsHint(login)}`;
   return failed(login, 'ERR_LOGIN_FAILED', problem, isTransient, cause);
 }
 
 function tlsHint({ tls }: Login): string {
-  return tls ? 'If it has no TLS, leave out tls.' : 'If it speaks TLS, set tls.';
+  return `${tls ? 'If it has no TLS, leave out tls' : 'If it speaks TLS, set tls'} (on the command line --cafile).`;
 }
 
 function failed(

@@ -106,7 +106,7 @@ export function brokerCalled(name: string, eligible: Eligible): BrokerProcess {
     const pids = found.slice(0, MAX_LISTED).map(({ pid }) => pid);
     throw reloadFailed(
       `${found.length} processes are called ${shown} (${pids.join(', ')}), so it is not clear which one to reload. ` +
-        'Name it by { pidFile } or { pid }.',
+        'Name it by { pidFile } or { pid } (on the command line --reload PIDFILE or --reload PID).',
     );
   }
   const [stranger] = running;

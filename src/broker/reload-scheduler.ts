@@ -180,7 +180,8 @@ function refused(path: string, findings: readonly Finding[]): PasswordFileError 
     'ERR_RELOAD_REFUSED',
     `The broker was not made to reload ${path}, which it would not load` +
       `${first === undefined ? '.' : `: ${first.line > 0 ? `line ${first.line}: ` : ''}${first.message}`} ` +
-      'The file has been written all the same. Mend it, then edit it again or call reloaded().',
+      'The file has been written all the same. Mend it, then edit it again or call reloaded() ' +
+      '(on the command line, run the command again).',
     { path, findings },
   );
 }

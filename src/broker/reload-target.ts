@@ -76,7 +76,8 @@ function sameProcess(pid: number): FindBroker {
     first ??= start;
     if (start === first) return broker;
     throw reloadFailed(
-      `pid ${pid} is another process than before: the broker has ended. Use { pidFile } for one that is started again.`,
+      `pid ${pid} is another process than before: the broker has ended. Use { pidFile } (on the command line --reload ` +
+        'PIDFILE) for one that is started again.',
     );
   };
 }

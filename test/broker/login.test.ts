@@ -321,7 +321,7 @@ describe.concurrent('confirmLogin of a user who is not let in', () => {
     const error = await failure({ ...ALICE, port, timeout: SHORT });
     expect(error.code).toBe('ERR_LOGIN_FAILED');
     expect(error.message).toContain(
-      'the connection was dropped without an answer. If it speaks TLS, set tls.',
+      'the connection was dropped without an answer. If it speaks TLS, set tls (on the command line --cafile).',
     );
     expect(hellos.length).toBeGreaterThan(1);
   });
@@ -568,7 +568,9 @@ needs(program('openssl')).describe('confirmLogin and TLS', () => {
     const { port, hellos, attempts } = await tlsBroker(accept);
     const error = await failure({ ...ALICE, port, tls });
     expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code } });
-    expect(error.message).toContain('Set tls: ca to trust its certificate, servername if ');
+    expect(error.message).toContain(
+      'Set tls: ca to trust its certificate (on the command line --cafile), servername if ',
+    );
     expect(attempts()).toBe(1);
     expect(hellos).toEqual([]);
   });
@@ -588,20 +590,20 @@ needs(program('openssl')).describe('confirmLogin and TLS', () => {
     const port = await listen(createServer(socket => socket.once('data', () => socket.end())));
     const error = await failure({ ...ALICE, port, tls: true, timeout: SHORT });
     expect(error).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { code: 'ECONNRESET' } });
-    expect(error.message).toContain('If it has no TLS, leave out tls.');
+    expect(error.message).toContain('If it has no TLS, leave out tls (on the command line --cafile).');
     const http = await listen(
       createServer(socket => socket.once('data', () => socket.end('HTTP/1.1 400\r\n\r\n'))),
     );
     const other = await failure({ ...ALICE, port: http, tls: true });
     expect(other).toMatchObject({ code: 'ERR_LOGIN_FAILED', cause: { library: 'SSL routines' } });
-    expect(other.message).toContain('If it has no TLS, leave out tls.');
+    expect(other.message).toContain('If it has no TLS, leave out tls (on the command line --cafile).');
   });
 
   test('fails without tls at a listener with TLS, and says to set it', async () => {
     const { port } = await tlsBroker(accept);
     const error = await failure({ ...ALICE, port, timeout: SHORT });
     expect(error.code).toBe('ERR_LOGIN_FAILED');
-    expect(error.message).toContain('If it speaks TLS, set tls.');
+    expect(error.message).toContain('If it speaks TLS, set tls (on the command line --cafile).');
   });
 
   test('fails with ERR_INVALID_ARGUMENT if the options of tls do not work', async () => {

@@ -130,8 +130,8 @@ describe('a file that the broker would not load', () => {
     await expect(reloads.reloaded()).rejects.toMatchObject({
       code: 'ERR_RELOAD_REFUSED',
       findings,
-      message: expect.stringContaining(
-        ', which it would not load: line 2: It is the error of line 2. The file ',
+      message: expect.stringMatching(
+        /, which it would not load: line 2: It is the error of line 2\. The file .* call reloaded\(\) \(on the command line, run /,
       ),
     });
     expect(existsSync(marker)).toBe(false);
@@ -464,7 +464,9 @@ needs(linux, root, perl, chosenPids).test(
     reloads.committed();
     await expect(reloads.reloaded()).rejects.toMatchObject({
       code: 'ERR_RELOAD_FAILED',
-      message: expect.stringContaining(`pid ${pid} is another process than before: the broker has ended.`),
+      message:
+        `pid ${pid} is another process than before: the broker has ended. Use { pidFile } (on the command line ` +
+        '--reload PIDFILE) for one that is started again.',
     });
     expect(await other.hangups()).toBe(0);
   },

@@ -245,7 +245,9 @@ needs(linux, perl).describe('reloadBroker({ process })', () => {
     const name = uniqueName();
     const brokers = [await standIn({ name }), await standIn({ name })] as const;
     const pids = brokers.map(({ pid }) => pid).sort((a, b) => a - b);
-    expect(await failure({ process: name })).toContain(`2 processes are called ${name} (${pids.join(', ')})`);
+    const message = await failure({ process: name });
+    expect(message).toContain(`2 processes are called ${name} (${pids.join(', ')})`);
+    expect(message).toContain(' (on the command line --reload PIDFILE or --reload PID)');
     for (const broker of brokers) expect(await broker.hangups()).toBe(0);
   });
 

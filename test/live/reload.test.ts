@@ -344,10 +344,10 @@ describeBrokers('confirmLogin', broker => {
 
       const plain = await failure({ timeout: 500 });
       expect(plain.code).toBe('ERR_LOGIN_FAILED');
-      expect(plain.message).toContain('If it speaks TLS, set tls.');
+      expect(plain.message).toContain('If it speaks TLS, set tls (on the command line --cafile).');
       const wrong = await failure({ host, port: running.port, tls: true, timeout: 500 });
       expect(wrong.code).toBe('ERR_LOGIN_FAILED');
-      expect(wrong.message).toContain('If it has no TLS, leave out tls.');
+      expect(wrong.message).toContain('If it has no TLS, leave out tls (on the command line --cafile).');
     },
   );
 });
