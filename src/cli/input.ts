@@ -19,10 +19,11 @@ let interrupted: AbortSignal | undefined;
 
 /**
  * Aborts at SIGHUP, SIGINT and SIGTERM, which then end prompts and edits that wait or hash. An edit that is being
- * written settles by its commit. A second signal of the same kind ends the program at once.
+ * written settles by its commit. A second signal of the same kind ends the program at once. Both have to wait while the
+ * reader of standard output blocks the program.
  *
- * Before the first call, signals end the program at once. A blocking call would delay what is caught, so it is not
- * called before all input has been read, except at prompts, nor in modes that change nothing.
+ * Before the first call, signals end the program at once. So it is not called before all input has been read, except at
+ * prompts of a terminal, nor in modes that change nothing.
  */
 export function interruption(): AbortSignal {
   if (interrupted !== undefined) return interrupted;
