@@ -51,6 +51,14 @@ describe('new PasswordFile', () => {
     expect(await read()).toBe(`alice:${HASH}\n`);
   });
 
+  test('names the file by its path from the root in errors', async () => {
+    const before = process.cwd();
+    onTestFinished(() => process.chdir(before));
+    process.chdir(directory);
+    const missing = new PasswordFile('./passwd', { missing: 'error' });
+    await expect(missing.users()).rejects.toMatchObject({ code: 'ERR_FILE_MISSING', path });
+  });
+
   test('keeps a relative path as it was when the instance was made, whatever the working directory becomes', async () => {
     const before = process.cwd();
     onTestFinished(() => process.chdir(before));

@@ -60,7 +60,7 @@ export const systemDisk = {
     withPriority(done => fs.write(fd, bytes, 0, bytes.length, position, done)),
   sync,
   syncDirectory: sync,
-  openDirectory: (path: string): number => fs.openSync(path, constants.O_RDONLY | constants.O_DIRECTORY),
+  openDirectory: (path: string): number => fs.openSync(path, constants.O_RDONLY),
 };
 
 /**

@@ -448,15 +448,17 @@ needs(freezableDisks).describe('on a file system that keeps only whole seconds',
   });
 
   test.each([
-    ['that all may write is refused with ERR_NOT_REPLACEABLE', 0o777, 'ERR_NOT_REPLACEABLE'],
-    ['that only its owner may write is followed', 0o755, 'alice'],
-  ])('a link that has just changed in a directory %s', async (_what, mode, expected) => {
+    ['that all may write is refused with ERR_NOT_REPLACEABLE', 0o777, 'ERR_NOT_REPLACEABLE', undefined],
+    ['that only its owner may write is followed', 0o755, 'alice', undefined],
+    ['that only root may write is followed for another user', 0o755, 'alice', NOBODY],
+  ])('a link that has just changed in a directory %s', async (_what, mode, expected, user) => {
     await chmod(directory, mode);
-    await writeFile(join(directory, 'target'), ALICE);
+    await writeFile(join(directory, 'target'), ALICE, { mode: 0o644 });
     const usersByNewLink = async () => {
       await rm(path, { force: true });
       await symlink('target', path);
-      return file.users().then(String, ({ code }) => code);
+      const users = user === undefined ? file.users() : callAs(user, path, {}, 'users');
+      return users.then(String, ({ code }) => code);
     };
     await expect.poll(usersByNewLink).toBe(expected);
   });

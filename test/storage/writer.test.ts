@@ -380,17 +380,27 @@ test('an edit whose directory is replaced while it waits for the lock fails and 
   expectOnly(moved, 'passwd');
 });
 
-test('an edit in a directory that this user may not read fails with ERR_NOT_REPLACEABLE and changes nothing', async () => {
-  await file.setHash('alice', HASH);
-  diskCalls.fail = name => (name === 'openDirectory' ? 'EACCES' : undefined);
-  await expect(file.setHash('bob', HASH)).rejects.toMatchObject({
-    code: 'ERR_NOT_REPLACEABLE',
-    path,
-    message: `${path} cannot be replaced durably, because this user may not read its directory. Give it read permission there.`,
-  });
-  expect(readFileSync(path, 'utf8')).toBe(`alice:${HASH}\n`);
-  expectOnly(directory, 'passwd');
-});
+test.each([
+  [
+    'EACCES',
+    'ERR_NOT_REPLACEABLE',
+    / because this user may not read its directory\. Give it read permission there\.$/,
+  ],
+  ['EIO', 'ERR_WRITE_FAILED', / was not changed: EIO: /],
+])(
+  'an edit whose directory cannot be opened, by %s, fails with %s and changes nothing',
+  async (fault, code, message) => {
+    await file.setHash('alice', HASH);
+    diskCalls.fail = name => (name === 'openDirectory' ? fault : undefined);
+    await expect(file.setHash('bob', HASH)).rejects.toMatchObject({
+      code,
+      path,
+      message: expect.stringMatching(message),
+    });
+    expect(readFileSync(path, 'utf8')).toBe(`alice:${HASH}\n`);
+    expectOnly(directory, 'passwd');
+  },
+);
 
 test('an edit that changes nothing fails with ERR_NOT_DURABLE, uncommitted, if the directory cannot be synced', async () => {
   await file.setHash('alice', HASH);
