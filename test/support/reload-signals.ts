@@ -112,6 +112,8 @@ class Load {
         const sender = this.#clients[Math.floor(this.#random() * CLIENTS)];
         sender?.publish('load', 'x'.repeat(20));
       }
+      // Otherwise the messages that wait would become more and more where this process is faster than the broker.
+      if (this.#burst > 0) await this.#clients[0]?.ping('load');
       await pause(this.#pause);
     }
   }
