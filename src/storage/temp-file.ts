@@ -76,7 +76,7 @@ export function copyOwnership(
   disk.chmod(fd, mode & 0o1777);
 }
 
-/** Pieces smaller than this are gathered before they are written. */
+/** The most bytes of one write. Smaller pieces are gathered before. */
 const BLOCK = 1_048_576;
 
 /** Writes all pieces and syncs them to disk. */
@@ -92,7 +92,8 @@ export async function writeAndSync(
   // A full disk may accept a part of the bytes before it refuses the rest.
   const writeAll = async (bytes: Uint8Array, write: Disk['write' | 'writeInPool']): Promise<void> => {
     for (let rest = bytes; rest.length > 0; ) {
-      const written = await write(fd, rest, position);
+      // One long write would keep the synchronous heartbeat waiting, and the event loop with it: both lock the inode.
+      const written = await write(fd, rest.subarray(0, BLOCK), position);
       position += written;
       rest = rest.subarray(written);
     }

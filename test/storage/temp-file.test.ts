@@ -58,6 +58,16 @@ describe.each([
   });
 });
 
+test('writeAndSync writes at most 1 MiB in each call, so that the heartbeat never waits long for one', async () => {
+  const lengths: number[] = [];
+  const writeInPool = (fd: number, bytes: Uint8Array, position: number) => {
+    lengths.push(bytes.length);
+    return systemDisk.writeInPool(fd, bytes, position);
+  };
+  await written({ ...systemDisk, writeInPool }, [Buffer.alloc(3 * MIB + 1, 'x')]);
+  expect(lengths).toEqual([MIB, MIB, MIB, 1]);
+});
+
 describe('the owner of a temp file', () => {
   const temp: TempFile = { directory: '/data/passwd.writer', name: 'temp', fd: 7 };
   const ours = { uid: 1883, gid: 1883, mode: 0o100600 };
