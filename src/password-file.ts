@@ -383,8 +383,8 @@ export class PasswordFile {
   /**
    * Reads leave the file open. This closes it at once, for example to unmount its volume. It cancels nothing: edits, reads
    * and reloads that are under way go on, and a read closes the file at its end. The next read opens it again. Where Node
-   * has `Symbol.dispose`, that does the same, undeclared. A process keeps at most 32 files open, and drops those of
-   * instances that are collected.
+   * has `Symbol.dispose`, that does the same, but TypeScript is not told. A process keeps at most 32 files open, and drops
+   * those of instances that are collected.
    *
    * @example
    * const file = new PasswordFile('passwd');

@@ -22,7 +22,10 @@ export interface PasswordDraft {
   set(name: string, hash: string): this;
   /** Removes the user; `false`: there was none. */
   delete(name: string): boolean;
-  /** The names in the file, each once: first those that are there, in order, then the new ones. A loop over them may edit, and does not come to names that it adds. */
+  /**
+   * The names in the file, each once: first those that are there, in order, then the new ones. A loop over them may edit,
+   * and does not come to names that it adds.
+   */
   keys(): Iterable<string>;
 }
 

@@ -20,7 +20,7 @@ export function onAbort(signal: AbortSignal, act: () => void): () => void {
   };
 }
 
-/** Settles as the promise does, or rejects at once when the signal aborts. The work behind the promise goes on. */
+/** Settles as the promise does, or rejects at once when the signal aborts. That does not end the work. */
 export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   let stopListening = (): void => undefined;
