@@ -1,4 +1,3 @@
-import { processStat } from '../util/proc.js';
 import { invalidOption, type OptionCheck, pathOf, whole } from '../util/read-options.js';
 import {
   type BrokerProcess,
@@ -7,7 +6,6 @@ import {
   brokerWithPidFile,
   type Eligible,
   MAX_PID,
-  reloadFailed,
 } from './process.js';
 
 /**
@@ -46,9 +44,7 @@ export const TARGET_CHECKS: { [K in keyof ReloadTarget]-?: OptionCheck } = {
 };
 
 /** A target that has been checked and copied: a command, or how to find the broker. */
-export type Target = readonly string[] | FindBroker;
-
-type FindBroker = (eligible: Eligible) => BrokerProcess;
+export type Target = readonly string[] | ((eligible: Eligible) => BrokerProcess);
 
 /** Throws `ERR_INVALID_ARGUMENT` unless the options name the broker in exactly one way. */
 export function targetOf({ pid, pidFile, process: name, uid, command }: ReloadTarget): Target {
@@ -58,28 +54,13 @@ export function targetOf({ pid, pidFile, process: name, uid, command }: ReloadTa
   if (uid !== undefined && name === undefined)
     throw invalidOption('uid', 'given with process, or not at all');
   if (command !== undefined) return [...command];
-  if (pid !== undefined) return sameProcess(pid);
+  if (pid !== undefined) return () => brokerWithPid(pid);
   if (name === undefined) {
     const path = pathOf(pidFile) as string;
     return () => brokerWithPidFile(path);
   }
   if (uid === undefined) return eligible => brokerCalled(name, eligible);
   return () => brokerCalled(name, { whom: `user ${uid}`, includes: owner => owner.uid === uid });
-}
-
-/** Finds the process that has this pid at the first call, and no later process with the same pid. */
-function sameProcess(pid: number): FindBroker {
-  let first: string | undefined;
-  return () => {
-    const broker = brokerWithPid(pid);
-    const start = processStat(pid)?.start;
-    first ??= start;
-    if (start === first) return broker;
-    throw reloadFailed(
-      `pid ${pid} is another process than before: the broker has ended. Use { pidFile } (on the command line --reload ` +
-        'PIDFILE) for one that is started again.',
-    );
-  };
 }
 
 function isCommand(command: unknown): boolean {

@@ -1,14 +1,4 @@
-import {
-  accessSync,
-  chownSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { chownSync, existsSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { inspect } from 'node:util';
@@ -17,9 +7,8 @@ import { type ReloadOptions, ReloadScheduler, readReloadOptions } from '../../sr
 import type { Finding } from '../../src/errors.js';
 import type { PasswordFileOptions } from '../../src/options.js';
 import { PasswordFile } from '../../src/password-file.js';
-import { processStat } from '../../src/util/proc.js';
 import { testDirectory } from '../support/directory.js';
-import { linux, need, needs, root } from '../support/require.js';
+import { linux, needs, root } from '../support/require.js';
 import { perl, standIn, uniqueName } from '../support/stand-in.js';
 
 /** The warnings of this process since the test began. */
@@ -424,53 +413,6 @@ needs(linux, perl).describe('the time between the signals of a ReloadScheduler',
     expect(await interval({ pid, maxLoad: 0.2 })).toBeGreaterThan(40 / 0.2);
   });
 });
-
-const LAST_PID = '/proc/sys/kernel/ns_last_pid';
-const chosenPids = need('to be allowed to choose the pid of a process', () => {
-  accessSync(LAST_PID, constants.W_OK);
-  return true;
-});
-
-/** A stand-in with this pid, unless another process takes it first. */
-async function standInWith(pid: number) {
-  const last = readFileSync(LAST_PID, 'utf8');
-  writeFileSync(LAST_PID, String(pid - 1));
-  try {
-    return await standIn();
-  } finally {
-    // Otherwise processes of other tests would get pids that other processes had shortly before.
-    writeFileSync(LAST_PID, last);
-  }
-}
-
-needs(linux, root, perl, chosenPids).test(
-  'a process that gets the pid of the broker later gets no signal of a ReloadScheduler',
-  async () => {
-    const broker = await standInWith(Number(readFileSync('/proc/sys/kernel/pid_max', 'utf8')) - 1000);
-    const { pid } = broker;
-    const reloads = scheduler({ pid });
-    reloads.committed();
-    await reloads.reloaded();
-    expect(await broker.hangups()).toBe(1);
-
-    const start = processStat(pid)?.start;
-    await broker.kill();
-    let other = broker;
-    for (let attempts = 0; attempts < 100; attempts++) {
-      other = await standInWith(pid);
-      if (other.pid === pid && processStat(pid)?.start !== start) break;
-      await other.kill();
-    }
-    reloads.committed();
-    await expect(reloads.reloaded()).rejects.toMatchObject({
-      code: 'ERR_RELOAD_FAILED',
-      message:
-        `pid ${pid} is another process than before: the broker has ended. Use { pidFile } (on the command line ` +
-        '--reload PIDFILE) for one that is started again.',
-    });
-    expect(await other.hangups()).toBe(0);
-  },
-);
 
 needs(linux, root, perl).describe('a PasswordFile with the option reload.process', () => {
   const member = { user: 54_321, groups: [54_322] };

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { reloadBroker } from '../../src/broker/reload.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { PasswordFile } from '../../src/password-file.js';
@@ -213,47 +213,5 @@ needs(linux).describe('a reload of a broker that is stopped while it reloads', (
       code: 'ERR_RELOAD_FAILED',
       message: `pid ${pid} is mosquitto, but has not reloaded within 300 ms. Is it stopped? It reloads when it goes on.`,
     });
-  });
-});
-
-describe('a process that has the pid of the broker later', () => {
-  needs(root, namespaces).test('gets no signal, even if it is called mosquitto', async () => {
-    const result = await runScript(
-      `
-      const { spawn } = await import('node:child_process');
-      const { once } = await import('node:events');
-      const { writeFileSync } = await import('node:fs');
-      const { PasswordFile } = await load('src/index.ts');
-      const start = async () => {
-        const child = spawn(args.program, ['-c', 'trap "echo SIGHUP" HUP; echo ready; while read line; do echo $line; done; sleep 100']);
-        const lines = child.stdout.setEncoding('utf8')[Symbol.asyncIterator]();
-        await lines.next();
-        return { child, pid: child.pid, lines };
-      };
-      const first = await start();
-      const file = new PasswordFile(args.path, { reload: { pid: first.pid, minInterval: 0 } });
-      await file.setUser('alice', 'pw');
-      const hangup = first.lines.next();
-      await file.reloaded();
-      const got = [(await hangup).value];
-      first.child.kill('SIGKILL');
-      await once(first.child, 'exit');
-      writeFileSync('/proc/sys/kernel/ns_last_pid', String(first.pid - 1));
-      const second = await start();
-      await file.setUser('bob', 'pw');
-      const message = await file.reloaded().catch(error => error.message);
-      second.child.stdin.write('nothing\\n');
-      got.push((await second.lines.next()).value);
-      second.child.kill('SIGKILL');
-      return { pids: [first.pid, second.pid], got, message };
-    `,
-      {
-        through: ['unshare', '--pid', '--fork', '--mount-proc'],
-        args: { path: join(testDirectory(), 'passwd'), program: namedMosquitto() },
-      },
-    );
-    expect(result.pids[1]).toBe(result.pids[0]);
-    expect(result.got).toEqual(['SIGHUP\n', 'nothing\n']);
-    expect(result.message).toContain(`pid ${result.pids[0]} is another process than before`);
   });
 });
