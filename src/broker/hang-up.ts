@@ -1,7 +1,6 @@
 /** Sends SIGHUP to a broker and finds out from the kernel when it has reloaded. */
 import { systemCode } from '../errors.js';
 import { orAborted, pause } from '../util/abort.js';
-import { processStat } from '../util/proc.js';
 import { type BrokerProcess, reloadFailed } from './process.js';
 import { type ProcessState, ProcessView } from './process-view.js';
 
@@ -18,11 +17,11 @@ const WAKING_TIME = 0.02;
 type Outcome = number | 'ended' | undefined;
 
 /**
- * The reloads that this process has begun and that are not over, by the pid and start of the broker. None rejects. All
- * copies of this module share them: a program that imports and requires the package loads it twice.
+ * The reloads that this process has begun and that are not over, by the pid of the broker. None rejects. All copies of
+ * this module share them: a program that imports and requires the package loads it twice.
  */
-function reloadsUnderWay(): Map<string, Promise<Outcome>> {
-  const shared = globalThis as { [key: symbol]: Map<string, Promise<Outcome>> };
+function reloadsUnderWay(): Map<number, Promise<Outcome>> {
+  const shared = globalThis as { [key: symbol]: Map<number, Promise<Outcome>> };
   const key = Symbol.for('mosquitto-passwd-ts.reloads');
   shared[key] ??= new Map();
   return shared[key];
@@ -45,16 +44,16 @@ export async function hangUp(
   let first: Promise<Outcome> | undefined;
   for (;;) {
     const broker = await find();
-    const key = `${broker.pid} ${processStat(broker.pid)?.start}`;
-    const other = underWay.get(key);
+    const { pid } = broker;
+    const other = underWay.get(pid);
     if (other === undefined || left <= 0) {
       const reload = signalAndWatch(broker, timeout, signal);
       const over = reload
         .catch(() => undefined)
         .finally(() => {
-          if (underWay.get(key) === over) underWay.delete(key);
+          if (underWay.get(pid) === over) underWay.delete(pid);
         });
-      underWay.set(key, over);
+      underWay.set(pid, over);
       return { broker, outcome: await orAborted(reload, signal) };
     }
     // The first one may have begun before the file was changed. Any later one has its signal after that.
@@ -78,7 +77,7 @@ async function signalAndWatch(
   const { pid, label, name } = broker;
   const view = new ProcessView(pid);
   try {
-    let [cpuTime, timeslices] = view.schedule();
+    const [cpuTime, timeslices] = view.schedule();
     const before = view.state();
     const lookedAt = performance.now();
     const wasAsleep = before?.isAsleep === true && view.schedule()[1] === timeslices;
@@ -90,7 +89,6 @@ async function signalAndWatch(
     for (;;) {
       const now = view.state();
       if (now === undefined) return 'ended';
-      if (now.isPending) [cpuTime] = view.schedule();
       if (reload.isOver(now)) return view.schedule()[0] - cpuTime;
       const elapsed = performance.now() - at;
       if (elapsed >= timeout) {

@@ -81,18 +81,14 @@ export async function sendReload(
   const find = () => listening(findReader, timeout, signal);
   const { broker, outcome } = await hangUp(find, timeout, signal);
   if (outcome !== 'ended') return outcome;
-  const problem =
-    `${broker.label} ended before it had read the file, and its log may say why. ` +
-    'Start it again; it reads the file then.';
+  const fail = (cause?: unknown): never => {
+    signal?.throwIfAborted();
+    const remedy = 'and its log may say why. Start it again; it reads the file then.';
+    throw reloadFailed(`${broker.label} ended before it had read the file, ${remedy}`, { cause });
+  };
   // A broker that has taken its place may have read the file before it was changed.
-  const findNext = () =>
-    find().catch(cause => {
-      signal?.throwIfAborted();
-      throw reloadFailed(problem, { cause });
-    });
-  const next = await hangUp(findNext, timeout, signal);
-  if (next.outcome === 'ended') throw reloadFailed(problem);
-  return next.outcome;
+  const next = await hangUp(() => find().catch(fail), timeout, signal);
+  return next.outcome === 'ended' ? fail() : next.outcome;
 }
 
 /**
