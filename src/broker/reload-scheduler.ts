@@ -6,7 +6,7 @@ import { attempt } from '../util/attempt.js';
 import { isFunction, MAX_TIMER, type OptionCheck, readOptions, whole } from '../util/read-options.js';
 import type { Eligible, ProcessOwner } from './process.js';
 import { DEFAULT_TIMEOUT, sendReload } from './reload.js';
-import { type ReloadTarget, TARGET_CHECKS, type Target, targetOf } from './reload-target.js';
+import { type ReloadTarget, TARGET_CHECKS, targetOf } from './reload-target.js';
 
 /**
  * The broker that a `PasswordFile` makes reload after its commits, and how often it does so at most.
@@ -29,15 +29,10 @@ export type ReloadOptions = ReloadTarget & {
 };
 
 /** {@link ReloadOptions}, checked and copied. */
-export interface ReloadSettings {
-  target: Target;
-  minInterval: number | undefined;
-  maxLoad: number;
-  onError: ((error: unknown) => unknown) | undefined;
-}
+export type ReloadSettings = ReturnType<typeof readReloadOptions>;
 
 /** Throws `ERR_INVALID_ARGUMENT`. */
-export function readReloadOptions(options: ReloadOptions): ReloadSettings {
+export function readReloadOptions(options: ReloadOptions) {
   const checks = {
     ...TARGET_CHECKS,
     minInterval: whole(0, MAX_TIMER),
@@ -77,8 +72,6 @@ const MS_PER_BYTE = 4e-5;
 
 /** Makes one broker reload after the commits of one file. */
 export class ReloadScheduler {
-  readonly #file: ReportedFile;
-  readonly #settings: ReloadSettings;
   /** The last reload that has begun. */
   #current: Promise<void> = Promise.resolve();
   #hasFailed = false;
@@ -87,10 +80,10 @@ export class ReloadScheduler {
   /** The time of the monotonic clock before which no reload begins. */
   #notBefore = 0;
 
-  constructor(file: ReportedFile, settings: ReloadSettings) {
-    this.#file = file;
-    this.#settings = settings;
-  }
+  constructor(
+    private readonly file: ReportedFile,
+    private readonly settings: ReloadSettings,
+  ) {}
 
   /** To be called after each commit. A reload that has not begun is for this commit too. */
   committed(): void {
@@ -129,7 +122,7 @@ export class ReloadScheduler {
   }
 
   async #send(): Promise<number | undefined> {
-    const { path, check, isReadableBy, barrierTo } = this.#file;
+    const { path, check, isReadableBy, barrierTo } = this.file;
     const { loads, findings } = await check();
     if (!loads) throw refused(path, findings);
     const eligible: Eligible = {
@@ -141,17 +134,15 @@ export class ReloadScheduler {
         if (barrier !== undefined) throw refused(path, [barrier]);
       },
     };
-    return sendReload(this.#settings.target, eligible, { timeout: this.#duration(DEFAULT_TIMEOUT) });
+    return sendReload(this.settings.target, eligible, { timeout: this.#duration(DEFAULT_TIMEOUT) });
   }
 
   /** Never rejects. */
   async #callOnError(error: unknown): Promise<void> {
     try {
-      await this.#settings.onError?.(error);
+      await this.settings.onError?.(error);
     } catch (thrown) {
-      // Loaded only now, to keep it out of the time that importing this library takes.
-      const { inspect } = await import('node:util');
-      const shown = inspect(thrown, { customInspect: false });
+      const shown = thrown instanceof Error ? thrown.stack : thrown;
       process.emitWarning(`The function onError of the option reload failed: ${shown}`);
     }
   }
@@ -162,25 +153,24 @@ export class ReloadScheduler {
    * @param cost milliseconds of CPU time that the reload took; `undefined`: it is not known whether it is over
    */
   #interval(cost: number | undefined): number {
-    const { minInterval, maxLoad } = this.#settings;
+    const { minInterval, maxLoad } = this.settings;
     if (cost === undefined) return this.#duration(minInterval ?? DEFAULT_INTERVAL);
     return Math.max(minInterval ?? 0, cost / maxLoad - cost);
   }
 
   /** Milliseconds after which a reload of the file should be over. */
   #duration(least: number): number {
-    const bytes = attempt(() => statSync(this.#file.path).size) ?? 0;
+    const bytes = attempt(() => statSync(this.file.path).size) ?? 0;
     return Math.max(least, bytes * MS_PER_BYTE);
   }
 }
 
 function refused(path: string, findings: readonly Finding[]): PasswordFileError {
-  const first = findings.find(({ severity }) => severity === 'error');
+  const { line = 0, message = '' } = findings.find(({ severity }) => severity === 'error') ?? {};
   return new PasswordFileError(
     'ERR_RELOAD_REFUSED',
-    `The broker was not made to reload ${path}, which it would not load` +
-      `${first === undefined ? '.' : `: ${first.line > 0 ? `line ${first.line}: ` : ''}${first.message}`} ` +
-      'The file has been written all the same. Mend it, then edit it again or call reloaded() ' +
+    `The broker was not made to reload ${path}, which it would not load: ${line > 0 ? `line ${line}: ` : ''}` +
+      `${message} The file has been written all the same. Mend it, then edit it again or call reloaded() ` +
       '(on the command line, run the command again).',
     { path, findings },
   );
