@@ -1,5 +1,7 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { PasswordFileError } from '../errors.js';
-import { orAborted } from '../util/abort.js';
+import { pause } from '../util/abort.js';
 import { reloadFailed } from './process.js';
 
 /** How much a message quotes of what the program wrote. */
@@ -19,41 +21,30 @@ export async function runCommand(
   // Loaded only now, to keep it out of the time that importing this library takes.
   const { spawn } = await import('node:child_process');
   signal?.throwIfAborted();
-  let stop = (): void => undefined;
-  const ended = new Promise<void>((resolve, reject) => {
-    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], windowsHide: true });
-    const fail = (problem: string) => reject(reloadFailed(`${program} ${problem}`));
-    let timer = setTimeout(() => fail(`did not end within ${timeout} ms, so it was ended.`), timeout);
-    stop = () => {
-      clearTimeout(timer);
-      child.kill('SIGKILL');
-      child.unref();
-      child.stderr?.destroy();
-    };
+  let child: ChildProcess | undefined;
+  try {
+    child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], windowsHide: true });
     let stderr = '';
     // There is no pipe if this process has run out of file descriptors.
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       stderr = (stderr + text).slice(-MAX_QUOTED);
     });
-    child.on('error', reject);
-    const failed = (status: number | null, killedBy: NodeJS.Signals | null) => {
-      const said = stderr.replace(/[\s\p{Cc}]+/gu, ' ').trim();
-      const end = killedBy === null ? `ended with status ${status}` : `was ended by ${killedBy}`;
-      fail(`${end}${said && `: ${said}`}`);
-    };
-    child.on('exit', (status, killedBy) => {
-      if (status === 0) return resolve();
-      clearTimeout(timer);
-      timer = setTimeout(failed, REST, status, killedBy);
-    });
-    child.on('close', failed);
-  }).catch(cause => {
-    throw cause instanceof PasswordFileError ? cause : notStarted(program, cause);
-  });
-  try {
-    await orAborted(ended, signal);
+    const ended = await pause(timeout, signal, once(child, 'exit'));
+    if (ended === undefined)
+      throw reloadFailed(`${program} did not end within ${timeout} ms, so it was ended.`);
+    const [status, killedBy] = ended;
+    if (status === 0) return;
+    await pause(REST, undefined);
+    const end = killedBy === null ? `ended with status ${status}` : `was ended by ${killedBy}`;
+    const said = stderr.replace(/[\s\p{Cc}]+/gu, ' ').trim();
+    throw reloadFailed(`${program} ${end}${said && `: ${said}`}`);
+  } catch (cause) {
+    signal?.throwIfAborted();
+    throw cause instanceof PasswordFileError ? cause : notStarted(program, cause as NodeJS.ErrnoException);
   } finally {
-    stop();
+    child?.kill('SIGKILL');
+    child?.unref();
+    child?.stderr?.destroy();
   }
 }
 
