@@ -1,5 +1,6 @@
-import { closeSync, constants, openSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
 import { PasswordFileError, type PasswordFileErrorDetails, systemCode } from '../errors.js';
+import { attempt } from '../util/attempt.js';
 import { readProc } from '../util/proc.js';
 import { hasHangup, statusField } from './process-view.js';
 
@@ -28,7 +29,6 @@ export interface BrokerProcess {
 const MOSQUITTO = 'mosquitto';
 /** The greatest id that a process can have (pid_t). */
 export const MAX_PID = 0x7fff_ffff;
-const MAX_LISTED = 5;
 const PKILL = 'pkill -HUP -x mosquitto';
 const OTHER_CONTAINER =
   'Each container counts pids on its own. For a broker in another container share its pid namespace (compose: ' +
@@ -95,17 +95,16 @@ export function brokerCalled(name: string, eligible: Eligible): BrokerProcess {
   const related = ancestors();
   const running = all
     .filter(pid => readProc(`${pid}/comm`) === `${name}\n`)
-    .map(pid => readProcess(Number(pid)))
-    .filter(found => found !== undefined)
+    .flatMap(pid => readProcess(Number(pid)) ?? [])
     .filter(({ pid, isDead }) => !isDead && !related.has(pid));
   const found = running.filter(({ owner }) => eligible.includes(owner));
   if (found.length === 1) return found[0] as BrokerProcess;
 
   const shown = printable(name);
   if (found.length > 1) {
-    const pids = found.slice(0, MAX_LISTED).map(({ pid }) => pid);
+    const pids = found.map(({ pid }) => pid).join(', ');
     throw reloadFailed(
-      `${found.length} processes are called ${shown} (${pids.join(', ')}), so it is not clear which one to reload. ` +
+      `${found.length} processes are called ${shown} (${pids}), so it is not clear which one to reload. ` +
         'Name it by { pidFile } or { pid } (on the command line --reload PIDFILE or --reload PID).',
     );
   }
@@ -126,12 +125,10 @@ export function brokerCalled(name: string, eligible: Eligible): BrokerProcess {
 
 /** The pids in a /proc of another pid namespace are not those that kill(2) takes (man 7 pid_namespaces). */
 function assertOwnProc(): void {
-  // NSpid: our pid in the namespace that this /proc shows, and in each one from there down to our own.
-  const fields = (readProc('self/status') ?? '').matchAll(/^(?:Pid|NSpid):\s*(.*)$/gm);
-  const pids = [...fields].map(field => field[1]);
-  if (pids.length > 0 && pids.every(pid => pid === String(process.pid))) return;
+  const self = attempt(() => readlinkSync('/proc/self'));
+  if (self === String(process.pid)) return;
   const problem =
-    readProc('version') === undefined
+    self === undefined
       ? 'There is no /proc here (as on Linux) to say what a pid stands for. Mount it'
       : "/proc shows another pid namespace than this process's own, whose pids mean nothing here. Mount one of its own";
   throw reloadFailed(`${problem}, or use a command, for example ${PKILL}. Nothing was signalled.`);
@@ -179,9 +176,11 @@ function readStart(path: string): string {
       closeSync(file);
     }
   } catch (cause) {
-    const problem = `The pid file ${path} cannot be read (${systemCode(cause)}).`;
-    const remedy = 'Is the broker running, and is this the pid_file of its mosquitto.conf?';
-    throw reloadFailed(`${problem} ${remedy}`, { cause, path });
+    const question = 'Is the broker running, and is this the pid_file of its mosquitto.conf?';
+    throw reloadFailed(`The pid file ${path} cannot be read (${systemCode(cause)}). ${question}`, {
+      cause,
+      path,
+    });
   }
 }
 
