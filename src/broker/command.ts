@@ -1,5 +1,4 @@
 import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { PasswordFileError } from '../errors.js';
 import { pause } from '../util/abort.js';
 import { reloadFailed } from './process.js';
@@ -29,7 +28,10 @@ export async function runCommand(
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       stderr = (stderr + text).slice(-MAX_QUOTED);
     });
-    const ended = await pause(timeout, signal, once(child, 'exit'));
+    const exit = new Promise<[status: number | null, killedBy: string | null]>((resolve, reject) => {
+      child?.on('exit', (...end) => resolve(end)).on('error', reject);
+    });
+    const ended = await pause(timeout, signal, exit);
     if (ended === undefined)
       throw reloadFailed(`${program} did not end within ${timeout} ms, so it was ended.`);
     const [status, killedBy] = ended;

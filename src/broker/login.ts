@@ -44,8 +44,6 @@ const DEFAULT_TIMEOUT = 10_000;
 /** Milliseconds from one attempt to the next: the first pause, doubled each time up to the longest. */
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 500;
-/** Milliseconds that the broker has to close the connection after DISCONNECT. */
-const CLOSE_TIMEOUT = 1_000;
 
 /** Why an attempt failed. */
 interface Failure {
@@ -103,7 +101,7 @@ export async function confirmLogin(options: LoginOptions): Promise<void> {
 type Login = LoginOptions & { timeout: number; clientId: string };
 
 function readLogin(options: LoginOptions): Login {
-  const login = readOptions('', options ?? {}, LOGIN_CHECKS);
+  const login = readOptions('', options, LOGIN_CHECKS);
   const { timeout = DEFAULT_TIMEOUT, clientId = randomBytes(11).toString('hex') } = login;
   if (login.host === undefined || login.port === undefined) throw invalidOption('host and port', 'given');
   const password = ownCopy(login.password);
@@ -145,13 +143,13 @@ function tryLogin(
     let isConnected = false;
     let answer = Buffer.alloc(0);
     const destroy = () => socket.destroy();
-    let timer = setTimeout(() => {
+    const timer = setTimeout(() => {
       // The failure of the attempt before says more than a timeout, unless only this attempt has got a connection.
-      outcome =
-        last === undefined || (isConnected && !last.isConnected) ? timedOut(login, isConnected) : last;
+      const isFirst = last === undefined || (isConnected && !last.isConnected);
+      outcome ??= isFirst ? timedOut(login, isConnected) : last;
       destroy();
     }, ms);
-    const stopListening = signal === undefined ? () => {} : onAbort(signal, destroy);
+    const stopListening = signal && onAbort(signal, destroy);
     socket
       .on('connect', () => {
         isConnected = true;
@@ -162,18 +160,15 @@ function tryLogin(
         if (outcome !== undefined) return;
         answer = Buffer.concat([answer, chunk]);
         outcome = outcomeOf(answer, login);
-        if (outcome === 'accepted') {
-          clearTimeout(timer);
-          timer = setTimeout(destroy, CLOSE_TIMEOUT);
-          socket.end(DISCONNECT);
-        } else if (outcome !== undefined) destroy();
+        if (outcome === 'accepted') socket.end(DISCONNECT);
+        else if (outcome !== undefined) destroy();
       })
       .on('error', cause => {
         outcome ??= connectionFailed(login, cause);
       })
       .on('close', () => {
         clearTimeout(timer);
-        stopListening();
+        stopListening?.();
         const dropped = `failed: the connection was dropped without an answer. ${tlsHint(login)}`;
         outcome ??= failed(login, 'ERR_LOGIN_FAILED', dropped, true);
         resolve(outcome === 'accepted' ? undefined : { ...outcome, isConnected });

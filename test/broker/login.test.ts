@@ -208,7 +208,7 @@ describe('confirmLogin', () => {
     expect(events).toContain('disconnect');
   });
 
-  test('does not wait for a broker that leaves the connection open', async () => {
+  test('waits no longer than the timeout for a broker that leaves the connection open', async () => {
     const { serve } = await broker(accept);
     const open: Socket[] = [];
     const server = createServer({ allowHalfOpen: true }, serve).on('connection', socket => open.push(socket));
