@@ -80,19 +80,14 @@ function ownRealm(): string {
 
 /** How many temp files are remembered at most, of others and of ours. */
 const MAX_SEEN = 10_000;
-/** Since when the temp files of others have had no heartbeat. Least recently seen first. */
+/** Since when the temp files of others have had no heartbeat. */
 const seen = new Map<string, { modified: bigint; since: number }>();
 const abandoned = new Set<string>();
 
 /** Marks a temp file of this process as stale, before it is removed. If that fails, nothing else shows it to be stale. */
 export function abandon(name: string): void {
+  if (abandoned.size >= MAX_SEEN) abandoned.clear();
   abandoned.add(name);
-  forgetOldest(abandoned);
-}
-
-function forgetOldest(names: Set<string> | Map<string, unknown>): void {
-  const [oldest] = names.keys();
-  if (oldest !== undefined && names.size > MAX_SEEN) names.delete(oldest);
 }
 
 /**
@@ -112,9 +107,8 @@ export function isStale(
   if (Date.now() - Number(modified / 1_000_000n) > orphanAge) return true;
   const now = performance.now();
   const before = seen.get(name);
-  const { since } = before?.modified === modified ? before : { since: now };
-  seen.delete(name);
-  seen.set(name, { modified, since });
-  forgetOldest(seen);
-  return now - since >= stale;
+  if (before?.modified === modified) return now - before.since >= stale;
+  if (seen.size >= MAX_SEEN) seen.clear();
+  seen.set(name, { modified, since: now });
+  return false;
 }
