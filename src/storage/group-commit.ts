@@ -1,6 +1,5 @@
 /** All callers that edit one file in this process share a queue, and all pending edits join the next commit. */
 import { Draft, edited } from '../document/draft.js';
-import type { Change } from '../document/merge.js';
 import { MAX_WANTED, NameIndex } from '../document/name-index.js';
 import { fileMissing, type PasswordFileError } from '../errors.js';
 import { onAbort } from '../util/abort.js';
@@ -11,9 +10,6 @@ import { notReplaceable, type Place, resolveTarget } from './path.js';
 import { type Snapshot, takeSnapshot } from './snapshot.js';
 import { type CreateOptions, copyOwnership, type TempFile, writeAndSync } from './temp-file.js';
 import { type LockSettings, replaceFile } from './writer.js';
-
-/** How many times at most the edits of a commit are made, which is repeated when one of them is cancelled. */
-const ATTEMPTS = 10;
 
 /** How a file is written. Edits with equal policies can share a commit. */
 export interface WritePolicy {
@@ -52,9 +48,9 @@ class PendingEdit {
   readonly shareKey: string | symbol;
   /** `undefined`: it has not been made yet. */
   outcome: { value: unknown } | { error: unknown } | undefined;
-  isCancelled = false;
-  onCancel: (() => void) | undefined;
-  /** After this call the edit cannot be cancelled, and only its commit settles it. */
+  /** Takes it out of the queue, or out of its commit. */
+  leave = (): void => undefined;
+  /** After this call only its commit settles the edit. */
   readonly stopListening: (() => void) | undefined;
 
   constructor(
@@ -64,14 +60,11 @@ class PendingEdit {
   ) {
     this.shareKey = edit.isAlone ? Symbol() : JSON.stringify(edit.source.policy);
     const { signal } = edit;
-    if (signal !== undefined) this.stopListening = onAbort(signal, () => this.#cancel(signal.reason));
-  }
-
-  /** Takes only this edit out of its commit. */
-  #cancel(reason: unknown): void {
-    this.isCancelled = true;
-    this.reject(reason);
-    this.onCancel?.();
+    if (signal === undefined) return;
+    this.stopListening = onAbort(signal, () => {
+      this.leave();
+      reject(signal.reason);
+    });
   }
 
   /** @param failure why the whole commit failed, if it did */
@@ -85,7 +78,7 @@ class PendingEdit {
 }
 
 /** The edits of each file that wait for the next commit. A file has a queue as long as commits are under way. */
-const queues = new Map<string, PendingEdit[]>();
+const queues = new Map<string, Set<PendingEdit>>();
 
 /** Adds an edit to the next commit of its file. Settles when the outcome is on disk. */
 export async function submit<T>(edit: Edit<T>): Promise<T> {
@@ -93,13 +86,14 @@ export async function submit<T>(edit: Edit<T>): Promise<T> {
   const target = resolveTarget(edit.source.cache.path);
   return new Promise<T>((resolve, reject) => {
     const pending = new PendingEdit(edit, resolve as (value: unknown) => void, reject);
-    const queue = queues.get(target);
-    if (queue === undefined) void commitAll(target, [pending]);
-    else queue.push(pending);
+    const queue = queues.get(target) ?? new Set();
+    queue.add(pending);
+    pending.leave = () => queue.delete(pending);
+    if (!queues.has(target)) void commitAll(target, queue);
   });
 }
 
-async function commitAll(target: string, queue: PendingEdit[]): Promise<void> {
+async function commitAll(target: string, queue: Set<PendingEdit>): Promise<void> {
   queues.set(target, queue);
   for (let [first] = queue; first !== undefined; [first] = queue)
     await new Commit(target, first, queue).run();
@@ -108,9 +102,8 @@ async function commitAll(target: string, queue: PendingEdit[]): Promise<void> {
 
 /** One replacement of the file, with all edits that can share it. */
 class Commit {
-  readonly #edits: PendingEdit[] = [];
-  /** How many of these edits have been cancelled. */
-  #cancelled = 0;
+  /** Without those that were cancelled. */
+  readonly #edits = new Set<PendingEdit>();
   readonly #source: EditSource;
   readonly #abandoned = new AbortController();
   /**
@@ -122,14 +115,13 @@ class Commit {
   constructor(
     readonly target: string,
     readonly first: PendingEdit,
-    readonly queue: PendingEdit[],
+    readonly queue: Set<PendingEdit>,
   ) {
     this.#source = first.edit.source;
   }
 
   async run(): Promise<void> {
     this.#join();
-    if (this.#pending().length === 0) return;
     const { lock } = this.#source.policy;
     let isCommitted: boolean;
     let failure: { error: unknown } | undefined;
@@ -140,45 +132,41 @@ class Commit {
       failure = { error };
       isCommitted = (error as Partial<PasswordFileError>).committed === true;
     }
-    const edits = this.#pending();
-    if (isCommitted) for (const source of new Set(edits.map(({ edit }) => edit.source))) source.committed();
-    for (const pending of edits) pending.settle(failure);
+    const sources = new Set([...this.#edits].map(({ edit }) => edit.source));
+    if (isCommitted) for (const source of sources) source.committed();
+    for (const pending of this.#edits) pending.settle(failure);
     this.#old?.close();
   }
 
   /** Adds all pending edits that can share this commit. If all are cancelled, so is the commit. */
   #join(): void {
-    for (const pending of this.queue.splice(0)) {
-      if (pending.shareKey !== this.first.shareKey) this.queue.push(pending);
-      else if (!pending.isCancelled) {
-        this.#edits.push(pending);
-        pending.onCancel = () => {
-          if (++this.#cancelled === this.#edits.length) this.#abandoned.abort();
-        };
-      }
+    for (const pending of this.queue) {
+      if (pending.shareKey !== this.first.shareKey) continue;
+      this.queue.delete(pending);
+      this.#edits.add(pending);
+      pending.leave = () => {
+        this.#edits.delete(pending);
+        if (this.#edits.size === 0) this.#abandoned.abort();
+      };
     }
-  }
-
-  /** The edits that are not cancelled. */
-  #pending(): PendingEdit[] {
-    return this.#edits.filter(({ isCancelled }) => !isCancelled);
   }
 
   /** As the file's only writer: reads it, makes the edits, writes the temp file. */
   async #write(place: Place, temp: TempFile): Promise<boolean> {
-    // All edits were cancelled, and with them this commit. Those that have come since are for the next one.
-    if (this.#cancelled === this.#edits.length) return false;
+    // Edits that have come since all were cancelled are for the next commit.
+    if (this.#abandoned.signal.aborted) return false;
     this.#join();
     const old = await this.#read(place);
     if (old !== undefined && old.stats.nlink > 1n) {
       const problem = `has ${old.stats.nlink} hard links, and replacing it would part them.`;
       throw notReplaceable(place.path, `${problem} Use a symbolic link instead.`);
     }
-    const index = old?.index ?? new NameIndex(Buffer.alloc(0));
-    const { changes, fileExists } = await this.#makeEdits(index, old !== undefined);
+    const draft = new Draft(old?.index ?? new NameIndex(Buffer.alloc(0)));
+    const fileExists = await this.#makeEdits(draft, old !== undefined);
+    const changes = await runYielding(draft.changes());
     if (changes.length === 0 && fileExists === (old !== undefined)) return false;
     copyOwnership(systemDisk, temp, place, old && ownershipOf(old.stats), this.#source.policy);
-    await writeAndSync(systemDisk, temp, edited(index.bytes, changes));
+    await writeAndSync(systemDisk, temp, edited(draft.index.bytes, changes));
     return true;
   }
 
@@ -200,25 +188,16 @@ class Commit {
     return names;
   }
 
-  /** Makes the edits, and again when one was cancelled meanwhile. From here on, none can be cancelled. */
-  async #makeEdits(index: NameIndex, existed: boolean): Promise<{ changes: Change[]; fileExists: boolean }> {
+  /** Makes the edits. An abort still undoes one that is not made by then. Returns whether there is to be a file. */
+  async #makeEdits(draft: Draft, existed: boolean): Promise<boolean> {
     const turn = new Turn();
-    for (let attempt = 1; ; attempt++) {
-      const edits = this.#pending();
-      const cancelled = this.#cancelled;
-      // Edits that are cancelled one after another could otherwise keep the others waiting for ever.
-      if (attempt === ATTEMPTS) for (const pending of edits) pending.stopListening?.();
-      const draft = new Draft(index);
-      let fileExists = existed;
-      for (const pending of edits) {
-        if (turn.isOver()) await turn.yield();
-        if (!pending.isCancelled) fileExists = await this.#apply(pending, draft, fileExists);
-      }
-      const changes = await runYielding(draft.changes());
-      if (this.#cancelled !== cancelled) continue;
-      for (const pending of edits) pending.stopListening?.();
-      return { changes, fileExists };
+    let fileExists = existed;
+    for (const pending of this.#edits) pending.stopListening?.();
+    for (const pending of this.#edits) {
+      if (turn.isOver()) await turn.yield();
+      fileExists = await this.#apply(pending, draft, fileExists);
     }
+    return fileExists;
   }
 
   /** Makes an edit; one that throws is undone alone. Returns whether there is to be a file. */
@@ -227,6 +206,7 @@ class Commit {
     const { creates = false, signal, source } = edit;
     draft.begin();
     try {
+      signal?.throwIfAborted();
       if (!fileExists && source.cache.fileMustExist && !creates) throw fileMissing(this.target);
       pending.outcome = { value: await runYielding(edit.apply(draft, fileExists), signal) };
       return fileExists || creates || draft.hasChanged();
