@@ -272,7 +272,7 @@ function refusalOf(code: string, path: string): string | undefined {
       // A candidate directory has a longer name.
       return 'has too long a name to be edited. Give it a shorter one.';
     case 'ENOTDIR':
-      return `cannot be edited, because ${lock} ${kindOf(lock)}, and writers need that name for a directory. Remove it if nobody needs it, then repeat the call.`;
+      return `cannot be edited, because ${lock} is a file or a link, and writers need that name for a directory. Remove it if nobody needs it, then repeat the call.`;
     case 'EBUSY':
       return 'is itself a mount point, as a single-file bind mount is. Mount the directory that holds it instead.';
     case 'EACCES':
@@ -286,12 +286,4 @@ function refusalOf(code: string, path: string): string | undefined {
     default:
       return undefined;
   }
-}
-
-/** What is at a path, for messages. */
-export function kindOf(path: string): string {
-  const stats = fs.lstatSync(path, { throwIfNoEntry: false });
-  if (stats === undefined) return 'is gone by now';
-  const kind = stats.isDirectory() ? 'directory' : stats.isSymbolicLink() ? 'symbolic link' : 'file';
-  return `is a ${kind} of user ${stats.uid}`;
 }

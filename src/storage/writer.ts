@@ -6,7 +6,7 @@ import { attempt } from '../util/attempt.js';
 import { systemDisk } from './disk.js';
 import { commitLocked, tryTo, type Writer } from './lock.js';
 import { isStale, lockDirectory, newNonce, parseTempFileName } from './lock-owner.js';
-import { assertUsable, kindOf, notReplaceable, openPlace, type Place, writeError } from './path.js';
+import { assertUsable, notReplaceable, openPlace, type Place, writeError } from './path.js';
 import { startHeartbeat, type TempFile } from './temp-file.js';
 
 /**
@@ -111,7 +111,7 @@ async function obstacleOf({ disk, file, temp }: Writer, path: string): Promise<s
     [name] = await disk.list(lockDirectory(file), 1);
   } catch (error) {
     if (systemCode(error) !== 'ENOENT')
-      return `this user may not read ${lock}, which ${kindOf(lock)}. Give the writers a group of their own.`;
+      return `this user may not read ${lock}. Give the writers a group of their own.`;
   }
   const more = 'allow more time (in the library with lock.timeout)';
   if (name === undefined) return `other writers were quicker each time. Try again, or ${more}.`;
@@ -120,7 +120,7 @@ async function obstacleOf({ disk, file, temp }: Writer, path: string): Promise<s
   const owner = parseTempFileName(name);
   if (owner === undefined) {
     const what = `${JSON.stringify(name)}, which no writer of this library made`;
-    return `${lock}, which ${kindOf(lock)}, holds ${what}. Remove it if nobody needs it.`;
+    return `${lock} holds ${what}. Remove it if nobody needs it.`;
   }
   const claim = `process ${owner.pid} in pid namespace ${owner.realm.split('-').at(-1) || 'unknown'}`;
   return `${lock} holds the file of another writer. Its name says ${claim}. Find out what that process waits for, or ${more}.`;

@@ -14,7 +14,7 @@ import {
 import { join } from 'node:path';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
-import { CLOCK_TICK, kindOf, tickOf, writeError } from '../../src/storage/path.js';
+import { CLOCK_TICK, tickOf, writeError } from '../../src/storage/path.js';
 import { callAs, NOBODY } from '../support/as-user.js';
 import { beforeCall, spyOnBuiltin } from '../support/builtins.js';
 import { expectOnly } from '../support/directory.js';
@@ -424,18 +424,6 @@ needs(linux).test('a read without a free descriptor fails with ERR_READ_FAILED, 
 test('tickOf is over two seconds for a time without a fraction of a second, as coarse file systems have it', () => {
   const second = 1_700_000_000_000_000_000n;
   expect([second, second + 1n, second + 999_999_999n].map(tickOf)).toEqual([2_020, CLOCK_TICK, CLOCK_TICK]);
-});
-
-test('kindOf says what is at a path, and whose it is', async () => {
-  const user = process.getuid?.();
-  await symlink('nowhere', path);
-  await writeFile(`${path}2`, '');
-  expect([directory, path, `${path}2`, `${path}3`].map(kindOf)).toEqual([
-    `is a directory of user ${user}`,
-    `is a symbolic link of user ${user}`,
-    `is a file of user ${user}`,
-    'is gone by now',
-  ]);
 });
 
 describe('an edit', () => {
