@@ -47,35 +47,23 @@ export function absolutePath(path: string): string {
 export function resolveTarget(path: string): string {
   // Where no link is on the way, as mostly, this takes a fraction of the time.
   if (attempt(() => fs.realpathSync.native(path)) === path) return path;
-  const { directory, name } = follow(path);
-  directory.close();
-  return join(directory.path, name);
-}
-
-/** Opens the directory of the file that a path leads to. The caller closes it. */
-export function openPlace(path: string): Place {
-  const { directory, name } = follow(path);
-  const close = () => directory.close();
-  try {
-    const ownership = directory.ownership();
-    return { path: join(directory.path, name), file: directory.at(name), directory: ownership, close };
-  } catch (error) {
-    close();
-    throw error;
-  }
+  const { path: target, close } = openPlace(path);
+  close();
+  return target;
 }
 
 /**
- * Follows a path name by name, because each symbolic link must belong to root or to our user. Returns the directory of the
- * file, which the caller closes, and the file's name; `.` where the path leads to a root directory or ends with `..`.
+ * Opens the directory of the file that a path leads to. The caller closes it. Follows the path name by name, because each
+ * symbolic link must belong to root or to our user. The file is `.` where the path leads to a root directory or ends with
+ * `..`.
  */
-function follow(path: string): { directory: Directory; name: string } {
+export function openPlace(path: string): Place {
   let directory = Directory.root(path);
   const names = namesIn(path);
   let links = 0;
   try {
     for (let name = names.shift(); name !== undefined; name = names.shift()) {
-      const stats = directory.stats(name, names.length > 0);
+      const stats = directory.stats(name);
       if (stats?.isSymbolicLink()) {
         if (++links > MAX_LINKS) {
           const problem = `is a symbolic link that leads in a circle, changes all the time or leads to over ${MAX_LINKS} others.`;
@@ -89,9 +77,9 @@ function follow(path: string): { directory: Directory; name: string } {
         }
         names.unshift(...namesIn(to));
       } else if (names.length > 0 || name === '..') directory = directory.enter(name);
-      else return { directory, name };
+      else return directory.place(name);
     }
-    return { directory, name: '.' };
+    return directory.place('.');
   } catch (error) {
     directory.close();
     throw error;
@@ -124,10 +112,9 @@ class Directory {
     return this.fd === undefined ? join(this.path, name) : `/proc/self/fd/${this.fd}/${name}`;
   }
 
-  stats(name: string, throwIfNoEntry: boolean): fs.BigIntStats | undefined {
-    return explained(join(this.path, name), () =>
-      fs.lstatSync(this.at(name), { bigint: true, throwIfNoEntry }),
-    );
+  stats(name: string): fs.BigIntStats | undefined {
+    const options = { bigint: true, throwIfNoEntry: false } as const;
+    return explained(this.path, () => fs.lstatSync(this.at(name), options));
   }
 
   /** Goes to a directory in this one, or to `..`, and closes this one. */
@@ -139,10 +126,12 @@ class Directory {
   }
 
   ownership(): Ownership {
-    const { fd, path } = this;
-    const bigint = { bigint: true } as const;
-    const stats = () => (fd === undefined ? fs.statSync(path, bigint) : fs.fstatSync(fd, bigint));
-    return ownershipOf(explained(path, stats));
+    return ownershipOf(explained(this.path, () => fs.statSync(this.at('.'), { bigint: true })));
+  }
+
+  place(name: string): Place {
+    const close = () => this.close();
+    return { path: join(this.path, name), file: this.at(name), directory: this.ownership(), close };
   }
 
   close(): void {
@@ -162,9 +151,7 @@ function explained<T>(path: string, run: () => T): T {
   try {
     return run();
   } catch (error) {
-    const { code, syscall } = error as NodeJS.ErrnoException;
-    const isAboutParent = syscall === 'lstat' && (code === 'EACCES' || code === 'ENOTDIR');
-    throw directoryError(error, isAboutParent ? dirname(path) : path);
+    throw directoryError(error, path);
   }
 }
 
@@ -199,7 +186,7 @@ function readLink(
   }
   return attempt(() => {
     const to = fs.readlinkSync(directory.at(name));
-    return directory.stats(name, true)?.ctimeNs === ctimeNs ? to : undefined;
+    return directory.stats(name)?.ctimeNs === ctimeNs ? to : undefined;
   });
 }
 
@@ -233,13 +220,13 @@ function directoryError(cause: unknown, path: string): PasswordFileError {
     const message = `The directory ${path} does not exist. Make or mount it first.`;
     return new PasswordFileError('ERR_DIRECTORY_MISSING', message, { path, cause });
   }
-  const reached = `The directory ${path} cannot be reached (${code}).`;
-  const messages: { [code: string]: string } = {
-    ENAMETOOLONG: `${path} is longer than a path or a name in it can be (ENAMETOOLONG). Give a shorter one.`,
-    EACCES: `${reached} Mend the permissions of its directories.`,
-    ENOTDIR: `${reached} It is no directory. Mend the path.`,
+  const remedies: { [code: string]: string } = {
+    ENAMETOOLONG: 'A name in the path is too long. Give a shorter one.',
+    EACCES: 'Mend the permissions of its directories.',
+    ENOTDIR: 'It is no directory. Mend the path.',
   };
-  const message = messages[code ?? ''] ?? `${reached} Mend that, then repeat the call.`;
+  const remedy = remedies[code ?? ''] ?? 'Mend that, then repeat the call.';
+  const message = `The directory ${path} cannot be reached (${code}). ${remedy}`;
   return new PasswordFileError('ERR_READ_FAILED', message, { path, cause });
 }
 

@@ -194,7 +194,7 @@ describe('a file name', () => {
     await expectRefusal(
       () => long.setHash('bob', HASH),
       'ERR_READ_FAILED',
-      /xxx is longer than a path or a name in it can be \(ENAMETOOLONG\)\. Give a shorter one\.$/,
+      / cannot be reached \(ENAMETOOLONG\)\. A name in the path is too long\. Give a shorter one\.$/,
     );
   });
 });
