@@ -76,7 +76,7 @@ export function copyOwnership(
   disk.chmod(fd, mode & 0o1777);
 }
 
-/** The most bytes of one write. Smaller pieces are gathered before. */
+/** The most bytes of one write. A longer one would keep the heartbeat and the event loop waiting: all lock the inode. */
 const BLOCK = 1_048_576;
 
 /** Writes all pieces and syncs them to disk. */
@@ -89,28 +89,26 @@ export async function writeAndSync(
   const block = Buffer.allocUnsafeSlow(BLOCK);
   let used = 0;
   let position = 0;
-  // A full disk may accept a part of the bytes before it refuses the rest.
-  const writeAll = async (bytes: Uint8Array, write: Disk['write' | 'writeInPool']): Promise<void> => {
-    for (let rest = bytes; rest.length > 0; ) {
-      // One long write would keep the synchronous heartbeat waiting, and the event loop with it: both lock the inode.
-      const written = await write(fd, rest.subarray(0, BLOCK), position);
+  const flush = async (write: Disk['write' | 'writeInPool']): Promise<void> => {
+    // A full disk may accept a part of the bytes before it refuses the rest.
+    for (let rest = block.subarray(0, used); rest.length > 0; ) {
+      const written = await write(fd, rest, position);
       position += written;
       rest = rest.subarray(written);
     }
+    used = 0;
   };
   for (const piece of pieces) {
-    const bytes = typeof piece === 'string' ? Buffer.from(piece) : piece;
-    if (used + bytes.length > BLOCK) {
-      await writeAll(block.subarray(0, used), disk.writeInPool);
-      used = 0;
-    }
-    if (bytes.length > BLOCK) await writeAll(bytes, disk.writeInPool);
-    else {
-      block.set(bytes, used);
-      used += bytes.length;
+    let rest = typeof piece === 'string' ? Buffer.from(piece) : piece;
+    while (rest.length > 0) {
+      if (used === BLOCK) await flush(disk.writeInPool);
+      const part = rest.subarray(0, BLOCK - used);
+      block.set(part, used);
+      used += part.length;
+      rest = rest.subarray(part.length);
     }
   }
-  // What fits one block is written at once: the thread pool may be busy with hashes.
-  await writeAll(block.subarray(0, used), disk.write);
+  // The last block is written at once: the thread pool may be busy with hashes.
+  await flush(disk.write);
   await disk.sync(fd);
 }

@@ -41,8 +41,8 @@ const smallFile: Scenario = {
 const largeFile: Scenario = {
   title: 'of a file that is read and written in pieces',
   old: stampedLines('user', 45_000),
-  // The file has six whole pieces of 1 MiB, and a smaller one.
-  steps: [...ACQUIRE, 'chmod', ...Array(6).fill('writeInPool'), 'write', 'sync', ...COMMIT_AND_CLEAN_UP],
+  // The file has five blocks of 1 MiB, and a smaller one.
+  steps: [...ACQUIRE, 'chmod', ...Array(5).fill('writeInPool'), 'write', 'sync', ...COMMIT_AND_CLEAN_UP],
 };
 const foreignFile: Scenario = {
   title: 'of a file of another user',
