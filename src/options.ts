@@ -2,16 +2,19 @@
 import { sep } from 'node:path';
 import { type ReloadOptions, type ReloadSettings, readReloadOptions } from './broker/reload-scheduler.js';
 import { invalidArgument } from './errors.js';
-import { type FileHashOptions, type HashSettings, readHashOptions } from './hash/hash.js';
+import { FILE_HASH_CHECKS, type FileHashOptions, type HashSettings, hashSettings } from './hash/hash.js';
 import type { WritePolicy } from './storage/group-commit.js';
 import { absolutePath } from './storage/path.js';
 import type { CreateOptions } from './storage/temp-file.js';
 import type { LockOptions } from './storage/writer.js';
 import {
   isAnything,
+  isBoolean,
   isFunction,
+  isId,
   isSignal,
   MAX_TIMER,
+  NO_OPTIONS,
   oneOf,
   pathOf,
   readOptions,
@@ -94,31 +97,21 @@ export interface Settings {
   reload: ReloadSettings | undefined;
 }
 
-const MAX_ID = 0xffff_fffe;
-
 /** Checks the arguments of a `PasswordFile`, copies them and fills in the defaults. */
 export function settingsOf(path: string | URL, options: PasswordFileOptions | undefined): Settings {
   const given = readOptions<PasswordFileOptions>('', options, {
     broker: oneOf('2.0', '2.1'),
-    brokerFollowsLinks: oneOf(true, false),
-    hash: isAnything,
-    create: isAnything,
+    brokerFollowsLinks: isBoolean,
+    hash: FILE_HASH_CHECKS,
+    create: { uid: isId, gid: isId, mode: whole(0, 0o7777) },
     missing: oneOf('empty', 'error'),
-    allowOwnerChange: oneOf(true, false),
-    lock: isAnything,
+    allowOwnerChange: isBoolean,
+    lock: { timeout: whole(0, MAX_TIMER), stale: whole(1_000, MAX_TIMER) },
     reload: isAnything,
   });
-  const { timeout = 30_000, stale = 5_000 } = readOptions<LockOptions>('lock', given.lock, {
-    timeout: whole(0, MAX_TIMER),
-    stale: whole(1_000, MAX_TIMER),
-  });
-  const create = readOptions<CreateOptions>('create', given.create, {
-    uid: whole(0, MAX_ID),
-    gid: whole(0, MAX_ID),
-    mode: whole(0, 0o7777),
-  });
-  const { broker = '2.1' } = given;
-  const hash = readHashOptions('hash', given.hash);
+  const { broker = '2.1', create = NO_OPTIONS, lock = NO_OPTIONS } = given;
+  const { timeout = 30_000, stale = 5_000 }: LockOptions = lock;
+  const hash = hashSettings(given.hash ?? NO_OPTIONS);
   if (broker === '2.0' && hash.saltBytes === 64)
     throw invalidArgument('Mosquitto 2.0 cannot read hashes with hash.saltBytes 64. Use 12, or broker 2.1.');
   return {

@@ -30,7 +30,7 @@ import { orAborted } from './util/abort.js';
 import { attempt } from './util/attempt.js';
 import { copied, type Entries } from './util/entries.js';
 import { runYielding, Turn } from './util/event-loop.js';
-import { isAnything, isFunction, isSignal, oneOf, readOptions } from './util/read-options.js';
+import { isAnything, isBoolean, isFunction, isSignal, readOptions } from './util/read-options.js';
 
 /** How many generated names `provision` tries before it says that the options allow too few. */
 const NAMES_TRIED = 100;
@@ -373,7 +373,7 @@ export class PasswordFile {
    * await file.reloaded().catch(error => console.error(error.message)); // where no broker runs
    */
   async reloaded(options?: ReloadedOptions): Promise<void> {
-    const checks = { signal: isSignal, force: oneOf(true, false) };
+    const checks = { signal: isSignal, force: isBoolean };
     const { signal, force = false } = readOptions<ReloadedOptions>('', options, checks);
     if (this.#reloads === undefined) throw invalidArgument('This PasswordFile has no reload option. Set it.');
     signal?.throwIfAborted();

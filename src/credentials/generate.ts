@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { PasswordFileError } from '../errors.js';
-import { isAnything, isString, readOptions, whole } from '../util/read-options.js';
+import { isString, readOptions, whole } from '../util/read-options.js';
 import { assertPassword, assertUsername } from './rules.js';
 
 /**
@@ -55,7 +55,8 @@ const NAME_ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789';
 /** base64url (RFC 4648 section 5). */
 const PASSWORD_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 const MIN_PASSWORD_BITS = 128;
-const DRAW_CHECKS = { length: /* @__PURE__ */ whole(1, 1024), alphabet: checkAlphabet };
+const PASSWORD_CHECKS = { length: /* @__PURE__ */ whole(1, 1024), alphabet: checkAlphabet };
+const USERNAME_CHECKS = { ...PASSWORD_CHECKS, prefix: isString };
 
 /**
  * A user name and a password for a new device: `device_` with 8 random characters, and 192 random bits. Two names are
@@ -72,9 +73,9 @@ const DRAW_CHECKS = { length: /* @__PURE__ */ whole(1, 1024), alphabet: checkAlp
  * ```
  */
 export function generateCredentials(options?: CredentialsOptions | undefined): Credentials {
-  const checks = { username: isAnything, password: isAnything };
+  const checks = { username: USERNAME_CHECKS, password: PASSWORD_CHECKS };
   const { username, password } = readOptions<CredentialsOptions>('', options, checks);
-  return { username: newUsername('username', username), password: newPassword('password', password) };
+  return { username: generateUsername(username), password: generatePassword(password) };
 }
 
 /**
@@ -89,12 +90,8 @@ export function generateCredentials(options?: CredentialsOptions | undefined): C
  * ```
  */
 export function generateUsername(options?: UsernameOptions | undefined): string {
-  return newUsername('', options);
-}
-
-function newUsername(option: string, options: UsernameOptions | undefined): string {
-  const checks = { prefix: isString, ...DRAW_CHECKS };
-  const { prefix = 'device_', length = 8, alphabet = NAME_ALPHABET } = readOptions(option, options, checks);
+  const given = readOptions('', options, USERNAME_CHECKS);
+  const { prefix = 'device_', length = 8, alphabet = NAME_ALPHABET } = given;
   const characters = [...alphabet];
   // Any character may be drawn for the last place, and for the first where there is no prefix. All are checked, so that
   // an alphabet fails each time or never.
@@ -117,11 +114,7 @@ function newUsername(option: string, options: UsernameOptions | undefined): stri
  * ```
  */
 export function generatePassword(options?: PasswordOptions | undefined): string {
-  return newPassword('', options);
-}
-
-function newPassword(option: string, options: PasswordOptions | undefined): string {
-  const { length = 32, alphabet = PASSWORD_ALPHABET } = readOptions(option, options, DRAW_CHECKS);
+  const { length = 32, alphabet = PASSWORD_ALPHABET } = readOptions('', options, PASSWORD_CHECKS);
   const characters = [...alphabet];
   for (const character of characters) assertPassword(character);
   const password = draw(characters, length);

@@ -2,7 +2,7 @@ import * as crypto from 'node:crypto';
 import { assertPassword, comparedPassword, isBytes, ownCopy } from '../credentials/rules.js';
 import { PasswordFileError } from '../errors.js';
 import { type Done, limited } from '../util/limiter.js';
-import { type OptionCheck, oneOf, readOptions, whole } from '../util/read-options.js';
+import { type OptionChecks, oneOf, readOptions, whole } from '../util/read-options.js';
 import {
   type Argon2idHash,
   assertCost,
@@ -58,13 +58,13 @@ export type HashSettings = { [K in keyof FileHashOptions]-?: NonNullable<FileHas
 };
 
 const isIterations = /* @__PURE__ */ whole(1, MAX_ITERATIONS);
-const FILE_HASH_CHECKS = {
+export const FILE_HASH_CHECKS = {
   algorithm: /* @__PURE__ */ oneOf('pbkdf2-sha512', 'sha512'),
   iterations: isIterations,
   saltBytes: /* @__PURE__ */ oneOf(12, 64),
   maxIterations: isIterations,
 };
-const HASH_CHECKS: { [K in keyof Required<HashOptions>]: OptionCheck } = {
+const HASH_CHECKS: OptionChecks<HashOptions> = {
   ...FILE_HASH_CHECKS,
   salt: salt =>
     isBytes(salt) && (salt.length === 12 || salt.length === 64)
@@ -91,7 +91,7 @@ export async function hashPassword(
 ): Promise<string> {
   const own = ownCopy(password);
   assertPassword(own);
-  return newHash(own, readHashOptions('', options, HASH_CHECKS));
+  return newHash(own, hashSettings(readOptions('', options, HASH_CHECKS)));
 }
 
 /**
@@ -123,7 +123,7 @@ export async function newHash(
  */
 export function hashPasswordSync(password: string | Uint8Array | undefined, options?: HashOptions): string {
   assertPassword(password);
-  const params = newKeyParams(readHashOptions('', options, HASH_CHECKS));
+  const params = newKeyParams(hashSettings(readOptions('', options, HASH_CHECKS)));
   return joinHash(params, deriveKeySync(password, params));
 }
 
@@ -186,13 +186,8 @@ function parseAffordable(hash: string, options: VerifyOptions | undefined): Pars
   return parsed;
 }
 
-/** Checks and copies options, and fills in the defaults; messages call them `name`. */
-export function readHashOptions(
-  name: string,
-  options: HashOptions | undefined,
-  checks: { [option: string]: OptionCheck } = FILE_HASH_CHECKS,
-): HashSettings {
-  const given = readOptions<HashOptions>(name, options, checks as typeof HASH_CHECKS);
+/** Fills in the defaults of options that are checked, each for itself. */
+export function hashSettings(given: HashOptions): HashSettings {
   const { algorithm = 'pbkdf2-sha512', iterations = 101, saltBytes = 12, salt } = given;
   const { maxIterations = DEFAULT_MAX_ITERATIONS } = given;
   if (salt !== undefined && given.saltBytes !== undefined)

@@ -9,14 +9,7 @@ import { resolveTarget } from '../storage/path.js';
 import { readError } from '../storage/snapshot.js';
 import { attempt } from '../util/attempt.js';
 import { runYielding } from '../util/event-loop.js';
-import {
-  invalidOption,
-  isAnything,
-  isSignal,
-  type OptionCheck,
-  readOptions,
-  whole,
-} from '../util/read-options.js';
+import { invalidOption, isId, isSignal, type OptionCheck, readOptions } from '../util/read-options.js';
 
 /**
  * The user that the broker runs as.
@@ -45,9 +38,10 @@ export async function checkFile(
   settings: Settings,
   options?: CheckOptions | undefined,
 ): Promise<CheckReport> {
-  const checks = { signal: isSignal, brokerUser: isAnything };
-  const { signal, ...given } = readOptions<CheckOptions>('', options, checks);
-  const brokerUser = given.brokerUser === undefined ? undefined : readBrokerUser(given.brokerUser);
+  const checks = { signal: isSignal, brokerUser: { uid: isId, gid: isId, groups: isGroups } };
+  const { signal, brokerUser } = readOptions<CheckOptions>('', options, checks);
+  if (brokerUser !== undefined && (brokerUser.uid === undefined || brokerUser.gid === undefined))
+    throw invalidOption('brokerUser', 'an object with uid and gid');
   signal?.throwIfAborted();
   const target = resolveTarget(settings.path);
   const findings = placeFindings(settings, target, brokerUser);
@@ -58,14 +52,8 @@ export async function checkFile(
   return { loads, users: loads ? report.users : [], findings: [...findings, ...report.findings] };
 }
 
-function readBrokerUser(user: BrokerUser): BrokerUser {
-  const id = whole(0, 2 ** 32 - 2);
-  const groups: OptionCheck = value =>
-    Array.isArray(value) && value.every(each => id(each) === undefined) ? undefined : 'an array of group ids';
-  const { uid, gid, groups: more = [] } = readOptions('brokerUser', user, { uid: id, gid: id, groups });
-  if (uid === undefined || gid === undefined) throw invalidOption('brokerUser', 'an object with uid and gid');
-  return { uid, gid, groups: more };
-}
+const isGroups: OptionCheck = value =>
+  Array.isArray(value) && value.every(each => isId(each) === undefined) ? undefined : 'an array of group ids';
 
 function placeFindings(settings: Settings, target: string, user: BrokerUser | undefined): Finding[] {
   try {

@@ -5,7 +5,7 @@ import { invalidArgument } from '../errors.js';
 import type { Settings, WaitOptions } from '../options.js';
 import { type EditSource, submit } from '../storage/group-commit.js';
 import { type Entries, forEachEntry } from '../util/entries.js';
-import { isFunction, isSignal, oneOf, readOptions } from '../util/read-options.js';
+import { isBoolean, isFunction, isSignal, readOptions } from '../util/read-options.js';
 
 /**
  * The options of `PasswordFile.setHashes`.
@@ -29,8 +29,8 @@ export async function setHashes(
   options: SetHashesOptions | undefined,
 ): Promise<MergeCounts> {
   const { signal, onProgress, ...rules } = readOptions<SetHashesOptions>('', options, {
-    removeOthers: oneOf(true, false),
-    allowEmpty: oneOf(true, false),
+    removeOthers: isBoolean,
+    allowEmpty: isBoolean,
     onProgress: isFunction,
     signal: isSignal,
   });

@@ -4,19 +4,23 @@ import { attempt } from './attempt.js';
 
 /** Returns what the option must be, for the message; `undefined`: the value is valid. */
 export type OptionCheck = (value: unknown) => string | undefined;
+/** A check for each known option. An option that holds options has checks for these. */
+export type OptionChecks<T> = {
+  [K in keyof Required<T>]: OptionCheck | { [inner: string]: OptionCheck };
+};
 
 /**
  * Copies the options that a caller gave, so that a later change of the caller's object has no effect. Only own properties
  * count, and the copy has no prototype: a polluted `Object.prototype` sets no option.
  *
  * @param name of the option that holds them (`'hash'`), for messages; `''`: they are the options of a function
- * @param checks a check for each known option; `undefined` always passes, so the caller checks which are required
+ * @param checks `undefined` passes each, so the caller checks which options are required
  * @throws PasswordFileError `ERR_INVALID_ARGUMENT` for an unknown option, or an invalid value
  */
 export function readOptions<T extends object>(
   name: string,
   options: T | undefined,
-  checks: { [K in keyof Required<T>]: OptionCheck },
+  checks: OptionChecks<T>,
 ): T {
   const copy: Record<string, unknown> = Object.create(null);
   if (options === undefined) return copy as T;
@@ -33,12 +37,17 @@ export function readOptions<T extends object>(
       );
     }
     const value = options[key as keyof T];
-    const wanted = value === undefined ? undefined : checks[key as keyof T](value);
+    if (value === undefined) continue;
+    const check = checks[key as keyof T];
+    const wanted = typeof check === 'function' ? check(value) : undefined;
     if (wanted !== undefined) throw invalidOption(path, wanted);
-    copy[key] = value;
+    copy[key] = typeof check === 'function' ? value : readOptions(path, value as object, check);
   }
   return copy as T;
 }
+
+/** In place of options that were not given. Unlike `{}` it has no prototype, which others could pollute. */
+export const NO_OPTIONS: object = /* @__PURE__ */ Object.freeze(/* @__PURE__ */ Object.create(null));
 
 export function invalidOption(option: string, wanted: string): PasswordFileError {
   return invalidArgument(`${option} must be ${wanted}.`);
@@ -55,6 +64,11 @@ export function whole(from: number, to: number): OptionCheck {
       ? undefined
       : `a whole number from ${from} to ${to}`;
 }
+
+export const isBoolean = /* @__PURE__ */ oneOf(true, false);
+
+/** A user or group id. 2^32 - 1 means none (chown(2)). */
+export const isId = /* @__PURE__ */ whole(0, 0xffff_fffe);
 
 /** The longest delay of a timer, in milliseconds. */
 export const MAX_TIMER = 0x7fff_ffff;
