@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { PasswordFileError } from '../errors.js';
+import { invalidArgument } from '../errors.js';
 import { isString, readOptions, whole } from '../util/read-options.js';
 import { assertPassword, assertUsername } from './rules.js';
 
@@ -115,19 +115,14 @@ export function generateUsername(options?: UsernameOptions | undefined): string 
  */
 export function generatePassword(options?: PasswordOptions | undefined): string {
   const { length = 32, alphabet = PASSWORD_ALPHABET } = readOptions('', options, PASSWORD_CHECKS);
+  assertPassword(alphabet);
   const characters = [...alphabet];
-  for (const character of characters) assertPassword(character);
-  const password = draw(characters, length);
-  const bits = length * Math.log2(characters.length);
-  if (bits < MIN_PASSWORD_BITS) {
-    const needed = Math.ceil(MIN_PASSWORD_BITS / Math.log2(characters.length));
-    throw new PasswordFileError(
-      'ERR_INVALID_ARGUMENT',
-      `${length} characters of this alphabet are ${Math.floor(bits)} bits, fewer than ${MIN_PASSWORD_BITS}. ` +
-        `Use at least ${needed} characters.`,
-    );
+  const bits = Math.log2(characters.length);
+  if (length * bits < MIN_PASSWORD_BITS) {
+    const problem = `${length} characters of this alphabet are ${Math.floor(length * bits)} bits, fewer than ${MIN_PASSWORD_BITS}.`;
+    throw invalidArgument(`${problem} Use at least ${Math.ceil(MIN_PASSWORD_BITS / bits)} characters.`);
   }
-  return password;
+  return draw(characters, length);
 }
 
 function checkAlphabet(alphabet: unknown): string | undefined {

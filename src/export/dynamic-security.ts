@@ -1,5 +1,5 @@
 import { canBeSent } from '../credentials/rules.js';
-import { type ParsedHash, parseHash } from '../hash/encoding.js';
+import { tryParseHash } from '../hash/encoding.js';
 import { type Entries, forEachEntry } from '../util/entries.js';
 import { invalidOption, type OptionCheck, oneOf, readOptions } from '../util/read-options.js';
 
@@ -102,12 +102,8 @@ function convert(username: string, hash: unknown, release: '2.0' | '2.1'): Dynam
   if (!canBeSent(username)) {
     return 'No MQTT client can send this user name: it is empty, too long or has characters that brokers refuse.';
   }
-  let parsed: ParsedHash;
-  try {
-    parsed = parseHash(hash as string);
-  } catch (error) {
-    return (error as Error).message;
-  }
+  const parsed = typeof hash === 'string' ? tryParseHash(hash) : undefined;
+  if (parsed === undefined) return 'This is not a hash that mosquitto_passwd or hashPassword wrote. Use one.';
   if (parsed.algorithm === 'argon2id') return 'Stock builds of Mosquitto read no argon2id hash.';
   if (release === '2.1') return { username, encoded_password: hash as string };
   if (parsed.algorithm === 'sha512') return 'The plugin of Mosquitto 2.0 reads no $6$ hash.';

@@ -1,6 +1,6 @@
 import * as crypto from 'node:crypto';
 import { assertPassword, comparedPassword, isBytes, ownCopy } from '../credentials/rules.js';
-import { PasswordFileError } from '../errors.js';
+import { invalidArgument, PasswordFileError } from '../errors.js';
 import { type Done, limited } from '../util/limiter.js';
 import { type OptionChecks, oneOf, readOptions, whole } from '../util/read-options.js';
 import {
@@ -191,7 +191,7 @@ export function hashSettings(given: HashOptions): HashSettings {
   const { algorithm = 'pbkdf2-sha512', iterations = 101, saltBytes = 12, salt } = given;
   const { maxIterations = DEFAULT_MAX_ITERATIONS } = given;
   if (salt !== undefined && given.saltBytes !== undefined)
-    throw new PasswordFileError('ERR_INVALID_ARGUMENT', 'Give either salt or saltBytes.');
+    throw invalidArgument('Give either salt or saltBytes.');
   assertCost({ algorithm, iterations } as KeyParams, maxIterations);
   return { algorithm, iterations, saltBytes, maxIterations, salt: salt && new Uint8Array(salt) };
 }
