@@ -119,10 +119,12 @@ export class LineReader {
     return { hashStart, hashEnd: dropBlanks(bytes, hashStart, to), hasFurtherField, colons };
   }
 
-  /** All that follows the name's `:`; `undefined`: there is a `:` before the name. */
+  /** All that follows the name's `:`, without the blanks around it; `undefined`: there is a `:` before the name. */
   rest(): Buffer | undefined {
-    if (this.bytes[this.start] === COLON) return undefined;
-    return this.bytes.subarray(this.#fieldEnd + 1, this.end);
+    const { bytes, end } = this;
+    if (bytes[this.start] === COLON) return undefined;
+    const from = skipBlanks(bytes, this.#fieldEnd + 1, end);
+    return bytes.subarray(from, dropBlanks(bytes, from, end));
   }
 }
 
@@ -172,7 +174,7 @@ export function skipBlanks(bytes: Buffer, from: number, to: number): number {
 }
 
 /** The position after the last byte that is no blank, or `from`. */
-export function dropBlanks(bytes: Buffer, from: number, to: number): number {
+function dropBlanks(bytes: Buffer, from: number, to: number): number {
   let at = to;
   while (at - from > CHUNK && isBlank(bytes[at - 1]) && skipBlanks(bytes, at - CHUNK, at) === at) at -= CHUNK;
   while (at > from && isBlank(bytes[at - 1])) at--;

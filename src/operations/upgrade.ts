@@ -4,14 +4,13 @@ import { type FindingKind, FindingList, shownName } from '../check/findings.js';
 import { type BrokerRelease, looksLikeHash, readBrokerHash } from '../check/stored-hash.js';
 import { MAX_BYTES } from '../credentials/rules.js';
 import type { Draft } from '../document/draft.js';
-import { dropBlanks, LineReader, skipBlanks } from '../document/line.js';
+import { LineReader } from '../document/line.js';
 import type { Finding } from '../errors.js';
 import { newHash } from '../hash/hash.js';
 import type { ProgressOptions, Settings } from '../options.js';
 import { type EditSource, submit } from '../storage/group-commit.js';
-import { orAborted } from '../util/abort.js';
 import { NUL } from '../util/ascii.js';
-import { runYielding, yieldToEventLoop } from '../util/event-loop.js';
+import { runYielding } from '../util/event-loop.js';
 import { inParallel } from '../util/limiter.js';
 import { isFunction, isSignal, readOptions } from '../util/read-options.js';
 
@@ -30,60 +29,40 @@ export interface UpgradeOptions extends ProgressOptions {
   onSkipped?: ((finding: Finding) => void) | undefined;
 }
 
-/** The lines to upgrade, and the findings about those that are skipped. */
-interface Sorted {
-  /** The offsets of the lines with a password in plain text. */
-  plain: number[];
-  skipped: Finding[];
-}
-
 /** Upgrades in one commit. A line that another writer changes meanwhile stays as it is. */
 export async function upgrade(
   source: EditSource,
   settings: Settings,
-  given: UpgradeOptions | undefined,
+  options: UpgradeOptions | undefined,
 ): Promise<string[]> {
   const checks = { signal: isSignal, onProgress: isFunction, onSkipped: isFunction };
-  const options = readOptions<UpgradeOptions>('', given, checks);
-  const { signal, onSkipped } = options;
+  const { signal, onProgress, onSkipped } = readOptions<UpgradeOptions>('', options, checks);
   const view = await source.cache.view(signal);
-  // Each of these steps may read a line of many megabytes.
-  await orAborted(yieldToEventLoop(), signal);
-  const { plain, skipped } = await runYielding(sortLines(view, settings.broker), signal);
-  await orAborted(yieldToEventLoop(), signal);
-  for (const finding of skipped) onSkipped?.(finding);
-  return plain.length === 0 ? [] : commitHashes(source, settings, view, plain, options);
-}
-
-async function commitHashes(
-  source: EditSource,
-  settings: Settings,
-  view: Draft,
-  plain: readonly number[],
-  { signal, onProgress }: UpgradeOptions,
-): Promise<string[]> {
+  const skipped = new FindingList(settings.broker);
+  const plain = await runYielding(plainLines(view, settings.broker, skipped), signal);
+  for (const finding of skipped.all()) onSkipped?.(finding);
+  if (plain.length === 0) return [];
   const line = new LineReader(view.index.bytes);
-  const hashes: string[] = [];
-  let done = 0;
-  const hash = async ([i, start]: [number, number]): Promise<void> => {
+  const hashes = new Map<number, string>();
+  const hash = async (start: number): Promise<void> => {
     line.read(start);
-    hashes[i] = await newHash(trimmed(line.rest() as Buffer), settings.hash, signal);
-    onProgress?.(++done, plain.length);
+    hashes.set(start, await newHash(line.rest() as Buffer, settings.hash, signal));
+    onProgress?.(hashes.size, plain.length);
   };
-  await inParallel(plain.length, settings.hash.iterations, plain.entries(), hash, signal);
+  await inParallel(plain.length, settings.hash.iterations, plain, hash, signal);
   return submit({
     source,
     names: undefined,
     signal,
     *apply(draft) {
       const names: string[] = [];
-      for (const [i, start] of plain.entries()) {
+      for (const start of plain) {
         yield;
         line.read(start);
         const name = line.name() as string;
         // Another writer may have changed or removed the user since.
         if (!draft.rest(name)?.equals(line.rest() as Buffer)) continue;
-        draft.set(name, hashes[i] as string);
+        draft.set(name, hashes.get(start) as string);
         names.push(name);
       }
       return names;
@@ -91,10 +70,9 @@ async function commitHashes(
   });
 }
 
-/** Finds the lines to hash, and those that are neither hashes nor passwords that can be hashed. */
-function* sortLines(view: Draft, broker: BrokerRelease): Generator<void, Sorted> {
+/** The offsets of the lines to hash. Those that are neither hashes nor passwords that can be hashed are `skipped`. */
+function* plainLines(view: Draft, broker: BrokerRelease, skipped: FindingList): Generator<void, number[]> {
   const plain: number[] = [];
-  const skipped = new FindingList(broker);
   let number = 0;
   for (const line of view.lines()) {
     yield;
@@ -106,7 +84,7 @@ function* sortLines(view: Draft, broker: BrokerRelease): Generator<void, Sorted>
     if (obstacle === undefined) plain.push(line.start);
     else skipped.add(obstacle, number, shownName(line));
   }
-  return { plain, skipped: skipped.all() };
+  return plain;
 }
 
 /** Whether a broker of any release can read it as a hash. */
@@ -123,12 +101,12 @@ function obstacleTo(
 ): FindingKind | undefined {
   if (line.nameEnd - line.nameStart > MAX_BYTES) return 'LONG_NAME';
   const name = line.name();
-  const rest = line.rest();
+  // mosquitto_passwd trims blanks around passwords too (C `isspace`).
+  const password = line.rest();
   if (name === undefined) return 'UNSENDABLE_NAME';
-  if (name === '' || rest === undefined) return 'EMPTY_NAME';
+  if (name === '' || password === undefined) return 'EMPTY_NAME';
   // Without the blanks before it, the line would be a comment.
   if (name.startsWith('#')) return 'HASH_SIGN_NAME';
-  const password = trimmed(rest);
   if (password.length === 0) return 'MISSING_HASH';
   if (password.length > MAX_BYTES) return 'LONG_HASH';
   if (looksLikeHash(hash) || looksLikeHash(password.toString('latin1'))) {
@@ -138,10 +116,4 @@ function obstacleTo(
   }
   if (view.index.isDuplicate(line)) return 'DUPLICATE_NAME';
   return password.includes(NUL) ? 'NUL_BYTE' : undefined;
-}
-
-/** mosquitto_passwd trims blanks too (C `isspace`). */
-function trimmed(rest: Buffer): Buffer {
-  const from = skipBlanks(rest, 0, rest.length);
-  return rest.subarray(from, dropBlanks(rest, from, rest.length));
 }

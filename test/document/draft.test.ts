@@ -241,9 +241,9 @@ describe('a draft', () => {
     expect(draft.get('nobody')).toBeUndefined();
   });
 
-  test('returns from rest all that follows the name in its last line, unless a colon precedes the name', () => {
+  test('returns from rest all that follows the name in its last line without blanks around it, unless a colon precedes the name', () => {
     expect(['alice', 'bob', 'empty', 'lead', 'nobody'].map(name => draft.rest(name)?.toString())).toEqual([
-      ' a ',
+      'a',
       '2',
       '',
       undefined,
