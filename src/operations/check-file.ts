@@ -58,7 +58,7 @@ const isGroups: OptionCheck = value =>
 function placeFindings(settings: Settings, target: string, user: BrokerUser | undefined): Finding[] {
   try {
     const stats = fs.statSync(target);
-    if (!stats.isFile()) return [error('NOT_A_FILE', 'This is not a regular file. Give the path of a file.')];
+    if (!stats.isFile()) return [finding('error', 'NOT_A_FILE', NOT_A_FILE)];
     const links = fs.lstatSync(settings.path).isSymbolicLink() ? [symbolicLink(settings)] : [];
     // Windows has no such owners and modes.
     if (process.platform === 'win32') return links;
@@ -66,42 +66,38 @@ function placeFindings(settings: Settings, target: string, user: BrokerUser | un
   } catch (cause) {
     // Also if another program removes the file between these calls, to write it anew.
     if (systemCode(cause) !== 'ENOENT') throw readError(cause, settings.path);
-    const remedy = 'Use create() (on the command line -c).';
-    return [error('MISSING_FILE', `There is no file, which a broker needs to start. ${remedy}`)];
+    return [finding('error', 'MISSING_FILE', MISSING)];
   }
 }
 
+const NOT_A_FILE = 'This is not a regular file. Give the path of a file.';
+const MISSING = 'There is no file, which a broker needs to start. Use create() (on the command line -c).';
+const WORLD = 'All users have permissions for the file.';
 const LATER = 'Mosquitto 2.1 warns of that, and future versions will refuse it.';
 
 /** What Mosquitto 2.1 says of owner, group and mode: libcommon/file_common.c `mosquitto_fopen`. */
 function* accessFindings(stats: fs.Stats, target: string, user: BrokerUser | undefined): Generator<Finding> {
   if ((stats.mode & 0o007) !== 0)
-    yield warning(
-      'WORLD_ACCESSIBLE',
-      `All users have permissions for the file. ${LATER} Use mode 0600 or 0640.`,
-    );
+    yield finding('warning', 'WORLD_ACCESSIBLE', `${WORLD} ${LATER} Use mode 0600 or 0640.`);
   if (user === undefined) return;
   const barrier = barrierOnPath(user, target);
   if (barrier !== undefined) yield barrier;
-  for (const [code, what, found, wanted] of [
-    ['FOREIGN_OWNER', 'owner', stats.uid, user.uid],
-    ['FOREIGN_GROUP', 'group', stats.gid, user.gid],
-  ] as const) {
-    if (found !== wanted)
-      yield warning(
-        code,
-        `The ${what} of the file is ${found}, the broker's is ${wanted}. ${LATER} Change it.`,
-      );
-  }
+  const foreign = (what: string, is: number, wanted: number) =>
+    `The ${what} of the file is ${is}, the broker's is ${wanted}. ${LATER} Change it.`;
+  const { uid, gid } = stats;
+  if (uid !== user.uid) yield finding('warning', 'FOREIGN_OWNER', foreign('owner', uid, user.uid));
+  if (gid !== user.gid) yield finding('warning', 'FOREIGN_GROUP', foreign('group', gid, user.gid));
 }
 
 function symbolicLink({ broker, brokerFollowsLinks }: Settings): Finding {
-  const text =
+  const isRefused = broker === '2.1' && !brokerFollowsLinks;
+  return finding(
+    isRefused ? 'error' : 'warning',
+    'SYMBOLIC_LINK',
     'The path is a symbolic link, over which Mosquitto 2.1 does not start, and a running one exits on reload, unless ' +
-    'MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is set in its environment (2.1.1 and later). Give the broker the file itself';
-  return broker === '2.1' && !brokerFollowsLinks
-    ? error('SYMBOLIC_LINK', `${text}; or set that, and the option brokerFollowsLinks.`)
-    : warning('SYMBOLIC_LINK', `${text}.`);
+      'MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is set in its environment (2.1.1 and later). Give the broker the file itself' +
+      (isRefused ? '; or set that, and the option brokerFollowsLinks.' : '.'),
+  );
 }
 
 /** Whether a user could read the file; `false` also if that cannot be determined. */
@@ -132,17 +128,14 @@ function isAllowed({ uid, gid, groups = [] }: BrokerUser, stats: fs.Stats, bit: 
 }
 
 function notReadable({ uid, gid }: BrokerUser, barrier: string): Finding {
-  return error(
+  return finding(
+    'error',
     'NOT_READABLE',
     `The broker's user (${uid}:${gid}) cannot read the file, because of ${barrier}. Mosquitto 2.0 would ` +
       'refuse everybody, 2.1 would exit. Give that user the file, or its group the permission to read it.',
   );
 }
 
-function error(code: FindingCode, message: string): Finding {
-  return { line: 0, severity: 'error', code, message };
-}
-
-function warning(code: FindingCode, message: string): Finding {
-  return { line: 0, severity: 'warning', code, message };
+function finding(severity: Finding['severity'], code: FindingCode, message: string): Finding {
+  return { line: 0, severity, code, message };
 }
