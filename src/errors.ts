@@ -51,44 +51,9 @@ export type PasswordFileErrorCode =
   | 'ERR_LOGIN_TIMEOUT';
 
 /**
- * What a {@link Finding} is about. Mosquitto 2.0 and 2.1 judge differently; *refused*: the broker does not load the
- * file, and 2.1 does not start with it or exits on reload.
- *
- * | code | 2.0 | 2.1 | what it says |
- * |---|---|---|---|
- * | `MISSING_HASH` | error | refused | no hash follows the name |
- * | `PLAIN_TEXT` | error | refused | a password in plain text in place of the hash |
- * | `COLON_IN_NAME` | error | refused | the name seems to contain a `:` |
- * | `UNSUPPORTED_HASH` | error | refused | argon2id, or another type than `$7$` and `$6$` |
- * | `MALFORMED_HASH` | error | refused | a damaged hash |
- * | `LONG_HASH` | error | refused | a hash of over 65,535 bytes |
- * | `LONG_SALT` | error | warning | a salt of 64 bytes, which 2.0 does not read; 2.1: reported once |
- * | `ONLY_2_0_HASH` | warning | | a hash that 2.0 reads and 2.1 refuses (there `UNSUPPORTED_HASH`) |
- * | `ODD_HASH` | warning | warning | a hash in another form than mosquitto_passwd writes |
- * | `WEAK_HASH` | warning | warning | `$6$`, the format of Mosquitto 1.x |
- * | `SLOW_HASH` | error | error | over 1,000,000 iterations: each login stops the broker for a second or more; it loads |
- * | `EMPTY_NAME` | warning | refused | no name before the `:` |
- * | `DUPLICATE_NAME` | warning | refused | an earlier line has the same name; 2.0 uses one of the lines, in small files the last |
- * | `LONG_NAME` | error | refused | a name of over 65,535 bytes |
- * | `UNSENDABLE_NAME` | error | error | a name that no client can send |
- * | `PATTERN_ACL_NAME` | warning | warning | a `+` or `#` in the name: pattern ACLs deny such a client |
- * | `HASH_SIGN_NAME` | warning | warning | the name begins with `#` |
- * | `NUL_BYTE` | error | error | a NUL byte, over which lines are lost; 2.1: refused in a line of 255 bytes or more |
- * | `LOST_LAST_LINE` | error | error | the last line may be lost, because no line feed ends it |
- * | `COMMENTED_OUT` | warning | warning | a comment that looks like a user |
- * | `NO_COLON` | warning | warning | a line that the broker skips |
- * | `EXTRA_COLON` | warning | warning | several `:` before the hash, or one before the name |
- * | `FURTHER_FIELD` | warning | warning | a `:` after the hash |
- * | `BLANKS` | warning | warning | blanks around name or hash |
- * | `CR_LF` | warning | warning | lines end with CR LF; reported once |
- * | `BYTE_ORDER_MARK` | warning | warning | the line begins with U+FEFF |
- * | `NO_FINAL_NEWLINE` | warning | warning | no line feed ends the file |
- * | `MORE_FINDINGS` | error or warning | error or warning | the last finding: how many others are not listed |
- * | `MISSING_FILE`, `NOT_A_FILE` | refused | refused | nothing at the path, or not a regular file |
- * | `SYMBOLIC_LINK` | warning | refused | the path is a symbolic link; a warning with `brokerFollowsLinks` |
- * | `NOT_READABLE` | refused | refused | the broker's user cannot read the file |
- * | `WORLD_ACCESSIBLE` | warning | warning | others than owner and group have a permission |
- * | `FOREIGN_OWNER`, `FOREIGN_GROUP` | warning | warning | owner or group is not that of the broker's user |
+ * What a {@link Finding} is about; its `message` says it in words, with what to do. `docs/broker-rules.md` lists what
+ * Mosquitto 2.0 and 2.1 do in each case. The codes up to `NO_FINAL_NEWLINE` are about a line, those after
+ * `MORE_FINDINGS` about what only the file system shows.
  *
  * @example const weak: FindingCode[] = ['WEAK_HASH', 'PLAIN_TEXT'];
  */
