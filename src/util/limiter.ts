@@ -36,7 +36,7 @@ export function limited<T>(begin: (done: Done<T>) => number): Promise<T> {
         cost -= ownCost;
         if (error) reject(error);
         else resolve(value);
-        if (systemCalls === 0) startJobs();
+        startJobs();
       };
       try {
         ownCost = begin(done);
@@ -50,17 +50,18 @@ export function limited<T>(begin: (done: Done<T>) => number): Promise<T> {
     if (last === undefined) first = job;
     else last.next = job;
     last = job;
-    if (systemCalls === 0) startJobs();
+    startJobs();
   });
 }
 
 /**
- * Starts jobs until those in flight cost {@link MAX_COST_IN_FLIGHT}; whatever they cost, as many as leave one thread of the
- * pool free.
+ * Starts as many jobs as leave one thread of the pool free, and unless a system call needs that, more until those in flight
+ * cost {@link MAX_COST_IN_FLIGHT}.
  */
 function startJobs(): void {
   const slow = mostSlowJobs();
-  while (first !== undefined && (cost < MAX_COST_IN_FLIGHT || inFlight < slow)) {
+  const maxCost = systemCalls > 0 ? 0 : MAX_COST_IN_FLIGHT;
+  while (first !== undefined && (cost < maxCost || inFlight < slow)) {
     const { start, next } = first;
     first = next;
     if (next === undefined) last = undefined;
@@ -75,10 +76,7 @@ function mostSlowJobs(): number {
   return Math.max(1, threads - 1);
 }
 
-/**
- * Makes a system call in the thread pool; no job starts meanwhile. Jobs start when it ends, even while another call is
- * under way, so that an unbroken series of calls does not starve them.
- */
+/** Makes a system call in the thread pool. Meanwhile, jobs start only if they leave one thread free. */
 export async function withPriority<T>(call: (done: Done<T>) => void): Promise<T> {
   systemCalls++;
   try {
