@@ -1,6 +1,7 @@
 import * as crypto from 'node:crypto';
 import { assertPassword, comparedPassword, isBytes, ownCopy } from '../credentials/rules.js';
 import { invalidArgument, PasswordFileError } from '../errors.js';
+import { inNextTurn } from '../util/event-loop.js';
 import { type Done, limited } from '../util/limiter.js';
 import { type OptionChecks, oneOf, readOptions, whole } from '../util/read-options.js';
 import {
@@ -215,7 +216,7 @@ function deriveKey(password: string | Uint8Array, params: KeyParams, done: Done<
       return params.memory * params.passes;
     default:
       // Computed on this thread. The job ends in the next turn, so that many of them let the event loop turn.
-      setImmediate(done, null, deriveKeySync(password, params));
+      inNextTurn(done, null, deriveKeySync(password, params));
       return 100;
   }
 }

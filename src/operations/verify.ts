@@ -7,6 +7,7 @@ import { compareKey } from '../hash/hash.js';
 import { type Settings, signalOf, type WaitOptions } from '../options.js';
 import type { Cache } from '../storage/cache.js';
 import { orAborted } from '../util/abort.js';
+import { inNextTurn } from '../util/event-loop.js';
 import { limited } from '../util/limiter.js';
 
 /** What an answer costs where there is nothing to hash, in iterations of PBKDF2. */
@@ -28,7 +29,7 @@ export async function verify(
     const compared = comparedPassword(own);
     const stored = hashOfUser(index, name, broker);
     if (compared === undefined || stored === undefined) {
-      setImmediate(done, null, false);
+      inNextTurn(done, null, false);
       return LOOKUP_COST;
     }
     assertCost(stored, hash.maxIterations, { path, username: name });

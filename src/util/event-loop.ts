@@ -33,7 +33,10 @@ export async function runYielding<T>(
   }
 }
 
+/** Calls a function in the event loop's next turn. Kept here, because fake timers of a test replace the global one. */
+export const inNextTurn: typeof setImmediate = setImmediate;
+
 /** Resolves in the event loop's next turn. */
 export function yieldToEventLoop(): Promise<void> {
-  return new Promise(resolve => setImmediate(resolve));
+  return new Promise(resolve => inNextTurn(resolve));
 }

@@ -1,0 +1,26 @@
+import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
+import type { PasswordFile } from '../src/password-file.js';
+import { HASH, newFile } from './support/password-file.js';
+
+let file: PasswordFile;
+beforeEach(() => {
+  ({ file } = newFile());
+});
+
+test.each<[string, () => Promise<unknown>, unknown]>([
+  ['setUser', () => file.setUser('bob', 'secret'), 'added'],
+  ['verify', () => file.verify('alice', 'secret'), true],
+  ['verify of an unknown user', () => file.verify('bob', 'secret'), false],
+  ['users', () => file.users(), ['alice']],
+  ['check', async () => (await file.check()).loads, true],
+  [
+    'provision',
+    async () => (await file.provision({ username: { prefix: 'd_' } })).username.slice(0, 2),
+    'd_',
+  ],
+])('%s settles while a test has replaced the timers by fake ones', async (_name, call, expected) => {
+  await file.setHash('alice', HASH);
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  expect(await call()).toEqual(expected);
+});
