@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import { ReloadScheduler } from './broker/reload-scheduler.js';
 import type { CheckReport } from './check/check.js';
 import { type Credentials, type CredentialsOptions, generateCredentials } from './credentials/generate.js';
@@ -77,7 +78,10 @@ export class PasswordFile {
     this.#source = { policy, cache, committed };
     // Not declared: TypeScript 5.0 does not know the symbol.
     const { dispose } = Symbol as { dispose?: symbol };
-    if (dispose !== undefined) Object.defineProperty(this, dispose, { value: () => this.close() });
+    // A subclass may have its own.
+    if (dispose !== undefined && !(dispose in this)) {
+      Object.defineProperty(this, dispose, { value: () => this.close(), configurable: true, writable: true });
+    }
     if (reload === undefined) return;
     this.#reloads = new ReloadScheduler(
       {
@@ -331,7 +335,9 @@ export class PasswordFile {
     const signal = signalOf(options);
     if (typeof edit !== 'function') throw invalidArgument('update takes a function that edits a draft.');
     const { maxIterations } = this.#settings.hash;
-    return this.#edit({ names: undefined, signal }, draft => runUpdate(draft, edit, maxIterations));
+    // The commit may have been started by another caller, whose AsyncLocalStorage the function would see.
+    const bound = AsyncResource.bind(edit);
+    return this.#edit({ names: undefined, signal }, draft => runUpdate(draft, bound, maxIterations));
   }
 
   /**

@@ -66,4 +66,23 @@ describe('close', () => {
       expect(await file.verify('alice', 'secret')).toBe(true);
     },
   );
+
+  test.skipIf((Symbol as { dispose?: symbol }).dispose === undefined)(
+    'leaves Symbol.dispose to a subclass that has its own',
+    () => {
+      const { dispose } = Symbol as unknown as { dispose: symbol };
+      const disposed: string[] = [];
+      class Store extends PasswordFile {
+        [dispose](): void {
+          disposed.push('method');
+        }
+      }
+      class Field extends PasswordFile {
+        [dispose] = (): unknown => disposed.push('field');
+      }
+      (new Store(path) as unknown as Record<symbol, () => void>)[dispose]?.();
+      (new Field(path) as unknown as Record<symbol, () => void>)[dispose]?.();
+      expect(disposed).toEqual(['method', 'field']);
+    },
+  );
 });

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -363,6 +364,12 @@ describe('edits of one file at once', () => {
       file.setHash('alice', HASH),
     ]);
     expect(outcomes).toEqual(['added', 'unchanged', 'updated', true, false, false, 'added']);
+  });
+
+  test('of update run their functions in the AsyncLocalStorage of their own callers', async () => {
+    const request = new AsyncLocalStorage<number>();
+    const updates = [1, 2, 3, 4].map(id => request.run(id, () => file.update(() => request.getStore())));
+    expect(await Promise.all(updates)).toEqual([1, 2, 3, 4]);
   });
 });
 
