@@ -37,7 +37,7 @@ export class Snapshot {
   isCurrent(path: string): boolean {
     // A change in the tick in which the file was read would not show.
     const { ctimeNs } = this.stats;
-    if (this.readAt - Number(ctimeNs / 1_000_000n) <= tickOf(ctimeNs)) return false;
+    if (Math.abs(this.readAt - Number(ctimeNs / 1_000_000n)) <= tickOf(ctimeNs)) return false;
     if (this.file?.use() === false) return false;
     const now = attempt(() => fs.statSync(path, { bigint: true }));
     const fields = ['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'] as const;
