@@ -207,9 +207,13 @@ function isBase64Of64(bytes: Uint8Array, start: number): boolean {
   return isLast && bytes[start + 86] === EQUALS && bytes[start + 87] === EQUALS;
 }
 
+/** Whether so many bytes, a multiple of 4, are characters of base64. */
 function areBase64(bytes: Uint8Array, start: number, count: number): boolean {
   let all = 1;
-  for (let at = start; at < start + count; at++) all &= BASE64[bytes[at] as number] as number;
+  for (let at = start; at < start + count; at += 4) {
+    all &= (BASE64[bytes[at] as number] as number) & (BASE64[bytes[at + 1] as number] as number);
+    all &= (BASE64[bytes[at + 2] as number] as number) & (BASE64[bytes[at + 3] as number] as number);
+  }
   return all === 1;
 }
 

