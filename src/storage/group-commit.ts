@@ -1,5 +1,6 @@
 /** All callers that edit one file in this process share a queue, and all pending edits join the next commit. */
 import { Draft, edited } from '../document/draft.js';
+import type { Change } from '../document/merge.js';
 import { MAX_WANTED, NameIndex } from '../document/name-index.js';
 import { fileMissing, type PasswordFileError } from '../errors.js';
 import { onAbort } from '../util/abort.js';
@@ -10,6 +11,9 @@ import { notReplaceable, type Place, resolveTarget } from './path.js';
 import { type Snapshot, takeSnapshot } from './snapshot.js';
 import { type CreateOptions, copyOwnership, type TempFile, writeAndSync } from './temp-file.js';
 import { type LockSettings, replaceFile } from './writer.js';
+
+/** How many times at most the edits of a commit are made, which is repeated when one of them is cancelled. */
+const ATTEMPTS = 10;
 
 /** How a file is written. Edits with equal policies can share a commit. */
 export interface WritePolicy {
@@ -161,12 +165,11 @@ class Commit {
       const problem = `has ${old.stats.nlink} hard links, and replacing it would part them.`;
       throw notReplaceable(place.path, `${problem} Use a symbolic link instead.`);
     }
-    const draft = new Draft(old?.index ?? new NameIndex(Buffer.alloc(0)));
-    const fileExists = await this.#makeEdits(draft, old !== undefined);
-    const changes = await runYielding(draft.changes());
+    const index = old?.index ?? new NameIndex(Buffer.alloc(0));
+    const { changes, fileExists } = await this.#makeEdits(index, old !== undefined);
     if (changes.length === 0 && fileExists === (old !== undefined)) return false;
     copyOwnership(systemDisk, temp, place, old && ownershipOf(old.stats), this.#source.policy);
-    await writeAndSync(systemDisk, temp, edited(draft.index.bytes, changes));
+    await writeAndSync(systemDisk, temp, edited(index.bytes, changes));
     return true;
   }
 
@@ -188,16 +191,24 @@ class Commit {
     return names;
   }
 
-  /** Makes the edits. An abort still undoes one that is not made by then. Returns whether there is to be a file. */
-  async #makeEdits(draft: Draft, existed: boolean): Promise<boolean> {
+  /** Makes the edits, and again if one was cancelled meanwhile. From here on, none can be cancelled. */
+  async #makeEdits(index: NameIndex, existed: boolean): Promise<{ changes: Change[]; fileExists: boolean }> {
     const turn = new Turn();
-    let fileExists = existed;
-    for (const pending of this.#edits) pending.stopListening?.();
-    for (const pending of this.#edits) {
-      if (turn.isOver()) await turn.yield();
-      fileExists = await this.#apply(pending, draft, fileExists);
+    for (let attempt = 1; ; attempt++) {
+      const edits = [...this.#edits];
+      // Edits that are cancelled one after another could otherwise keep the others waiting for ever.
+      if (attempt === ATTEMPTS) for (const pending of edits) pending.stopListening?.();
+      const draft = new Draft(index);
+      let fileExists = existed;
+      for (const pending of edits) {
+        if (turn.isOver()) await turn.yield();
+        if (this.#edits.has(pending)) fileExists = await this.#apply(pending, draft, fileExists);
+      }
+      const changes = await runYielding(draft.changes());
+      if (this.#edits.size < edits.length) continue;
+      for (const pending of edits) pending.stopListening?.();
+      return { changes, fileExists };
     }
-    return fileExists;
   }
 
   /** Makes an edit; one that throws is undone alone. Returns whether there is to be a file. */
@@ -206,7 +217,6 @@ class Commit {
     const { creates = false, signal, source } = edit;
     draft.begin();
     try {
-      signal?.throwIfAborted();
       if (!fileExists && source.cache.fileMustExist && !creates) throw fileMissing(this.target);
       pending.outcome = { value: await runYielding(edit.apply(draft, fileExists), signal) };
       return fileExists || creates || draft.hasChanged();

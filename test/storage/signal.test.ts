@@ -190,16 +190,35 @@ describe('an abort signal', () => {
     expect(await file.users()).toEqual(['alice', 'carol']);
   });
 
-  test('that aborts when its commit has made the edit does not undo it', async () => {
+  test('cancels an edit that its commit has made and not yet written', async () => {
     const controller = new AbortController();
-    const outcomes = await Promise.all([
-      // While this is written, the others gather for the next commit.
+    const outcomes = await Promise.allSettled([
       file.setHash('alice', HASH),
       file.setHash('bob', HASH, { signal: controller.signal }),
+      file.setHash('carol', HASH),
       file.update(() => controller.abort(reason)),
     ]);
-    expect(outcomes).toEqual(['added', 'added', undefined]);
-    expect(await file.users()).toEqual(['alice', 'bob']);
+    expect(outcomes[1]).toEqual({ status: 'rejected', reason });
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
+    expect(await file.users()).toEqual(['alice', 'carol']);
+  });
+
+  test('cancels at most nine edits one after another of a commit that others wait for', async () => {
+    const controllers = Array.from({ length: 12 }, () => new AbortController());
+    let next = 0;
+    const outcomes = await Promise.allSettled([
+      // While this is written, the others gather for the next commit.
+      file.setHash('alice', HASH),
+      ...controllers.map(({ signal }, i) => file.setHash(`user${i}`, HASH, { signal })),
+      // This edit is made again each time.
+      file.update(() => controllers[next++]?.abort(reason)),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual([
+      'fulfilled',
+      ...Array(9).fill('rejected'),
+      ...Array(4).fill('fulfilled'),
+    ]);
+    expect(await file.users()).toEqual(['alice', 'user9', 'user10', 'user11']);
   });
 
   test.each<[string, (file: PasswordFile, signal?: AbortSignal) => Promise<unknown>]>([
