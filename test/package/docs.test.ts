@@ -5,7 +5,7 @@
 import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { hashPassword, PasswordFile } from 'mosquitto-passwd-ts';
+import { hashPasswordSync, PasswordFile } from 'mosquitto-passwd-ts';
 import ts from 'typescript';
 import { describe, expect, inject, test } from 'vitest';
 import { type Broker, findBrokers, type RunningBroker, startBroker } from '../support/broker.js';
@@ -134,24 +134,37 @@ describe('docs/many-brokers.md', () => {
   const codes = modulesOf('docs/many-brokers.md');
   const codeWith = (text: string) => codes.find(code => code.includes(text)) ?? '';
 
+  const kept = hashPasswordSync('kept');
+  const rows = `async function* rows() {
+    yield ['kept', '${kept}'];
+    yield ['new', '${hashPasswordSync('new')}'];
+  }`;
+
+  /** Runs the replica with this command for the reload. */
+  function runReplica(path: string, calls: string, command: string): Promise<string> {
+    return runModule(codeWith('function replicate') + rows + calls, path, [
+      ["process: 'mosquitto'", `command: ['sh', '-c', ${JSON.stringify(command)}]`],
+    ]);
+  }
+
   test('its replica has only the users of the database', async () => {
     const path = join(testDirectory(), 'passwd');
     const file = new PasswordFile(path);
-    await file.setUsers([
-      ['old', 'pw'],
-      ['kept', 'pw'],
-    ]);
-    const calls = `
-      async function* rows() {
-        yield ['kept', ${JSON.stringify(await file.getHash('kept'))}];
-        yield ['new', ${JSON.stringify(await hashPassword('new'))}];
-      }
-      await replicate(rows());`;
-    const stdout = await runModule(codeWith('function replicate') + calls, path, [
-      ["process: 'mosquitto'", "command: ['true']"],
-    ]);
+    await file.setUser('old', 'pw');
+    await file.setHash('kept', kept);
+    const stdout = await runReplica(path, 'await replicate(rows());', 'true');
     expect(stdout).toBe('{ added: 1, updated: 0, unchanged: 1, removed: 1 }\n');
     expect(await file.users()).toEqual(['kept', 'new']);
+  });
+
+  test('its replica reloads the broker again after a reload that failed, also in another process', async () => {
+    const directory = testDirectory();
+    const path = join(directory, 'passwd');
+    const log = join(directory, 'reloads');
+    const retry = 'await replicate(rows()).catch(() => replicate(rows()));';
+    await runReplica(path, retry, `echo failed >> ${log}; exit 1`).catch(() => undefined);
+    await runReplica(path, retry, `echo done >> ${log}`);
+    expect(readFileSync(log, 'utf8')).toBe('failed\nfailed\ndone\n');
   });
 
   test('its copy gets the users with a hash, and reports the others', async () => {
