@@ -8,8 +8,9 @@ import { pathToFileURL } from 'node:url';
 import { hashPasswordSync, PasswordFile } from 'mosquitto-passwd-ts';
 import ts from 'typescript';
 import { describe, expect, inject, test } from 'vitest';
-import { type Broker, findBrokers, type RunningBroker, startBroker } from '../support/broker.js';
+import { type Broker, findBrokers, login, type RunningBroker, startBroker } from '../support/broker.js';
 import { testDirectory } from '../support/directory.js';
+import { MqttClient } from '../support/mqtt-client.js';
 import { broker, needs } from '../support/require.js';
 import { complaints } from './compile.js';
 import { PROJECT, run } from './packed.js';
@@ -127,6 +128,19 @@ needs(broker()).describe('docs/provisioning.md', () => {
     expect(message).toBe('not recorded');
     const [users, username, verified] = JSON.parse(result);
     expect({ users, verified }).toEqual({ users: [username], verified: true });
+  });
+
+  test('its change of a password disconnects the device, and lets it in with the new one only', async () => {
+    const path = join(testDirectory(), 'passwd');
+    await new PasswordFile(path).setUser('meter', 'old');
+    await using running = await startBroker(findBrokers()[0] as Broker, { passwordFile: path });
+    const { port } = running;
+    const device = await MqttClient.connect(port, 'meter', 'old');
+    const code = modulesOf('docs/provisioning.md').find(text => text.includes('function rotate')) ?? '';
+    const call = `await rotate('meter', async password => process.stdout.write(password));`;
+    const password = await runModule(code + call, path, placeOf(running));
+    await device.closed;
+    expect([await login(port, 'meter', 'old'), await login(port, 'meter', password)]).toEqual([5, 0]);
   });
 });
 
