@@ -112,6 +112,18 @@ describe('a consumer of every export', { shuffle: false }, () => {
   });
 });
 
+needs(needOf(COMPILERS[3] as Compiler)).test(
+  'the newest TypeScript finds the types of Node only by the option types',
+  async () => {
+    const { types: _, ...options } = { ...STRICT, ...MODES.nodenext, skipLibCheck: true };
+    const project = await newProject(options, 'nodenext');
+    await addTypesOfNode(project);
+    const { stdout } = await compile(COMPILERS[3] as Compiler, project);
+    expect(stdout).toContain("add 'node' to the types field in your tsconfig");
+  },
+  310_000,
+);
+
 describe('without @types/node', () => {
   const compiler = COMPILERS[2] as Compiler;
   const options = { ...STRICT, ...MODES.nodenext, lib: ['ES2022', 'DOM'], types: [] };
