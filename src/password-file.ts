@@ -107,7 +107,7 @@ export class PasswordFile {
    * Sets a user's password, and adds the user if the name is new.
    *
    * @param password `undefined`, an unset variable, is `ERR_INVALID_PASSWORD`
-   * @returns `'unchanged'` if the stored hash has this password, algorithm and cost already
+   * @returns `'unchanged'` if the stored hash has this password, and algorithm, iterations and salt length as in `hash`
    * @example console.log(await new PasswordFile('passwd').setUser('alice', 'correct horse'));
    */
   async setUser(

@@ -9,7 +9,8 @@ import type { NewLines } from './new-lines.js';
 const BLOCK_BITS = 16;
 
 /**
- * What became of a user: `'unchanged'` where the password verified already, with the same algorithm and cost.
+ * What became of a user: `'unchanged'` where the file has this hash already, or a hash of this password with the same
+ * algorithm, iterations and salt length.
  *
  * @example
  * const outcome: SetOutcome = await new PasswordFile('passwd').setUser('alice', 'secret');
