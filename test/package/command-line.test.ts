@@ -80,9 +80,9 @@ needs(program('bash'), broker()).test(
     await using running = await startBroker(findBrokers()[0] as Broker, { passwordFile });
     writeFileSync(join(directory, PID_FILE), `${running.pid}\n`);
 
-    expect(RELOADS).toHaveLength(2);
+    expect(RELOADS).toHaveLength(3);
     run(directory, RELOADS, running.port);
-    expect(await running.logged('Reloading config.', 2)).toBe(true);
+    expect(await running.logged('Reloading config.', 3)).toBe(true);
     expect(await login(running.port, 'frank', 'plain text')).toBe(5);
   },
 );
