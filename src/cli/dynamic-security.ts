@@ -7,23 +7,11 @@ import type { Command } from './arguments.js';
 import { describe, interruption } from './input.js';
 import { CliError, complain, inform, Skipped, STATUS } from './output.js';
 
-/** An item of a list in the plugin's file, if it is an object. Its fields may hold anything. */
-interface Item {
-  username?: unknown;
-  rolename?: unknown;
-  roles?: unknown;
-  clients?: unknown;
-  acls?: unknown;
-  acltype?: unknown;
-  topic?: unknown;
-  allow?: unknown;
-}
+/** An object in the plugin's file. Its fields may hold anything. */
+type Item = Record<string, unknown>;
 
-/** The plugin's file, as far as it matters here. */
-interface Config extends Item {
-  clients: unknown[];
-  groups?: unknown;
-}
+/** The plugin's file, as far as it is checked. */
+type Config = Item & { clients: unknown[] };
 
 /** With more clients of one role, the broker starts slowly. */
 const MANY = 10_000;
@@ -132,8 +120,8 @@ export function parse(path: string, bytes: Uint8Array): Config {
     // The error is dropped, because its message quotes the file.
   }
   if (Array.isArray(config?.clients) && Array.isArray(config.roles)) return config as Config;
-  const wanted = 'JSON in UTF-8 with lists of clients and roles';
-  throw new CliError(`${path} is not a file of mosquitto_ctrl dynsec init: it is not ${wanted}.`);
+  const problem = 'it is not JSON in UTF-8 with lists of clients and roles';
+  throw new CliError(`${path} is not a file of mosquitto_ctrl dynsec init: ${problem}.`);
 }
 
 /** A config with these clients too, all in descending order of their names: see {@link exportDynamicSecurity}. */
@@ -143,25 +131,23 @@ export function merge(
   clients: readonly DynamicSecurityClient[],
   replaces: boolean,
 ): { config: Config; added: number; replaced: number; admins: string[] } {
-  const existing = new Set(config.clients.map(nameOf));
-  const taken = clients.filter(({ username }) => existing.has(username));
-  if (taken.length > 0 && !replaces) {
-    const others = taken.length === 1 ? '' : ` and ${taken.length - 1} more of the users`;
+  const before = new Map(objects(config.clients).map(client => [client.username, client]));
+  const [taken, ...others] = clients.filter(({ username }) => before.has(username));
+  if (taken !== undefined && !replaces) {
+    const more = others.length === 0 ? '' : ` and ${others.length} more of the users`;
     throw new CliError(
-      `${path} has the client ${taken[0]?.username}${others} already. --force replaces ` +
+      `${path} has the client ${taken.username}${more} already. --force replaces ` +
         'clients, but no administrators. Nothing was changed.',
     );
   }
   const admins = adminsOf(config);
-  const before = new Map(objects(config.clients).map(client => [nameOf(client), client]));
-  const set = clients
-    .filter(({ username }) => !admins.has(username))
-    .map(client => ({ ...withoutLogin(before.get(client.username)), ...client }));
+  const set = clients.filter(({ username }) => !admins.has(username));
   const names = new Set(set.map(nameOf));
   const kept = config.clients.filter(client => !names.has(nameOf(client)));
-  const replaced = taken.filter(({ username }) => names.has(username)).length;
+  const merged = set.map(client => ({ ...withoutLogin(before.get(client.username)), ...client }));
+  const replaced = set.filter(({ username }) => before.has(username)).length;
   return {
-    config: { ...config, clients: [...kept, ...set].sort(descending) },
+    config: { ...config, clients: [...kept, ...merged].sort(descending) },
     added: set.length - replaced,
     replaced,
     admins: clients.map(({ username }) => username).filter(name => admins.has(name)),
@@ -176,12 +162,10 @@ function withoutLogin(client: Item | undefined): Item {
 
 /** The names of the clients with an administrator's role, by themselves or by a group. */
 function adminsOf({ clients, groups, roles }: Config): Set<unknown> {
-  const admin = new Set(
-    objects(roles)
-      .filter(controls)
-      .map(({ rolename }) => rolename),
-  ).add('admin');
-  const isAdmin = (holder: Item) => objects(holder.roles).some(({ rolename }) => admin.has(rolename));
+  const admin = objects(roles)
+    .filter(isAdminRole)
+    .map(({ rolename }) => rolename);
+  const isAdmin = (holder: Item) => objects(holder.roles).some(({ rolename }) => admin.includes(rolename));
   const members = objects(groups)
     .filter(isAdmin)
     .flatMap(group => objects(group.clients));
@@ -189,14 +173,14 @@ function adminsOf({ clients, groups, roles }: Config): Set<unknown> {
 }
 
 /**
- * Whether a role lets clients give commands to the broker, as `super-admin` does in a file that Mosquitto 2.1 has made.
- * No other topic filter matches a topic below `$CONTROL`: wildcards do not match a first `$` (MQTT 3.1.1, 4.7.2).
+ * Whether a role is `admin`, or lets clients give commands to the broker, as `super-admin` does in a file that Mosquitto
+ * 2.1 has made. No other topic filter matches a topic below `$CONTROL`: wildcards do not match a first `$` (MQTT 3.1.1,
+ * 4.7.2).
  */
-function controls({ acls }: Item): boolean {
-  return objects(acls).some(
-    ({ acltype, topic, allow }) =>
-      acltype === 'publishClientSend' && allow === true && String(topic).startsWith('$CONTROL/'),
-  );
+function isAdminRole({ rolename, acls }: Item): boolean {
+  const controls = ({ acltype, topic, allow }: Item) =>
+    acltype === 'publishClientSend' && allow === true && String(topic).startsWith('$CONTROL/');
+  return rolename === 'admin' || objects(acls).some(controls);
 }
 
 function hasRole({ roles }: Item, role: string): boolean {
