@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { type Flag, OPTIONS } from './arguments.js';
 
 const NAME = 'mosquitto-passwd-ts';
-const MAX_WIDTH = 100;
+const WIDTH = 80;
+/** The column at which the meaning of an option begins. */
+const INDENT = 24;
 
 const SYNOPSIS = [
   '[options] [-c [--force]] passwordfile username',
@@ -86,33 +88,27 @@ export function help(): string {
     entry(` ${option.flag}${'value' in option ? ` ${option.value}` : ''}`, MEANINGS[option.flag]),
   );
   const statuses = STATUSES.map(([status, meaning]) => entry(` ${status}`, meaning));
-  const order = fitted('Options come before the password file.', 0);
+  const order = 'Options come before the password file.';
   return `${synopsis()}\n\n${order}\n\n${options.join('\n')}\n\nExit status:\n${statuses.join('\n')}\n`;
 }
 
 /** The first line is that of mosquitto_passwd, with the name of this program. */
 function synopsis(): string {
   const lines = SYNOPSIS.map((line, i) => fitted(`${i === 0 ? 'Usage:' : '      '} ${NAME} ${line}`, 10));
-  return `${fitted(`${NAME} is a tool for managing password files for mosquitto.`, 0)}\n\n${lines.join('\n')}`;
+  return `${NAME} is a tool for managing password files for mosquitto.\n\n${lines.join('\n')}`;
 }
 
 /** A term and, beside it, its meaning. */
 function entry(term: string, meaning: string): string {
-  const indent = width() < 60 ? 8 : 24;
-  if (term.length < indent) return fitted(term.padEnd(indent) + meaning, indent);
-  return `${term}\n${fitted(' '.repeat(indent) + meaning, indent)}`;
+  if (term.length < INDENT) return fitted(term.padEnd(INDENT) + meaning, INDENT);
+  return `${term}\n${fitted(' '.repeat(INDENT) + meaning, INDENT)}`;
 }
 
-/** Breaks a line at blanks, so that it fits the terminal. Further lines are indented. */
+/** Breaks a line at blanks. Further lines are indented. */
 function fitted(line: string, indent: number): string {
-  const space = line.lastIndexOf(' ', width());
-  const end = line.length <= width() || space <= indent ? line.length : space;
-  const rest = line.slice(end + 1);
-  return line.slice(0, end) + (rest && `\n${fitted(' '.repeat(indent) + rest, indent)}`);
-}
-
-function width(): number {
-  return Math.min(process.stdout.columns || MAX_WIDTH, MAX_WIDTH);
+  if (line.length <= WIDTH) return line;
+  const end = line.lastIndexOf(' ', WIDTH);
+  return `${line.slice(0, end)}\n${fitted(' '.repeat(indent) + line.slice(end + 1), indent)}`;
 }
 
 export function version(): string {

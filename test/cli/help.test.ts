@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { OPTIONS } from '../../src/cli/arguments.js';
-import { help } from '../../src/cli/help.js';
+import { help, usage } from '../../src/cli/help.js';
 
 const page = readFileSync(new URL('../../man/mosquitto-passwd-ts.1', import.meta.url), 'utf8');
 const section = (title: string) =>
@@ -14,6 +14,11 @@ const plain = (roff: string) =>
     .replace(/\\-/g, '-')
     .replace(/\\f[BIR]|"/g, '')
     .replace(/ +/g, ' ');
+
+test('the usage and --help fit into 80 columns', () => {
+  const lengths = (usage() + help()).split('\n').map(line => line.length);
+  expect(Math.max(...lengths)).toBeLessThanOrEqual(80);
+});
 
 test('the man page has the options of --help in their order', () => {
   const options = [...help().matchAll(/^ (-[^ ]+(?: [A-Z:[\]]+)?)(?: {2,}|$)/gm)].map(([, option]) => option);

@@ -109,14 +109,6 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     },
   );
 
-  test.each([40, 72, 200])('the usage and --help fit into %i columns', async columns => {
-    const line = `stty cols ${columns}; ${command()}; ${command('--help')}`;
-    const lines = (await onTerminal(line)).screen.split('\n');
-    const longest = Math.max(...lines.map(each => each.length));
-    expect(longest).toBeGreaterThan(Math.min(columns, 100) - 12);
-    expect(lines.filter(each => each.length > Math.min(columns, 100))).toEqual([]);
-  });
-
   test.each([
     ['two different passwords', [SECRET + ENTER, `other${ENTER}`], 2, 'Passwords do not match.'],
     ['nothing', [ENTER], 1, 'Empty password.'],
