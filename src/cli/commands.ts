@@ -153,10 +153,8 @@ async function verify(command: Command): Promise<number> {
 
 async function list(command: Command): Promise<number> {
   const names = await open(command).users();
-  const isJson = command.given.has('--json');
-  return output.print(
-    isJson ? `${JSON.stringify(names)}\n` : names.map(name => `${output.shown(name)}\n`).join(''),
-  );
+  const lines = names.map(name => `${output.shown(name)}\n`).join('');
+  return output.print(command.given.has('--json') ? `${JSON.stringify(names)}\n` : lines);
 }
 
 /** Prints the users with their hashes. */
@@ -246,19 +244,10 @@ async function reload(
   isChanged: boolean,
   confirm?: () => Promise<void> | undefined,
 ): Promise<number> {
-  const { path, given } = command;
-  const broker = given.get('--reload');
-  if (broker === undefined) return STATUS.DONE;
-  const signal = input.interruption();
+  if (!command.given.has('--reload')) return STATUS.DONE;
   let problem = 'The broker has not read the file.';
   try {
-    const { loads, findings } = await file.check({ signal });
-    if (!loads) {
-      const errors = findings.filter(({ severity }) => severity === 'error');
-      for (const finding of errors) output.complain(output.findingLine(path, finding));
-      throw new CliError('The broker would not load this file, and was not made to reload it.');
-    }
-    await file.reloaded({ force: !isChanged, signal });
+    await file.reloaded({ force: !isChanged, signal: input.interruption() });
     problem = 'The login is not confirmed.';
     await confirm?.();
     return STATUS.DONE;

@@ -36,26 +36,21 @@ export function print(text: string): number {
   return STATUS.DONE;
 }
 
-/** Prints to standard output what the user may miss. An error there is ignored, because the work is done. */
+/** Prints to standard output what the user may miss. */
 export function inform(text: string, isQuiet: boolean): void {
-  try {
-    if (!isQuiet) write(STDOUT, text);
-  } catch {
-    // mosquitto_passwd ignores it too.
-  }
+  if (!isQuiet) tryWrite(STDOUT, text);
 }
 
 /** Prints to standard error. */
 export function complain(text: string): void {
-  writeError(printable(text));
+  tryWrite(STDERR, printable(text));
 }
 
-function writeError(text: string): void {
+/** An error is ignored, as by mosquitto_passwd: the work is done, or there is no other place to report it. */
+function tryWrite(descriptor: number, text: string): void {
   try {
-    write(STDERR, text);
-  } catch {
-    // There is no other place to report it.
-  }
+    write(descriptor, text);
+  } catch {}
 }
 
 /** Prints passwords that were just set, and that are kept nowhere else. */
@@ -121,8 +116,8 @@ export function progressLine(isQuiet: boolean): ((done: number, total: number) =
   if (isQuiet || !isatty(STDERR)) return undefined;
   return (done, total) => {
     if (total < 1_000) return;
-    if (done === total) writeError('\r\u001b[K');
-    else if (done % Math.ceil(total / 100) === 0) writeError(`\rHashed ${done} of ${total} passwords`);
+    if (done === total) tryWrite(STDERR, '\r\u001b[K');
+    else if (done % Math.ceil(total / 100) === 0) tryWrite(STDERR, `\rHashed ${done} of ${total} passwords`);
   };
 }
 

@@ -549,7 +549,7 @@ describe('--reload', () => {
     const { status, stderr } = await run(['--reload', 'nobody-here', '-D', 'passwd', 'alice']);
     expect(status).toBe(3);
     expect(stderr).toMatch(
-      /^passwd:1: error: .*\nError: The broker would not load this file, .*\.\n.* The broker has not read the file\.\n$/,
+      /^Error: The broker was not made to reload .*\/passwd, which it would not load: line 1: .*\.\n.* The broker has not read the file\.\n$/,
     );
   });
 
