@@ -1,5 +1,5 @@
 /** All input of the program: files, standard input, a terminal, signals. */
-import { createReadStream, fstatSync, statSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { createInterface, type Interface } from 'node:readline';
 import { Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
@@ -42,18 +42,13 @@ const SIGNAL_DELAY = 20;
 async function* chunksOf(path: string): AsyncGenerator<Buffer> {
   const isStandard = path === '-';
   try {
-    const stats = isStandard ? fstatSync(STDIN) : statSync(path);
-    // Node reads nothing from a directory that is its standard input.
-    if (stats.isDirectory()) throw new CliError(`${nameOf(path)} is a directory.`);
     yield* isStandard ? process.stdin : createReadStream(path);
     // Ctrl-C ends the writer of a pipe too, and what it has written until then is no complete list. Its end can be seen
     // here before the signal arrives, which then ends this program.
-    if (!stats.isFile()) await pause(SIGNAL_DELAY);
+    await pause(SIGNAL_DELAY);
   } catch (error) {
-    if (error instanceof CliError) throw error;
-    throw new CliError(
-      `Unable to ${isStandard ? 'read standard input' : `open file ${path}`}. ${describe(error)}.`,
-    );
+    const problem = isStandard ? 'read standard input' : `open file ${path}`;
+    throw new CliError(`Unable to ${problem}. ${describe(error)}.`);
   }
 }
 
