@@ -136,7 +136,8 @@ function tryLogin(
   ms: number,
   last?: Failure,
 ): Promise<Failure | undefined> {
-  const { signal, tls } = login;
+  const { clientId, username, password, signal, tls } = login;
+  const hello = connectPacket(clientId, username, password);
   return new Promise(resolve => {
     const socket = connect();
     let outcome: Failure | 'accepted' | undefined;
@@ -155,7 +156,7 @@ function tryLogin(
         isConnected = true;
       })
       // With TLS not on 'connect': the password is sent only after the certificate has been checked.
-      .on(tls ? 'secureConnect' : 'connect', () => socket.write(connectPacket(login)))
+      .on(tls ? 'secureConnect' : 'connect', () => socket.write(hello))
       .on('data', (chunk: Buffer) => {
         if (outcome !== undefined) return;
         answer = Buffer.concat([answer, chunk]);

@@ -10,18 +10,10 @@ const PROTOCOL_LEVEL = 4;
 const KEEP_ALIVE = 10;
 
 /** CONNECT, the first packet of a client (section 3.1). */
-export function connectPacket(login: {
-  clientId: string;
-  username: string;
-  password: string | Uint8Array;
-}): Uint8Array {
-  const variableHeader = Buffer.concat([
-    field('MQTT'),
-    Uint8Array.of(PROTOCOL_LEVEL, CONNECT_FLAGS, 0, KEEP_ALIVE),
-  ]);
-  const payload = Buffer.concat([field(login.clientId), field(login.username), field(login.password)]);
-  const length = remainingLength(variableHeader.length + payload.length);
-  return Buffer.concat([Uint8Array.of(0x10, ...length), variableHeader, payload]);
+export function connectPacket(clientId: string, username: string, password: string | Uint8Array): Uint8Array {
+  const header = Uint8Array.of(PROTOCOL_LEVEL, CONNECT_FLAGS, 0, KEEP_ALIVE);
+  const rest = Buffer.concat([field('MQTT'), header, field(clientId), field(username), field(password)]);
+  return Buffer.concat([Uint8Array.of(0x10, ...remainingLength(rest.length)), rest]);
 }
 
 /** A string or bytes with their length before them (section 1.5.3). */

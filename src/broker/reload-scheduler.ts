@@ -39,12 +39,8 @@ export function readReloadOptions(options: ReloadOptions) {
     maxLoad: isShare,
     onError: isFunction,
   };
-  const {
-    minInterval,
-    maxLoad = 0.5,
-    onError,
-    ...target
-  } = readOptions<ReloadOptions>('reload', options, checks);
+  const checked = readOptions<ReloadOptions>('reload', options, checks);
+  const { minInterval, maxLoad = 0.5, onError, ...target } = checked;
   return { target: targetOf(target as ReloadTarget), minInterval, maxLoad, onError };
 }
 
