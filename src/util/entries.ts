@@ -14,8 +14,8 @@ export type Entries<V> =
   | AsyncIterable<readonly [username: string, value: V]>;
 
 /**
- * Calls `visit` with the parts of each pair and its number, counted from 1. An abort rejects at once and calls the
- * iterator's `return()`; so does whatever `visit` throws.
+ * Calls `visit` with the parts of each pair and its number, counted from 1. An abort rejects at once. It calls the
+ * iterator's `return()`, as each failure does.
  */
 export async function forEachEntry(
   entries: Entries<unknown>,
@@ -23,19 +23,16 @@ export async function forEachEntry(
   signal?: AbortSignal | undefined,
 ): Promise<void> {
   const iterator = iteratorOf(entries);
-  // After a failure of the iterator itself, `return()` is not called: the iterator has ended.
-  let isOpen = true;
   const readAll = async (): Promise<void> => {
     const turn = new Turn();
     for (let number = 1; ; number++) {
       signal?.throwIfAborted();
-      isOpen = false;
       // What is no object has no value, and so is no pair.
       const result = Object(iterator.next());
+      // Not awaited otherwise: bytes of a password are copied before the call returns.
       const { done, value } = 'then' in result ? Object(await result) : result;
       signal?.throwIfAborted();
       if (done) return;
-      isOpen = true;
       if (!Array.isArray(value) || value.length !== 2)
         throw invalidArgument(`Entry ${number} is not an array of user name and value.`);
       visit(value[0], value[1], number);
@@ -46,7 +43,7 @@ export async function forEachEntry(
   try {
     await orAborted(readAll(), signal);
   } catch (error) {
-    if (isOpen || signal?.aborted) close(iterator);
+    close(iterator);
     throw error;
   }
 }

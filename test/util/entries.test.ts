@@ -62,12 +62,12 @@ describe('forEachEntry', () => {
     expect(calls).toEqual(['next', 'next', 'next']);
   });
 
-  test('rejects with what the source throws, and does not call its return()', async () => {
+  test('rejects with what the source throws, and calls its return()', async () => {
     const { calls, entries } = source(() => {
       throw new Error('the query failed');
     });
     await expect(gather(entries)).rejects.toThrow('the query failed');
-    expect(calls).toEqual(['next']);
+    expect(calls).toEqual(['next', 'return']);
   });
 
   test('rejects with what the visitor throws, and calls return()', async () => {
