@@ -263,7 +263,7 @@ function refusalOf(code: string, path: string): string | undefined {
     case 'EBUSY':
       return 'is itself a mount point, as a single-file bind mount is. Mount the directory that holds it instead.';
     case 'EACCES':
-      return 'cannot be replaced, because this user may not make files in its directory. Give it write permission there.';
+      return 'cannot be replaced, because this user may not read its directory, or not make files there. Give it both permissions.';
     case 'EPERM':
       return 'cannot be replaced: the system forbids this user a step of it. If the file or its directory is immutable or append-only (lsattr shows that), change it.';
     case 'EROFS':

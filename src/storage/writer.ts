@@ -50,7 +50,8 @@ export async function replaceFile(
   let directory: number | undefined;
   try {
     assertUsable(place);
-    directory = openDirectory(place);
+    // Now, while a failure changes nothing yet. Windows cannot sync a directory.
+    if (!systemDisk.windows) directory = systemDisk.openDirectory(`${dirname(place.file)}/.`);
     const outcome = await commitLocked(writer, async temp => {
       await assertSame(directory, place);
       return work(place, temp);
@@ -124,18 +125,6 @@ async function obstacleOf({ disk, file, temp }: Writer, path: string): Promise<s
   }
   const claim = `process ${owner.pid} in pid namespace ${owner.realm.split('-').at(-1) || 'unknown'}`;
   return `${lock} holds the file of another writer. Its name says ${claim}. Find out what that process waits for, or ${more}.`;
-}
-
-/** Opens the file's directory for {@link syncDirectory}, while a failure changes nothing yet. Windows has no such call. */
-function openDirectory({ path, file }: Place): number | undefined {
-  if (systemDisk.windows) return undefined;
-  try {
-    return systemDisk.openDirectory(`${dirname(file)}/.`);
-  } catch (cause) {
-    if (systemCode(cause) !== 'EACCES') throw cause;
-    const problem = 'cannot be replaced durably, because this user may not read its directory';
-    throw notReplaceable(path, `${problem}. Give it read permission there.`, cause);
-  }
 }
 
 /** Refuses to edit a file whose directory another one has replaced, since the call began to wait for the lock. */

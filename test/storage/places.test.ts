@@ -220,7 +220,7 @@ describe('an edit by an ordinary user', () => {
   test('in a read-only directory fails with ERR_NOT_REPLACEABLE, and verify works', async () => {
     await chmod(directory, 0o555);
     const message =
-      /passwd cannot be replaced, because this user may not make files in its directory\. Give it write permission there\.$/;
+      /passwd cannot be replaced, because this user may not read its directory, or not make files there\. Give it both permissions\.$/;
     await expectRefusal(
       () => callAs(ORDINARY, path, {}, 'setHash', 'bob', HASH),
       'ERR_NOT_REPLACEABLE',
@@ -232,7 +232,8 @@ describe('an edit by an ordinary user', () => {
   test('that creates a file in a read-only directory fails with ERR_NOT_REPLACEABLE', async () => {
     await rm(path);
     await chmod(directory, 0o555);
-    const message = /passwd cannot be replaced, because this user may not make files in its directory\./;
+    const message =
+      /passwd cannot be replaced, because this user may not read its directory, or not make files there\./;
     await expectRefusal(() => callAs(ORDINARY, path, {}, 'create'), 'ERR_NOT_REPLACEABLE', message);
   });
 

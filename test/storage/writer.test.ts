@@ -380,7 +380,7 @@ test.each([
   [
     'EACCES',
     'ERR_NOT_REPLACEABLE',
-    / because this user may not read its directory\. Give it read permission there\.$/,
+    / because this user may not read its directory, or not make files there\. Give it both permissions\.$/,
   ],
   ['EIO', 'ERR_WRITE_FAILED', / was not changed: EIO: /],
 ])(
