@@ -12,16 +12,9 @@ export function halfSipHash(seed: Uint32Array, bytes: Uint8Array, from = 0, to =
   let v3 = 0x74656462 ^ v1;
   const words = (to - from + 4) >> 2;
   for (let round = 0, at = from; round < words + 3; round++) {
-    let word = 0;
+    let word = round === words - 1 ? (to - from) << 24 : 0;
+    for (let shift = 0; shift < 32 && at < to; shift += 8, at++) word |= (bytes[at] as number) << shift;
     if (round === words) v2 ^= 0xff;
-    else if (round < words - 1) {
-      word = (bytes[at] as number) | ((bytes[at + 1] as number) << 8);
-      word |= ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24);
-      at += 4;
-    } else if (round < words) {
-      word = (to - from) << 24;
-      for (let shift = 0; at < to; at++, shift += 8) word |= (bytes[at] as number) << shift;
-    }
     v3 ^= word;
     v0 = (v0 + v1) | 0;
     v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
