@@ -69,10 +69,9 @@ function startJobs(): void {
   }
 }
 
-/** Reads the variable as libuv does, whatever it is set to: deps/uv/src/threadpool.c `init_threads`. */
+/** libuv reads the variable (src/threadpool.c `init_threads`); what is no number is one thread. */
 function mostSlowJobs(): number {
-  // Made unsigned, what is no number is 0, and a negative number is greater than the limit.
-  threads ??= Math.min(1024, Number.parseInt(process.env.UV_THREADPOOL_SIZE ?? '4', 10) >>> 0);
+  threads ??= Number.parseInt(process.env.UV_THREADPOOL_SIZE ?? '4', 10) || 1;
   return Math.max(1, threads - 1);
 }
 
