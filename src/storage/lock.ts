@@ -48,9 +48,9 @@ export async function commitLocked(
   work: (temp: TempFile) => Answer<boolean>,
 ): Promise<Outcome> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const temp = await acquire(writer);
     let outcome: Outcome = 'unchanged';
     try {
+      const temp = await acquire(writer);
       await sweep(writer);
       if (await work(temp)) outcome = await commit(writer, temp);
     } finally {
@@ -61,17 +61,12 @@ export async function commitLocked(
   return 'fenced';
 }
 
-/** Becomes the owner of the lock. */
+/** Becomes the owner of the lock. The caller releases it, also where this throws. */
 export async function acquire(writer: Writer): Promise<TempFile> {
-  try {
-    for (;;) {
-      const temp = await tryToAcquire(writer);
-      if (temp !== undefined) return temp;
-      await writer.pause();
-    }
-  } catch (error) {
-    await release(writer);
-    throw error;
+  for (;;) {
+    const temp = await tryToAcquire(writer);
+    if (temp !== undefined) return temp;
+    await writer.pause();
   }
 }
 
