@@ -175,11 +175,10 @@ function readLink(
   const tick = tickOf(ctimeNs);
   if (!isClosed(directory.ownership()) && Math.abs(Date.now() - Number(ctimeNs / 1_000_000n)) < tick) {
     if (tick === SECONDS_TICK) {
-      const problem =
-        'is a symbolic link that has just changed, in a directory where others could exchange it.';
+      const problem = 'is a symbolic link that has just changed, where others could exchange it';
       throw notReplaceable(
         link,
-        `${problem} Repeat the call in ${tick} ms, or pass the path of the file itself.`,
+        `${problem}. Repeat the call in ${tick} ms, or pass the path of the file itself.`,
       );
     }
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, tick);
@@ -200,9 +199,8 @@ export function assertUsable({ path, file, directory }: Place): void {
   const user = process.geteuid?.();
   const { uid, mode } = directory;
   if (file === path && user === 0 && (uid !== 0 || (mode & 0o022) !== 0)) {
-    const problem =
-      'lies in a directory that others may write, in which root needs /proc to be safe from them.';
-    throw notReplaceable(path, `${problem} Mount /proc, or run as user ${uid}.`);
+    const problem = 'lies in a directory that others may write, where root needs /proc to be safe';
+    throw notReplaceable(path, `${problem}. Mount /proc, or run as user ${uid}.`);
   }
   if ((mode & 0o1000) !== 0 && user !== 0 && uid !== user) {
     const problem = 'lies in a sticky directory of another user (as /tmp is).';
@@ -244,11 +242,9 @@ export function writeError(cause: unknown, path: string): unknown {
   const { errno, message } = cause as NodeJS.ErrnoException;
   // Node has no name for this error.
   const reason = errno === -constants.errno.EDQUOT ? 'EDQUOT: the disk quota is exhausted' : message;
-  const problem = `${path} was not changed: ${reason.replaceAll(OPENED, directory)}.`;
-  return new PasswordFileError('ERR_WRITE_FAILED', `${problem} Mend that, then repeat the call.`, {
-    path,
-    cause,
-  });
+  const problem = `${path} was not changed: ${reason.replaceAll(OPENED, directory)}`;
+  const text = `${problem}. Mend that, then repeat the call.`;
+  return new PasswordFileError('ERR_WRITE_FAILED', text, { path, cause });
 }
 
 /** What it means that the system refuses to make or rename files beside this one; `undefined`: another error. */

@@ -80,10 +80,7 @@ export async function takeSnapshot(
       if (fd !== undefined) fs.closeSync(fd);
     }
   }
-  throw unreadable(
-    path,
-    'changes its size while it is read, again and again. Find out who writes it in place.',
-  );
+  throw unreadable(path, 'changes its size each time it is read. Find out who writes it in place.');
 }
 
 /** The file's bytes, indexed; `undefined`: it has grown or shrunk meanwhile. */

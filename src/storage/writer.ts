@@ -130,8 +130,7 @@ async function obstacleOf({ disk, file, temp }: Writer, path: string): Promise<s
 /** Refuses to edit a file whose directory another one has replaced, since the call began to wait for the lock. */
 async function assertSame(directory: number | undefined, { path }: Place): Promise<void> {
   if (directory === undefined || (await systemDisk.isSame(dirname(path), directory))) return;
-  const problem =
-    'was not changed: while the call waited, another directory has taken the place of its directory';
+  const problem = 'was not changed: another directory has taken the place of its directory meanwhile';
   throw notReplaceable(path, `${problem}. Repeat the call.`);
 }
 

@@ -59,9 +59,7 @@ function iteratorOf(entries: Entries<unknown>): AnyIterator {
   const source = copied(entries) as Partial<Iterable<unknown> & AsyncIterable<unknown>> | null | undefined;
   const iterator = source?.[Symbol.asyncIterator]?.() ?? source?.[Symbol.iterator]?.();
   if (iterator !== undefined && typeof entries !== 'string') return iterator;
-  throw invalidArgument(
-    'The entries must be an iterable or async iterable of pairs, an array or a Map for example.',
-  );
+  throw invalidArgument('The entries must be an iterable or async iterable of pairs, such as a Map.');
 }
 
 /** Calls `return()` without awaiting it, because it may never settle: a query before it may hang. */

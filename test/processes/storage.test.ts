@@ -30,7 +30,7 @@ needs(root, namespaces).describe('without /proc', () => {
     expect(await setHash()).toEqual({
       code: 'ERR_NOT_REPLACEABLE',
       message:
-        `${path} lies in a directory that others may write, in which root needs /proc to be safe from them. ` +
+        `${path} lies in a directory that others may write, where root needs /proc to be safe. ` +
         'Mount /proc, or run as user 1883.',
     });
     expectOnly(directory, 'passwd');

@@ -368,7 +368,7 @@ test('an edit whose directory is replaced while it waits for the lock fails and 
   await expect(waiting.setHash('bob', HASH)).rejects.toMatchObject({
     code: 'ERR_NOT_REPLACEABLE',
     message: expect.stringMatching(
-      /another directory has taken the place of its directory\. Repeat the call\.$/,
+      /another directory has taken the place of its directory meanwhile\. Repeat the call\.$/,
     ),
   });
   for (const each of ['auth', 'auth.old'])
