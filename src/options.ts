@@ -10,7 +10,6 @@ import type { LockOptions } from './storage/writer.js';
 import {
   isAnything,
   isBoolean,
-  isFunction,
   isId,
   isSignal,
   MAX_TIMER,
@@ -128,10 +127,6 @@ export function settingsOf(path: string | URL, options: PasswordFileOptions | un
 export function signalOf(options: WaitOptions | undefined): AbortSignal | undefined {
   if (options === undefined) return undefined;
   return readOptions<WaitOptions>('', options, { signal: isSignal }).signal;
-}
-
-export function progressOptions(options: ProgressOptions | undefined): ProgressOptions {
-  return readOptions<ProgressOptions>('', options, { signal: isSignal, onProgress: isFunction });
 }
 
 function filePathOf(value: string | URL): string {

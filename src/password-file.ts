@@ -17,7 +17,6 @@ import { verify } from './operations/verify.js';
 import {
   type PasswordFileOptions,
   type ProgressOptions,
-  progressOptions,
   type ReloadedOptions,
   type Settings,
   settingsOf,
@@ -116,7 +115,7 @@ export class PasswordFile {
     options?: WaitOptions,
   ): Promise<SetOutcome> {
     const entries = new Map([[username, password]]);
-    const outcomes = await setUsers(this.#source, this.#settings, entries, { signal: signalOf(options) });
+    const outcomes = await setUsers(this.#source, this.#settings, entries, options);
     return outcomes.get(username) as SetOutcome;
   }
 
@@ -171,7 +170,7 @@ export class PasswordFile {
     options?: ProgressOptions,
   ): Promise<{ added: number; updated: number; unchanged: number }> {
     const counts = { added: 0, updated: 0, unchanged: 0 };
-    const outcomes = await setUsers(this.#source, this.#settings, entries, progressOptions(options));
+    const outcomes = await setUsers(this.#source, this.#settings, entries, options);
     for (const outcome of outcomes.values()) counts[outcome]++;
     return counts;
   }
@@ -189,10 +188,9 @@ export class PasswordFile {
     }
     const names = new Set<string>();
     const turn = new Turn();
-    let read = 0;
     for (const name of copied(usernames)) {
       names.add(checkedString(name));
-      if (++read % 64 === 0 && turn.isOver()) await turn.yield();
+      if (turn.isOver()) await turn.yield();
       signal?.throwIfAborted();
     }
     return submit({

@@ -8,6 +8,7 @@ import type { ProgressOptions, Settings } from '../options.js';
 import { type EditSource, submit } from '../storage/group-commit.js';
 import { type Entries, forEachEntry } from '../util/entries.js';
 import { inParallel, limited } from '../util/limiter.js';
+import { isFunction, isSignal, readOptions } from '../util/read-options.js';
 
 /**
  * A user name and its password; `undefined`, an unset variable, is `ERR_INVALID_PASSWORD`.
@@ -21,8 +22,10 @@ export async function setUsers(
   source: EditSource,
   { hash: settings }: Settings,
   entries: Entries<unknown>,
-  { signal, onProgress }: ProgressOptions,
+  options: ProgressOptions | undefined,
 ): Promise<Map<string, SetOutcome>> {
+  const checks = { signal: isSignal, onProgress: isFunction };
+  const { signal, onProgress } = readOptions<ProgressOptions>('', options, checks);
   const passwords = new Map<string, string | Uint8Array>();
   const addPassword = (username: unknown, password: unknown): void => {
     assertUsername(username);

@@ -37,7 +37,7 @@ export async function forEachEntry(
         throw invalidArgument(`Entry ${number} is not an array of user name and value.`);
       visit(value[0], value[1], number);
       // A source that never waits would block the event loop.
-      if (number % 64 === 0 && turn.isOver()) await turn.yield();
+      if (turn.isOver()) await turn.yield();
     }
   };
   try {
