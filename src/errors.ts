@@ -182,7 +182,6 @@ export function systemCode(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
-/** The error for a missing file where `missing: 'error'` is set. */
 export function fileMissing(path: string): PasswordFileError {
   const message = `There is no file ${path}. Make it with create() (on the command line -c), or check the path and the mounts.`;
   return new PasswordFileError('ERR_FILE_MISSING', message, { path });

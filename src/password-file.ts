@@ -156,11 +156,10 @@ export class PasswordFile {
   }
 
   /**
-   * Sets the passwords of many users in one commit: all of them or, if anything fails, none. If a name comes twice, its
-   * last password counts. Hashing uses all threads of the pool.
+   * Sets the passwords of many users in one commit: all or, if anything fails, none. If a name comes twice, its last
+   * password counts. Hashing uses all threads of the pool.
    *
-   * @param entries pairs of user name and password, see {@link Entries}; an invalid one or an abort closes the iterator
-   * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_PASSWORD`, with `username`
+   * @param entries an invalid one or an abort closes the iterator
    * @example
    * const devices = new Map([['device_1', 'first password'], ['device_2', 'second password']]);
    * console.log(await new PasswordFile('passwd').setUsers(devices)); // { added: 2, … }
@@ -230,8 +229,8 @@ export class PasswordFile {
   }
 
   /**
-   * Whether the broker would let this user in, by the lines of this name in the file as it is now. Whether the broker
-   * loads the file at all, `check` reports. A file that has not changed since the last call is not read again.
+   * Whether the broker would let this user in, by the lines of this name in the file as it is now; `check` reports whether
+   * it loads the file at all. A file that has not changed since the last call is not read again.
    *
    * @throws PasswordFileError also `ERR_COST_LIMIT`: the user's hash costs more than `hash.maxIterations` allows
    * @example console.log(await new PasswordFile('passwd').verify('alice', 'correct horse'));
@@ -288,9 +287,8 @@ export class PasswordFile {
   }
 
   /**
-   * The users with their hashes, of one version of the file, however long the loop takes and whatever is committed
-   * meanwhile. Of a duplicate name the last line counts. `setHashes` accepts each of these pairs; other users are reported
-   * to `onSkipped`. Leaving the loop early frees what it holds.
+   * The users with their hashes, of one version of the file, however long the loop takes. Of a duplicate name the last
+   * line counts. `setHashes` accepts each of these pairs; other users are reported to `onSkipped`.
    *
    * @example
    * const file = new PasswordFile('passwd');
@@ -302,14 +300,13 @@ export class PasswordFile {
   }
 
   /**
-   * Sets the hashes of many users, which were made elsewhere, in one commit: all of them or, if anything fails, none. The
-   * source is read to its end before the lock is taken, and kept as bytes. If a name comes twice, its last hash counts.
-   * If nothing is to change, there is no commit and no reload.
+   * Sets the hashes of many users, which were made elsewhere, in one commit: all or, if anything fails, none. The source
+   * is read to its end before the lock is taken. If a name comes twice, its last hash counts. If nothing is to change,
+   * there is no commit and no reload.
    *
-   * @param entries pairs of user name and hash, rows of a database for example; an invalid one or an abort closes
-   *   the iterator
-   * @throws PasswordFileError also `ERR_INVALID_USERNAME`, `ERR_INVALID_HASH`, `ERR_COST_LIMIT`, with the number of the
-   *   entry in the message, and `ERR_INVALID_ARGUMENT` (with `removeOthers`, the source yielded nothing)
+   * @param entries rows of a database for example; an invalid one or an abort closes the iterator
+   * @throws PasswordFileError also `ERR_COST_LIMIT`, and `ERR_INVALID_ARGUMENT` where with `removeOthers` the source
+   *   yields nothing. The message has the number of the entry.
    * @example
    * const rows = [['alice', await hashPassword('secret')] as const];
    * await new PasswordFile('passwd').setHashes(rows, { removeOthers: true }); // { added: 1, …, removed: 3 }
@@ -340,9 +337,9 @@ export class PasswordFile {
 
   /**
    * Hashes the passwords that the file holds in plain text, and only those, in one commit. A password is what follows
-   * the first `:` of a line, also with a `:` in it, without the blanks round it. A line that begins like a hash but is
-   * damaged, or whose name is a duplicate, stays as it is and is reported to `onSkipped`. A line that another writer
-   * changes meanwhile stays as it is too. If a callback throws, the promise rejects with that, and nothing is changed.
+   * the first `:` of a line, also with a `:` in it, without the blanks round it. A damaged hash, a duplicate name and a
+   * line that another writer changes meanwhile stay as they are; the first two are reported to `onSkipped`. If a callback
+   * throws, the promise rejects with that, and nothing is changed.
    *
    * @returns the names of the users whose passwords were hashed
    * @example
@@ -366,8 +363,7 @@ export class PasswordFile {
 
   /**
    * Resolves when the broker has read all commits that this instance has made so far; see the `reload` option. Where the
-   * kernel does not show that, it resolves when the signal has been sent, and for a command when that has ended. `force`
-   * makes the broker read the file in any case: an earlier process may have ended between its commit and the reload.
+   * kernel does not show that, it resolves when the signal has been sent, and for a command when that has ended.
    *
    * @throws PasswordFileError `ERR_RELOAD_REFUSED` (it would not load the file; see `findings`), `ERR_RELOAD_FAILED`
    *   (also where it ended before it had read the file), `ERR_INVALID_ARGUMENT` (there is no `reload` option)
@@ -385,10 +381,9 @@ export class PasswordFile {
   }
 
   /**
-   * Reads leave the file open. This closes it at once, for example to unmount its volume. It cancels nothing: edits, reads
-   * and reloads that are under way go on, and a read closes the file at its end. The next read opens it again. Where Node
-   * has `Symbol.dispose`, that does the same, but TypeScript is not told. A process keeps at most 32 files open, and drops
-   * those of instances that are collected.
+   * Closes the file, which reads leave open, for example to unmount its volume. It cancels nothing: what is under way goes
+   * on, and a read closes the file at its end. The next read opens it again. `Symbol.dispose` does the same, where Node has
+   * it. A process keeps at most 32 files open.
    *
    * @example
    * const file = new PasswordFile('passwd');

@@ -95,10 +95,7 @@ export async function hashPassword(
   return newHash(own, hashSettings(readOptions('', options, HASH_CHECKS)));
 }
 
-/**
- * {@link hashPassword} with a password and settings that are checked, and that no caller can change meanwhile. An abort
- * rejects if it comes before the computation starts.
- */
+/** {@link hashPassword} with checked arguments that no caller can change. An abort rejects until the computation starts. */
 export async function newHash(
   password: string | Uint8Array,
   settings: HashSettings,
