@@ -17,7 +17,7 @@ import { startHeartbeat, type TempFile } from './temp-file.js';
 export interface LockOptions {
   /**
    * How long a commit waits for other writers before `ERR_LOCK_TIMEOUT`. Default 30,000. Edits of this process that come
-   * while a commit waits join the next one, whose time begins then.
+   * while a commit waits join it. If it times out, they are for the next one, whose time begins then.
    */
   timeout?: number | undefined;
   /** How long a writer whose process cannot be looked at may have no heartbeat before its lock is broken. Default 5,000. */
