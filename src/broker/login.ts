@@ -230,9 +230,9 @@ function timedOut(login: Login, isConnected: boolean): Failure {
 }
 
 function connectionFailed(login: Login, cause: NodeJS.ErrnoException): Failure {
-  const { code = '', syscall, message } = cause;
-  // An error of the system, not one of TLS or a certificate. Some errors of OpenSSL have the code EPROTO.
-  const isTransient = syscall === 'getaddrinfo' || (/^E[A-Z0-9]+$/.test(code) && code !== 'EPROTO');
+  const { code = '', message } = cause;
+  // An error of the system, not one of TLS (ERR_…; of OpenSSL also EPROTO) or a certificate.
+  const isTransient = /^E(?!RR|PROTO)/.test(code);
   const remedy = isTransient
     ? 'Does the broker run, and listen there?'
     : 'Set tls: ca to trust its certificate (on the command line --cafile), servername if that is for another name, cert and key if it asks for them.';

@@ -8,7 +8,6 @@ import { hasHangup, statusField } from './process-view.js';
 export interface ProcessOwner {
   uid: number;
   gid: number;
-  /** Its supplementary groups. */
   groups: number[];
 }
 
@@ -53,8 +52,7 @@ export function brokerWithPidFile(path: string): BrokerProcess {
   const pid = /^\d+$/.test(text) ? Number(text) : 0;
   if (pid > 0 && pid <= MAX_PID) return brokerWithPid(pid, `pid ${pid} (in ${path})`, path);
   // The message does not quote the file: it may be the password file, given by mistake.
-  const found = text === '' ? 'is empty' : 'holds no pid';
-  throw reloadFailed(`The pid file ${path} ${found}. Is it the pid_file of mosquitto.conf?`, { path });
+  throw reloadFailed(`The pid file ${path} holds no pid. Is it the pid_file of mosquitto.conf?`, { path });
 }
 
 /** Why a process must not be signalled; `undefined`: it is the broker. */

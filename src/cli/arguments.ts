@@ -18,7 +18,6 @@ interface Option {
   flag: string;
   /** The name of its value in `--help`; without it, it takes none. */
   value?: string;
-  /** The mode that it selects. */
   selects?: Mode;
   /** The modes in which it may be given. */
   modes: readonly Mode[];
@@ -203,7 +202,6 @@ function isFor(flag: Flag, others: readonly string[]): CliError {
   return new CliError(`${flag} is for ${others.join(', ')}.`);
 }
 
-/** Refuses too few and too many operands. */
 function assertOperands(mode: Mode, given: Given, operands: readonly string[]): void {
   const selecting = flagOf(mode);
   const wanted = ['password file'];

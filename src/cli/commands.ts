@@ -8,6 +8,7 @@ import {
   confirmLogin,
   type FileHashOptions,
   hashPassword,
+  type LoginOptions,
   PasswordFile,
   type PasswordFileOptions,
   type ReloadTarget,
@@ -75,7 +76,6 @@ async function remove(command: Command): Promise<number> {
   return (await reload(command, file, removed.size > 0)) || (missing.size > 0 ? STATUS.FAILED : STATUS.DONE);
 }
 
-/** Hashes the plain-text passwords in the file. */
 async function upgrade(command: Command): Promise<number> {
   const file = open(command);
   const skipped = new output.Skipped(command.path);
@@ -112,7 +112,6 @@ async function importList(command: Command): Promise<number> {
   return reload(command, file, added + updated + removed > 0);
 }
 
-/** Adds users with generated names and passwords. */
 async function provision(command: Command): Promise<number> {
   const { given } = command;
   const count = Number(given.get('--count') ?? 1);
@@ -157,7 +156,6 @@ async function list(command: Command): Promise<number> {
   return output.print(command.given.has('--json') ? `${JSON.stringify(names)}\n` : lines);
 }
 
-/** Prints the users with their hashes. */
 async function exportHashes(command: Command): Promise<number> {
   const skipped = new output.Skipped(command.path);
   const entries = open(command).entries({ onSkipped: skipped.report });
@@ -172,7 +170,6 @@ async function exportHashes(command: Command): Promise<number> {
   return skipped.status;
 }
 
-/** Prints what a broker will make of the file. */
 async function check({ path, given }: Command): Promise<number> {
   const report = await new PasswordFile(path, { broker: release(given) }).check();
   const { findings } = report;
@@ -258,16 +255,14 @@ async function reload(
   }
 }
 
-type Confirm = (login: { username: string; password: input.Password }) => Promise<void>;
-
 /** What confirms a login at the broker that --confirm names. Reads the certificates: without them nothing is edited. */
-async function confirmation({ given }: Command): Promise<Confirm | undefined> {
+async function confirmation({ given }: Command) {
   const [, address, name, port] = HOST_AND_PORT.exec(given.get('--confirm') ?? '') ?? [];
   const host = address ?? name;
   if (host === undefined) return undefined;
   const cafile = given.get('--cafile');
   const tls = cafile !== undefined && { ca: await certificates(cafile) };
-  return login =>
+  return (login: Pick<LoginOptions, 'username' | 'password'>) =>
     confirmLogin({
       ...login,
       host,

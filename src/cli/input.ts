@@ -94,15 +94,12 @@ export function describe(error: unknown): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-/** A password; bytes where it need not be UTF-8. */
-export type Password = string | Uint8Array;
-
 const BATCH_WARNING =
   'Warning: With -b the password is in the process list and in the history of the shell. ' +
   'Safer are --password-stdin, --password-file, --generate and the prompt.\n';
 
-/** Reads the password of a command from the source that its options name. */
-export async function readPassword({ mode, path, password, given }: Command): Promise<Password> {
+/** Reads the password of a command from the source that its options name; bytes where it need not be UTF-8. */
+export async function readPassword({ mode, path, password, given }: Command): Promise<string | Uint8Array> {
   const file = given.get('--password-file');
   if (password !== undefined) {
     if (!given.has('--quiet') && isatty(STDERR)) complain(BATCH_WARNING);

@@ -195,22 +195,22 @@ needs(linux, perl).describe('reloadBroker({ pidFile })', () => {
   });
 
   test.each([
-    ['', 'is empty'],
-    [' \n', 'is empty'],
-    ['abc', 'holds no pid'],
-    ['-1', 'holds no pid'],
-    ['0', 'holds no pid'],
-    ['1e3', 'holds no pid'],
-    ['12 34', 'holds no pid'],
-    ['12\n34\n', 'holds no pid'],
-    ['99999999999', 'holds no pid'],
-    ['\0\0\0\0', 'holds no pid'],
-    ['1'.repeat(10_000), 'holds no pid'],
-    ['alice:$7$101$AQIDBAUGBwgJCgsM', 'holds no pid'],
-  ])('refuses a pid file without a pid (%#)', async (content, problem) => {
+    '',
+    ' \n',
+    'abc',
+    '-1',
+    '0',
+    '1e3',
+    '12 34',
+    '12\n34\n',
+    '99999999999',
+    '\0\0\0\0',
+    '1'.repeat(10_000),
+    'alice:$7$101$AQIDBAUGBwgJCgsM',
+  ])('refuses a pid file without a pid (%#)', async content => {
     const path = await pidFile(content);
     const message = await failure({ pidFile: path });
-    expect(message).toContain(`The pid file ${path} ${problem}`);
+    expect(message).toContain(`The pid file ${path} holds no pid`);
     expect(message).toContain('Is it the pid_file of mosquitto.conf?');
   });
 
@@ -222,7 +222,7 @@ needs(linux, perl).describe('reloadBroker({ pidFile })', () => {
     expect(await failure({ pidFile: directory })).toContain(`${directory} cannot be read (EISDIR)`);
     const fifo = join(directory, 'fifo');
     expect(spawnSync('mkfifo', [fifo]).status).toBe(0);
-    expect(await failure({ pidFile: fifo })).toContain('is empty');
+    expect(await failure({ pidFile: fifo })).toContain('holds no pid');
   });
 });
 
