@@ -4,33 +4,31 @@
  * at runs of `:`, and trim blanks (C `isspace`) around name and hash. A line that is not skipped is an entry.
  */
 import { MAX_BYTES } from '../credentials/rules.js';
-import { COLON, CR, HASH_SIGN, LF, NUL } from '../util/ascii.js';
+import { COLON, CR, HASH_SIGN, LF, NUL, SPACE } from '../util/ascii.js';
 
 /** How many bytes of a line the broker's first `fgets` reads, and how many each further one if the line is longer. */
 export const FIRST_READ = 255;
 const FURTHER_READ = 1000;
+
+/** Fields are searched byte by byte up to this length, and by `Buffer.indexOf` beyond: each is the faster there. */
+const NEAR = 256;
 
 /** How many bytes a file may have, about 16 million users: Node's `Buffer.indexOf` takes no greater offset. */
 export const MAX_FILE_BYTES = 0x7fff_ffff;
 
 /** Reads lines of a password file. One reader reads any number of lines; its properties describe the current one. */
 export class LineReader {
-  readonly bytes: Buffer;
-  /** Where the line starts; -1: none has been read. */
-  start = -1;
+  /** Where the line starts. */
+  start = 0;
   /** Where its content ends: at its line feed or the end of the file. */
   end = 0;
   /** The name without the blanks around it; `nameStart < 0`: the line is no entry. */
   nameStart = -1;
   nameEnd = -1;
-  /** The field of the name, with its blanks. It ends at a `:` or NUL, or at the end of the line. */
-  #fieldStart = 0;
+  /** Where the field of the name ends: at a `:` or NUL, or at the end of the line. */
   #fieldEnd = 0;
-  #fields: LineFields | undefined;
 
-  constructor(bytes: Buffer) {
-    this.bytes = bytes;
-  }
+  constructor(readonly bytes: Buffer) {}
 
   /** Where the next line starts, or the end of the file. */
   get next(): number {
@@ -56,24 +54,16 @@ export class LineReader {
 
   /** Reads the line that starts at `start`. */
   read(start: number): void {
-    if (start === this.start) return;
     const { bytes } = this;
     const lineFeed = bytes.indexOf(LF, start);
+    const end = lineFeed < 0 ? bytes.length : lineFeed;
     this.start = start;
-    this.end = lineFeed < 0 ? bytes.length : lineFeed;
-    this.#readName();
-  }
-
-  #readName(): void {
-    const { bytes, end } = this;
+    this.end = end;
     this.nameStart = -1;
-    this.#fields = undefined;
-    let from = this.start;
-    if (bytes[from] === HASH_SIGN) return;
-    from = skipColons(bytes, from, end);
+    if (bytes[start] === HASH_SIGN) return;
+    const from = skipColons(bytes, start, end);
     const to = fieldEnd(bytes, from, end);
-    if ((to === end || bytes[to] === NUL) && from === this.start) return;
-    this.#fieldStart = from;
+    if (from === start && (to === end || bytes[to] === NUL)) return;
     this.#fieldEnd = to;
     this.nameStart = skipBlanks(bytes, from, to);
     this.nameEnd = dropBlanks(bytes, this.nameStart, to);
@@ -81,15 +71,11 @@ export class LineReader {
 
   /** The name; `undefined` where the line is no entry, or no client can send it: it is not UTF-8, or too long. */
   name(): string | undefined {
-    if (this.nameStart < 0 || this.nameEnd - this.nameStart > MAX_BYTES) return undefined;
-    const name = this.bytes.toString('utf8', this.nameStart, this.nameEnd);
-    return name.includes('\ufffd') && !this.nameIs(Buffer.from(name)) ? undefined : name;
-  }
-
-  /** Whether the line is an entry with the name that these bytes hold. */
-  nameIs(name: Uint8Array): boolean {
     const { bytes, nameStart, nameEnd } = this;
-    return nameStart >= 0 && bytes.compare(name, 0, name.length, nameStart, nameEnd) === 0;
+    if (nameStart < 0 || nameEnd - nameStart > MAX_BYTES) return undefined;
+    const name = bytes.toString('utf8', nameStart, nameEnd);
+    const isUtf8 = !name.includes('\ufffd') || Buffer.from(name).equals(bytes.subarray(nameStart, nameEnd));
+    return isUtf8 ? name : undefined;
   }
 
   /** The hash as the broker reads it, trimmed, each byte a character; `''`: none. One too long to be read is cut. */
@@ -105,18 +91,13 @@ export class LineReader {
 
   /** What follows the name of an entry. */
   fields(): LineFields {
-    this.#fields ??= this.#readFields();
-    return this.#fields;
-  }
-
-  #readFields(): LineFields {
     const { bytes, start, end } = this;
     const from = skipColons(bytes, this.#fieldEnd, end);
-    const colons = this.#fieldStart - start + from - this.#fieldEnd;
+    const colons = skipColons(bytes, start, end) - start + from - this.#fieldEnd;
     const to = fieldEnd(bytes, from, end);
-    const hasFurtherField = bytes[to] === COLON;
     const hashStart = skipBlanks(bytes, from, to);
-    return { hashStart, hashEnd: dropBlanks(bytes, hashStart, to), hasFurtherField, colons };
+    const hashEnd = dropBlanks(bytes, hashStart, to);
+    return { hashStart, hashEnd, hasFurtherField: bytes[to] === COLON, colons };
   }
 
   /** All that follows the name's `:`, without the blanks around it; `undefined`: there is a `:` before the name. */
@@ -139,11 +120,6 @@ export interface LineFields {
   colons: number;
 }
 
-/** Beyond this many bytes, Node's search is faster than a loop. */
-const NEAR = 256;
-/** How many bytes of a long run are searched at once. */
-const CHUNK = 65_536;
-
 /** Where a field ends: at the first `:` or NUL, or at the end of its line. */
 function fieldEnd(bytes: Buffer, from: number, end: number): number {
   const near = Math.min(end, from + NEAR);
@@ -151,46 +127,32 @@ function fieldEnd(bytes: Buffer, from: number, end: number): number {
   while (at < near && bytes[at] !== COLON && bytes[at] !== NUL) at++;
   if (at < near || near === end) return at;
   const rest = bytes.subarray(near, end);
-  const colon = rest.indexOf(COLON);
-  const field = colon < 0 ? rest : rest.subarray(0, colon);
-  const nul = field.indexOf(NUL);
-  return near + (nul < 0 ? field.length : nul);
+  const found = [rest.indexOf(COLON), rest.indexOf(NUL)].filter(index => index >= 0);
+  return near + Math.min(rest.length, ...found);
 }
 
 /** The position of the first byte that is no `:`, or `to`. */
 function skipColons(bytes: Buffer, from: number, to: number): number {
-  const near = Math.min(to, from + NEAR);
   let at = from;
-  while (at < near && bytes[at] === COLON) at++;
-  return at < near ? at : search(bytes, at, to, /[^:]/);
+  while (at < to && bytes[at] === COLON) at++;
+  return at;
 }
 
 /** The position of the first byte that is no blank, or `to`. */
 export function skipBlanks(bytes: Buffer, from: number, to: number): number {
-  const near = Math.min(to, from + NEAR);
   let at = from;
-  while (at < near && isBlank(bytes[at])) at++;
-  return at < near ? at : search(bytes, at, to, /[^\t-\r ]/);
+  while (at < to && isBlank(bytes[at] as number)) at++;
+  return at;
 }
 
 /** The position after the last byte that is no blank, or `from`. */
 function dropBlanks(bytes: Buffer, from: number, to: number): number {
   let at = to;
-  while (at - from > CHUNK && isBlank(bytes[at - 1]) && skipBlanks(bytes, at - CHUNK, at) === at) at -= CHUNK;
-  while (at > from && isBlank(bytes[at - 1])) at--;
+  while (at > from && isBlank(bytes[at - 1] as number)) at--;
   return at;
 }
 
-/** The position of the first byte that the pattern matches, or `to`. */
-function search(bytes: Buffer, from: number, to: number, pattern: RegExp): number {
-  for (let at = from; at < to; at += CHUNK) {
-    const found = bytes.toString('latin1', at, Math.min(to, at + CHUNK)).search(pattern);
-    if (found >= 0) return at + found;
-  }
-  return to;
-}
-
 /** C `isspace` in the C locale. */
-export function isBlank(byte: number | undefined): boolean {
-  return byte === 32 || (byte !== undefined && byte >= 9 && byte <= 13);
+function isBlank(byte: number): boolean {
+  return byte === SPACE || (byte >= 9 && byte <= 13);
 }
