@@ -153,7 +153,7 @@ class Check {
   /** @param isDuplicate whether the line is canonical, and an earlier line has its name */
   #checkLine(fate: LineFate, isDuplicate: boolean): void {
     const { bytes, start, end, contentEnd, nameStart, nameEnd } = this.#line;
-    if (fate === 'unsure' && nameStart >= 0 && this.#names.numberOf(this.#line) >= 0)
+    if (fate === 'unsure' && nameStart >= 0 && this.#names.numberOf(this.#line) > 0)
       this.#unsure.add(this.#line.name() ?? '');
     const { firstNul } = this.#names;
     if (this.#release === '2.0' && firstNul >= 0 && start > firstNul) return;

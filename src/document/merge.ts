@@ -58,7 +58,7 @@ export function* mergeLines(bytes: Buffer, lines: NewLines, removeOthers: boolea
     return { changes: [], added: lines.blocks, counts: { ...counts, added: lines.count } };
   }
   const users = yield* lines.indexed();
-  const found = new Uint8Array(users.count);
+  const found = new Uint8Array(users.count + 1);
   const changes: Change[] = [];
   const reader = new LineReader(bytes);
   let removed: NameIndex | undefined;
@@ -70,7 +70,7 @@ export function* mergeLines(bytes: Buffer, lines: NewLines, removeOthers: boolea
       continue;
     }
     const number = users.numberOf(reader);
-    if (number < 0) {
+    if (number === 0) {
       if (!removeOthers) continue;
       addChange(changes, removalOf(reader));
       removed ??= new NameIndex(bytes);
@@ -125,7 +125,7 @@ function* addAbsent(
   ending: '\n' | '\r\n',
   counts: MergeCounts,
 ): Generator<void> {
-  for (let number = 0; number < found.length; number++) {
+  for (let number = 1; number < found.length; number++) {
     if (number % 64 === 0) yield;
     if (found[number] === UNCHANGED) counts.unchanged++;
     else if (found[number] === UPDATED) counts.updated++;

@@ -56,7 +56,7 @@ export async function* readEntries(
     if (line.nameStart < 0) continue;
     const user = index.numberOf(line);
     // Of a duplicate name the last line counts: 2.0 uses it, and 2.1 loads no such file.
-    if (user >= 0 && index.lastLine(user) !== line.start) continue;
+    if (user > 0 && index.lastLine(user) !== line.start) continue;
     const obstacle = obstacleIn(line, number, settings);
     if (obstacle === undefined) yield [line.name() as string, line.hash()];
     else onSkipped?.(obstacle);
