@@ -1,22 +1,19 @@
 import { canBeSent, isBytes, MAX_BYTES } from '../credentials/rules.js';
 import { type LineFields, LineReader, MAX_FILE_BYTES, skipBlanks } from '../document/line.js';
 import { NameIndex } from '../document/name-index.js';
+import { canonicalLineEnd } from '../document/new-lines.js';
 import { type Finding, invalidArgument } from '../errors.js';
-import { canonicalHashEnd, DEFAULT_MAX_ITERATIONS } from '../hash/encoding.js';
-import { CR, DOLLAR, HASH_SIGN, LF } from '../util/ascii.js';
+import { DEFAULT_MAX_ITERATIONS } from '../hash/encoding.js';
+import { DOLLAR, HASH_SIGN, LF } from '../util/ascii.js';
 import { invalidOption, oneOf, readOptions } from '../util/read-options.js';
 import { type FindingKind, FindingList, shownName } from './findings.js';
 import { type BrokerRelease, type HashFault, type LoadedHash, readBrokerHash } from './stored-hash.js';
 import { fateOf, type LineFate } from './users.js';
 
-const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
-
-/** How many lines or bytes a step of the generator reads. */
+/** A line of so many bytes is a step of the generator; of shorter ones, so many. */
+const LONG_LINE = 4096;
 const STEP_LINES = 64;
-const STEP_BYTES = 65_536;
 
-/** Printable ASCII without `:`, and without `+` and `#`, which have findings of their own. */
-const CANONICAL_NAME = /^[ -"$-*,-9;-~]+$/;
 /** The position of the `$` before a salt of 12 bytes, from the end of a canonical hash. */
 const SHORT_SALT_AT = -106;
 
@@ -81,18 +78,15 @@ export function* checkLines(
   const view =
     bytes.length === 0 ? Buffer.alloc(0) : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const check = new Check(view, broker);
-  for (let lines = 1, stepEnd = STEP_BYTES; check.next < bytes.length; lines++) {
-    check.readLine();
-    if (lines % STEP_LINES !== 0 && check.next < stepEnd) continue;
-    stepEnd = check.next + STEP_BYTES;
-    yield;
+  for (let start = 0, lines = 1; start < bytes.length; lines++) {
+    const next = check.readLine(start);
+    if (lines % STEP_LINES === 0 || next - start > LONG_LINE) yield;
+    start = next;
   }
   return check.report();
 }
 
 class Check {
-  /** Where the next line starts. */
-  next = 0;
   readonly #release: BrokerRelease;
   readonly #line: LineReader;
   readonly #names: NameIndex;
@@ -127,49 +121,35 @@ class Check {
     this.#findings.add(kind, this.#number, username);
   }
 
-  /** Checks the line that starts at {@link next}. */
-  readLine(): void {
-    const line = this.#line;
-    line.read(this.next);
-    this.next = line.next;
+  /** Checks the line that starts at `start`. Returns where the next one starts. */
+  readLine(start: number): number {
     this.#number++;
-    const fate = fateOf(line, this.#release, this.#names.firstNul);
-    const name = fate === 'read' ? this.#canonicalName() : undefined;
-    if (name !== undefined && this.#names.add(line)) this.#users.push(name);
-    else this.#checkLine(fate, name !== undefined);
+    this.#line.read(start);
+    this.#checkLine(fateOf(this.#line, this.#release, this.#names.firstNul));
+    return this.#line.next;
   }
 
-  /** The name of a line that has no finding unless an earlier line has the same name. */
-  #canonicalName(): string | undefined {
-    const { bytes, start, end, nameStart, nameEnd } = this.#line;
-    const hashEnd = this.#hasCrLf && bytes[end - 1] === CR ? end - 1 : end;
-    if (nameStart !== start || nameEnd - nameStart > MAX_BYTES) return undefined;
-    if (canonicalHashEnd(bytes, nameEnd + 1, DEFAULT_MAX_ITERATIONS) !== hashEnd) return undefined;
-    if (!this.#hasLongSalt && bytes[hashEnd + SHORT_SALT_AT] !== DOLLAR) return undefined;
-    const name = bytes.toString('latin1', nameStart, nameEnd);
-    return CANONICAL_NAME.test(name) ? name : undefined;
-  }
-
-  /** @param isDuplicate whether the line is canonical, and an earlier line has its name */
-  #checkLine(fate: LineFate, isDuplicate: boolean): void {
-    const { bytes, start, end, contentEnd, nameStart, nameEnd } = this.#line;
-    if (fate === 'unsure' && nameStart >= 0 && this.#names.numberOf(this.#line) > 0)
-      this.#unsure.add(this.#line.name() ?? '');
+  #checkLine(fate: LineFate): void {
+    const line = this.#line;
+    const { bytes, start, end, nameStart, nameEnd } = line;
     const { firstNul } = this.#names;
+    if (fate === 'unsure' && nameStart >= 0 && this.#names.numberOf(line) > 0)
+      this.#unsure.add(line.name() ?? '');
     if (this.#release === '2.0' && firstNul >= 0 && start > firstNul) return;
-    if (BYTE_ORDER_MARK.every((byte, i) => bytes[start + i] === byte)) this.#add('BYTE_ORDER_MARK');
-    if (contentEnd < end) {
+    if (bytes[start] === 0xef && bytes[start + 1] === 0xbb && bytes[start + 2] === 0xbf)
+      this.#add('BYTE_ORDER_MARK');
+    if (firstNul >= 0 && line.contentEnd < end) {
       this.#add(this.#release === '2.1' && fate === 'unsure' ? 'NUL_BYTE.long' : 'NUL_BYTE');
       if (fate !== 'read') return;
-    } else if (fate === 'unsure' && nameStart >= 0) this.#add('LOST_LAST_LINE', shownName(this.#line));
-    if (!this.#hasCrLf && end < bytes.length && end > start && bytes[end - 1] === CR) {
+    } else if (fate === 'unsure' && nameStart >= 0) this.#add('LOST_LAST_LINE', shownName(line));
+    if (!this.#hasCrLf && line.ending === '\r\n') {
       this.#hasCrLf = true;
       this.#add('CR_LF');
     }
     if (nameStart < 0) this.#checkOther();
     else if (nameStart === nameEnd) this.#add('EMPTY_NAME');
     else if (nameEnd - nameStart > MAX_BYTES) this.#add('LONG_NAME');
-    else this.#checkEntry(fate, isDuplicate);
+    else this.#checkEntry(fate);
   }
 
   /** Checks a comment, a blank line, or a line that the broker skips because it has no `:`. */
@@ -182,19 +162,32 @@ class Check {
     if (skipBlanks(bytes, start, end) < end) this.#add('NO_COLON');
   }
 
-  #checkEntry(fate: LineFate, isDuplicate: boolean): void {
+  #checkEntry(fate: LineFate): void {
     const line = this.#line;
-    const fields = line.fields();
-    const shown = shownName(line);
-    if (isDuplicate || !this.#names.add(line)) {
+    if (!this.#names.add(line)) {
       this.#hasDuplicates = true;
-      this.#add('DUPLICATE_NAME', shown);
+      this.#add('DUPLICATE_NAME', shownName(line));
     }
-    this.#checkSeparators(fields, shown);
     const name = line.name();
+    const isLogin = this.#isCanonical(name) || this.#checkFields(name);
+    if (name !== undefined && isLogin && fate === 'read') this.#users.push(name);
+  }
+
+  /** Whether there is nothing to report of the fields of a line, which saves {@link #checkFields} for usual ones. */
+  #isCanonical(name = ''): boolean {
+    const { bytes, start, end } = this.#line;
+    if (canonicalLineEnd(bytes, start, DEFAULT_MAX_ITERATIONS) !== end) return false;
+    if (name.includes('+') || name.includes('#')) return false;
+    return this.#hasLongSalt || bytes[end + SHORT_SALT_AT] === DOLLAR;
+  }
+
+  /** Reports the findings of name and hash. Returns whether a client can log in by them. */
+  #checkFields(name: string | undefined): boolean {
+    const fields = this.#line.fields();
+    const shown = shownName(this.#line);
+    this.#checkSeparators(fields, shown);
     const isSendable = this.#checkName(name, shown);
-    const isReadable = this.#checkHash(fields, shown);
-    if (name !== undefined && isSendable && isReadable && fate === 'read') this.#users.push(name);
+    return this.#checkHash(fields, shown) && isSendable;
   }
 
   #checkSeparators({ hashStart, hashEnd, colons, hasFurtherField }: LineFields, shown?: string): void {
