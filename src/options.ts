@@ -125,7 +125,6 @@ export function settingsOf(path: string | URL, options: PasswordFileOptions | un
 }
 
 export function signalOf(options: WaitOptions | undefined): AbortSignal | undefined {
-  if (options === undefined) return undefined;
   return readOptions<WaitOptions>('', options, { signal: isSignal }).signal;
 }
 

@@ -74,8 +74,8 @@ const MAX_MEMORY = 1_048_576;
 const MAX_PASSES = 16;
 
 /**
- * The canonical forms. In canonical base64 (RFC 4648 section 4), 64 bytes are 86 characters and padding; the last
- * character has four unused bits, which are 0. PHC strings have no padding.
+ * The canonical forms. 64 bytes are 86 characters of base64 and padding, which PHC strings leave out. The last character
+ * has four unused bits, which are 0.
  */
 const PBKDF2 =
   /^\$7\$([1-9][0-9]{0,9})\$([A-Za-z0-9+/]{16}|[A-Za-z0-9+/]{85}[AQgw]==)\$([A-Za-z0-9+/]{85}[AQgw]==)$/;
@@ -88,9 +88,8 @@ const FORMS =
   'key (64 bytes) are canonical base64';
 
 /**
- * Parses a hash. Strict: only the canonical form that mosquitto_passwd writes is accepted, that is canonical base64
- * (RFC 4648 section 4; for argon2id without padding, as the PHC string format has it), decimal numbers without sign or
- * leading zero, a salt of 12 or 64 bytes and a key of 64.
+ * Parses a hash in the canonical form, which mosquitto_passwd writes, and no other: numbers without sign or leading zero,
+ * a salt of 12 or 64 bytes and a key of 64, in canonical base64 (RFC 4648 section 4; for argon2id without padding).
  *
  * @throws PasswordFileError `ERR_INVALID_HASH`
  * @example
@@ -183,7 +182,7 @@ const BASE64 = /* @__PURE__ */ Uint8Array.from({ length: 256 }, (_, byte) => {
 
 /**
  * Where a canonical `$7$` hash with at most `maxIterations` ends that starts at `start`; -1: none starts there. Takes a
- * quarter of the time that {@link tryParseHash} takes, which matters for a million hashes.
+ * tenth of the time of a regular expression: a million hashes are read twice as fast.
  */
 export function canonicalHashEnd(bytes: Uint8Array, start: number, maxIterations: number): number {
   if (bytes[start] !== DOLLAR || bytes[start + 1] !== SEVEN || bytes[start + 2] !== DOLLAR) return -1;
