@@ -97,21 +97,20 @@ export async function exportDynamicSecurity(
 }
 
 /** The client without its roles, or why there is none. */
-function convert(username: string, hash: unknown, release: '2.0' | '2.1'): DynamicSecurityClient | string {
+function convert(username: string, given: unknown, release: '2.0' | '2.1'): DynamicSecurityClient | string {
   // A lone surrogate makes the whole JSON file unreadable to a broker, and a NUL ends the name there.
   if (!canBeSent(username)) {
     return 'No MQTT client can send this user name: it is empty, too long or has characters that brokers refuse.';
   }
-  const parsed = typeof hash === 'string' ? tryParseHash(hash) : undefined;
+  const hash = typeof given === 'string' ? given : '';
+  const parsed = tryParseHash(hash);
   if (parsed === undefined) return 'This is not a hash that mosquitto_passwd or hashPassword wrote. Use one.';
   if (parsed.algorithm === 'argon2id') return 'Stock builds of Mosquitto read no argon2id hash.';
-  if (release === '2.1') return { username, encoded_password: hash as string };
+  if (release === '2.1') return { username, encoded_password: hash };
   if (parsed.algorithm === 'sha512') return 'The plugin of Mosquitto 2.0 reads no $6$ hash.';
-  const { salt, iterations, key } = parsed;
-  if (salt.length !== 12)
-    return `The plugin of Mosquitto 2.0 reads no salt of ${salt.length} bytes, only 12.`;
-  const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64');
-  return { username, password: base64(key), salt: base64(salt), iterations };
+  if (parsed.salt.length !== 12) return 'The plugin of Mosquitto 2.0 reads no salt of 64 bytes, only 12.';
+  const [salt = '', key = ''] = hash.split('$').slice(3);
+  return { username, password: key, salt, iterations: parsed.iterations };
 }
 
 const ROLES = 'a list of names that roles can have';
