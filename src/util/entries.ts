@@ -14,8 +14,8 @@ export type Entries<V> =
   | AsyncIterable<readonly [username: string, value: V]>;
 
 /**
- * Calls `visit` with the parts of each pair and its number, counted from 1. An abort rejects at once. It calls the
- * iterator's `return()`, as each failure does.
+ * Calls `visit` with the parts of each pair and its number, counted from 1. An abort rejects at once. An abort and each
+ * failure call the iterator's `return()`.
  */
 export async function forEachEntry(
   entries: Entries<unknown>,

@@ -2,6 +2,7 @@
  * Hashes share Node's thread pool with fsync, large reads and writes, and DNS, and a job in the pool cannot be cancelled.
  * So most hashes wait here and only a few in the pool, where a system call never waits long for them.
  */
+import { promisify } from 'node:util';
 import { orAborted } from './abort.js';
 
 /** Called with the result of a job, after the function that started the job has returned. */
@@ -79,9 +80,7 @@ function mostSlowJobs(): number {
 export async function withPriority<T>(call: (done: Done<T>) => void): Promise<T> {
   systemCalls++;
   try {
-    return await new Promise<T>((resolve, reject) =>
-      call((error, value) => (error ? reject(error) : resolve(value))),
-    );
+    return await promisify(call)();
   } finally {
     systemCalls--;
     startJobs();
