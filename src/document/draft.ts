@@ -19,15 +19,13 @@ export type SetOutcome = 'added' | 'updated' | 'unchanged';
 
 /** Edits of a file, kept beside its bytes, which do not change. */
 export class Draft {
-  readonly index: NameIndex;
   readonly #line: LineReader;
   /** The new hash of each name that was edited; `null`: the name is deleted. */
   readonly #edits = new Map<string, string | null>();
   #undo: Array<[name: string, before: string | null | undefined]> = [];
   #merged: Change[] | undefined;
 
-  constructor(index: NameIndex) {
-    this.index = index;
+  constructor(readonly index: NameIndex) {
     this.#line = new LineReader(index.bytes);
   }
 
@@ -62,7 +60,7 @@ export class Draft {
   #hasHash(name: string, hash: string): boolean {
     const edit = this.#edits.get(name);
     if (edit !== undefined) return edit === hash;
-    return !this.isDuplicate(name) && this.#lastLine(name)?.hasHash(hash) === true;
+    return !this.isDuplicate(name) && this.#lastLine(name)?.hasHash(Buffer.from(hash)) === true;
   }
 
   delete(name: string): boolean {
@@ -169,7 +167,7 @@ export class Draft {
         yield;
         line.read(start);
         const text = isFirst && hash !== null ? `${name}:${hash}${line.ending}` : '';
-        if (text === '' || lines.length > 1 || hash === null || !line.hasHash(hash)) {
+        if (text === '' || lines.length > 1 || hash === null || !line.hasHash(Buffer.from(hash))) {
           blocks[start >> BLOCK_BITS] ??= [];
           addChange(blocks[start >> BLOCK_BITS] as Change[], { start, end: line.next, text });
         }

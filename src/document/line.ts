@@ -84,9 +84,11 @@ export class LineReader {
     return this.bytes.toString('latin1', hashStart, Math.min(hashEnd, hashStart + MAX_BYTES + 1));
   }
 
-  /** Whether the line has this hash, and brokers of all releases read it. */
-  hasHash(hash: string): boolean {
-    return this.hash() === hash && this.contentEnd === this.end && !this.isLost;
+  /** Whether the line has the hash in these bytes, and brokers of all releases read it. */
+  hasHash(hash: Buffer, from = 0, to = hash.length): boolean {
+    const { hashStart, hashEnd } = this.fields();
+    if (this.bytes.compare(hash, from, to, hashStart, hashEnd) !== 0 || this.isLost) return false;
+    return hashEnd === this.end || this.contentEnd === this.end;
   }
 
   /** What follows the name of an entry. */

@@ -81,7 +81,8 @@ export function* mergeLines(bytes: Buffer, lines: NewLines, removeOthers: boolea
       addChange(changes, removalOf(reader));
     } else {
       const line = users.lastLine(number);
-      const isSame = hasHashOf(reader, users.bytes, line);
+      const hash = line + reader.nameEnd - reader.nameStart + 1;
+      const isSame = reader.hasHash(users.bytes, hash, users.bytes.indexOf(LF, hash));
       found[number] = isSame ? UNCHANGED : UPDATED;
       // A line without an ending keeps none: `Draft` appends a line feed to it.
       if (!isSame) addLine(changes, reader, users.bytes, line);
@@ -149,13 +150,4 @@ function* isSame(bytes: Buffer, { blocks }: NewLines): Generator<void, boolean> 
 /** Whether a line that is no entry is no comment either, and has a colon after a NUL. */
 function hidesColon({ bytes, start, end }: LineReader): boolean {
   return bytes[start] !== HASH_SIGN && bytes.subarray(start, end).includes(COLON);
-}
-
-/** Whether all brokers read an entry, and its hash is that of the line of the same name at `line` in `lines`. */
-function hasHashOf(entry: LineReader, lines: Buffer, line: number): boolean {
-  const { hashStart, hashEnd } = entry.fields();
-  const from = line + entry.nameEnd - entry.nameStart + 1;
-  const to = from + hashEnd - hashStart;
-  if (lines[to] !== LF || entry.bytes.compare(lines, from, to, hashStart, hashEnd) !== 0) return false;
-  return (hashEnd === entry.end || entry.contentEnd === entry.end) && !entry.isLost;
 }
