@@ -44,8 +44,11 @@ export async function runCommand(
     signal?.throwIfAborted();
     throw cause instanceof PasswordFileError ? cause : notStarted(program, cause as NodeJS.ErrnoException);
   } finally {
-    child?.kill('SIGKILL');
-    child?.unref();
+    // Without a pid it was not started, and Deno throws at the next two calls.
+    if (child?.pid !== undefined) {
+      child.kill('SIGKILL');
+      child.unref();
+    }
     child?.stderr?.destroy();
   }
 }

@@ -93,9 +93,10 @@ async function check(file, expected) {
   assert.ok(users.length - expected.length <= 1, `${users.length} users, ${expected.length} expected`);
 }
 
-async function confirm({ confirmLogin }, file, { port }, { username, password }) {
+async function confirm({ confirmLogin, reloadBroker }, file, { port }, { username, password }) {
   await file.setUser('last', 'correct horse');
   await file.reloaded();
+  await assert.rejects(reloadBroker({ command: ['no-such-program'] }), { code: 'ERR_RELOAD_FAILED' });
   await confirmLogin({ host: '127.0.0.1', port, username, password });
   await confirmLogin({ host: '127.0.0.1', port, username: 'last', password: 'correct horse' });
   const wrong = confirmLogin({ host: '127.0.0.1', port, username, password: 'battery staple', timeout: 500 });
