@@ -57,7 +57,7 @@ async function set(command: Command): Promise<number> {
     outcome = added > 0 ? 'added' : 'updated';
   } else outcome = await file.setUser(username, password, { signal });
   const isQuiet = given.has('--quiet');
-  if (given.has('--generate')) output.printSecret(`${password}\n`, isQuiet);
+  if (given.has('--generate')) output.printSecret(`${password}\n`, [username], isQuiet);
   else
     output.inform(`${outcome === 'added' ? 'Adding' : 'Updating'} password for user ${username}\n`, isQuiet);
   return reload(command, file, outcome !== 'unchanged', () => confirm?.({ username, password }));
@@ -127,7 +127,8 @@ async function provision(command: Command): Promise<number> {
   if (failure !== undefined && made.length === 0) throw failure.reason;
   const lines = ({ username, password }: Credentials) => `${username}:${password}\n`;
   const text = given.has('--json') ? `${JSON.stringify(made)}\n` : made.map(lines).join('');
-  output.printSecret(text, given.has('--quiet'));
+  const names = made.map(({ username }) => username);
+  output.printSecret(text, names, given.has('--quiet'));
   const status = await reload(command, file, true, () => made[0] && confirm?.(made[0]));
   if (failure === undefined) return status;
   output.complain(`${output.errorLine(failure.reason)}Only ${made.length} of ${count} users were added.\n`);
@@ -171,7 +172,7 @@ async function exportHashes(command: Command): Promise<number> {
 }
 
 async function check({ path, given }: Command): Promise<number> {
-  const report = await new PasswordFile(path, { broker: release(given) }).check();
+  const report = await new PasswordFile(path, brokerOptions(given)).check();
   const { findings } = report;
   const isFaulty = findings.some(({ severity }) => severity === 'error');
   const reported = findings.filter(({ severity }) => !given.has('--quiet') || severity === 'error');
@@ -189,7 +190,7 @@ function open(command: Command): PasswordFile {
   const broker = given.get('--reload');
   return new PasswordFile(path, {
     hash: hashOptions(command),
-    broker: release(given),
+    ...brokerOptions(given),
     missing: given.has('-c') ? 'empty' : 'error',
     reload: broker === undefined ? undefined : reloadTarget(broker),
   });
@@ -215,8 +216,12 @@ function hashOptions({ given }: Command): FileHashOptions {
   };
 }
 
-function release(given: Command['given']): PasswordFileOptions['broker'] {
-  return given.get('--broker') === '2.0' ? '2.0' : '2.1';
+/** What the program knows of the broker. Mosquitto 2.1 looks for the same variable, with any value. */
+function brokerOptions(given: Command['given']): PasswordFileOptions {
+  return {
+    broker: given.get('--broker') === '2.0' ? '2.0' : '2.1',
+    brokerFollowsLinks: process.env.MOSQUITTO_UNSAFE_ALLOW_SYMLINKS !== undefined,
+  };
 }
 
 /** Refuses first what mosquitto_passwd refuses, in its order and words (2.1.2, `is_username_valid`). */

@@ -53,8 +53,8 @@ function tryWrite(descriptor: number, text: string): void {
   } catch {}
 }
 
-/** Prints passwords that were just set, and that are kept nowhere else. */
-export function printSecret(text: string, isQuiet: boolean): void {
+/** Prints passwords of these users that were just set, and that are kept nowhere else. */
+export function printSecret(text: string, usernames: readonly string[], isQuiet: boolean): void {
   const stats = fstatSync(STDOUT);
   if (!isQuiet && stats.isFile() && (stats.mode & 0o044) !== 0) {
     const mode = `0${(stats.mode & 0o777).toString(8)}`;
@@ -66,9 +66,8 @@ export function printSecret(text: string, isQuiet: boolean): void {
   try {
     print(text);
   } catch {
-    throw new CliError('The password was set, but could not be printed. Set another one.', {
-      status: STATUS.CHANGED_BUT,
-    });
+    const problem = `Passwords were set, but could not be printed. Set others for ${usernames.join(', ')}.`;
+    throw new CliError(problem, { status: STATUS.CHANGED_BUT });
   }
 }
 

@@ -96,7 +96,9 @@ function symbolicLink({ broker, brokerFollowsLinks }: Settings): Finding {
     'SYMBOLIC_LINK',
     'The path is a symbolic link, over which Mosquitto 2.1 does not start, and a running one exits on reload, unless ' +
       'MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is set in its environment (2.1.1 and later). Give the broker the file itself' +
-      (isRefused ? '; or set that, and the option brokerFollowsLinks.' : '.'),
+      (isRefused
+        ? '; or set that, and the option brokerFollowsLinks (for the program, the same variable).'
+        : '.'),
   );
 }
 

@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { checkPasswordFile, hashPasswordSync, PasswordFile, parseHash } from 'mosquitto-passwd-ts';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type CallOptions, call, type Ended, PROGRAM } from '../support/cli.js';
 import { testDirectory } from '../support/directory.js';
 import { linux, needs, program, root } from '../support/require.js';
@@ -390,6 +390,17 @@ describe('--list and --check', () => {
       }),
     ]);
   });
+
+  test('accepts a symbolic link if the variable is set with which Mosquitto 2.1 follows links', async () => {
+    symlinkSync('passwd', join(directory, 'link'));
+    expect(await run(['--check', '--quiet', 'link'])).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining('(for the program, the same variable).'),
+    });
+    vi.stubEnv('MOSQUITTO_UNSAFE_ALLOW_SYMLINKS', '');
+    onTestFinished(() => void vi.unstubAllEnvs());
+    expect(await done(['--check', '--quiet', 'link'])).toBe('');
+  });
 });
 
 describe('-c', () => {
@@ -642,8 +653,10 @@ describe('standard output', () => {
     const { status, stderr } = shell(`${command('--generate', 'passwd', 'bob')} >/dev/full`);
     expect({ status, stderr }).toEqual({
       status: 3,
-      stderr: 'Error: The password was set, but could not be printed. Set another one.\n',
+      stderr: 'Error: Passwords were set, but could not be printed. Set others for bob.\n',
     });
+    const provisioned = shell(`${command('--provision', '--count', '2', 'passwd')} >/dev/full`);
+    expect(provisioned.stderr).toMatch(/ Set others for device_[a-z0-9]+, device_[a-z0-9]+\.\n$/);
     expect(shell(`${command('-b', 'passwd', 'bob', 'two')} >/dev/full`)).toMatchObject({
       status: 0,
       stderr: '',
