@@ -102,7 +102,7 @@ describe('new PasswordFile', () => {
     ['a URL with a NUL', new URL('file:///tmp/pass%00wd')],
   ])('refuses %s', (_what, wrong) => {
     const message =
-      'path must be a file: URL or a non-empty string without a slash at its end. Is the variable that should hold it set?';
+      'path must be a file: URL or a non-empty string without a NUL, or a slash at its end. Is the variable that should hold it set?';
     const refusal = { code: 'ERR_INVALID_ARGUMENT', message };
     expect(() => new PasswordFile(wrong as string)).toThrow(expect.objectContaining(refusal));
   });

@@ -227,7 +227,7 @@ export function assertCost(
 ): void {
   let problem: string | undefined;
   if (params.algorithm === 'pbkdf2-sha512' && params.iterations > maxIterations) {
-    problem = `${params.iterations} iterations, and maxIterations allows ${maxIterations}. Use fewer, or raise it`;
+    problem = `${params.iterations} iterations, and maxIterations allows ${maxIterations}. Use fewer, or raise it (in the library)`;
   } else if (params.algorithm === 'argon2id' && (params.memory > MAX_MEMORY || params.passes > MAX_PASSES)) {
     problem =
       `${params.passes} passes over ${params.memory} KiB, and ${MAX_PASSES} over ${MAX_MEMORY} are allowed. ` +

@@ -200,7 +200,8 @@ export function assertUsable({ path, file, directory }: Place): void {
   const { uid, mode } = directory;
   if (file === path && user === 0 && (uid !== 0 || (mode & 0o022) !== 0)) {
     const problem = 'lies in a directory that others may write, where root needs /proc to be safe';
-    throw notReplaceable(path, `${problem}. Mount /proc, or run as user ${uid}.`);
+    const remedy = uid === 0 ? 'take their permission' : `run as user ${uid}`;
+    throw notReplaceable(path, `${problem}. Mount /proc, or ${remedy}.`);
   }
   if ((mode & 0o1000) !== 0 && user !== 0 && uid !== user) {
     const problem = 'lies in a sticky directory of another user (as /tmp is).';
@@ -224,7 +225,7 @@ function directoryError(cause: unknown, path: string): PasswordFileError {
     ENOTDIR: 'It is no directory. Mend the path.',
   };
   const remedy = remedies[code ?? ''] ?? 'Mend that, then repeat the call.';
-  const message = `The directory ${path} cannot be reached (${code}). ${remedy}`;
+  const message = `The directory ${path} cannot be reached (${code ?? (cause as Error).message}). ${remedy}`;
   return new PasswordFileError('ERR_READ_FAILED', message, { path, cause });
 }
 
@@ -242,7 +243,7 @@ export function writeError(cause: unknown, path: string): unknown {
   const { errno, message } = cause as NodeJS.ErrnoException;
   // Node has no name for this error.
   const reason = errno === -constants.errno.EDQUOT ? 'EDQUOT: the disk quota is exhausted' : message;
-  const problem = `${path} was not changed: ${reason.replaceAll(OPENED, directory)}`;
+  const problem = `${path} was not changed: ${reason.replaceAll(OPENED, directory).replace(/\.$/, '')}`;
   const text = `${problem}. Mend that, then repeat the call.`;
   return new PasswordFileError('ERR_WRITE_FAILED', text, { path, cause });
 }
@@ -259,7 +260,7 @@ function refusalOf(code: string, path: string): string | undefined {
     case 'EBUSY':
       return 'is itself a mount point, as a single-file bind mount is. Mount the directory that holds it instead.';
     case 'EACCES':
-      return 'cannot be replaced, because this user may not read its directory, or not make files there. Give it both permissions.';
+      return 'cannot be replaced, because this user may not read its directory, or not make files there. Give it both permissions, and a umask that leaves it its own.';
     case 'EPERM':
       return 'cannot be replaced: the system forbids this user a step of it. If the file or its directory is immutable or append-only (lsattr shows that), change it.';
     case 'EROFS':

@@ -157,7 +157,8 @@ describe('entries', () => {
       [
         {
           ...{ line: 1, severity: 'error', code: 'SLOW_HASH', username: 'alice' },
-          message: 'The hash takes 2000 iterations, and maxIterations allows 1000. Use fewer, or raise it.',
+          message:
+            'The hash takes 2000 iterations, and maxIterations allows 1000. Use fewer, or raise it (in the library).',
         },
       ],
       [
