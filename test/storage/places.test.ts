@@ -220,7 +220,7 @@ describe('an edit by an ordinary user', () => {
   test('in a read-only directory fails with ERR_NOT_REPLACEABLE, and verify works', async () => {
     await chmod(directory, 0o555);
     const message =
-      /passwd cannot be replaced, because this user may not read its directory, or not make files there\. Give it both permissions\.$/;
+      /passwd cannot be replaced, because this user may not read its directory, or not make files there\. Give it both permissions, and a umask that leaves it its own\.$/;
     await expectRefusal(
       () => callAs(ORDINARY, path, {}, 'setHash', 'bob', HASH),
       'ERR_NOT_REPLACEABLE',

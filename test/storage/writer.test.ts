@@ -380,7 +380,7 @@ test.each([
   [
     'EACCES',
     'ERR_NOT_REPLACEABLE',
-    / because this user may not read its directory, or not make files there\. Give it both permissions\.$/,
+    / because this user may not read its directory, or not make files there\. Give it both permissions, and a umask that leaves it its own\.$/,
   ],
   ['EIO', 'ERR_WRITE_FAILED', / was not changed: EIO: /],
 ])(
