@@ -98,8 +98,9 @@ export class Draft {
     // A loop over the names may add others.
     const edited = [...this.#edits.keys()];
     for (const line of this.lines()) {
-      const name = line.nameEnd > line.nameStart && index.isFirst(line) ? line.name() : undefined;
-      yield name !== undefined && this.#edits.get(name) !== null ? name : undefined;
+      const name = line.name();
+      const isNew = name && (!index.hasDuplicates || index.isFirst(line));
+      yield isNew && this.#edits.get(name) !== null ? name : undefined;
     }
     for (const name of edited) {
       if (index.lines(name).length === 0 && this.has(name)) yield name;
