@@ -1,6 +1,6 @@
 /** File systems that tests mount, all by root. */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { memoryDirectory, temporaryDirectory, undoing } from './leftovers.js';
 import type { Need } from './require.js';
@@ -46,7 +46,7 @@ export class FreezableDisk implements Disposable {
   readonly path: string;
   readonly #directory = temporaryDirectory('disk', memoryDirectory());
   readonly #outer = join(this.#directory.path, 'holder');
-  readonly #copy = join(this.#directory.path, 'copy.img');
+  #copies = 0;
   readonly #mounts: Disposable[] = [];
 
   constructor() {
@@ -81,24 +81,27 @@ export class FreezableDisk implements Disposable {
 
   /** Copies the disk as it is at one moment, and shows the copy's files after the recovery of its journal. */
   afterPowerCut<T>(look: (directory: string) => T): T {
-    this.#copyFrozen();
+    // A copy of its own: a mount namespace of another test may keep an earlier one mounted, and a further mount of the same
+    // file would show what that one holds.
+    const copy = join(this.#directory.path, `copy${++this.#copies}.img`);
+    this.#copyFrozen(copy);
     const directory = join(this.#directory.path, 'recovered');
-    const mounted = this.#mount(this.#copy, directory);
+    const mounted = this.#mount(copy, directory);
     try {
       return look(directory);
     } finally {
       mounted[Symbol.dispose]();
+      rmSync(copy);
     }
   }
 
-  #copyFrozen(): void {
+  #copyFrozen(copy: string): void {
     execFileSync('fsfreeze', ['--freeze', this.#outer]);
     const thawed = undoing(() => execFileSync('fsfreeze', ['--unfreeze', this.#outer]));
     try {
-      copyFileSync(this.#image, this.#copy);
+      copyFileSync(this.#image, copy);
       // Equal after the copy too: the freeze has stopped all writing.
-      if (!readFileSync(this.#image).equals(readFileSync(this.#copy)))
-        throw new Error('the disk was written to');
+      if (!readFileSync(this.#image).equals(readFileSync(copy))) throw new Error('the disk was written to');
     } finally {
       thawed[Symbol.dispose]();
     }
