@@ -2,7 +2,6 @@
  * Hashes share Node's thread pool with fsync, large reads and writes, and DNS, and a job in the pool cannot be cancelled.
  * So most hashes wait here and only a few in the pool, where a system call never waits long for them.
  */
-import { promisify } from 'node:util';
 import { orAborted } from './abort.js';
 
 /** Called with the result of a job, after the function that started the job has returned. */
@@ -80,7 +79,9 @@ function mostSlowJobs(): number {
 export async function withPriority<T>(call: (done: Done<T>) => void): Promise<T> {
   systemCalls++;
   try {
-    return await promisify(call)();
+    return await new Promise<T>((resolve, reject) =>
+      call((error, value) => (error ? reject(error) : resolve(value))),
+    );
   } finally {
     systemCalls--;
     startJobs();
