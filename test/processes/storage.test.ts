@@ -1,4 +1,4 @@
-import { chown, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import type { PasswordFileOptions } from '../../src/options.js';
@@ -24,17 +24,24 @@ needs(root, namespaces).describe('without /proc', () => {
       { through, args: { path, hash: HASH } },
     );
 
-  test('root may not edit a file in a directory that others may write', async () => {
-    await writeFile(path, `alice:${HASH}\n`);
-    await chown(directory, 1883, 1883);
-    expect(await setHash()).toEqual({
-      code: 'ERR_NOT_REPLACEABLE',
-      message:
-        `${path} lies in a directory that others may write, where root needs /proc to be safe. ` +
-        'Mount /proc, or run as user 1883.',
-    });
-    expectOnly(directory, 'passwd');
-  });
+  test.each([
+    ['of another user', 1883, 0o755, 'run as user 1883'],
+    ['of its own', 0, 0o777, 'take their permission'],
+  ])(
+    'root may not edit a file in a directory %s that others may write',
+    async (_whose, owner, mode, remedy) => {
+      await writeFile(path, `alice:${HASH}\n`);
+      await chown(directory, owner, owner);
+      await chmod(directory, mode);
+      expect(await setHash()).toEqual({
+        code: 'ERR_NOT_REPLACEABLE',
+        message:
+          `${path} lies in a directory that others may write, where root needs /proc to be safe. ` +
+          `Mount /proc, or ${remedy}.`,
+      });
+      expectOnly(directory, 'passwd');
+    },
+  );
 
   test('root may edit files in a directory of its own', async () => {
     expect(await setHash()).toBe('added');

@@ -58,13 +58,13 @@ describe.each([
   });
 });
 
-test('writeAndSync writes at most 1 MiB in each call, so that the heartbeat never waits long for one', async () => {
+test('writeAndSync writes 1 MiB in each call, of small and of large pieces, so that the heartbeat never waits long for one', async () => {
   const lengths: number[] = [];
   const writeInPool = (fd: number, bytes: Uint8Array, position: number) => {
     lengths.push(bytes.length);
     return systemDisk.writeInPool(fd, bytes, position);
   };
-  await written({ ...systemDisk, writeInPool }, [Buffer.alloc(3 * MIB + 1, 'x')]);
+  await written({ ...systemDisk, writeInPool }, ['small', 'pieces', Buffer.alloc(3 * MIB, 'x')]);
   expect(lengths).toEqual([MIB, MIB, MIB]);
 });
 
