@@ -138,7 +138,7 @@ export class ReloadScheduler {
     try {
       await this.settings.onError?.(error);
     } catch (thrown) {
-      const shown = thrown instanceof Error ? thrown.stack : thrown;
+      const shown = attempt(() => String(thrown instanceof Error ? thrown.stack : thrown)) ?? 'an object';
       process.emitWarning(`The function onError of the option reload failed: ${shown}`);
     }
   }

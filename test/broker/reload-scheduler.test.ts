@@ -46,7 +46,7 @@ describe('a reload that fails', () => {
     expect(reported).toEqual([error]);
   });
 
-  test.each<[string, () => unknown]>([
+  test.each<[string, () => unknown, string?]>([
     [
       'throws',
       () => {
@@ -55,15 +55,20 @@ describe('a reload that fails', () => {
     ],
     ['rejects', () => Promise.reject(new Error('no mail today'))],
     ['rejects with something that is not an Error', () => Promise.reject('no mail today')],
-  ])('emits a warning if onError %s, and the next reload is made', async (_, onError) => {
-    const file = reloadedBy(['false'], onError);
-    await file.setUser('alice', 'pw');
-    await expect(file.reloaded()).rejects.toMatchObject({ code: 'ERR_RELOAD_FAILED' });
-    await expect.poll(() => warnings.length).toBe(1);
-    expect(warnings[0]?.message).toMatch(/onError.*no mail today/s);
-    await expect(file.reloaded()).rejects.toMatchObject({ code: 'ERR_RELOAD_FAILED' });
-    await expect.poll(() => warnings.length).toBe(2);
-  });
+    ['rejects with a symbol', () => Promise.reject(Symbol('no mail today'))],
+    ['rejects with what cannot be shown', () => Promise.reject(Object.create(null)), 'an object'],
+  ])(
+    'emits a warning if onError %s, and the next reload is made',
+    async (_, onError, shown = 'no mail today') => {
+      const file = reloadedBy(['false'], onError);
+      await file.setUser('alice', 'pw');
+      await expect(file.reloaded()).rejects.toMatchObject({ code: 'ERR_RELOAD_FAILED' });
+      await expect.poll(() => warnings.length).toBe(1);
+      expect(warnings[0]?.message).toMatch(new RegExp(`onError.*${shown}`, 's'));
+      await expect(file.reloaded()).rejects.toMatchObject({ code: 'ERR_RELOAD_FAILED' });
+      await expect.poll(() => warnings.length).toBe(2);
+    },
+  );
 });
 
 describe('a reload that fails while nobody waits for it', () => {
