@@ -51,19 +51,18 @@ function beginsLine(bytes: Uint8Array, at: number): boolean {
  */
 export function hashOfUser(index: NameIndex, name: string, release: BrokerRelease): LoadedHash | undefined {
   if (!canBeSent(name)) return undefined;
-  const lines = index.lines(name);
-  if (lines.length > MAX_LINES) return undefined;
   const line = new LineReader(index.bytes);
   let found: LoadedHash | undefined;
-  let read = 0;
-  for (const start of lines) {
+  let [lines, read] = [0, 0];
+  for (const start of index.lines(name)) {
+    if (++lines > MAX_LINES) return undefined;
     line.read(start);
     const fate = fateOf(line, release, index.firstNul);
     if (fate === 'skipped') continue;
     // 2.1.2 plugins/password-file/password_parse.c refuses a file with a duplicate name.
     if (fate === 'unsure' || (++read > 1 && release === '2.1')) return undefined;
     // 2.0 uses the last line that it can read (2.0.11 src/security_default.c `pwfile__parse`).
-    found = readBrokerHash(line.hash(), release).hash ?? found;
+    found ??= readBrokerHash(line.hash(), release).hash;
   }
   return found;
 }

@@ -31,7 +31,7 @@ export class Draft {
 
   has(name: string): boolean {
     const edit = this.#edits.get(name);
-    return edit === undefined ? this.index.lines(name).length > 0 : edit !== null;
+    return edit === undefined ? this.index.firstLine(name) !== undefined : edit !== null;
   }
 
   get(name: string): string | undefined {
@@ -46,7 +46,8 @@ export class Draft {
 
   /** Whether several lines have the name; a set leaves one of them. */
   isDuplicate(name: string): boolean {
-    return !this.#edits.has(name) && this.index.lines(name).length > 1;
+    const [last] = this.index.lines(name);
+    return !this.#edits.has(name) && last !== this.index.firstLine(name);
   }
 
   set(name: string, hash: string): SetOutcome {
@@ -103,7 +104,7 @@ export class Draft {
       yield isNew && this.#edits.get(name) !== null ? name : undefined;
     }
     for (const name of edited) {
-      if (index.lines(name).length === 0 && this.has(name)) yield name;
+      if (index.firstLine(name) === undefined && this.has(name)) yield name;
     }
   }
 
@@ -137,7 +138,7 @@ export class Draft {
   }
 
   #lastLine(name: string): LineReader | undefined {
-    const start = this.index.lines(name).at(-1);
+    const [start] = this.index.lines(name);
     if (start === undefined) return undefined;
     this.#line.read(start);
     return this.#line;
@@ -161,18 +162,18 @@ export class Draft {
     const added: string[] = [];
     for (const [name, hash] of this.#edits) {
       yield;
-      const lines = this.index.lines(name);
-      if (lines.length === 0 && hash !== null) added.push(`${name}:${hash}${ending}`);
-      let isFirst = true;
-      for (const start of lines) {
+      const first = this.index.firstLine(name);
+      if (first === undefined && hash !== null) added.push(`${name}:${hash}${ending}`);
+      let isOnly = true;
+      for (const start of this.index.lines(name)) {
         yield;
         line.read(start);
-        const text = isFirst && hash !== null ? `${name}:${hash}${line.ending}` : '';
-        if (text === '' || lines.length > 1 || hash === null || !line.hasHash(Buffer.from(hash))) {
-          blocks[start >> BLOCK_BITS] ??= [];
-          addChange(blocks[start >> BLOCK_BITS] as Change[], { start, end: line.next, text });
-        }
-        isFirst = false;
+        const isKept = start === first && hash !== null;
+        if (isKept && isOnly && line.hasHash(Buffer.from(hash))) continue;
+        isOnly = false;
+        blocks[start >> BLOCK_BITS] ??= [];
+        const text = isKept ? `${name}:${hash}${line.ending}` : '';
+        addChange(blocks[start >> BLOCK_BITS] as Change[], { start, end: line.next, text });
       }
     }
     const changes: Change[] = [];

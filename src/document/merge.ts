@@ -11,10 +11,12 @@ export interface Change {
   text: string | Uint8Array;
 }
 
-/** Adds a change after the others, and joins adjacent removals: millions of lines may have the same name. */
+/** Adds a change, and joins removals that are adjacent: millions of lines may have the same name. */
 export function addChange(changes: Change[], { start, end, text }: Change): void {
   const last = changes.at(-1);
-  if (text === '' && last?.text === '' && last.end === start) last.end = end;
+  if (text !== '' || last?.text !== '') changes.push({ start, end, text });
+  else if (last.end === start) last.end = end;
+  else if (last.start === end) last.start = start;
   else changes.push({ start, end, text });
 }
 

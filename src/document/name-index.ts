@@ -2,15 +2,18 @@ import { randomFillSync } from 'node:crypto';
 import { MAX_BYTES } from '../credentials/rules.js';
 import { LF, NUL } from '../util/ascii.js';
 import { halfSipHash } from '../util/half-sip-hash.js';
+import { Rows } from '../util/rows.js';
 import { LineReader } from './line.js';
 
-/** How many names are described in one array. A single one for all would have to grow, in long steps. */
-const CHUNK_BITS = 12;
-const CHUNK = 1 << CHUNK_BITS;
-/** What describes a name: its hash, the number of the next name in its bucket, where its first line and itself start. */
-const [HASH, NEXT, LINE, START, END, WORDS] = [0, 1, 2, 3, 4, 5] as const;
+/**
+ * The columns of a name: its hash, the next name in its bucket, where its first line starts, where the name starts and
+ * ends there, and its last further line (0: none).
+ */
+const [HASH, NEXT, FIRST, START, END, LAST] = [0, 1, 2, 3, 4, 5] as const;
+/** The columns of a further line of a name: where it starts, and the further line before it (0: none). */
+const [LINE, BEFORE] = [0, 1] as const;
 /** Bytes of a file for each bucket. Lines that the library writes have over 100. */
-const BYTES_PER_BUCKET = 32;
+const BYTES_PER_BUCKET = 64;
 /** If more names than this are wanted, all names of the file are added. */
 export const MAX_WANTED = 1024;
 /** Up to this length, Node searches bytes in linear time (Node src/string_search.h `kBMMaxShift`). */
@@ -22,8 +25,6 @@ export const MAX_SOUGHT_BYTES = 250;
  * that no hash takes long.
  */
 export class NameIndex {
-  /** How many names there are. They are numbered from 1, in the order of their first lines. */
-  count = 0;
   readonly #reader: LineReader;
   /** The only names that will be looked up; `undefined`: any. */
   readonly #wanted: ReadonlySet<string> | undefined;
@@ -32,10 +33,8 @@ export class NameIndex {
   readonly #sought: Buffer | undefined;
   /** The number of the last name whose hash ends in these bits; 0: none. */
   readonly #buckets: Int32Array;
-  /** Chunks of {@link WORDS} for each name, in the order of their numbers. */
-  readonly #names = [new Int32Array(CHUNK * WORDS)];
-  /** All lines of each name that has several, by the name's number. */
-  readonly #duplicates = new Map<number, number[]>();
+  readonly #names = new Rows(6);
+  readonly #furtherLines = new Rows(2);
   #scanned = 0;
   #arrived = 0;
   #firstNul: number | undefined;
@@ -56,6 +55,11 @@ export class NameIndex {
     }
     const buckets = this.#wanted?.size ?? bytes.length / BYTES_PER_BUCKET;
     this.#buckets = new Int32Array(2 ** Math.ceil(Math.log2(buckets + 1)));
+  }
+
+  /** How many names there are. They are numbered from 1, in the order of their first lines. */
+  get count(): number {
+    return this.#names.count;
   }
 
   /** Whether these names can be looked up; without them, whether all can. */
@@ -105,53 +109,59 @@ export class NameIndex {
     if (this.#wantedHashes?.has(hash) === false) return true;
     const known = this.#find(hash, line);
     if (known !== 0) {
-      const lines = this.#duplicates.get(known);
-      if (lines === undefined) this.#duplicates.set(known, [this.#word(known, LINE), start]);
-      else lines.push(start);
+      const before = this.#names.get(known, LAST);
+      this.#names.set(known, LAST, this.#furtherLines.add(start, before));
       return false;
     }
-    const number = ++this.count;
-    if (number % CHUNK === 0) this.#names.push(new Int32Array(CHUNK * WORDS));
-    const chunk = this.#names.at(-1) as Int32Array;
-    const at = (number % CHUNK) * WORDS;
     const bucket = hash & (this.#buckets.length - 1);
-    chunk[at + HASH] = hash;
-    chunk[at + NEXT] = this.#buckets[bucket] as number;
-    chunk[at + LINE] = start;
-    chunk[at + START] = nameStart;
-    chunk[at + END] = nameEnd;
-    this.#buckets[bucket] = number;
+    const next = this.#buckets[bucket] as number;
+    this.#buckets[bucket] = this.#names.add(hash, next, start, nameStart, nameEnd, 0);
     return true;
   }
 
-  /** Where the lines of a name start, in the order of the file. */
-  lines(name: string): readonly number[] {
-    // Half of a surrogate pair would be encoded as U+FFFD, which another name may contain.
-    if (!name.isWellFormed()) return [];
-    const bytes = Buffer.from(name);
-    const number = this.numberOf({ bytes, nameStart: 0, nameEnd: bytes.length });
-    return number === 0 ? [] : (this.#duplicates.get(number) ?? [this.#word(number, LINE)]);
+  /** Where the lines of a name start, the last one first. */
+  *lines(name: string): Generator<number> {
+    const number = this.#numberOf(name);
+    if (number === 0) return;
+    for (let line = this.#names.get(number, LAST); line !== 0; line = this.#furtherLines.get(line, BEFORE))
+      yield this.#furtherLines.get(line, LINE);
+    yield this.#names.get(number, FIRST);
+  }
+
+  /** Where the first line of a name starts; `undefined`: there is none. */
+  firstLine(name: string): number | undefined {
+    const number = this.#numberOf(name);
+    return number === 0 ? undefined : this.#names.get(number, FIRST);
   }
 
   /** Whether a line of the file is the first one of its name. */
   isFirst(line: LineReader): boolean {
     const number = this.numberOf(line);
-    return number !== 0 && this.#word(number, LINE) === line.start;
+    return number !== 0 && this.#names.get(number, FIRST) === line.start;
   }
 
   /** Whether any name is in several lines. */
   get hasDuplicates(): boolean {
-    return this.#duplicates.size > 0;
+    return this.#furtherLines.count > 0;
   }
 
   /** Whether another line of the file has the same name. */
   isDuplicate(line: LineReader): boolean {
-    return this.#duplicates.has(this.numberOf(line));
+    const number = this.numberOf(line);
+    return number !== 0 && this.#names.get(number, LAST) !== 0;
   }
 
   /** Where the last line of a name starts, by the name's number. */
   lastLine(number: number): number {
-    return this.#duplicates.get(number)?.at(-1) ?? this.#word(number, LINE);
+    const line = this.#names.get(number, LAST);
+    return line === 0 ? this.#names.get(number, FIRST) : this.#furtherLines.get(line, LINE);
+  }
+
+  #numberOf(name: string): number {
+    // Half of a surrogate pair would be encoded as U+FFFD, which another name may contain.
+    if (!name.isWellFormed()) return 0;
+    const bytes = Buffer.from(name);
+    return this.numberOf({ bytes, nameStart: 0, nameEnd: bytes.length });
   }
 
   /** The number of a line's name; 0: it is not in the index. The line may be of another file. */
@@ -163,18 +173,14 @@ export class NameIndex {
 
   /** The number of the name with this hash; 0: there is none. */
   #find(hash: number, { bytes, nameStart, nameEnd }: Name): number {
+    const names = this.#names;
     let number = this.#buckets[hash & (this.#buckets.length - 1)] as number;
-    for (; number !== 0; number = this.#word(number, NEXT)) {
-      if (this.#word(number, HASH) !== hash) continue;
-      const start = this.#word(number, START);
-      if (this.bytes.compare(bytes, nameStart, nameEnd, start, this.#word(number, END)) === 0) break;
+    for (; number !== 0; number = names.get(number, NEXT)) {
+      if (names.get(number, HASH) !== hash) continue;
+      const [start, end] = [names.get(number, START), names.get(number, END)];
+      if (this.bytes.compare(bytes, nameStart, nameEnd, start, end) === 0) break;
     }
     return number;
-  }
-
-  #word(number: number, word: number): number {
-    const chunk = this.#names[number >>> CHUNK_BITS] as Int32Array;
-    return chunk[(number & (CHUNK - 1)) * WORDS + word] as number;
   }
 }
 

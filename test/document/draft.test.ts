@@ -530,7 +530,7 @@ describe('properties', () => {
             start += line.text.length + line.ending.length;
             return line.name === latin1(user) ? [at] : [];
           });
-          expect(arriving.lines(user)).toEqual(starts);
+          expect([...arriving.lines(user)]).toEqual(starts.toReversed());
         }
       }),
       run,

@@ -128,7 +128,7 @@ describe('new lines', () => {
     const text = `é:${HASH}\nb:${HASH}\na:${HASH}\n`;
     expect(first.bytes.toString()).toBe(text);
     expect(textOf(lines)).toBe(text);
-    expect(['é', 'b', 'a'].map(name => first.lines(name))).toEqual(
+    expect(['é', 'b', 'a'].map(name => [...first.lines(name)])).toEqual(
       [0, text.indexOf('b:') + 1, text.indexOf('a:') + 1].map(start => [start]),
     );
     expect(index()).toBe(first);
