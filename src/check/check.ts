@@ -1,7 +1,12 @@
 import { canBeSent, isBytes, MAX_BYTES } from '../credentials/rules.js';
-import { type LineFields, LineReader, MAX_FILE_BYTES, skipBlanks } from '../document/line.js';
+import {
+  canonicalLineEnd,
+  type LineFields,
+  LineReader,
+  MAX_FILE_BYTES,
+  skipBlanks,
+} from '../document/line.js';
 import { NameIndex } from '../document/name-index.js';
-import { canonicalLineEnd } from '../document/new-lines.js';
 import { type Finding, invalidArgument } from '../errors.js';
 import { DEFAULT_MAX_ITERATIONS } from '../hash/encoding.js';
 import { DOLLAR, HASH_SIGN, LF } from '../util/ascii.js';

@@ -70,6 +70,12 @@ export function assertUsername(username: unknown): asserts username is string {
   });
 }
 
+/** Lookups take any string: a name in the file may break the rules for new names. */
+export function checkedString(name: unknown): string {
+  if (typeof name !== 'string') assertUsername(name);
+  return name as string;
+}
+
 /**
  * Throws `ERR_INVALID_PASSWORD` unless a client could log in with this password: a string or bytes, not empty, no NUL
  * byte (the broker compares only up to it), no lone surrogates, at most 65,535 bytes. Unicode is not normalised.

@@ -4,7 +4,8 @@
  * at runs of `:`, and trim blanks (C `isspace`) around name and hash. A line that is not skipped is an entry.
  */
 import { MAX_BYTES } from '../credentials/rules.js';
-import { COLON, CR, HASH_SIGN, LF, NUL, SPACE } from '../util/ascii.js';
+import { canonicalHashEnd } from '../hash/encoding.js';
+import { COLON, CR, HASH_SIGN, LF, NUL, SPACE, TILDE } from '../util/ascii.js';
 
 /** How many bytes of a line the broker's first `fgets` reads, and how many each further one if the line is longer. */
 export const FIRST_READ = 255;
@@ -120,6 +121,17 @@ export interface LineFields {
   hasFurtherField: boolean;
   /** How many `:` there are before the name and between name and hash. */
   colons: number;
+}
+
+/** Where a canonical line ends: a name of printable ASCII and a canonical `$7$` hash; -1: another line, as few are. */
+export function canonicalLineEnd(bytes: Buffer, start: number, maxIterations: number): number {
+  let colon = start;
+  for (let byte = bytes[start] as number; byte !== COLON; byte = bytes[++colon] as number)
+    if (!(byte >= SPACE && byte <= TILDE && colon - start < MAX_BYTES)) return -1;
+  if (colon === start || bytes[start] === HASH_SIGN) return -1;
+  if (bytes[start] === SPACE || bytes[colon - 1] === SPACE) return -1;
+  const end = canonicalHashEnd(bytes, colon + 1, maxIterations);
+  return end === bytes.length || bytes[end] === LF ? end : -1;
 }
 
 /** Where a field ends: at the first `:` or NUL, or at the end of its line. */

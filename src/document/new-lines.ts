@@ -1,8 +1,7 @@
-import { assertUsername, MAX_BYTES } from '../credentials/rules.js';
+import { assertUsername } from '../credentials/rules.js';
 import { PasswordFileError } from '../errors.js';
-import { assertHash, canonicalHashEnd } from '../hash/encoding.js';
-import { COLON, HASH_SIGN, LF, SPACE, TILDE } from '../util/ascii.js';
-import { MAX_FILE_BYTES } from './line.js';
+import { assertHash } from '../hash/encoding.js';
+import { canonicalLineEnd, MAX_FILE_BYTES } from './line.js';
 import { NameIndex } from './name-index.js';
 
 /** How many characters are gathered before they are encoded: encoding each line for itself takes twice the time. */
@@ -84,17 +83,6 @@ export class NewLines {
     }
     return Buffer.byteLength(name) + hash.length + 2;
   }
-}
-
-/** Where a canonical line ends: a name of printable ASCII and a canonical `$7$` hash; -1: another line, as few are. */
-export function canonicalLineEnd(bytes: Buffer, start: number, maxIterations: number): number {
-  let colon = start;
-  for (let byte = bytes[start] as number; byte !== COLON; byte = bytes[++colon] as number)
-    if (!(byte >= SPACE && byte <= TILDE && colon - start < MAX_BYTES)) return -1;
-  if (colon === start || bytes[start] === HASH_SIGN) return -1;
-  if (bytes[start] === SPACE || bytes[colon - 1] === SPACE) return -1;
-  const end = canonicalHashEnd(bytes, colon + 1, maxIterations);
-  return end === bytes.length || bytes[end] === LF ? end : -1;
 }
 
 function entryError({ code, message }: PasswordFileError, name: string, number: number): PasswordFileError {

@@ -1,6 +1,6 @@
 /** The draft that `PasswordFile.update` passes to its function: it checks arguments, and is closed when that returns. */
 
-import { assertUsername } from '../credentials/rules.js';
+import { assertUsername, checkedString } from '../credentials/rules.js';
 import { invalidArgument } from '../errors.js';
 import { assertHash } from '../hash/encoding.js';
 import type { Draft } from './draft.js';
@@ -72,12 +72,6 @@ function passwordDraft(opened: () => Draft, maxIterations: number): PasswordDraf
       }
     },
   };
-}
-
-/** Lookups take any string: a name in the file may break the rules for new names. */
-export function checkedString(name: unknown): string {
-  if (typeof name !== 'string') assertUsername(name);
-  return name as string;
 }
 
 function isThenable(value: unknown): boolean {

@@ -2,8 +2,7 @@
 import { type FindingKind, finding, shownName } from '../check/findings.js';
 import { readBrokerHash } from '../check/stored-hash.js';
 import { canBeSent, MAX_BYTES } from '../credentials/rules.js';
-import { LineReader } from '../document/line.js';
-import { canonicalLineEnd } from '../document/new-lines.js';
+import { canonicalLineEnd, LineReader } from '../document/line.js';
 import { type Finding, systemCode } from '../errors.js';
 import { assertHash } from '../hash/encoding.js';
 import type { Settings, WaitOptions } from '../options.js';

@@ -1,7 +1,6 @@
 /** Whether a broker would let a user in. */
 import { hashOfUser } from '../check/users.js';
-import { comparedPassword, ownCopy } from '../credentials/rules.js';
-import { checkedString } from '../document/update-draft.js';
+import { checkedString, comparedPassword, ownCopy } from '../credentials/rules.js';
 import { assertCost } from '../hash/encoding.js';
 import { compareKey } from '../hash/hash.js';
 import { type Settings, signalOf, type WaitOptions } from '../options.js';

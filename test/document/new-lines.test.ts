@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MAX_FILE_BYTES } from '../../src/document/line.js';
-import { canonicalLineEnd, NewLines } from '../../src/document/new-lines.js';
+import { NewLines } from '../../src/document/new-lines.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 
 const HASH = hashPasswordSync('secret', { salt: Buffer.alloc(12, 1) });
@@ -133,33 +133,4 @@ describe('new lines', () => {
     );
     expect(index()).toBe(first);
   });
-});
-
-test.each([
-  ['a hash and a line feed', `alice:${HASH}\nbob:x\n`, 6 + HASH.length],
-  ['a hash, at the end of the file', `alice:${HASH}`, 6 + HASH.length],
-  ['a blank and a ~ in it', `a b~:${HASH}`, 5 + HASH.length],
-  ['a # in front', `#alice:${HASH}\n`, -1],
-  ['a blank in front', ` alice:${HASH}\n`, -1],
-  ['a blank at its end', `alice :${HASH}\n`, -1],
-  ['a carriage return', `alice:${HASH}\r\n`, -1],
-  ['a further field', `alice:${HASH}:\n`, -1],
-  ['a blank before the hash', `alice: ${HASH}\n`, -1],
-  ['no colon', 'alice', -1],
-  ['no colon before the next line', `alice\nbob:${HASH}\n`, -1],
-])('canonicalLineEnd of a name with %s', (_what, text, end) => {
-  expect(canonicalLineEnd(Buffer.from(text), 0, 101)).toBe(end);
-});
-
-test('canonicalLineEnd finds the end of a line that starts anywhere', () => {
-  const before = Buffer.alloc(70_000, 'x');
-  const bytes = Buffer.concat([before, Buffer.from(`alice:${HASH}`)]);
-  expect(canonicalLineEnd(bytes, before.length, 101)).toBe(bytes.length);
-});
-
-test('canonicalLineEnd reads no more of a name than 65,535 bytes', () => {
-  const ends = [65_535, 65_536].map(length =>
-    canonicalLineEnd(Buffer.from(`${'x'.repeat(length)}:${HASH}`), 0, 101),
-  );
-  expect(ends).toEqual([65_535 + 1 + HASH.length, -1]);
 });
