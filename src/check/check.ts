@@ -8,7 +8,7 @@ import {
 } from '../document/line.js';
 import { NameIndex } from '../document/name-index.js';
 import { type Finding, invalidArgument } from '../errors.js';
-import { DEFAULT_MAX_ITERATIONS } from '../hash/encoding.js';
+import { DEFAULT_MAX_ITERATIONS, tryParseHash } from '../hash/encoding.js';
 import { DOLLAR, HASH_SIGN, LF } from '../util/ascii.js';
 import { invalidOption, oneOf, readOptions } from '../util/read-options.js';
 import { type FindingKind, FindingList, shownName } from './findings.js';
@@ -219,7 +219,7 @@ class Check {
     const reading = readBrokerHash(field, this.#release);
     if (reading.hash === undefined)
       this.#add(this.#isColonInName(reading.fault, hashEnd) ? 'COLON_IN_NAME' : reading.fault, shown);
-    else this.#checkReadable(field, reading.hash, reading.canonical, shown);
+    else this.#checkReadable(field, reading.hash, shown);
     return reading.hash !== undefined;
   }
 
@@ -229,9 +229,9 @@ class Check {
     return fault === 'PLAIN_TEXT' && /:\s*\$[67]\$/.test(textAt(bytes, hashEnd, end));
   }
 
-  #checkReadable(field: string, hash: LoadedHash, canonical: boolean, shown: string | undefined): void {
+  #checkReadable(field: string, hash: LoadedHash, shown: string | undefined): void {
     if (!/^\$[67]\$/.test(field)) this.#add('ONLY_2_0_HASH', shown);
-    else if (!canonical) this.#add('ODD_HASH', shown);
+    else if (tryParseHash(field) === undefined) this.#add('ODD_HASH', shown);
     if (hash.algorithm === 'sha512') this.#add('WEAK_HASH', shown);
     else if (hash.iterations > DEFAULT_MAX_ITERATIONS) this.#add('SLOW_HASH', shown);
     if (hash.salt.length === 64 && !this.#hasLongSalt) {

@@ -1,5 +1,5 @@
 import { MAX_BYTES } from '../credentials/rules.js';
-import { KEY_BYTES, type Pbkdf2Hash, type Sha512Hash, tryParseHash } from '../hash/encoding.js';
+import { KEY_BYTES, type Pbkdf2Hash, type Sha512Hash } from '../hash/encoding.js';
 
 /**
  * The release lines of the broker whose rules differ: 2.0.x, and 2.1.x with its password-file plugin.
@@ -21,9 +21,7 @@ export type HashFault =
   | 'LONG_SALT.refused';
 
 /** The outcome of {@link readBrokerHash}: either the hash or the reason why there is none. */
-export type HashReading =
-  | { hash: LoadedHash; canonical: boolean; fault?: undefined }
-  | { hash?: undefined; fault: HashFault };
+export type HashReading = { hash: LoadedHash; fault?: undefined } | { hash?: undefined; fault: HashFault };
 
 /**
  * Reads a hash as a broker of this release does, which is more lenient than {@link parseHash}: runs of `$` count as
@@ -32,37 +30,29 @@ export type HashReading =
  * `unpwd__decode_passwords`, 2.1.2 libcommon/password_common.c `mosquitto_pw_decode`.
  *
  * @param field what follows the `:`, trimmed, each byte a character
- * @returns the hash and whether it is in the form that mosquitto_passwd writes, or why the broker refuses it
+ * @returns the hash, or why the broker cannot read it
  */
 export function readBrokerHash(field: string, release: BrokerRelease): HashReading {
   if (field === '') return { fault: 'MISSING_HASH' };
   if (field.length > MAX_BYTES) return { fault: 'LONG_HASH' };
-  const parsed = tryParseHash(field);
-  if (parsed !== undefined && parsed.algorithm !== 'argon2id') {
-    const isRead = release === '2.1' || parsed.salt.length === 12;
-    return isRead ? { hash: parsed, canonical: true } : { fault: 'LONG_SALT.refused' };
-  }
   // As C `strtok` splits it.
   const [type, ...fields] = field.match(/[^$]+/g) ?? [];
   if ((type !== '7' && type !== '6') || (release === '2.1' && !/^\$[67]\$/.test(field))) {
     if (!looksLikeHash(field)) return { fault: 'PLAIN_TEXT' };
     return { fault: type === 'argon2id' ? 'UNSUPPORTED_HASH.argon2id' : 'UNSUPPORTED_HASH.type' };
   }
-  const iterations = type === '7' ? fields.shift() : undefined;
-  const [saltText, keyText] = fields;
-  if (type === '7' && iterations !== undefined && atoi(iterations) < 1)
-    return { fault: 'MALFORMED_HASH.iterations' };
-  if (saltText === undefined || keyText === undefined) return { fault: 'MALFORMED_HASH.fields' };
+  const [count, saltText, keyText] = type === '7' ? fields : ['1', ...fields];
+  if (count === undefined || saltText === undefined || keyText === undefined)
+    return { fault: 'MALFORMED_HASH.fields' };
+  const iterations = atoi(count);
+  if (iterations < 1) return { fault: 'MALFORMED_HASH.iterations' };
   const salt = decodeBase64(saltText);
   if (salt === undefined) return { fault: 'MALFORMED_HASH.salt' };
   if (release === '2.0' && salt.length === 64) return { fault: 'LONG_SALT.refused' };
   const key = decodeBase64(keyText);
   if (key?.length !== KEY_BYTES) return { fault: 'MALFORMED_HASH.key' };
-  const hash: LoadedHash =
-    iterations === undefined
-      ? { algorithm: 'sha512', salt, key }
-      : { algorithm: 'pbkdf2-sha512', iterations: atoi(iterations), salt, key };
-  return { hash, canonical: false };
+  if (type === '6') return { hash: { algorithm: 'sha512', salt, key } };
+  return { hash: { algorithm: 'pbkdf2-sha512', iterations, salt, key } };
 }
 
 /**

@@ -66,12 +66,6 @@ describe('readBrokerHash reads as 2.0 and 2.1 do', () => {
       .map(({ hash, fault }) => hash ?? fault);
     expect([on20, on21]).toEqual([expected20, expected21]);
   });
-
-  test('and reports whether a hash is in the form that mosquitto_passwd writes', () => {
-    const read = (field: string) => readBrokerHash(field, '2.1');
-    expect(read(`$7$101$${salt}$${key}`)).toMatchObject({ canonical: true });
-    expect(read(`$7$101$${salt}$${key}$`)).toMatchObject({ canonical: false });
-  });
 });
 
 test.each([
