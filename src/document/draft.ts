@@ -44,24 +44,18 @@ export class Draft {
     return this.#edits.has(name) ? undefined : this.#lastLine(name)?.rest();
   }
 
-  /** Whether several lines have the name; a set leaves one of them. */
-  isDuplicate(name: string): boolean {
-    const [last] = this.index.lines(name);
-    return !this.#edits.has(name) && last !== this.index.firstLine(name);
-  }
-
   set(name: string, hash: string): SetOutcome {
-    if (this.#hasHash(name, hash)) return 'unchanged';
+    const edit = this.#edits.get(name);
+    if (edit === undefined ? this.#isInFile(name, hash) : edit === hash) return 'unchanged';
     const outcome = this.has(name) ? 'updated' : 'added';
     this.#edit(name, hash);
     return outcome;
   }
 
-  /** Whether the user has this hash already, in a single line that all brokers read. */
-  #hasHash(name: string, hash: string): boolean {
-    const edit = this.#edits.get(name);
-    if (edit !== undefined) return edit === hash;
-    return !this.isDuplicate(name) && this.#lastLine(name)?.hasHash(Buffer.from(hash)) === true;
+  /** Whether the file has this hash of the user, in a single line that all brokers read. */
+  #isInFile(name: string, hash: string): boolean {
+    const line = this.#lastLine(name);
+    return line !== undefined && line.start === this.index.firstLine(name) && line.hasHash(Buffer.from(hash));
   }
 
   delete(name: string): boolean {
@@ -162,17 +156,15 @@ export class Draft {
     const added: string[] = [];
     for (const [name, hash] of this.#edits) {
       yield;
+      // An edit may have undone another.
+      if (hash !== null && this.#isInFile(name, hash)) continue;
       const first = this.index.firstLine(name);
       if (first === undefined && hash !== null) added.push(`${name}:${hash}${ending}`);
-      let isOnly = true;
       for (const start of this.index.lines(name)) {
         yield;
         line.read(start);
-        const isKept = start === first && hash !== null;
-        if (isKept && isOnly && line.hasHash(Buffer.from(hash))) continue;
-        isOnly = false;
+        const text = start === first && hash !== null ? `${name}:${hash}${line.ending}` : '';
         blocks[start >> BLOCK_BITS] ??= [];
-        const text = isKept ? `${name}:${hash}${line.ending}` : '';
         addChange(blocks[start >> BLOCK_BITS] as Change[], { start, end: line.next, text });
       }
     }

@@ -260,12 +260,6 @@ describe('a draft', () => {
     expect([' alice', '# bob', 'more', 'l', 'Alice', '\ufffd'].some(name => draft.has(name))).toBe(false);
   });
 
-  test('returns from isDuplicate whether several lines have the name', () => {
-    expect(draft.isDuplicate('bob')).toBe(true);
-    expect(draft.isDuplicate('alice')).toBe(false);
-    expect(draft.isDuplicate('nobody')).toBe(false);
-  });
-
   test('returns from keys the names that a client can send, each once and in order', () => {
     expect([...draft.keys()]).toEqual(['alice', 'bob', 'carol', 'empty', 'lead']);
   });
@@ -277,7 +271,6 @@ describe('a draft', () => {
     edits.delete('alice');
     expect(edits.get('zoe')).toBe('z');
     expect(edits.get('bob')).toBe('new');
-    expect(edits.isDuplicate('bob')).toBe(false);
     expect([edits.has('alice'), edits.get('alice')]).toEqual([false, undefined]);
     expect([...edits.keys()]).toEqual(['bob', 'carol', 'empty', 'lead', 'zoe']);
   });
