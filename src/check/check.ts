@@ -97,7 +97,6 @@ class Check {
   readonly #names: NameIndex;
   /** The names of the lines by which a client can log in. */
   readonly #users: string[] = [];
-  #hasDuplicates = false;
   /** Names that a further line has of which it is uncertain whether the broker reads it. */
   readonly #unsure = new Set<string>();
   readonly #findings: FindingList;
@@ -117,7 +116,7 @@ class Check {
     if (bytes.length > 0 && bytes.at(-1) !== LF) this.#add('NO_FINAL_NEWLINE');
     const loads = !this.#findings.isRefused;
     let users = loads ? this.#users : [];
-    if (this.#hasDuplicates) users = [...new Set(users)];
+    if (this.#names.hasDuplicates) users = [...new Set(users)];
     if (this.#unsure.size > 0) users = users.filter(name => !this.#unsure.has(name));
     return { loads, users, findings: this.#findings.all() };
   }
@@ -169,10 +168,7 @@ class Check {
 
   #checkEntry(fate: LineFate): void {
     const line = this.#line;
-    if (!this.#names.add(line)) {
-      this.#hasDuplicates = true;
-      this.#add('DUPLICATE_NAME', shownName(line));
-    }
+    if (!this.#names.add(line)) this.#add('DUPLICATE_NAME', shownName(line));
     const name = line.name();
     const isLogin = this.#isCanonical(name) || this.#checkFields(name);
     if (name !== undefined && isLogin && fate === 'read') this.#users.push(name);
