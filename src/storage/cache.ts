@@ -10,10 +10,10 @@ import { type Snapshot, takeSnapshot } from './snapshot.js';
 /** The reads of one `PasswordFile`. */
 export class Cache {
   #snapshot: Snapshot | undefined;
-  /** The snapshot that the next turn of the event loop takes or finds current, and the names that it is for. */
+  /** The look at the file that has not begun yet, and the names that it is for. */
   #nextLook: { names: Set<string> | undefined; snapshot: Promise<Snapshot | undefined> } | undefined;
-  /** Settles after the last read. Reads go one after another, so that callers share what was read. Holds no snapshot. */
-  #lastRead: Promise<void> = Promise.resolve();
+  /** Settles after the last look, also one that has not begun. Holds no snapshot. */
+  #lastLook: Promise<void> = Promise.resolve();
 
   /**
    * @param path symbolic links are followed at each look
@@ -37,14 +37,15 @@ export class Cache {
   }
 
   /**
-   * What the file holds at some moment after the call; `undefined`: there is none. Callers of one turn of the event loop
-   * share one look at the file. An abort ends the wait at once, but not a read that others may wait for.
+   * What the file holds at some moment after the call; `undefined`: there is none. All callers of one turn of the event
+   * loop share a look at the file, and all who call during a look share the next one. An abort ends the wait at once, but
+   * not a look that others may wait for.
    */
   snapshot(
     signal?: AbortSignal | undefined,
     names?: ReadonlySet<string> | undefined,
   ): Promise<Snapshot | undefined> {
-    this.#nextLook ??= { names: new Set(), snapshot: yieldToEventLoop().then(() => this.#look()) };
+    this.#nextLook ??= { names: new Set(), snapshot: this.#lookAfterLast() };
     const look = this.#nextLook;
     if (names === undefined || names.size > MAX_WANTED) look.names = undefined;
     else for (const name of names) look.names?.add(name);
@@ -65,23 +66,22 @@ export class Cache {
   /** Closes the file; one that is being read is closed after that. The next call reads it again. */
   close(): void {
     this.#snapshot?.file?.closeSync();
-    const drop = () => this.drop();
-    void this.#lastRead.then(drop);
-    // The last read does not include it before the next turn.
-    void this.#nextLook?.snapshot.then(drop, drop);
+    void this.#lastLook.then(() => this.drop());
   }
 
-  #look(): Promise<Snapshot | undefined> {
-    const names = this.#nextLook?.names;
-    this.#nextLook = undefined;
-    const read = this.#lastRead.then(() => this.current(this.path, names) ?? this.#read(names));
+  #lookAfterLast(): Promise<Snapshot | undefined> {
+    const look = Promise.all([this.#lastLook, yieldToEventLoop()]).then(() => this.#look());
     const ended = () => undefined;
-    this.#lastRead = read.then(ended, ended);
-    return read;
+    this.#lastLook = look.then(ended, ended);
+    return look;
   }
 
   /** Returns the snapshot that it took, whatever happens to the cached one meanwhile. */
-  async #read(names: ReadonlySet<string> | undefined): Promise<Snapshot | undefined> {
+  async #look(): Promise<Snapshot | undefined> {
+    const names = this.#nextLook?.names;
+    this.#nextLook = undefined;
+    const known = this.current(this.path, names);
+    if (known !== undefined) return known;
     this.drop();
     const place = openPlace(this.path);
     try {
