@@ -15,7 +15,7 @@ const [LINE, BEFORE] = [0, 1] as const;
 /** Bytes of a file for each bucket. Lines that the library writes have over 100. */
 const BYTES_PER_BUCKET = 64;
 /** If more names than this are wanted, all names of the file are added. */
-export const MAX_WANTED = 1024;
+const MAX_WANTED = 1024;
 /** Up to this length, Node searches bytes in linear time (Node src/string_search.h `kBMMaxShift`). */
 export const MAX_SOUGHT_BYTES = 250;
 
@@ -182,6 +182,18 @@ export class NameIndex {
     }
     return number;
   }
+}
+
+/** The names that several callers want to look up; `undefined`: any, because one of them or all want too many. */
+export function wantedByAll(
+  wanted: Iterable<ReadonlySet<string> | undefined>,
+): ReadonlySet<string> | undefined {
+  const all = new Set<string>();
+  for (const names of wanted) {
+    if (names === undefined || names.size + all.size > MAX_WANTED) return undefined;
+    for (const name of names) all.add(name);
+  }
+  return all;
 }
 
 /** Where a name is in some bytes. */

@@ -1,6 +1,6 @@
 /** What a password file holds, for reads: the last snapshot while it is current, one read for many callers. */
 import { Draft } from '../document/draft.js';
-import { MAX_WANTED, NameIndex } from '../document/name-index.js';
+import { NameIndex, wantedByAll } from '../document/name-index.js';
 import { fileMissing } from '../errors.js';
 import { orAborted } from '../util/abort.js';
 import { yieldToEventLoop } from '../util/event-loop.js';
@@ -10,8 +10,10 @@ import { type Snapshot, takeSnapshot } from './snapshot.js';
 /** The reads of one `PasswordFile`. */
 export class Cache {
   #snapshot: Snapshot | undefined;
-  /** The look at the file that has not begun yet, and the names that it is for. */
-  #nextLook: { names: Set<string> | undefined; snapshot: Promise<Snapshot | undefined> } | undefined;
+  /** The look at the file that has not begun yet. */
+  #nextLook: Promise<Snapshot | undefined> | undefined;
+  /** The names that each of its callers wants to look up; `undefined`: any. */
+  #wanted: Array<ReadonlySet<string> | undefined> = [];
   /** Settles after the last look, also one that has not begun. Holds no snapshot. */
   #lastLook: Promise<void> = Promise.resolve();
 
@@ -45,11 +47,9 @@ export class Cache {
     signal?: AbortSignal | undefined,
     names?: ReadonlySet<string> | undefined,
   ): Promise<Snapshot | undefined> {
-    this.#nextLook ??= { names: new Set(), snapshot: this.#lookAfterLast() };
-    const look = this.#nextLook;
-    if (names === undefined || names.size > MAX_WANTED) look.names = undefined;
-    else for (const name of names) look.names?.add(name);
-    return orAborted(look.snapshot, signal);
+    this.#wanted.push(names);
+    this.#nextLook ??= this.#lookAfterLast();
+    return orAborted(this.#nextLook, signal);
   }
 
   /** The last snapshot, if these names can be looked up in it and the file at `path` still is that file, unchanged. */
@@ -78,7 +78,8 @@ export class Cache {
 
   /** Returns the snapshot that it took, whatever happens to the cached one meanwhile. */
   async #look(): Promise<Snapshot | undefined> {
-    const names = this.#nextLook?.names;
+    const names = wantedByAll(this.#wanted);
+    this.#wanted = [];
     this.#nextLook = undefined;
     const known = this.current(this.path, names);
     if (known !== undefined) return known;

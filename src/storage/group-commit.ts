@@ -1,7 +1,7 @@
 /** All callers that edit one file in this process share a queue, and all pending edits join the next commit. */
 import { Draft, edited } from '../document/draft.js';
 import type { Change } from '../document/merge.js';
-import { MAX_WANTED, NameIndex } from '../document/name-index.js';
+import { NameIndex, wantedByAll } from '../document/name-index.js';
 import { fileMissing, type PasswordFileError } from '../errors.js';
 import { onAbort } from '../util/abort.js';
 import { runYielding, Turn } from '../util/event-loop.js';
@@ -175,20 +175,11 @@ class Commit {
 
   async #read(place: Place): Promise<Snapshot | undefined> {
     this.#old?.close();
-    const names = this.#names();
+    const names = wantedByAll(Array.from(this.#edits, ({ edit }) => edit.names));
     const known = this.#source.cache.current(place.file, names);
     if (known !== undefined) return known;
     this.#old = await takeSnapshot(place, names);
     return this.#old;
-  }
-
-  #names(): ReadonlySet<string> | undefined {
-    const names = new Set<string>();
-    for (const { edit } of this.#edits) {
-      if (edit.names === undefined || edit.names.size + names.size > MAX_WANTED) return undefined;
-      for (const name of edit.names) names.add(name);
-    }
-    return names;
   }
 
   /** Makes the edits, and again if one was cancelled meanwhile. From here on, none can be cancelled. */
