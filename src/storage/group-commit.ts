@@ -4,7 +4,7 @@ import type { Change } from '../document/merge.js';
 import { NameIndex, wantedByAll } from '../document/name-index.js';
 import { fileMissing, type PasswordFileError } from '../errors.js';
 import { onAbort } from '../util/abort.js';
-import { runYielding, Turn } from '../util/event-loop.js';
+import { runYielding } from '../util/event-loop.js';
 import type { Cache } from './cache.js';
 import { ownershipOf, systemDisk } from './disk.js';
 import { notReplaceable, type Place, resolveTarget } from './path.js';
@@ -166,8 +166,8 @@ class Commit {
       throw notReplaceable(place.path, `${problem} Use a symbolic link instead.`);
     }
     const index = old?.index ?? new NameIndex(Buffer.alloc(0));
-    const { changes, fileExists } = await this.#makeEdits(index, old !== undefined);
-    if (changes.length === 0 && fileExists === (old !== undefined)) return false;
+    const changes = await runYielding(this.#makeEdits(index, old !== undefined), this.#abandoned.signal);
+    if (changes === undefined) return false;
     copyOwnership(systemDisk, temp, place, old && ownershipOf(old.stats), this.#source.policy);
     await writeAndSync(systemDisk, temp, edited(index.bytes, changes));
     return true;
@@ -182,9 +182,11 @@ class Commit {
     return this.#old;
   }
 
-  /** Makes the edits, and again if one was cancelled meanwhile. From here on, none can be cancelled. */
-  async #makeEdits(index: NameIndex, existed: boolean): Promise<{ changes: Change[]; fileExists: boolean }> {
-    const turn = new Turn();
+  /**
+   * Makes the edits, and again if one was cancelled meanwhile; `undefined`: nothing is to change. From here on, none can
+   * be cancelled.
+   */
+  *#makeEdits(index: NameIndex, existed: boolean): Generator<unknown, Change[] | undefined> {
     for (let attempt = 1; ; attempt++) {
       const edits = [...this.#edits];
       // Edits that are cancelled one after another could otherwise keep the others waiting for ever.
@@ -192,24 +194,24 @@ class Commit {
       const draft = new Draft(index);
       let fileExists = existed;
       for (const pending of edits) {
-        if (turn.isOver()) await turn.yield();
-        if (this.#edits.has(pending)) fileExists = await this.#apply(pending, draft, fileExists);
+        yield;
+        if (this.#edits.has(pending)) fileExists = yield* this.#apply(pending, draft, fileExists);
       }
-      const changes = await runYielding(draft.changes());
+      const changes = yield* draft.changes();
       if (this.#edits.size < edits.length) continue;
       for (const pending of edits) pending.stopListening?.();
-      return { changes, fileExists };
+      return changes.length === 0 && fileExists === existed ? undefined : changes;
     }
   }
 
   /** Makes an edit; one that throws is undone alone. Returns whether there is to be a file. */
-  async #apply(pending: PendingEdit, draft: Draft, fileExists: boolean): Promise<boolean> {
+  *#apply(pending: PendingEdit, draft: Draft, fileExists: boolean): Generator<unknown, boolean> {
     const { edit } = pending;
-    const { creates = false, signal, source } = edit;
+    const { creates = false, source } = edit;
     draft.begin();
     try {
       if (!fileExists && source.cache.fileMustExist && !creates) throw fileMissing(this.target);
-      pending.outcome = { value: await runYielding(edit.apply(draft, fileExists), signal) };
+      pending.outcome = { value: yield* edit.apply(draft, fileExists) };
       return fileExists || creates || draft.hasChanged();
     } catch (error) {
       draft.rollBack();
