@@ -183,8 +183,8 @@ class Commit {
   }
 
   /**
-   * Makes the edits, and again if one was cancelled meanwhile; `undefined`: nothing is to change. From here on, none can
-   * be cancelled.
+   * Makes the edits; one that throws is undone alone. Makes them again if one was cancelled meanwhile. From here on, none
+   * can be cancelled. `undefined`: nothing is to change.
    */
   *#makeEdits(index: NameIndex, existed: boolean): Generator<unknown, Change[] | undefined> {
     for (let attempt = 1; ; attempt++) {
@@ -195,28 +195,22 @@ class Commit {
       let fileExists = existed;
       for (const pending of edits) {
         yield;
-        if (this.#edits.has(pending)) fileExists = yield* this.#apply(pending, draft, fileExists);
+        if (!this.#edits.has(pending)) continue;
+        const { apply, creates = false, source } = pending.edit;
+        draft.begin();
+        try {
+          if (!fileExists && source.cache.fileMustExist && !creates) throw fileMissing(this.target);
+          pending.outcome = { value: yield* apply(draft, fileExists) };
+          fileExists ||= creates || draft.hasChanged();
+        } catch (error) {
+          draft.rollBack();
+          pending.outcome = { error };
+        }
       }
       const changes = yield* draft.changes();
       if (this.#edits.size < edits.length) continue;
       for (const pending of edits) pending.stopListening?.();
       return changes.length === 0 && fileExists === existed ? undefined : changes;
-    }
-  }
-
-  /** Makes an edit; one that throws is undone alone. Returns whether there is to be a file. */
-  *#apply(pending: PendingEdit, draft: Draft, fileExists: boolean): Generator<unknown, boolean> {
-    const { edit } = pending;
-    const { creates = false, source } = edit;
-    draft.begin();
-    try {
-      if (!fileExists && source.cache.fileMustExist && !creates) throw fileMissing(this.target);
-      pending.outcome = { value: yield* edit.apply(draft, fileExists) };
-      return fileExists || creates || draft.hasChanged();
-    } catch (error) {
-      draft.rollBack();
-      pending.outcome = { error };
-      return fileExists;
     }
   }
 }

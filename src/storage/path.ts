@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import { dirname, isAbsolute, join, parse, resolve, sep } from 'node:path';
 import { PasswordFileError, systemCode } from '../errors.js';
 import { attempt } from '../util/attempt.js';
-import { O_PATH, type Ownership, ownershipOf } from './disk.js';
+import { O_PATH, type Ownership } from './disk.js';
 import { lockDirectory } from './lock-owner.js';
 
 /** A file and its directory. The directory is open, so that nobody can put another in its place. */
@@ -126,7 +126,7 @@ class Directory {
   }
 
   ownership(): Ownership {
-    return ownershipOf(explained(this.path, () => fs.statSync(this.at('.'), { bigint: true })));
+    return explained(this.path, () => fs.statSync(this.at('.')));
   }
 
   place(name: string): Place {
