@@ -85,10 +85,13 @@ const SOURCES: readonly Flag[] = ['-b', '--password-stdin', '--password-file', '
 export function parseArguments(argv: readonly string[], given: Given = new Map()): Command {
   if (argv.length === 0) throw new CliError('', { showsUsage: true });
   const operands = readOptions(argv, given);
+  // Node has replaced the bytes that it could not decode.
+  if (argv.some(argument => argument.includes('\ufffd'))) {
+    throw new CliError('An argument is not valid UTF-8. Use a shell or terminal that speaks UTF-8.');
+  }
   for (const [flag, value] of given) {
-    assertReadable(`value of ${flag}`, value);
     const problem = VALUES[flag]?.(value);
-    if (problem !== undefined) throw new CliError(`${problem}`);
+    if (problem !== undefined) throw new CliError(problem);
   }
   // The last one in the list, so that --help and --version win over the others.
   const mode = KNOWN.findLast(({ flag, selects }) => selects && given.has(flag))?.selects ?? 'set';
@@ -97,7 +100,6 @@ export function parseArguments(argv: readonly string[], given: Given = new Map()
     assertOperands(mode, given, operands);
   }
   const [path = '', ...usernames] = operands;
-  assertReadable('path of the password file', path);
   const password = given.has('-b') ? usernames.pop() : undefined;
   return { mode, path, usernames, password, given };
 }
@@ -118,12 +120,6 @@ function readOptions(argv: readonly string[], given: Given): string[] {
     given.set(option.flag, value);
   }
   return [];
-}
-
-/** Refuses arguments and typed text that were not UTF-8. Node has replaced the bytes that it could not decode. */
-export function assertReadable(what: string, text: string): void {
-  if (!text.includes('\ufffd')) return;
-  throw new CliError(`The ${what} is not valid UTF-8. Use a shell or terminal that speaks UTF-8.`);
 }
 
 function unknown(flag: string): CliError {

@@ -13,7 +13,7 @@ import {
   type PasswordFileOptions,
   type ReloadTarget,
 } from '../index.js';
-import { assertReadable, type Command, HOST_AND_PORT, type Mode } from './arguments.js';
+import { type Command, HOST_AND_PORT, type Mode } from './arguments.js';
 import { exportClients } from './dynamic-security.js';
 import { help, version } from './help.js';
 import * as input from './input.js';
@@ -66,8 +66,6 @@ async function set(command: Command): Promise<number> {
 async function remove(command: Command): Promise<number> {
   const { usernames } = command;
   const file = open(command);
-  // Names that cannot be added can be in the file all the same.
-  for (const username of usernames) assertReadable('user name', username);
   const removed = new Set(await file.removeUsers(usernames, { signal: input.interruption() }));
   const missing = new Set(usernames.filter(username => !removed.has(username)));
   for (const username of missing) {
@@ -139,7 +137,6 @@ async function provision(command: Command): Promise<number> {
 async function verify(command: Command): Promise<number> {
   const { path, usernames, given } = command;
   const [username = ''] = usernames;
-  assertReadable('user name', username);
   const file = open(command);
   const isRight = await file.verify(username, await input.readPassword(command));
   if (given.has('--quiet')) return isRight ? STATUS.DONE : STATUS.FAILED;
@@ -226,7 +223,6 @@ function brokerOptions(given: Command['given']): PasswordFileOptions {
 
 /** Refuses first what mosquitto_passwd refuses, in its order and words (2.1.2, `is_username_valid`). */
 function assertNewName(username: string): void {
-  assertReadable('user name', username);
   let rule: string | undefined;
   if (Buffer.byteLength(username) > 65_535) rule = 'be less than 65536 characters long';
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for

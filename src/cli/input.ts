@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { isatty } from 'node:tty';
 import { getSystemErrorMap } from 'node:util';
 import { assertPassword, assertUsername, generatePassword, PasswordFileError, parseHash } from '../index.js';
-import { assertReadable, type Command } from './arguments.js';
+import type { Command } from './arguments.js';
 import { CliError, complain, print, STATUS } from './output.js';
 
 const STDIN = 0;
@@ -103,7 +103,6 @@ export async function readPassword({ mode, path, password, given }: Command): Pr
   const file = given.get('--password-file');
   if (password !== undefined) {
     if (!given.has('--quiet') && isatty(STDERR)) complain(BATCH_WARNING);
-    assertReadable('password', password);
     return password;
   }
   if (file !== undefined) return onlyLine(file);
@@ -142,8 +141,10 @@ async function promptForPassword(isNew: boolean, isOutputTaken: boolean): Promis
     const { value } = await lines.next().finally(() => onTerminal && say('\n'));
     signal?.throwIfAborted();
     if (!value) throw new CliError('Empty password.');
-    if (onTerminal) assertReadable('password', value);
-    else say('\n');
+    if (!onTerminal) say('\n');
+    else if (value.includes('\ufffd')) {
+      throw new CliError('The password is not valid UTF-8. Use a terminal that speaks UTF-8.');
+    }
     return value;
   };
   try {

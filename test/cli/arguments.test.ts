@@ -57,14 +57,15 @@ test.each([
     ['--verify', '-b', 'passwd', 'alice'],
     '--verify argument given but password file, username, or password missing.',
   ],
-  ...OPTIONS.filter(option => 'value' in option).map(({ flag }): [string[], string] => [
-    [flag, 'x\ufffd', 'passwd'],
-    `The value of ${flag} is not valid UTF-8. Use a shell or terminal that speaks UTF-8.`,
-  ]),
-  [
+  ...[
+    ...OPTIONS.filter(option => 'value' in option).map(({ flag }) => [flag, 'x\ufffd', 'passwd']),
     ['--list', 'passwd\ufffd'],
-    'The path of the password file is not valid UTF-8. Use a shell or terminal that speaks UTF-8.',
-  ],
+    ['-D', 'passwd', 'alice', 'b\ufffd'],
+    ['-b', 'passwd', 'a', 'x\ufffd'],
+  ].map((argv): [string[], string] => [
+    argv,
+    'An argument is not valid UTF-8. Use a shell or terminal that speaks UTF-8.',
+  ]),
   [['-n', '-b', 'alice', 'one'], 'There is no -n. To print the line instead, use -c with - for the file.'],
 ])('the arguments %j are refused', (argv, message) => {
   const error = errorOf(argv);
