@@ -4,11 +4,13 @@ import { realpathSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import {
   assertUsername,
-  type Credentials,
   confirmLogin,
   type FileHashOptions,
+  generateCredentials,
+  generateUsername,
   hashPassword,
   type LoginOptions,
+  type PasswordDraft,
   PasswordFile,
   type PasswordFileOptions,
   type ReloadTarget,
@@ -110,27 +112,28 @@ async function importList(command: Command): Promise<number> {
   return reload(command, file, added + updated + removed > 0);
 }
 
+/** Adds users with generated names and passwords, in one commit. */
 async function provision(command: Command): Promise<number> {
   const { given } = command;
   const count = Number(given.get('--count') ?? 1);
-  const username = { prefix: given.get('--prefix') };
+  const name = { prefix: given.get('--prefix') };
   const file = open(command);
   const confirm = await confirmation(command);
-  const signal = input.interruption();
-  // All pending edits join the next commit.
-  const calls = Array.from({ length: count }, () => file.provision({ username, signal }));
-  const outcomes = await Promise.allSettled(calls);
-  const made = outcomes.flatMap(outcome => (outcome.status === 'fulfilled' ? [outcome.value] : []));
-  const failure = outcomes.find(outcome => outcome.status === 'rejected');
-  if (failure !== undefined && made.length === 0) throw failure.reason;
-  const lines = ({ username, password }: Credentials) => `${username}:${password}\n`;
-  const text = given.has('--json') ? `${JSON.stringify(made)}\n` : made.map(lines).join('');
-  const names = made.map(({ username }) => username);
+  const logins = Array.from({ length: count }, () => generateCredentials({ username: name }));
+  const options = hashOptions(command);
+  const hashes = await Promise.all(logins.map(({ password }) => hashPassword(password, options)));
+  const addAll = (draft: PasswordDraft) => {
+    for (const [i, login] of logins.entries()) {
+      while (draft.has(login.username)) login.username = generateUsername(name);
+      draft.set(login.username, hashes[i] as string);
+    }
+  };
+  await file.update(addAll, { signal: input.interruption() });
+  const lines = logins.map(({ username, password }) => `${username}:${password}\n`);
+  const text = given.has('--json') ? `${JSON.stringify(logins)}\n` : lines.join('');
+  const names = logins.map(({ username }) => username);
   output.printSecret(text, names, given.has('--quiet'));
-  const status = await reload(command, file, true, () => made[0] && confirm?.(made[0]));
-  if (failure === undefined) return status;
-  output.complain(`${output.errorLine(failure.reason)}Only ${made.length} of ${count} users were added.\n`);
-  return STATUS.CHANGED_BUT;
+  return reload(command, file, true, () => logins[0] && confirm?.(logins[0]));
 }
 
 /** Whether a broker lets this user in. */

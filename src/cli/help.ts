@@ -72,7 +72,7 @@ const STATUSES = [
   ['2', 'The two passwords that were typed differ. For --verify and --check: failed.'],
   [
     '3',
-    'The file was changed, or needed no change, but not all was done: the reload, the confirmed login, the sync to disk, printing, or adding all users of --provision.',
+    'The file was changed, or needed no change, but not all was done: the reload, the confirmed login, the sync to disk, or printing.',
   ],
   ['129', 'Ended by SIGHUP. Nothing was changed.'],
   ['130', 'Interrupted by ctrl-C. Nothing was changed.'],

@@ -171,6 +171,26 @@ describe('--provision', () => {
     expect(await file.users()).toHaveLength(1_001);
   });
 
+  test('draws another name in place of one that the file or another new user has', async () => {
+    const before = `device_aaaaaaaa:${HASH}\n`;
+    writeFileSync(path, before);
+    const preload = join(directory, 'preload.cjs');
+    const draw = 'max => (max === 36 && drawn++ < 32 ? 0 : randomInt(max))';
+    writeFileSync(
+      preload,
+      `const crypto = require('node:crypto'); const { randomInt } = crypto; let drawn = 0; crypto.randomInt = ${draw};`,
+    );
+    const node = ['--require', preload];
+    const { status, stdout } = await run(['--provision', '--count', '3', '--json', 'passwd'], { node });
+    expect(status).toBe(0);
+    const logins: Array<{ username: string; password: string }> = JSON.parse(stdout);
+    const names = logins.map(({ username }) => username);
+    expect(new Set(['device_aaaaaaaa', ...names]).size).toBe(4);
+    expect(await file.users()).toEqual(['device_aaaaaaaa', ...names]);
+    expect(readFileSync(path, 'utf8').startsWith(before)).toBe(true);
+    for (const { username, password } of logins) expect(await file.verify(username, password)).toBe(true);
+  });
+
   test('refuses a prefix with a colon', async () => {
     expect(await refused(['--provision', '--prefix', 'a:', 'passwd'])).toMatch(
       /^Error: The user name contains ':'/,
