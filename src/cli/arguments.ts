@@ -14,20 +14,19 @@ const ALL = [...WRITING, 'verify', 'list', 'export', 'dynsec', 'check'] as const
 /** What to do; `set` is what mosquitto_passwd does without -D and -U. */
 export type Mode = (typeof ALL)[number] | 'help' | 'version';
 
-interface Option {
-  flag: string;
+interface Option<F = string> {
+  flag: F;
   /** The name of its value in `--help`; without it, it takes none. */
   value?: string;
   selects?: Mode;
   /** The modes in which it may be given. */
   modes: readonly Mode[];
   /** Options of which one must be given too. */
-  needs?: readonly string[];
+  needs?: readonly F[];
 }
 
 /**
- * The options in the order of mosquitto_passwd's usage text, then our own. Two that exclude each other are named in this
- * order. mosquitto_passwd takes -H and -I with -D too, where they have no effect.
+ * The options in the order of mosquitto_passwd's usage text, then our own. mosquitto_passwd takes -H and -I with -D too, where they have no effect.
  */
 export const OPTIONS = [
   { flag: '-b', modes: ['set', 'upgrade', 'verify'] },
@@ -63,7 +62,6 @@ export const OPTIONS = [
 ] as const satisfies readonly Option[];
 
 export type Flag = (typeof OPTIONS)[number]['flag'];
-type KnownOption = Option & { flag: Flag };
 /** The options that were given with their values, `''` where they take none. */
 export type Given = Map<Flag, string>;
 
@@ -78,7 +76,7 @@ export interface Command {
   given: Given;
 }
 
-const KNOWN: readonly KnownOption[] = OPTIONS;
+const KNOWN: readonly Option<Flag>[] = OPTIONS;
 const SOURCES: readonly Flag[] = ['-b', '--password-stdin', '--password-file', '--generate'];
 
 /** @param given the options as they are read, also where an error follows */
@@ -173,29 +171,21 @@ function flagOf(mode: Mode): Flag | undefined {
 
 function assertTogether(mode: Mode, given: Given): void {
   const selecting = flagOf(mode);
-  const options = KNOWN.filter(({ flag }) => given.has(flag));
-  const excluded = options.find(({ modes }) => !modes.includes(mode));
-  if (excluded !== undefined && selecting === undefined) {
-    throw isFor(
-      excluded.flag,
-      excluded.modes.flatMap(each => flagOf(each) ?? []),
-    );
+  for (const { flag, modes, needs } of KNOWN.filter(option => given.has(option.flag))) {
+    const isAllowed = modes.includes(mode);
+    if (!isAllowed && selecting !== undefined) throw exclusive(flag, selecting);
+    const wanted = isAllowed ? needs : modes.flatMap(each => flagOf(each) ?? []);
+    if (wanted?.every(each => !given.has(each))) throw new CliError(`${flag} is for ${wanted.join(', ')}.`);
   }
-  const exclusive = excluded === undefined ? SOURCES : [selecting, excluded.flag];
-  const [first, second] = options.filter(({ flag }) => exclusive.includes(flag));
-  if (second !== undefined) {
-    throw new CliError(`${first?.flag} and ${second.flag} cannot be used together.`);
-  }
-  for (const { flag, needs } of options) {
-    if (needs?.every(needed => !given.has(needed as Flag))) throw isFor(flag, needs);
-  }
+  const [first, second] = SOURCES.filter(flag => given.has(flag));
+  if (first !== undefined && second !== undefined) throw exclusive(first, second);
   if (given.has('--confirm') && Number(given.get('--count') ?? 1) > 1) {
     throw new CliError('--confirm is for one user.');
   }
 }
 
-function isFor(flag: Flag, others: readonly string[]): CliError {
-  return new CliError(`${flag} is for ${others.join(', ')}.`);
+function exclusive(first: Flag, second: Flag): CliError {
+  return new CliError(`${first} and ${second} cannot be used together.`);
 }
 
 function assertOperands(mode: Mode, given: Given, operands: readonly string[]): void {

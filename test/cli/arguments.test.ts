@@ -23,7 +23,7 @@ test.each([
   ],
   [['--json', '-b', 'passwd', 'a', 'b'], '--json is for --provision, --list, --check.'],
   [['--generate', '-b', 'passwd', 'a'], '-b and --generate cannot be used together.'],
-  [['-U', '--generate', 'passwd'], '-U and --generate cannot be used together.'],
+  [['-U', '--generate', 'passwd'], '--generate and -U cannot be used together.'],
   [['--import', 'x', '-D', 'passwd'], '-D and --import cannot be used together.'],
   [['--list', '--check', 'passwd'], '--list and --check cannot be used together.'],
   [['--broker', '1.6', '-b', 'passwd', 'a', 'b'], "--broker takes 2.0 or 2.1, not '1.6'."],
