@@ -6,6 +6,7 @@ import {
   assertUsername,
   confirmLogin,
   type FileHashOptions,
+  type Finding,
   generateCredentials,
   generateUsername,
   hashPassword,
@@ -78,13 +79,14 @@ async function remove(command: Command): Promise<number> {
 
 async function upgrade(command: Command): Promise<number> {
   const file = open(command);
-  const skipped = new output.Skipped(command.path);
+  const skipped: Finding[] = [];
   const hashed = await file.upgrade({
     signal: input.interruption(),
     onProgress: output.progressLine(command.given.has('--quiet')),
-    onSkipped: skipped.report,
+    onSkipped: finding => skipped.push(finding),
   });
-  return (await reload(command, file, hashed.length > 0)) || skipped.status;
+  const status = output.complainOfSkipped(command.path, skipped);
+  return (await reload(command, file, hashed.length > 0)) || status;
 }
 
 /** Sets the users of a list of passwords or hashes. */
@@ -158,8 +160,8 @@ async function list(command: Command): Promise<number> {
 }
 
 async function exportHashes(command: Command): Promise<number> {
-  const skipped = new output.Skipped(command.path);
-  const entries = open(command).entries({ onSkipped: skipped.report });
+  const skipped: Finding[] = [];
+  const entries = open(command).entries({ onSkipped: finding => skipped.push(finding) });
   let text = '';
   for await (const [name, hash] of entries) {
     text += `${name}:${hash}\n`;
@@ -168,7 +170,7 @@ async function exportHashes(command: Command): Promise<number> {
     text = '';
   }
   output.print(text);
-  return skipped.status;
+  return output.complainOfSkipped(command.path, skipped);
 }
 
 async function check({ path, given }: Command): Promise<number> {

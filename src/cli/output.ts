@@ -71,24 +71,17 @@ export function printSecret(text: string, usernames: readonly string[], isQuiet:
   }
 }
 
-type Reported = Pick<Finding, 'line' | 'severity' | 'message'>;
+export type Reported = Pick<Finding, 'line' | 'severity' | 'message'>;
 
 /** A finding on one line, as compilers print theirs. */
 export function findingLine(path: string, { line, severity, message }: Reported): string {
   return `${path}:${line > 0 ? `${line}:` : ''} ${severity}: ${message}\n`;
 }
 
-/** Reports the lines of a file that a command left out. */
-export class Skipped {
-  /** The exit status, as far as these lines decide it. */
-  status: number = STATUS.DONE;
-
-  constructor(private readonly path: string) {}
-
-  readonly report = (finding: Reported): void => {
-    this.status = STATUS.FAILED;
-    complain(findingLine(this.path, finding));
-  };
+/** Reports what a command left out of a file; returns its exit status, as far as this decides it. */
+export function complainOfSkipped(path: string, skipped: readonly Reported[]): number {
+  for (const finding of skipped) complain(findingLine(path, finding));
+  return skipped.length > 0 ? STATUS.FAILED : STATUS.DONE;
 }
 
 /** The line that reports an error; `''`: it has been reported. */

@@ -95,8 +95,7 @@ describe('--dynsec', () => {
     ]);
   });
 
-  test('keeps the indentation of a file of 2.0', async () => {
-    writeFileSync(config, JSON.stringify(CONFIG, undefined, '\t'));
+  test('indents the file by tabs, as Mosquitto 2.0 does', async () => {
     await run();
     const all = { ...CONFIG, clients: [client('bob'), client('alice'), ADMIN] };
     expect(readFileSync(config, 'utf8')).toBe(`${JSON.stringify(all, undefined, '\t')}\n`);
