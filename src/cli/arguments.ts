@@ -88,8 +88,8 @@ export function parseArguments(argv: readonly string[], given: Given = new Map()
     throw new CliError('An argument is not valid UTF-8. Use a shell or terminal that speaks UTF-8.');
   }
   for (const [flag, value] of given) {
-    const problem = VALUES[flag]?.(value);
-    if (problem !== undefined) throw new CliError(problem);
+    const [wanted, isValid] = VALUES[flag] ?? [];
+    if (isValid?.(value) === false) throw new CliError(`${flag} takes ${wanted}, not '${value}'.`);
   }
   // The last one in the list, so that --help and --version win over the others.
   const mode = KNOWN.findLast(({ flag, selects }) => selects && given.has(flag))?.selects ?? 'set';
@@ -128,40 +128,27 @@ function unknown(flag: string): CliError {
   return new CliError(`Unknown option '${name}'.`, { showsUsage: true });
 }
 
-const MAX_COUNT = 100_000;
-/** The default of `maxIterations`. */
-const MAX_ITERATIONS = 1_000_000;
-
-/** What is wrong with the value of an option; `undefined`: nothing. */
-const VALUES: { [F in Flag]?: (value: string) => string | undefined } = {
-  '-H': value => {
-    if (value === 'sha512' || value === 'sha512-pbkdf2') return undefined;
-    if (value !== 'argon2id') return `Unknown hash type '${value}'`;
-    return 'argon2id hashes are not made, because stock Mosquitto brokers cannot read them. Use -H sha512-pbkdf2.';
-  },
-  '-I': value => {
-    if (!(Number.parseInt(value, 10) >= 1)) return 'Number of iterations must be > 0.';
-    if (isWhole(value, MAX_ITERATIONS)) return undefined;
-    return `Number of iterations must be a whole number up to ${MAX_ITERATIONS}: a login stops the broker for so long.`;
-  },
-  '--broker': value =>
-    value === '2.0' || value === '2.1' ? undefined : `--broker takes 2.0 or 2.1, not '${value}'.`,
-  '--confirm': value => {
-    const [match, address, , port = '1'] = HOST_AND_PORT.exec(value) ?? [];
-    const isAddress = match !== undefined && (address === undefined || isIPv6(address));
-    if (isAddress && isWhole(port, 65_535)) return undefined;
-    return `--confirm takes HOST or HOST:PORT with a port from 1 to 65535, not '${value}'.`;
-  },
-  '--count': value =>
-    isWhole(value, MAX_COUNT) ? undefined : `--count takes a whole number from 1 to ${MAX_COUNT}.`,
-  '--role': value => (value === '' ? '--role takes the name of a role.' : undefined),
+/** What the value of an option must be, where not any text will do. */
+const VALUES: { [F in Flag]?: [wanted: string, isValid: (value: string) => boolean] } = {
+  '-H': ['sha512-pbkdf2 or sha512, which stock brokers read', value => /^sha512(-pbkdf2)?$/.test(value)],
+  // The default of `maxIterations`.
+  '-I': ['a whole number from 1 to 1000000', value => isWhole(value, 1_000_000)],
+  '--broker': ['2.0 or 2.1', value => /^2\.[01]$/.test(value)],
+  '--confirm': ['HOST or HOST:PORT with a port from 1 to 65535', isHostAndPort],
+  '--count': ['a whole number from 1 to 100000', value => isWhole(value, 100_000)],
+  '--role': ['the name of a role', value => value !== ''],
 };
+
+function isWhole(value: string, max: number): boolean {
+  return /^[0-9]+$/.test(value) && Number(value) >= 1 && Number(value) <= max;
+}
 
 /** An IPv6 address is in brackets. */
 export const HOST_AND_PORT = /^(?:\[([^\]]*)\]|([^\s:/]+))(?::(\d{1,5}))?$/;
 
-function isWhole(value: string, max: number): boolean {
-  return /^[0-9]+$/.test(value) && Number(value) >= 1 && Number(value) <= max;
+function isHostAndPort(value: string): boolean {
+  const [match, address, , port = '1'] = HOST_AND_PORT.exec(value) ?? [];
+  return match !== undefined && (address === undefined || isIPv6(address)) && isWhole(port, 65_535);
 }
 
 /** The option that selects a mode. */

@@ -69,8 +69,7 @@ const DIFFERENCES: Difference[] = [
     ours: {
       exit: 1,
       stdout: '',
-      stderr:
-        'Error: argon2id hashes are not made, because stock Mosquitto brokers cannot read them. Use -H sha512-pbkdf2.\n',
+      stderr: "Error: -H takes sha512-pbkdf2 or sha512, which stock brokers read, not 'argon2id'.\n",
       file: null,
       mode: null,
     },
@@ -81,6 +80,23 @@ const DIFFERENCES: Difference[] = [
     why: 'the file is missing, whatever the name',
     ours: { stderr: 'Error: Unable to open password file PWFILE. No such file or directory.\n' },
   },
+  ...[
+    { argv: ['-H', 'nohash'], takes: 'sha512-pbkdf2 or sha512, which stock brokers read' },
+    { argv: ['-I', '0'], takes: 'a whole number from 1 to 1000000' },
+  ].map(({ argv: [flag = '', value = ''], takes }) => ({
+    what: 'arguments',
+    argv: [flag, value],
+    why: 'it says what the option takes',
+    ours: { stderr: `Error: ${flag} takes ${takes}, not '${value}'.\n` },
+  })),
+  ...[
+    { what: 'refused: a colon in the name', stderr: /^Error: The user name contains ':', .* Use '\/', / },
+    {
+      what: 'refused: a control character in the name',
+      stderr: /^Error: .* control character .* Remove it\.\n$/,
+    },
+    { what: 'refused: a long name', stderr: /^Error: The user name is longer .* Use a shorter name\.\n$/ },
+  ].map(({ what, stderr }) => ({ what, why: 'it says what to do', ours: { stderr } })),
   ...[
     { what: 'refused? an empty name', stderr: /^Error: The user name is empty\. / },
     { what: 'a C1 control in the name', stderr: /^Error: The user name contains a control character or / },
