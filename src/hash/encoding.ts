@@ -201,18 +201,15 @@ export function canonicalHashEnd(bytes: Uint8Array, start: number, maxIterations
 
 /** Whether the canonical base64 of 64 bytes starts there: 86 characters and `==`. */
 function isBase64Of64(bytes: Uint8Array, start: number): boolean {
-  if (!areBase64(bytes, start, 84) || BASE64[bytes[start + 84] as number] === 0) return false;
   const isLast = BASE64[bytes[start + 85] as number] === 3;
-  return isLast && bytes[start + 86] === EQUALS && bytes[start + 87] === EQUALS;
+  const isPadded = bytes[start + 86] === EQUALS && bytes[start + 87] === EQUALS;
+  return isLast && isPadded && areBase64(bytes, start, 85);
 }
 
-/** Whether so many bytes, a multiple of 4, are characters of base64. */
+/** Whether so many bytes are characters of base64. */
 function areBase64(bytes: Uint8Array, start: number, count: number): boolean {
   let all = 1;
-  for (let at = start; at < start + count; at += 4) {
-    all &= (BASE64[bytes[at] as number] as number) & (BASE64[bytes[at + 1] as number] as number);
-    all &= (BASE64[bytes[at + 2] as number] as number) & (BASE64[bytes[at + 3] as number] as number);
-  }
+  for (let at = start; at < start + count; at++) all &= BASE64[bytes[at] as number] as number;
   return all === 1;
 }
 
