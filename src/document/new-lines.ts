@@ -77,18 +77,18 @@ export class NewLines {
   #checkedLength(name: string, hash: string, number: number): number {
     try {
       assertUsername(name);
-      assertHash(hash, this.#maxIterations);
+      assertHash(hash, this.#maxIterations, { username: name });
     } catch (error) {
-      throw entryError(error as PasswordFileError, name, number);
+      throw entryError(error as PasswordFileError, number);
     }
     return Buffer.byteLength(name) + hash.length + 2;
   }
 }
 
-function entryError({ code, message }: PasswordFileError, name: string, number: number): PasswordFileError {
-  const [start = ''] = name.split(/[:\p{Cc}]/u, 1);
+function entryError(error: PasswordFileError, number: number): PasswordFileError {
   // In an entry whose name and hash are swapped, this is a hash, which no message may show.
-  const username = start === '' || /^\$|[A-Za-z0-9+/]{60}/.test(start) ? undefined : start.slice(0, 100);
+  const isShown = error.username !== undefined && !/^\$|[A-Za-z0-9+/]{60}/.test(error.username);
+  const username = isShown ? error.username.slice(0, 100) : undefined;
   const entry = username === undefined ? `Entry ${number}` : `Entry ${number} (${JSON.stringify(username)})`;
-  return new PasswordFileError(code, `${entry}: ${message}`, { username });
+  return new PasswordFileError(error.code, `${entry}: ${error.message}`, { username });
 }
