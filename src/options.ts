@@ -98,7 +98,7 @@ export interface Settings {
 
 /** Checks the arguments of a `PasswordFile`, copies them and fills in the defaults. */
 export function settingsOf(path: string | URL, options: PasswordFileOptions | undefined): Settings {
-  const given = readOptions<PasswordFileOptions>('', options, {
+  const given = readOptions<PasswordFileOptions>(options, {
     broker: oneOf('2.0', '2.1'),
     brokerFollowsLinks: isBoolean,
     hash: FILE_HASH_CHECKS,
@@ -125,7 +125,7 @@ export function settingsOf(path: string | URL, options: PasswordFileOptions | un
 }
 
 export function signalOf(options: WaitOptions | undefined): AbortSignal | undefined {
-  return readOptions<WaitOptions>('', options, { signal: isSignal }).signal;
+  return readOptions<WaitOptions>(options, { signal: isSignal }).signal;
 }
 
 function filePathOf(value: string | URL): string {

@@ -215,7 +215,7 @@ export class PasswordFile {
    */
   async provision(options?: CredentialsOptions & WaitOptions): Promise<Credentials> {
     const checks = { username: isAnything, password: isAnything, signal: isSignal };
-    const { signal, ...rules } = readOptions<CredentialsOptions & WaitOptions>('', options, checks);
+    const { signal, ...rules } = readOptions<CredentialsOptions & WaitOptions>(options, checks);
     for (let tried = 0; tried < NAMES_TRIED; tried++) {
       const credentials = generateCredentials(rules);
       try {
@@ -295,7 +295,7 @@ export class PasswordFile {
    * for await (const [username, hash] of file.entries()) console.log(username, hash);
    */
   entries(options?: EntriesOptions): AsyncIterable<HashEntry> {
-    const checked = readOptions<EntriesOptions>('', options, { signal: isSignal, onSkipped: isFunction });
+    const checked = readOptions<EntriesOptions>(options, { signal: isSignal, onSkipped: isFunction });
     return { [Symbol.asyncIterator]: () => readEntries(this.#source.cache, this.#settings, checked) };
   }
 
@@ -374,7 +374,7 @@ export class PasswordFile {
    */
   async reloaded(options?: ReloadedOptions): Promise<void> {
     const checks = { signal: isSignal, force: isBoolean };
-    const { signal, force = false } = readOptions<ReloadedOptions>('', options, checks);
+    const { signal, force = false } = readOptions<ReloadedOptions>(options, checks);
     if (this.#reloads === undefined) throw invalidArgument('This PasswordFile has no reload option. Set it.');
     signal?.throwIfAborted();
     await orAborted(this.#reloads.reloaded(force), signal);

@@ -101,7 +101,7 @@ export async function confirmLogin(options: LoginOptions): Promise<void> {
 type Login = LoginOptions & { timeout: number; clientId: string };
 
 function readLogin(options: LoginOptions): Login {
-  const login = readOptions('', options, LOGIN_CHECKS);
+  const login = readOptions(options, LOGIN_CHECKS);
   const { timeout = DEFAULT_TIMEOUT, clientId = randomBytes(11).toString('hex') } = login;
   if (login.host === undefined || login.port === undefined) throw invalidOption('host and port', 'given');
   const password = ownCopy(login.password);

@@ -39,7 +39,7 @@ export function readReloadOptions(options: ReloadOptions) {
     maxLoad: isShare,
     onError: isFunction,
   };
-  const checked = readOptions<ReloadOptions>('reload', options, checks);
+  const checked = readOptions<ReloadOptions>(options, checks, 'reload');
   const { minInterval, maxLoad = 0.5, onError, ...target } = checked;
   return { target: targetOf(target as ReloadTarget), minInterval, maxLoad, onError };
 }

@@ -52,9 +52,9 @@ const STARTING_PAUSE = 20;
  * ```
  */
 export async function reloadBroker(target: ReloadTarget, options: ReloadBrokerOptions = {}): Promise<void> {
-  const found = targetOf(readOptions('target', target, TARGET_CHECKS));
+  const found = targetOf(readOptions(target, TARGET_CHECKS, 'target'));
   const checks = { timeout: whole(0, MAX_TIMER), signal: isSignal };
-  await sendReload(found, ROOT_OR_CALLER, readOptions('', options, checks));
+  await sendReload(found, ROOT_OR_CALLER, readOptions(options, checks));
 }
 
 const ROOT_OR_CALLER: Eligible = {

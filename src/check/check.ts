@@ -72,7 +72,7 @@ export function* checkLines(
   bytes: Uint8Array,
   options: { broker: BrokerRelease },
 ): Generator<void, CheckReport> {
-  const { broker } = readOptions<{ broker: BrokerRelease }>('', options, { broker: oneOf('2.0', '2.1') });
+  const { broker } = readOptions<{ broker: BrokerRelease }>(options, { broker: oneOf('2.0', '2.1') });
   if (broker === undefined) throw invalidOption('broker', 'given');
   if (!isBytes(bytes)) throw invalidOption('The content of the file', 'a Uint8Array');
   if (bytes.length > MAX_FILE_BYTES) {

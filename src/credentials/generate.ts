@@ -74,7 +74,7 @@ const USERNAME_CHECKS = { ...PASSWORD_CHECKS, prefix: isString };
  */
 export function generateCredentials(options?: CredentialsOptions | undefined): Credentials {
   const checks = { username: USERNAME_CHECKS, password: PASSWORD_CHECKS };
-  const { username, password } = readOptions<CredentialsOptions>('', options, checks);
+  const { username, password } = readOptions<CredentialsOptions>(options, checks);
   return { username: generateUsername(username), password: generatePassword(password) };
 }
 
@@ -90,7 +90,7 @@ export function generateCredentials(options?: CredentialsOptions | undefined): C
  * ```
  */
 export function generateUsername(options?: UsernameOptions | undefined): string {
-  const given = readOptions('', options, USERNAME_CHECKS);
+  const given = readOptions(options, USERNAME_CHECKS);
   const { prefix = 'device_', length = 8, alphabet = NAME_ALPHABET } = given;
   const characters = [...alphabet];
   // Any character may be drawn for the last place, and for the first where there is no prefix. All are checked, so that
@@ -114,7 +114,7 @@ export function generateUsername(options?: UsernameOptions | undefined): string 
  * ```
  */
 export function generatePassword(options?: PasswordOptions | undefined): string {
-  const { length = 32, alphabet = PASSWORD_ALPHABET } = readOptions('', options, PASSWORD_CHECKS);
+  const { length = 32, alphabet = PASSWORD_ALPHABET } = readOptions(options, PASSWORD_CHECKS);
   assertPassword(alphabet);
   const characters = [...alphabet];
   const bits = Math.log2(characters.length);

@@ -74,7 +74,7 @@ export async function exportDynamicSecurity(
   entries: Entries<string>,
   options: DynamicSecurityOptions = {},
 ): Promise<{ clients: DynamicSecurityClient[]; skipped: SkippedUser[] }> {
-  const { broker = '2.0', roles: names = [] } = readOptions('', options, {
+  const { broker = '2.0', roles: names = [] } = readOptions(options, {
     broker: oneOf('2.0', '2.1'),
     roles: isList,
   });

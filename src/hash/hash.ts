@@ -92,7 +92,7 @@ export async function hashPassword(
 ): Promise<string> {
   const own = ownCopy(password);
   assertPassword(own);
-  return newHash(own, hashSettings(readOptions('', options, HASH_CHECKS)));
+  return newHash(own, hashSettings(readOptions(options, HASH_CHECKS)));
 }
 
 /** {@link hashPassword} with checked arguments that no caller can change. An abort rejects until the computation starts. */
@@ -121,7 +121,7 @@ export async function newHash(
  */
 export function hashPasswordSync(password: string | Uint8Array | undefined, options?: HashOptions): string {
   assertPassword(password);
-  const params = newKeyParams(hashSettings(readOptions('', options, HASH_CHECKS)));
+  const params = newKeyParams(hashSettings(readOptions(options, HASH_CHECKS)));
   return joinHash(params, deriveKeySync(password, params));
 }
 
@@ -178,7 +178,7 @@ export function compareKey(password: string | Uint8Array, hash: ParsedHash, done
 
 function parseAffordable(hash: string, options: VerifyOptions | undefined): ParsedHash {
   const checks = { maxIterations: isIterations };
-  const { maxIterations = DEFAULT_MAX_ITERATIONS } = readOptions<VerifyOptions>('', options, checks);
+  const { maxIterations = DEFAULT_MAX_ITERATIONS } = readOptions<VerifyOptions>(options, checks);
   const parsed = parseHash(hash);
   assertCost(parsed, maxIterations);
   return parsed;

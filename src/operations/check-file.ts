@@ -39,7 +39,7 @@ export async function checkFile(
   options?: CheckOptions | undefined,
 ): Promise<CheckReport> {
   const checks = { signal: isSignal, brokerUser: { uid: isId, gid: isId, groups: isGroups } };
-  const { signal, brokerUser } = readOptions<CheckOptions>('', options, checks);
+  const { signal, brokerUser } = readOptions<CheckOptions>(options, checks);
   if (brokerUser !== undefined && (brokerUser.uid === undefined || brokerUser.gid === undefined))
     throw invalidOption('brokerUser', 'an object with uid and gid');
   signal?.throwIfAborted();

@@ -28,7 +28,7 @@ export async function setHashes(
   entries: Entries<string>,
   options: SetHashesOptions | undefined,
 ): Promise<MergeCounts> {
-  const { signal, onProgress, ...rules } = readOptions<SetHashesOptions>('', options, {
+  const { signal, onProgress, ...rules } = readOptions<SetHashesOptions>(options, {
     removeOthers: isBoolean,
     allowEmpty: isBoolean,
     onProgress: isFunction,

@@ -25,7 +25,7 @@ export async function setUsers(
   options: ProgressOptions | undefined,
 ): Promise<Map<string, SetOutcome>> {
   const checks = { signal: isSignal, onProgress: isFunction };
-  const { signal, onProgress } = readOptions<ProgressOptions>('', options, checks);
+  const { signal, onProgress } = readOptions<ProgressOptions>(options, checks);
   const passwords = new Map<string, string | Uint8Array>();
   const addPassword = (username: unknown, password: unknown): void => {
     assertUsername(username);

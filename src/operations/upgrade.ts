@@ -36,7 +36,7 @@ export async function upgrade(
   options: UpgradeOptions | undefined,
 ): Promise<string[]> {
   const checks = { signal: isSignal, onProgress: isFunction, onSkipped: isFunction };
-  const { signal, onProgress, onSkipped } = readOptions<UpgradeOptions>('', options, checks);
+  const { signal, onProgress, onSkipped } = readOptions<UpgradeOptions>(options, checks);
   const view = await source.cache.view(signal);
   const skipped = new FindingList(settings.broker);
   const plain = await runYielding(plainLines(view, settings.broker, skipped), signal);

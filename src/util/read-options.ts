@@ -13,15 +13,11 @@ export type OptionChecks<T> = {
  * Copies the options that a caller gave, so that a later change of the caller's object has no effect. Only own properties
  * count, and the copy has no prototype: a polluted `Object.prototype` sets no option.
  *
- * @param name of the option that holds them (`'hash'`), for messages; `''`: they are the options of a function
  * @param checks `undefined` passes each, so the caller checks which options are required
+ * @param name of the option that holds them (`'hash'`), for messages; `''`: they are the options of a function
  * @throws PasswordFileError `ERR_INVALID_ARGUMENT` for an unknown option, or an invalid value
  */
-export function readOptions<T extends object>(
-  name: string,
-  options: T | undefined,
-  checks: OptionChecks<T>,
-): T {
+export function readOptions<T extends object>(options: T | undefined, checks: OptionChecks<T>, name = ''): T {
   const copy: Record<string, unknown> = Object.create(null);
   if (options === undefined) return copy as T;
   // Refuses an array, and an AbortSignal that is passed in place of `{ signal }`.
@@ -41,7 +37,7 @@ export function readOptions<T extends object>(
     const check = checks[key as keyof T];
     const wanted = typeof check === 'function' ? check(value) : undefined;
     if (wanted !== undefined) throw invalidOption(path, wanted);
-    copy[key] = typeof check === 'function' ? value : readOptions(path, value as object, check);
+    copy[key] = typeof check === 'function' ? value : readOptions(value as object, check, path);
   }
   return copy as T;
 }

@@ -7,7 +7,7 @@ interface Options {
   onProgress?: (() => void) | undefined;
 }
 const checks = { mode: whole(0, 0o777), signal: isSignal, onProgress: isFunction };
-const read = (options: unknown, name = '') => readOptions<Options>(name, options as Options, checks);
+const read = (options: unknown, name = '') => readOptions<Options>(options as Options, checks, name);
 const invalid = (message: string | RegExp) =>
   expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(message) });
 
@@ -43,7 +43,7 @@ describe('readOptions', () => {
     expect(() => read({ signal: { throwIfAborted: () => {} } })).toThrow(invalid('signal must be an'));
     expect(() => read({ signal: new EventTarget() })).toThrow(invalid('signal must be an AbortSignal'));
     expect(() => read({ onProgress: 'log' })).toThrow(invalid('onProgress must be a function'));
-    const choice = () => readOptions('', { broker: '3' }, { broker: oneOf('2.0', '2.1') });
+    const choice = () => readOptions({ broker: '3' }, { broker: oneOf('2.0', '2.1') });
     expect(choice).toThrow(invalid('broker must be one of "2.0", "2.1"'));
   });
 
@@ -79,6 +79,6 @@ describe('readOptions', () => {
   });
 
   test('accepts any value of an option whose check is isAnything', () => {
-    expect(readOptions('', { what: 7 }, { what: isAnything }).what).toBe(7);
+    expect(readOptions({ what: 7 }, { what: isAnything }).what).toBe(7);
   });
 });
