@@ -59,9 +59,7 @@ const WARNINGS = {
     'From this line on there are salts of 64 bytes, as Mosquitto 2.1 writes them; 2.0 would drop their users. ' +
     'Before going back to 2.0, set new passwords for them, with a salt of 12 bytes.',
   ODD_HASH:
-    "The hash is not as mosquitto_passwd writes it. The broker reads it: it takes several '$' for one, uses the " +
-    'digits that the iterations begin with, and ignores what follows the key and stray bits at the end of base64. ' +
-    'Set a new password for this user.',
+    'The broker reads the hash, but mosquitto_passwd does not write it like that. Set a new password for this user.',
   WEAK_HASH:
     'The hash is $6$, the format of Mosquitto 1.x: one fast SHA-512. Set a new password for this user.',
   PATTERN_ACL_NAME:
