@@ -21,6 +21,9 @@ export function ownershipOf({ uid, gid, mode }: fs.BigIntStats): Ownership {
 /** Opens a directory only to reach files in it (Linux, include/uapi/asm-generic/fcntl.h). Node has no name for it. */
 export const O_PATH = 0o10000000;
 
+/** The most bytes of one write. A longer one would keep the heartbeat and the event loop waiting: all lock the inode. */
+export const BLOCK = 1_048_576;
+
 /** See {@link systemDisk}. All functions throw or reject with system errors (`code`). */
 export type Disk = typeof systemDisk;
 
@@ -53,11 +56,11 @@ export const systemDisk = {
   ownership: (fd: number): Ownership => fs.fstatSync(fd),
   chown: (fd: number, uid: number, gid: number): void => fs.fchownSync(fd, uid, gid),
   chmod: (fd: number, mode: number): void => fs.fchmodSync(fd, mode),
-  /** Returns how many bytes were written: a full disk may accept a part of them. */
-  write: (fd: number, bytes: Uint8Array, position: number): number =>
-    fs.writeSync(fd, bytes, 0, bytes.length, position),
-  writeInPool: (fd: number, bytes: Uint8Array, position: number): Promise<number> =>
-    withPriority(done => fs.write(fd, bytes, 0, bytes.length, position, done)),
+  /** Writes at most {@link BLOCK} bytes. Returns how many were written: a full disk may accept a part of them. */
+  write: (fd: number, bytes: Uint8Array, position: number): Answer<number> =>
+    bytes.length < BLOCK
+      ? fs.writeSync(fd, bytes, 0, bytes.length, position)
+      : withPriority(done => fs.write(fd, bytes, 0, bytes.length, position, done)),
   sync,
   syncDirectory: sync,
   openDirectory: (path: string): number => fs.openSync(path, constants.O_RDONLY),

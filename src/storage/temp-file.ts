@@ -1,7 +1,7 @@
 /** The file that is renamed over the password file, after its owner and mode are set and all bytes written and synced. */
 import { PasswordFileError, systemCode } from '../errors.js';
 import { attempt } from '../util/attempt.js';
-import type { Disk, Ownership } from './disk.js';
+import { BLOCK, type Disk, type Ownership } from './disk.js';
 import type { Place } from './path.js';
 
 /**
@@ -76,9 +76,6 @@ export function copyOwnership(
   disk.chmod(fd, mode & 0o1777);
 }
 
-/** The most bytes of one write. A longer one would keep the heartbeat and the event loop waiting: all lock the inode. */
-const BLOCK = 1_048_576;
-
 /** Writes all pieces and syncs them to disk. */
 export async function writeAndSync(
   disk: Disk,
@@ -89,10 +86,9 @@ export async function writeAndSync(
   const block = Buffer.allocUnsafeSlow(BLOCK);
   let used = 0;
   let position = 0;
-  const flush = async (write: Disk['write' | 'writeInPool']): Promise<void> => {
-    // A full disk may accept a part of the bytes before it refuses the rest.
+  const flush = async (): Promise<void> => {
     for (let rest = block.subarray(0, used); rest.length > 0; ) {
-      const written = await write(fd, rest, position);
+      const written = await disk.write(fd, rest, position);
       position += written;
       rest = rest.subarray(written);
     }
@@ -101,14 +97,13 @@ export async function writeAndSync(
   for (const piece of pieces) {
     let rest = typeof piece === 'string' ? Buffer.from(piece) : piece;
     while (rest.length > 0) {
-      if (used === BLOCK) await flush(disk.writeInPool);
+      if (used === BLOCK) await flush();
       const part = rest.subarray(0, BLOCK - used);
       block.set(part, used);
       used += part.length;
       rest = rest.subarray(part.length);
     }
   }
-  // The last block is written at once: the thread pool may be busy with hashes.
-  await flush(disk.write);
+  await flush();
   await disk.sync(fd);
 }

@@ -42,7 +42,7 @@ const largeFile: Scenario = {
   title: 'of a file that is read and written in pieces',
   old: stampedLines('user', 45_000),
   // The file has five blocks of 1 MiB, and a smaller one.
-  steps: [...ACQUIRE, 'chmod', ...Array(5).fill('writeInPool'), 'write', 'sync', ...COMMIT_AND_CLEAN_UP],
+  steps: [...ACQUIRE, 'chmod', ...Array(6).fill('write'), 'sync', ...COMMIT_AND_CLEAN_UP],
 };
 const foreignFile: Scenario = {
   title: 'of a file of another user',
