@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { LineReader } from '../../src/document/line.js';
-import { NameIndex } from '../../src/document/name-index.js';
+import { NameIndex, wantedByAll } from '../../src/document/name-index.js';
 import { halfSipHash } from '../../src/util/half-sip-hash.js';
 import { indexed, scanTo } from '../support/indexed.js';
 
@@ -131,6 +131,14 @@ describe('an index of names', () => {
   test('finds all names, if many are wanted', () => {
     const index = indexed(bytes, new Set(names.slice(1_000)));
     expect(names.filter(name => [...index.lines(name)].length !== 1)).toEqual([]);
+  });
+
+  test('is for the names that all callers want, unless one wants any or all want too many', () => {
+    const few = new Set(['a', 'b']);
+    expect(wantedByAll([few, new Set(['b', 'c'])])).toEqual(new Set(['a', 'b', 'c']));
+    expect(wantedByAll([few, undefined])).toBeUndefined();
+    expect(wantedByAll([new Set(names.slice(0, 1022)), few])?.size).toBe(1024);
+    expect(wantedByAll([new Set(names.slice(0, 1023)), few])).toBeUndefined();
   });
 
   test('covers the wanted names, or all', () => {
