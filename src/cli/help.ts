@@ -63,21 +63,13 @@ const MEANINGS: Record<Flag, string> = {
   '--version': 'Print the version.',
 };
 
-const STATUSES = [
-  ['0', 'Done. For --verify: yes. For --check: no errors.'],
-  [
-    '1',
-    'Failed, and nothing was changed. For --verify: no. For --check: errors. For -D: a name was not in the file; the others are deleted. For -U: a line could not be read or hashed; the others are hashed. For --export and --dynsec: a user was left out.',
-  ],
-  ['2', 'The two passwords that were typed differ. For --verify and --check: failed.'],
-  [
-    '3',
-    'The file was changed, or needed no change, but not all was done: the reload, the confirmed login, the sync to disk, or printing.',
-  ],
-  ['129', 'Ended by SIGHUP. Nothing was changed.'],
-  ['130', 'Interrupted by ctrl-C. Nothing was changed.'],
-  ['143', 'Ended by SIGTERM. Nothing was changed.'],
-] as const;
+const STATUSES = {
+  0: 'Done. For --verify: yes. For --check: no errors.',
+  1: 'Failed, and nothing was changed. For --verify: no. For --check: errors. For -D: a name was not in the file; the others are deleted. For -U: a line could not be read or hashed; the others are hashed. For --export and --dynsec: a user was left out.',
+  2: 'The two passwords that were typed differ. For --verify and --check: failed.',
+  3: 'The file was changed, or needed no change, but not all was done: the reload, the confirmed login, the sync to disk, or printing.',
+  '129, 130, 143': 'Ended by SIGHUP, ctrl-C, SIGTERM. Nothing was changed.',
+};
 
 export function usage(): string {
   return `${synopsis()}\n\n${NAME} --help explains all.\n`;
@@ -87,7 +79,7 @@ export function help(): string {
   const options = OPTIONS.map(option =>
     entry(` ${option.flag}${'value' in option ? ` ${option.value}` : ''}`, MEANINGS[option.flag]),
   );
-  const statuses = STATUSES.map(([status, meaning]) => entry(` ${status}`, meaning));
+  const statuses = Object.entries(STATUSES).map(([status, meaning]) => entry(` ${status}`, meaning));
   const order = 'Options come before the password file.';
   return `${synopsis()}\n\n${order}\n\n${options.join('\n')}\n\nExit status:\n${statuses.join('\n')}\n`;
 }
