@@ -26,7 +26,8 @@ interface Option<F = string> {
 }
 
 /**
- * The options in the order of mosquitto_passwd's usage text, then our own. mosquitto_passwd takes -H and -I with -D too, where they have no effect.
+ * The options in the order of mosquitto_passwd's usage text, then our own. mosquitto_passwd takes -H and -I with -D too,
+ * where they have no effect.
  */
 export const OPTIONS = [
   { flag: '-b', modes: ['set', 'upgrade', 'verify'] },

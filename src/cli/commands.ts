@@ -117,15 +117,15 @@ async function importList(command: Command): Promise<number> {
 async function provision(command: Command): Promise<number> {
   const { given } = command;
   const count = Number(given.get('--count') ?? 1);
-  const name = { prefix: given.get('--prefix') };
+  const rules = { prefix: given.get('--prefix') };
   const file = open(command);
   const confirm = await confirmation(command);
-  const logins = Array.from({ length: count }, () => generateCredentials({ username: name }));
+  const logins = Array.from({ length: count }, () => generateCredentials({ username: rules }));
   const options = hashOptions(command);
   const hashes = await Promise.all(logins.map(({ password }) => hashPassword(password, options)));
   const addAll = (draft: PasswordDraft) => {
     for (const [i, login] of logins.entries()) {
-      while (draft.has(login.username)) login.username = generateUsername(name);
+      while (draft.has(login.username)) login.username = generateUsername(rules);
       draft.set(login.username, hashes[i] as string);
     }
   };
