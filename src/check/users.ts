@@ -30,16 +30,13 @@ export type LineFate = 'read' | 'skipped' | 'unsure';
  */
 export function fateOf(line: LineReader, release: BrokerRelease, nul: number): LineFate {
   const { bytes, start, end } = line;
-  if (release === '2.0' && nul >= 0 && nul < start) return beginsLine(bytes, nul) ? 'unsure' : 'skipped';
+  if (release === '2.0' && nul >= 0 && nul < start)
+    return nul === 0 || bytes[nul - 1] === LF ? 'unsure' : 'skipped';
   const isUnterminated = end === bytes.length;
   if (nul < 0 || line.contentEnd === end) return line.isLost ? 'unsure' : 'read';
   const isShort = end - start < FIRST_READ;
   if (isShort && isUnterminated) return 'read';
   return (release === '2.0' ? bytes.at(-1) === LF : isShort) ? 'skipped' : 'unsure';
-}
-
-function beginsLine(bytes: Uint8Array, at: number): boolean {
-  return at === 0 || bytes[at - 1] === LF;
 }
 
 /**
