@@ -121,20 +121,17 @@ const MOST_FINDINGS = 100_000;
 export class FindingList {
   /** Whether the broker refuses the file over one of them. */
   isRefused = false;
-  readonly #release: BrokerRelease;
   readonly #listed: Finding[] = [];
   /** How many are only counted, and the line of the first. */
   readonly #more = { line: 0, error: 0, warning: 0 };
 
-  constructor(release: BrokerRelease) {
-    this.#release = release;
-  }
+  constructor(readonly release: BrokerRelease) {}
 
   add(kind: FindingKind, line: number, username: string | undefined): void {
-    const verdict = verdictOf(kind, this.#release);
+    const verdict = verdictOf(kind, this.release);
     if (verdict === 'refused') this.isRefused = true;
     if (this.#listed.length < MOST_FINDINGS) {
-      this.#listed.push(finding(kind, this.#release, line, username));
+      this.#listed.push(finding(kind, this.release, line, username));
       return;
     }
     this.#more.line ||= line;

@@ -15,16 +15,13 @@ export class NewLines {
   count = 0;
   /** Whether each name is greater than the one before it, so that none is a duplicate. */
   isAscending = true;
-  readonly #maxIterations: number;
   /** What is not encoded yet: the lines as text, and their names and hashes alternately. */
   #text = '';
   #pending: string[] = [];
   #lastName = '';
   #index: NameIndex | undefined;
 
-  constructor(maxIterations: number) {
-    this.#maxIterations = maxIterations;
-  }
+  constructor(readonly maxIterations: number) {}
 
   /** Adds a line. Lines are checked many at a time: an error names the entry by its number and user. */
   add(name: string, hash: string): void {
@@ -45,7 +42,7 @@ export class NewLines {
       const name = pending[i] as string;
       const hash = pending[i + 1] as string;
       const end = start + name.length + 1 + hash.length;
-      if (canonicalLineEnd(bytes, start, this.#maxIterations) === end) start = end + 1;
+      if (canonicalLineEnd(bytes, start, this.maxIterations) === end) start = end + 1;
       else start += this.#checkedLength(name, hash, this.count - (pending.length - i) / 2 + 1);
     }
     this.#text = '';
@@ -77,7 +74,7 @@ export class NewLines {
   #checkedLength(name: string, hash: string, number: number): number {
     try {
       assertUsername(name);
-      assertHash(hash, this.#maxIterations, { username: name });
+      assertHash(hash, this.maxIterations, { username: name });
     } catch (error) {
       throw entryError(error as PasswordFileError, number);
     }
