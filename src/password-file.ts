@@ -331,7 +331,7 @@ export class PasswordFile {
     if (typeof edit !== 'function') throw invalidArgument('update takes a function that edits a draft.');
     const { maxIterations } = this.#settings.hash;
     // The commit may have been started by another caller, whose AsyncLocalStorage the function would see.
-    const bound = AsyncResource.bind(edit);
+    const bound = AsyncResource.bind(edit, 'PasswordFile.update');
     return this.#edit({ names: undefined, signal }, draft => runUpdate(draft, bound, maxIterations));
   }
 

@@ -56,7 +56,6 @@ export async function runCommand(
 /** The error of the system holds the arguments, which may be secrets. The cause made here does not. */
 function notStarted(program: string, { code, errno }: NodeJS.ErrnoException): PasswordFileError {
   const cause = Object.assign(new Error(`spawn ${program} ${code}`), { code, errno, syscall: 'spawn' });
-  return reloadFailed(`${program} could not be started (${code}). Is it installed here, and on the PATH?`, {
-    cause,
-  });
+  const remedy = code === 'ENOENT' ? ' Is it installed here, and on the PATH?' : '';
+  return reloadFailed(`${program} could not be started (${code}).${remedy}`, { cause });
 }

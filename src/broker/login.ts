@@ -44,6 +44,8 @@ const DEFAULT_TIMEOUT = 10_000;
 /** Milliseconds from one attempt to the next: the first pause, doubled each time up to the longest. */
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 500;
+/** Milliseconds in which a broker that has let the user in closes the connection. */
+const LONGEST_CLOSE = 1_000;
 
 /** Why an attempt failed. */
 interface Failure {
@@ -161,7 +163,7 @@ function tryLogin(
         if (outcome !== undefined) return;
         answer = Buffer.concat([answer, chunk]);
         outcome = outcomeOf(answer, login);
-        if (outcome === 'accepted') socket.end(DISCONNECT);
+        if (outcome === 'accepted') socket.end(DISCONNECT).setTimeout(LONGEST_CLOSE, destroy);
         else if (outcome !== undefined) destroy();
       })
       .on('error', cause => {

@@ -15,10 +15,6 @@ import { type FindingKind, FindingList, shownName } from './findings.js';
 import { type BrokerRelease, type HashFault, type LoadedHash, readBrokerHash } from './stored-hash.js';
 import { fateOf, type LineFate } from './users.js';
 
-/** A line of so many bytes is a step of the generator; of shorter ones, so many. */
-const LONG_LINE = 4096;
-const STEP_LINES = 64;
-
 /** The position of the `$` before a salt of 12 bytes, from the end of a canonical hash. */
 const SHORT_SALT_AT = -106;
 
@@ -82,11 +78,11 @@ export function* checkLines(
   // Detached bytes are empty, and have no buffer to view.
   const view =
     bytes.length === 0 ? Buffer.alloc(0) : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const check = new Check(view, broker);
+  const line = new LineReader(view);
+  const check = new Check(line, broker);
   for (let start = 0, lines = 1; start < bytes.length; lines++) {
-    const next = check.readLine(start);
-    if (lines % STEP_LINES === 0 || next - start > LONG_LINE) yield;
-    start = next;
+    start = check.readLine(start);
+    if (lines % 64 === 0 || line.isLong) yield;
   }
   return check.report();
 }
@@ -104,11 +100,11 @@ class Check {
   #hasLongSalt = false;
   #hasCrLf = false;
 
-  constructor(bytes: Buffer, release: BrokerRelease) {
+  constructor(line: LineReader, release: BrokerRelease) {
     this.#release = release;
     this.#findings = new FindingList(release);
-    this.#line = new LineReader(bytes);
-    this.#names = new NameIndex(bytes);
+    this.#line = line;
+    this.#names = new NameIndex(line.bytes);
   }
 
   report(): CheckReport {

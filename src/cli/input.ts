@@ -121,7 +121,10 @@ async function onlyLine(path: string): Promise<Buffer> {
     }
     password = line;
   }
-  return Buffer.from(password ?? '', 'latin1');
+  const bytes = Buffer.from(password ?? '', 'latin1');
+  // Nothing comes from a writer that failed. That is no password to be told right or wrong.
+  assertPassword(bytes);
+  return bytes;
 }
 
 /**

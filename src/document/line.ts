@@ -11,6 +11,9 @@ import { COLON, CR, HASH_SIGN, LF, NUL, SPACE, TILDE } from '../util/ascii.js';
 export const FIRST_READ = 255;
 const FURTHER_READ = 1000;
 
+/** Reading a line of more bytes takes so long that the event loop may have to wait for it. */
+const LONG_LINE = 4096;
+
 /** How many bytes a file may have, about 16 million users: Node's `Buffer.indexOf` takes no greater offset. */
 export const MAX_FILE_BYTES = 0x7fff_ffff;
 
@@ -31,6 +34,11 @@ export class LineReader {
   /** Where the next line starts, or the end of the file. */
   get next(): number {
     return Math.min(this.end + 1, this.bytes.length);
+  }
+
+  /** Whether work on many lines yields after this one, and not only after each 64 lines. */
+  get isLong(): boolean {
+    return this.end - this.start > LONG_LINE;
   }
 
   /** How the line ends; `''`: at the end of the file, without a line feed. */

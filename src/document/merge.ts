@@ -65,7 +65,7 @@ export function* mergeLines(bytes: Buffer, lines: NewLines, removeOthers: boolea
   const reader = new LineReader(bytes);
   let removed: NameIndex | undefined;
   for (let read = 1, start = 0; start < bytes.length; start = reader.next, read++) {
-    if (read % 64 === 0) yield;
+    if (read % 64 === 0 || reader.isLong) yield;
     reader.read(start);
     if (reader.nameStart < 0) {
       if (removeOthers && hidesColon(reader)) addChange(changes, removalOf(reader));

@@ -88,7 +88,7 @@ export class NameIndex {
       reader.read(this.#scanned);
       this.#scanned = reader.next;
       if (reader.nameStart >= 0) this.add(reader);
-      if (count % 64 === 0) yield;
+      if (count % 64 === 0 || reader.isLong) yield;
     }
   }
 

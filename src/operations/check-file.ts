@@ -48,7 +48,9 @@ export async function checkFile(
   const isFile = !findings.some(({ code }) => code === 'NOT_A_FILE');
   const bytes = isFile ? (await cache.snapshot(signal))?.index.bytes : undefined;
   const report = await runYielding(checkLines(bytes ?? Buffer.alloc(0), { broker: settings.broker }), signal);
-  const loads = bytes !== undefined && report.loads && !findings.some(({ severity }) => severity === 'error');
+  // Another program may have removed the file since.
+  if (isFile && bytes === undefined) return { loads: false, users: [], findings: [missing()] };
+  const loads = report.loads && !findings.some(({ severity }) => severity === 'error');
   return { loads, users: loads ? report.users : [], findings: [...findings, ...report.findings] };
 }
 
@@ -66,12 +68,11 @@ function placeFindings(settings: Settings, target: string, user: BrokerUser | un
   } catch (cause) {
     // Also if another program removes the file between these calls, to write it anew.
     if (systemCode(cause) !== 'ENOENT') throw readError(cause, settings.path);
-    return [finding('error', 'MISSING_FILE', MISSING)];
+    return [missing()];
   }
 }
 
 const NOT_A_FILE = 'This is not a regular file. Give the path of a file.';
-const MISSING = 'There is no file, which a broker needs to start. Use create() (on the command line -c).';
 const WORLD = 'All users have permissions for the file.';
 const LATER = 'Mosquitto 2.1 warns of that, and future versions will refuse it.';
 
@@ -87,6 +88,11 @@ function* accessFindings(stats: fs.Stats, target: string, user: BrokerUser | und
   const { uid, gid } = stats;
   if (uid !== user.uid) yield finding('warning', 'FOREIGN_OWNER', foreign('owner', uid, user.uid));
   if (gid !== user.gid) yield finding('warning', 'FOREIGN_GROUP', foreign('group', gid, user.gid));
+}
+
+function missing(): Finding {
+  const message = 'There is no file, which a broker needs to start. Use create() (on the command line -c).';
+  return finding('error', 'MISSING_FILE', message);
 }
 
 function symbolicLink({ broker, brokerFollowsLinks }: Settings): Finding {

@@ -208,11 +208,11 @@ describe('confirmLogin', () => {
     expect(events).toContain('disconnect');
   });
 
-  test('waits no longer than the timeout for a broker that leaves the connection open', async () => {
+  test('closes the connection itself if the broker leaves it open', async () => {
     const { serve } = await broker(accept);
     const open: Socket[] = [];
     const server = createServer({ allowHalfOpen: true }, serve).on('connection', socket => open.push(socket));
-    await confirmLogin({ ...ALICE, port: await listen(server), timeout: SHORT });
+    await confirmLogin({ ...ALICE, port: await listen(server), timeout: 3_600_000 });
     expect(sockets.map(socket => socket.destroyed)).toEqual([true]);
     expect(open.map(socket => socket.writable)).toEqual([true]);
     open[0]?.destroy();

@@ -160,6 +160,10 @@ describe('a long merge yields', () => {
     expect(stepsOf('\n'.repeat(6_400), newLines(['a']))).toBeGreaterThanOrEqual(100);
   });
 
+  test('after a long line', () => {
+    expect(stepsOf(`a:${'x'.repeat(5_000)}\n`.repeat(60), newLines(['a']))).toBeGreaterThanOrEqual(60);
+  });
+
   test('after 64 users who are not in the file', () => {
     // 100 times while their lines are indexed.
     expect(stepsOf('\n', newLines(names))).toBeGreaterThanOrEqual(200);

@@ -179,6 +179,11 @@ describe('an index of names', () => {
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(index.bytes.length);
   });
 
+  test('yields after a long line', () => {
+    const index = new NameIndex(Buffer.from(`a:${'x'.repeat(5_000)}\n`.repeat(60)));
+    expect([...index.scan(index.bytes.length)]).toHaveLength(60);
+  });
+
   test('yields after 64 lines', () => {
     const index = new NameIndex(bytes);
     expect([...index.scan(bytes.length)].length).toBeGreaterThanOrEqual(Math.floor(names.length / 64));

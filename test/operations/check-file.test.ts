@@ -76,6 +76,14 @@ describe('check', () => {
     expect(findings).toMatchObject([{ line: 0, severity: 'error', code: 'MISSING_FILE' }]);
   });
 
+  test('reports MISSING_FILE if another program removes the file before it is read', async () => {
+    const report = new PasswordFile(path, { broker: '2.1' }).check({ brokerUser: { uid: 4711, gid: 4711 } });
+    unlinkSync(path);
+    const { loads, users, findings } = await report;
+    expect({ loads, users }).toEqual({ loads: false, users: [] });
+    expect(findings).toMatchObject([{ line: 0, severity: 'error', code: 'MISSING_FILE' }]);
+  });
+
   test('reports MISSING_FILE if another program removes the file during the check', async () => {
     let looks = 0;
     beforeCall('lstatSync', path, () => {

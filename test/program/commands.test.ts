@@ -321,6 +321,14 @@ describe('--verify', () => {
     }
   });
 
+  test('exits with 2 if standard input holds no password', async () => {
+    const { status, stdout, stderr } = await run(['--verify', '--password-stdin', 'passwd', 'alice'], {
+      input: '',
+    });
+    expect([status, stdout]).toEqual([2, '']);
+    expect(stderr).toMatch(/^Error: The password is empty\./);
+  });
+
   test('verifies as the broker of the release in --broker does', async () => {
     await file.setHash('bob', hashPasswordSync('two', { salt: Buffer.alloc(64, 2) }));
     await done(['--verify', '-b', 'passwd', 'bob', 'two']);
