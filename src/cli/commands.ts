@@ -159,8 +159,12 @@ async function list(command: Command): Promise<number> {
 }
 
 async function exportHashes(command: Command): Promise<number> {
-  const skipped: Finding[] = [];
-  const entries = open(command).entries({ onSkipped: finding => skipped.push(finding) });
+  let status: number = STATUS.DONE;
+  // At once: there may be millions.
+  const onSkipped = (finding: Finding) => {
+    status = output.complainOfSkipped(command.path, [finding]);
+  };
+  const entries = open(command).entries({ onSkipped });
   let text = '';
   for await (const [name, hash] of entries) {
     text += `${name}:${hash}\n`;
@@ -169,7 +173,7 @@ async function exportHashes(command: Command): Promise<number> {
     text = '';
   }
   output.print(text);
-  return output.complainOfSkipped(command.path, skipped);
+  return status;
 }
 
 async function check({ path, given }: Command): Promise<number> {
