@@ -52,6 +52,8 @@ describe('a reload that fails', () => {
       () => {
         throw new Error('no mail today');
       },
+      // With the stack.
+      'no mail today\n    at ',
     ],
     ['rejects', () => Promise.reject(new Error('no mail today'))],
     ['rejects with something that is not an Error', () => Promise.reject('no mail today')],

@@ -272,6 +272,14 @@ describe('a report', () => {
     }
   });
 
+  test.each(['\xef\xbb\xbe', '\xef\xba\xbf', '\xee\xbb\xbf'])(
+    'of a file that begins with %j, nearly a byte order mark, has no finding of one',
+    start => {
+      const { findings } = check(`${start}alice:${GOOD}\n`, '2.1');
+      expect(findings).toEqual([]);
+    },
+  );
+
   test.each([
     ['', []],
     ['\n', []],

@@ -151,6 +151,22 @@ describe('a merge of users into a file', () => {
   });
 });
 
+test('a delete removes 1,000 adjacent lines as one change', () => {
+  const draft = draftOf(Buffer.from(`bob:x\n${'alice:x\n'.repeat(1000)}bob:x\n`));
+  draft.delete('alice');
+  expect(result(draft.changes()).value).toEqual([{ start: 6, end: 8006, text: '' }]);
+});
+
+test('a merge removes 1,000 adjacent lines as one change', () => {
+  const draft = draftOf(Buffer.from('x:y\n'.repeat(1000)));
+  result(draft.merge(newLines(['b', 'a']), true));
+  const { value: changes } = result(draft.changes());
+  expect(changes.map(({ start, end }) => [start, end])).toEqual([
+    [0, 4000],
+    [4000, 4000],
+  ]);
+});
+
 describe('a long merge yields', () => {
   const names = Array.from({ length: 6_400 }, (_, i) => `user${i}`);
   const stepsOf = (text: string, lines: NewLines) =>

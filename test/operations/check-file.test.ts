@@ -43,15 +43,17 @@ describe('check', () => {
   });
 
   test.each([
-    ['2.0', true, 'warning'],
-    ['2.1', false, 'error'],
+    ['2.0', true, 'warning', /itself\.$/],
+    ['2.1', false, 'error', /; or set that, and the option brokerFollowsLinks/],
   ] as const)(
     'reports SYMBOLIC_LINK for a symbolic link, with broker %s',
-    async (broker, loads, severity) => {
+    async (broker, loads, severity, remedy) => {
       const target = path;
       path = join(directory, 'link');
       await symlink(target, path);
       expect(await check({}, broker)).toMatchObject({ loads, codes: [[severity, 'SYMBOLIC_LINK']] });
+      const { findings } = await new PasswordFile(path, { broker }).check();
+      expect(findings[0]?.message).toMatch(remedy);
     },
   );
 

@@ -186,6 +186,15 @@ describe('upgrade', () => {
     expect(await file.users()).toEqual(['alice']);
   });
 
+  test('rejects with the reason of an abort while it looks for passwords', async () => {
+    const { file } = await fileWith('no colon\n'.repeat(500_000));
+    const stop = new AbortController();
+    await file.users();
+    const upgrading = file.upgrade({ signal: stop.signal });
+    setImmediate(() => stop.abort(new Error('enough')));
+    await expect(upgrading).rejects.toThrow('enough');
+  });
+
   test('rejects with the reason of an abort, and changes nothing', async () => {
     const { path, file } = await fileWith('alice:one\n');
     const reason = new Error('no longer');
