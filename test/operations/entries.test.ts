@@ -5,6 +5,7 @@ import type { Finding } from '../../src/errors.js';
 import { formatHash } from '../../src/hash/encoding.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { PasswordFile } from '../../src/password-file.js';
+import { clockTick } from '../support/clock-tick.js';
 import { testDirectory } from '../support/directory.js';
 import { collectGarbage } from '../support/garbage.js';
 
@@ -229,6 +230,7 @@ describe('entries', () => {
   test('rejects with the reason of an abort while it reads lines that are no entries', async () => {
     writeFileSync(path, 'no colon\n'.repeat(200_000));
     const stop = new AbortController();
+    await clockTick(path);
     await file.users();
     const gathering = gather(file.entries({ signal: stop.signal }));
     setImmediate(() => stop.abort(new Error('enough')));

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import type { Finding } from '../../src/errors.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { PasswordFile } from '../../src/password-file.js';
+import { clockTick } from '../support/clock-tick.js';
 import { testDirectory } from '../support/directory.js';
 import { decode, goldens, versions, withoutSalts } from '../support/goldens.js';
 import { hold } from '../support/password-file.js';
@@ -187,8 +188,9 @@ describe('upgrade', () => {
   });
 
   test('rejects with the reason of an abort while it looks for passwords', async () => {
-    const { file } = await fileWith('no colon\n'.repeat(500_000));
+    const { path, file } = await fileWith('no colon\n'.repeat(500_000));
     const stop = new AbortController();
+    await clockTick(path);
     await file.users();
     const upgrading = file.upgrade({ signal: stop.signal });
     setImmediate(() => stop.abort(new Error('enough')));

@@ -6,6 +6,7 @@ import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
 import { Cache } from '../../src/storage/cache.js';
 import { systemDisk } from '../../src/storage/disk.js';
+import { clockTick } from '../support/clock-tick.js';
 import { descriptors, openIn } from '../support/descriptors.js';
 import { diskCalls } from '../support/disk-calls.js';
 import { collectGarbage } from '../support/garbage.js';
@@ -23,16 +24,10 @@ beforeEach(() => {
   cache = new Cache(path, false);
 });
 
-/** Waits until a change of the file would show in its times. */
-async function clockTick(): Promise<void> {
-  const { ctimeMs } = await stat(path);
-  while (Date.now() - ctimeMs <= 20) await yieldToEventLoop();
-}
-
 describe('a cache', () => {
   test('keeps what it read while the file has not changed', async () => {
     await writeFile(path, MANY);
-    await clockTick();
+    await clockTick(path);
     const index = await cache.index();
     expect((await cache.index()) === index).toBe(true);
     await writeFile(path, `alice:${HASH}\n`);
@@ -57,14 +52,14 @@ describe('a cache', () => {
     await writeFile(path, MANY);
     const tomorrow = Date.now() / 1000 + 86_400;
     await utimes(path, tomorrow, tomorrow);
-    await clockTick();
+    await clockTick(path);
     const index = await cache.index();
     expect((await cache.index()) === index).toBe(true);
   });
 
   test('reads a file once for callers in the same and in the next turn of the event loop', async () => {
     await writeFile(path, MANY);
-    await clockTick();
+    await clockTick(path);
     const first = cache.index();
     await yieldToEventLoop();
     const more = Array.from({ length: 10 }, () => cache.index());
@@ -83,7 +78,7 @@ describe('a cache', () => {
 
   test('makes one index for callers of one turn, of the names of all of them', async () => {
     await writeFile(path, MANY);
-    await clockTick();
+    await clockTick(path);
     const views = await Promise.all(
       ['user1', 'user2'].map(name => cache.view(undefined, new Set([name, 'nobody']))),
     );
@@ -145,7 +140,7 @@ needs(descriptors).describe('open files', () => {
     const caches = Array.from({ length: 40 }, (_, n) => new Cache(join(directory, `passwd${n}`), false));
     for (let n = 0; n < 40; n++) await writeFile(join(directory, `passwd${n}`), `user${n}:${HASH}\n`);
     path = join(directory, 'passwd39');
-    await clockTick();
+    await clockTick(path);
     const first = await caches[0]?.index();
     const second = await caches[1]?.index();
     for (const each of caches) {
@@ -212,7 +207,7 @@ needs(descriptors).describe('open files', () => {
     Object.assign(systemDisk, { windows: true });
     onTestFinished(() => void Object.assign(systemDisk, { windows: process.platform === 'win32' }));
     await writeFile(path, MANY);
-    await clockTick();
+    await clockTick(path);
     const index = await cache.index();
     expect(openIn(directory)).toEqual([]);
     expect((await cache.index()) === index).toBe(true);
