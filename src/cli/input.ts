@@ -122,7 +122,7 @@ async function onlyLine(path: string): Promise<Buffer> {
     password = line;
   }
   const bytes = Buffer.from(password ?? '', 'latin1');
-  // Nothing comes from a writer that failed. That is no password to be told right or wrong.
+  // The input is empty if its writer has failed. --verify must not take that for a wrong password.
   assertPassword(bytes);
   return bytes;
 }
