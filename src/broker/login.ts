@@ -44,7 +44,7 @@ const DEFAULT_TIMEOUT = 10_000;
 /** Milliseconds from one attempt to the next: the first pause, doubled each time up to the longest. */
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 500;
-/** Milliseconds in which a broker that has let the user in closes the connection. */
+/** How many milliseconds a broker that has let the user in has to close the connection. */
 const LONGEST_CLOSE = 1_000;
 
 /** Why an attempt failed. */

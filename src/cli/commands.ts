@@ -6,7 +6,6 @@ import {
   assertUsername,
   confirmLogin,
   type FileHashOptions,
-  type Finding,
   generateCredentials,
   generateUsername,
   hashPassword,
@@ -78,14 +77,13 @@ async function remove(command: Command): Promise<number> {
 
 async function upgrade(command: Command): Promise<number> {
   const file = open(command);
-  const skipped: Finding[] = [];
+  const skipped = new output.Skipped(command.path);
   const hashed = await file.upgrade({
     signal: input.interruption(),
     onProgress: output.progressLine(command.given.has('--quiet')),
-    onSkipped: finding => skipped.push(finding),
+    onSkipped: skipped.report,
   });
-  const status = output.complainOfSkipped(command.path, skipped);
-  return (await reload(command, file, hashed.length > 0)) || status;
+  return (await reload(command, file, hashed.length > 0)) || skipped.status;
 }
 
 /** Sets the users of a list of passwords or hashes. */
@@ -159,12 +157,8 @@ async function list(command: Command): Promise<number> {
 }
 
 async function exportHashes(command: Command): Promise<number> {
-  let status: number = STATUS.DONE;
-  // At once: there may be millions.
-  const onSkipped = (finding: Finding) => {
-    status = output.complainOfSkipped(command.path, [finding]);
-  };
-  const entries = open(command).entries({ onSkipped });
+  const skipped = new output.Skipped(command.path);
+  const entries = open(command).entries({ onSkipped: skipped.report });
   let text = '';
   for await (const [name, hash] of entries) {
     text += `${name}:${hash}\n`;
@@ -173,7 +167,7 @@ async function exportHashes(command: Command): Promise<number> {
     text = '';
   }
   output.print(text);
-  return status;
+  return skipped.status;
 }
 
 async function check({ path, given }: Command): Promise<number> {

@@ -5,7 +5,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { type DynamicSecurityClient, exportDynamicSecurity, type PasswordFile } from '../index.js';
 import type { Command } from './arguments.js';
 import { describe, interruption } from './input.js';
-import { CliError, complain, complainOfSkipped, inform, type Reported, STATUS } from './output.js';
+import { CliError, complain, inform, Skipped, STATUS } from './output.js';
 
 /** An object in the plugin's file. Its fields may hold anything. */
 type Item = Record<string, unknown>;
@@ -19,11 +19,11 @@ const MANY = 10_000;
 export async function exportClients({ path, given }: Command, file: PasswordFile): Promise<number> {
   const configPath = given.get('--dynsec') ?? '';
   const role = given.get('--role');
-  const leftOut: Reported[] = [];
+  const leftOut = new Skipped(path);
   const leaveOut = (username: string, reason: string) =>
-    leftOut.push({ line: 0, severity: 'error', message: `User ${username}: ${reason}` });
+    leftOut.report({ line: 0, severity: 'error', message: `User ${username}: ${reason}` });
   const { clients, skipped } = await exportDynamicSecurity(
-    file.entries({ signal: interruption(), onSkipped: finding => leftOut.push(finding) }),
+    file.entries({ signal: interruption(), onSkipped: leftOut.report }),
     { broker: given.get('--broker') === '2.1' ? '2.1' : '2.0', roles: role === undefined ? [] : [role] },
   );
   const { bytes, stats } = read(configPath);
@@ -45,7 +45,7 @@ export async function exportClients({ path, given }: Command, file: PasswordFile
   inform(`Clients in ${configPath}: ${merged.added} added, ${merged.replaced} replaced.\n`, isQuiet);
   if (isChanged) inform(NOTES, isQuiet);
   if (!isQuiet) warnOfMany(merged.config, role);
-  return complainOfSkipped(path, leftOut);
+  return leftOut.status;
 }
 
 const NOTES = `\

@@ -71,17 +71,24 @@ export function printSecret(text: string, usernames: readonly string[], isQuiet:
   }
 }
 
-export type Reported = Pick<Finding, 'line' | 'severity' | 'message'>;
+type Reported = Pick<Finding, 'line' | 'severity' | 'message'>;
 
 /** A finding on one line, as compilers print theirs. */
 export function findingLine(path: string, { line, severity, message }: Reported): string {
   return `${path}:${line > 0 ? `${line}:` : ''} ${severity}: ${message}\n`;
 }
 
-/** Reports what a command left out of a file; returns its exit status, as far as this decides it. */
-export function complainOfSkipped(path: string, skipped: readonly Reported[]): number {
-  for (const finding of skipped) complain(findingLine(path, finding));
-  return skipped.length > 0 ? STATUS.FAILED : STATUS.DONE;
+/** Reports what a command leaves out of a file, at once: there may be millions of such lines. */
+export class Skipped {
+  /** The exit status, as far as these lines decide it. */
+  status: number = STATUS.DONE;
+
+  constructor(private readonly path: string) {}
+
+  readonly report = (finding: Reported): void => {
+    this.status = STATUS.FAILED;
+    complain(findingLine(this.path, finding));
+  };
 }
 
 /** The line that reports an error; `''`: it has been reported. */

@@ -11,7 +11,7 @@ import { COLON, CR, HASH_SIGN, LF, NUL, SPACE, TILDE } from '../util/ascii.js';
 export const FIRST_READ = 255;
 const FURTHER_READ = 1000;
 
-/** Reading a line of more bytes takes so long that the event loop may have to wait for it. */
+/** A line of more bytes takes long to read. */
 const LONG_LINE = 4096;
 
 /** Fields are searched byte by byte up to this length, and by `Buffer.indexOf` beyond: each is the faster there. */

@@ -56,7 +56,10 @@ export const systemDisk = {
   ownership: (fd: number): Ownership => fs.fstatSync(fd),
   chown: (fd: number, uid: number, gid: number): void => fs.fchownSync(fd, uid, gid),
   chmod: (fd: number, mode: number): void => fs.fchmodSync(fd, mode),
-  /** Writes at most {@link BLOCK} bytes. Returns how many were written: a full disk may accept a part of them. */
+  /**
+   * Writes bytes, at most {@link BLOCK}: so many in the thread pool, fewer at once, because the pool may be busy with
+   * hashes. Returns how many were written: a full disk may accept a part of them.
+   */
   write: (fd: number, bytes: Uint8Array, position: number): Answer<number> =>
     bytes.length < BLOCK
       ? fs.writeSync(fd, bytes, 0, bytes.length, position)

@@ -212,10 +212,10 @@ describe('confirmLogin', () => {
     const { serve } = await broker(accept);
     const open: Socket[] = [];
     const server = createServer({ allowHalfOpen: true }, serve).on('connection', socket => open.push(socket));
+    onTestFinished(() => void open[0]?.destroy());
     await confirmLogin({ ...ALICE, port: await listen(server), timeout: 3_600_000 });
     expect(sockets.map(socket => socket.destroyed)).toEqual([true]);
     expect(open.map(socket => socket.writable)).toEqual([true]);
-    open[0]?.destroy();
   });
 
   test.each([3, 4, 5])('tries again after CONNACK %i until the user is let in', async code => {

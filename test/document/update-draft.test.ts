@@ -86,6 +86,11 @@ describe('update', () => {
     expect(await identity()).toEqual(before);
   });
 
+  test('takes a function whose name is no string', async () => {
+    const edit = Object.defineProperty((draft: PasswordDraft) => draft.has('nobody'), 'name', { value: 5 });
+    expect(await file.update(edit)).toBe(false);
+  });
+
   test('refuses invalid names and hashes, and changes nothing', async () => {
     const before = await identity();
     const wrong: Array<[(draft: PasswordDraft) => unknown, string, string?]> = [

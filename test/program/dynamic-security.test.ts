@@ -124,6 +124,13 @@ describe('--dynsec', () => {
     expect(clients()).toEqual([client('alice'), ADMIN]);
   });
 
+  test('reports the lines that it cannot read at once, also where it then fails', async () => {
+    writeFileSync(join(directory, 'passwd'), 'dave:plain\n');
+    expect(await refused('--role', 'pump')).toMatch(
+      /^passwd:1: error: .*\nError: config\.json has no role pump\./,
+    );
+  });
+
   test('does not write if there are no clients to add', async () => {
     writeFileSync(join(directory, 'passwd'), '');
     const before = statSync(config, { bigint: true });
