@@ -80,9 +80,9 @@ export function* checkLines(
     bytes.length === 0 ? Buffer.alloc(0) : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const line = new LineReader(view);
   const check = new Check(line, broker);
-  for (let start = 0, lines = 1; start < bytes.length; lines++) {
+  for (let start = 0; start < bytes.length; ) {
     start = check.readLine(start);
-    if (lines % 64 === 0 || line.isLong) yield;
+    if (line.isEndOfStep()) yield;
   }
   return check.report();
 }

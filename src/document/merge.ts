@@ -64,8 +64,8 @@ export function* mergeLines(bytes: Buffer, lines: NewLines, removeOthers: boolea
   const changes: Change[] = [];
   const reader = new LineReader(bytes);
   let removed: NameIndex | undefined;
-  for (let read = 1, start = 0; start < bytes.length; start = reader.next, read++) {
-    if (read % 64 === 0 || reader.isLong) yield;
+  for (let start = 0; start < bytes.length; start = reader.next) {
+    if (reader.isEndOfStep()) yield;
     reader.read(start);
     if (reader.nameStart < 0) {
       if (removeOthers && hidesColon(reader)) addChange(changes, removalOf(reader));

@@ -84,11 +84,11 @@ export class NameIndex {
     this.#arrived = limit;
     const lines = this.bytes.subarray(0, end);
     const reader = this.#reader;
-    for (let count = 1; this.#skip(lines) < end; count++) {
+    while (this.#skip(lines) < end) {
       reader.read(this.#scanned);
       this.#scanned = reader.next;
       if (reader.nameStart >= 0) this.add(reader);
-      if (count % 64 === 0 || reader.isLong) yield;
+      if (reader.isEndOfStep()) yield;
     }
   }
 

@@ -46,10 +46,12 @@ export async function checkFile(
   const target = resolveTarget(settings.path);
   const findings = placeFindings(settings, target, brokerUser);
   const isFile = !findings.some(({ code }) => code === 'NOT_A_FILE');
-  const bytes = isFile ? (await cache.snapshot(signal))?.index.bytes : undefined;
-  // Another program may have removed the file since.
-  if (isFile && bytes === undefined) return { loads: false, users: [], findings: [missing()] };
-  const report = await runYielding(checkLines(bytes ?? Buffer.alloc(0), { broker: settings.broker }), signal);
+  const snapshot = isFile ? await cache.snapshot(signal) : undefined;
+  if (snapshot === undefined) {
+    // Another program may have removed the file since.
+    return { loads: false, users: [], findings: isFile ? [missing()] : findings };
+  }
+  const report = await runYielding(checkLines(snapshot.index.bytes, { broker: settings.broker }), signal);
   const loads = report.loads && !findings.some(({ severity }) => severity === 'error');
   return { loads, users: loads ? report.users : [], findings: [...findings, ...report.findings] };
 }
