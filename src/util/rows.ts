@@ -1,5 +1,5 @@
 /** How many rows one array holds. A single array for all would have to grow, in long steps. */
-const CHUNK_BITS = 12;
+const CHUNK_BITS = 8;
 const CHUNK = 1 << CHUNK_BITS;
 
 /** A table of integers. Its rows are numbered from 1. */

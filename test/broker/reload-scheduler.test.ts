@@ -483,7 +483,8 @@ needs(linux, root, perl).describe('a PasswordFile with the option reload and a b
     const name = named({ pid: 1, name: '' }).process === undefined ? 'mosquitto' : uniqueName();
     const broker = await standIn({ name, as });
     const path = join(directory, 'passwd');
-    const file = new PasswordFile(path, { create, reload: named({ pid: broker.pid, name }) });
+    const reload = { ...named({ pid: broker.pid, name }), minInterval: 0 };
+    const file = new PasswordFile(path, { create, reload });
     await file.setUser('alice', 'pw');
     return { broker, path, file };
   }

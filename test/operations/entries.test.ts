@@ -237,23 +237,8 @@ describe('entries', () => {
     await expect(gathering).rejects.toThrow('enough');
   });
 
-  test('yields to the event loop between long lines', async () => {
-    const lines = Array.from({ length: 40 }, (_, i) => `user${i}:${' '.repeat(3_000_000)}x\n`);
-    writeFileSync(path, lines.join(''));
-    await file.users();
-    let turns = 0;
-    let counting = setImmediate(function count() {
-      turns++;
-      counting = setImmediate(count);
-    });
-    // Each line takes so long that `Turn` allows only few in a turn.
-    expect(await gather(file.entries())).toEqual([]);
-    clearImmediate(counting);
-    expect(turns).toBeGreaterThan(3);
-  });
-
   test('yields to the event loop while the loop body is slow', async () => {
-    await file.setHashes(Array.from({ length: 1_000 }, (_, i): Entry => [`user${i}`, HASH]));
+    await file.setHashes(Array.from({ length: 20 }, (_, i): Entry => [`user${i}`, HASH]));
     let turns = 0;
     let counting: NodeJS.Immediate | undefined;
     const count = () => {
@@ -262,9 +247,9 @@ describe('entries', () => {
     };
     for await (const _ of file.entries()) {
       counting ??= setImmediate(count);
-      // 64 entries then take longer than `Turn` allows.
+      // Longer than `Turn` allows.
       const start = performance.now();
-      while (performance.now() - start < 0.2);
+      while (performance.now() - start < 11);
     }
     clearImmediate(counting);
     expect(turns).toBeGreaterThan(10);
