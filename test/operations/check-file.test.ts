@@ -1,7 +1,7 @@
 /** `PasswordFile.check`: the findings that only the file system shows. */
 import { spawnSync } from 'node:child_process';
 import { unlinkSync } from 'node:fs';
-import { chmod, chown, mkdir, stat, symlink, unlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, copyFile, mkdir, stat, symlink, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { hashPasswordSync } from '../../src/hash/hash.js';
@@ -233,26 +233,27 @@ describe('check', () => {
     'reports NOT_READABLE exactly if the kernel refuses to open the file',
     async () => {
       const [uid, gid] = [64_321, 64_322];
+      const files: string[] = [];
+      const refused: string[] = [];
       for (const [owner, group] of [
         [uid, 0],
         [0, gid],
         [0, 0],
       ] as const) {
-        await chown(path, owner, group);
         for (const mode of [0o600, 0o640, 0o604, 0o040, 0o400, 0o044, 0o311, 0o751]) {
-          await chmod(path, mode);
-          const cat = spawnSync('setpriv', [
-            `--reuid=${uid}`,
-            `--regid=${gid}`,
-            '--clear-groups',
-            'cat',
-            path,
-          ]);
-          const { codes } = await check({ brokerUser: { uid, gid } });
-          const refused = codes.some(([, code]) => code === 'NOT_READABLE');
-          expect({ owner, group, mode, refused }).toEqual({ owner, group, mode, refused: cat.status !== 0 });
+          const file = `${path}-${owner}-${group}-${mode.toString(8)}`;
+          await copyFile(path, file);
+          await chown(file, owner, group);
+          await chmod(file, mode);
+          files.push(file);
+          const { findings } = await new PasswordFile(file).check({ brokerUser: { uid, gid } });
+          if (findings.some(({ code }) => code === 'NOT_READABLE')) refused.push(file);
         }
       }
+      const user = [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'];
+      const script = 'for file; do cat "$file" >/dev/null 2>&1 || echo "$file"; done';
+      const shell = spawnSync('setpriv', [...user, 'sh', '-c', script, 'sh', ...files], { encoding: 'utf8' });
+      expect(shell.stdout.trim().split('\n')).toEqual(refused);
     },
   );
 });
