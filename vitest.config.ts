@@ -19,7 +19,6 @@ const unit = {
     include: ['test/**/*.test.ts'],
     exclude: ['test/{live,processes,faults,package,program,mutants,campaigns}/**'],
     isolate: false,
-    maxWorkers: 3,
   },
 };
 
