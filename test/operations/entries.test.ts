@@ -255,6 +255,19 @@ describe('entries', () => {
     expect(turns).toBeGreaterThan(10);
   });
 
+  test('does not yield to the event loop after each entry', async () => {
+    await file.setHashes(Array.from({ length: 1_000 }, (_, i): Entry => [`user${i}`, HASH]));
+    await file.users();
+    let turns = 0;
+    let counting = setImmediate(function count() {
+      turns++;
+      counting = setImmediate(count);
+    });
+    expect(await gather(file.entries())).toHaveLength(1_000);
+    clearImmediate(counting);
+    expect(turns).toBeLessThan(900);
+  });
+
   test('rejects with what onSkipped throws', async () => {
     writeFileSync(path, 'alice:secret\n');
     const onSkipped = () => {
