@@ -21,9 +21,9 @@
  * | `ERR_RELOAD_REFUSED` | the broker was not signalled, because it would not load the file; see `findings` |
  * | `ERR_RELOAD_FAILED` | the broker could not be made to reload, or ended before it had read the file |
  * | `ERR_LOGIN_REFUSED` | the broker answered the login with another code than 0 |
- * | `ERR_LOGIN_FAILED` | no answer to the login: no connection, or it was dropped |
- * | `ERR_LOGIN_TIMEOUT` | the broker did not let the user in within the timeout |
- * | `ERR_NOT_DURABLE` | the new file is in place (`committed: true`), but the disk did not confirm it |
+ * | `ERR_LOGIN_FAILED` | no connection for the login, a dropped one, or no MQTT broker there |
+ * | `ERR_LOGIN_TIMEOUT` | a connection, but no answer to the login within the timeout |
+ * | `ERR_NOT_DURABLE` | the disk did not confirm the file; `committed` says whether this call has replaced it |
  *
  * @example
  * const remedies: Partial<Record<PasswordFileErrorCode, string>> = { ERR_USER_EXISTS: 'Pick another name.' };

@@ -56,7 +56,7 @@ export interface PasswordFileOptions {
  * @example await new PasswordFile('passwd').users({ signal: AbortSignal.timeout(5_000) });
  */
 export interface WaitOptions {
-  /** Cancels: the promise rejects with its `reason`. An edit that is being written by then still settles by its commit. */
+  /** Cancels: the promise rejects with its `reason`. It has no effect on an edit that is being written already. */
   signal?: AbortSignal | undefined;
 }
 

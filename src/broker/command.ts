@@ -10,6 +10,7 @@ const MAX_QUOTED = 1_000;
  * background may keep that open for longer.
  */
 const REST = 100;
+const BY_HAND = 'Run it by hand to see';
 
 /** Resolves when the program has ended with status 0. If it runs for too long or the signal aborts, it is killed. */
 export async function runCommand(
@@ -33,13 +34,15 @@ export async function runCommand(
     });
     const ended = await pause(timeout, signal, exit);
     if (ended === undefined)
-      throw reloadFailed(`${program} did not end within ${timeout} ms, so it was ended.`);
+      throw reloadFailed(
+        `${program} did not end within ${timeout} ms, so it was ended. ${BY_HAND} what it waits for.`,
+      );
     const [status, killedBy] = ended;
     if (status === 0) return;
     await pause(REST, undefined);
     const end = killedBy === null ? `ended with status ${status}` : `was ended by ${killedBy}`;
     const said = stderr.replace(/[\s\p{Cc}]+/gu, ' ').trim();
-    throw reloadFailed(`${program} ${end}${said && `: ${said}`}`);
+    throw reloadFailed(`${program} ${end}${said && ` (${JSON.stringify(said)})`}. ${BY_HAND} why.`);
   } catch (cause) {
     signal?.throwIfAborted();
     throw cause instanceof PasswordFileError ? cause : notStarted(program, cause as NodeJS.ErrnoException);

@@ -26,9 +26,10 @@ export const DEFAULT_TIMEOUT = 10_000;
 const STARTING_PAUSE = 20;
 
 /**
- * Makes a running Mosquitto read its password file again, by SIGHUP or by a command of yours. It signals only a
- * process that is called `mosquitto` (or the name you give), is neither this process nor one that started it, and
- * listens for SIGHUP. A broker that is just starting does not, and SIGHUP would end it; it is waited for.
+ * Makes a running Mosquitto read its password file again, by SIGHUP or by a command of yours. It does not check the
+ * file; the option `reload` of a `PasswordFile` does. It signals only a process that is called `mosquitto` (or the name
+ * you give), is neither this process nor one that started it, and listens for SIGHUP. A broker that is just starting
+ * does not, and SIGHUP would end it; it is waited for.
  *
  * Resolves when the broker has read the file, which the kernel shows: it has taken the signal, and waits for clients
  * again. A broker that is busy all the time is waited for until the timeout. Where the kernel does not show that, and

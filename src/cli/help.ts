@@ -57,7 +57,7 @@ const MEANINGS: Record<Flag, string> = {
     'With --reload: end when this broker has let the user in. Default port: 1883, with --cafile 8883.',
   '--cafile': 'With --confirm: connect by TLS. FILE holds the certificates of the CA, in PEM.',
   '--force':
-    'With -c: if the file exists, remove all of its users in the same step. With --dynsec: replace passwords and roles of clients of the same name, but not of administrators: clients that have the role admin or may publish below $CONTROL.',
+    'With -c and one user: if the file exists, remove all others in the same step. With --dynsec: replace passwords and roles of clients of the same name, but not of administrators: clients that have the role admin or may publish below $CONTROL.',
   '--quiet': 'Print errors only.',
   '--help': 'Print this text. Also -h.',
   '--version': 'Print the version.',

@@ -23,8 +23,9 @@ import { isFunction, isSignal, readOptions } from '../util/read-options.js';
  */
 export interface UpgradeOptions extends ProgressOptions {
   /**
-   * Called for each line that holds neither a readable hash nor a usable password; such lines stay as they are. Called
-   * before the passwords are hashed; after 100,000 lines, once more with how many others there are.
+   * Called for each line without a readable hash that is not hashed: a damaged hash, a name or password that cannot be
+   * used, or a duplicate name. Such lines stay as they are. Called before the passwords are hashed; after 100,000 lines,
+   * once more with how many others there are.
    */
   onSkipped?: ((finding: Finding) => void) | undefined;
 }

@@ -517,8 +517,10 @@ describe('reloadBroker({ command })', () => {
     const message = await failure(shell('printf "\\n no\\n\\tway \\033[0m\\n" >&2; exit 3'), {
       timeout: 10_000,
     });
-    expect(message).toBe('sh ended with status 3: no way [0m');
-    expect(await failure(shell('exit 4'), { timeout: 10_000 })).toBe('sh ended with status 4');
+    expect(message).toBe('sh ended with status 3 ("no way [0m"). Run it by hand to see why.');
+    expect(await failure(shell('exit 4'), { timeout: 10_000 })).toBe(
+      'sh ended with status 4. Run it by hand to see why.',
+    );
   });
 
   test('fails with status and standard error although a background process keeps standard error open', async () => {
@@ -526,11 +528,13 @@ describe('reloadBroker({ command })', () => {
     const script = 'sleep 1000 & echo $! >"$1"; echo "no such service" >&2; exit 3';
     const message = await failure(shell(script, file), { timeout: 2 ** 31 - 1 });
     process.kill(Number(await readFile(file, 'utf8')), 'SIGKILL');
-    expect(message).toBe('sh ended with status 3: no such service');
+    expect(message).toBe('sh ended with status 3 ("no such service"). Run it by hand to see why.');
   });
 
   test('fails with the name of the signal that ended the program', async () => {
-    expect(await failure(shell('kill -KILL $$'), { timeout: 10_000 })).toBe('sh was ended by SIGKILL');
+    expect(await failure(shell('kill -KILL $$'), { timeout: 10_000 })).toBe(
+      'sh was ended by SIGKILL. Run it by hand to see why.',
+    );
   });
 
   test('quotes only the end of a long standard error', async () => {
@@ -538,7 +542,7 @@ describe('reloadBroker({ command })', () => {
       'i=0; while [ $i -lt 20000 ]; do echo "line $i" >&2; i=$((i+1)); done; echo the end >&2; exit 1';
     const message = await failure(shell(script), { timeout: 60_000 });
     expect(message.length).toBeLessThan(1_100);
-    expect(message).toMatch(/line 19999 the end$/);
+    expect(message).toMatch(/line 19999 the end"\)\. Run it by hand to see why\.$/);
   });
 
   test('fails if the program does not exist or cannot be started', async () => {
@@ -601,7 +605,9 @@ describe('reloadBroker({ command })', () => {
   needs(linux).test('kills a program that does not end within the timeout', async () => {
     const { path, isRunning } = await endless();
     const message = await failure({ command: [path] }, { timeout: 300 });
-    expect(message).toBe(`${path} did not end within 300 ms, so it was ended.`);
+    expect(message).toBe(
+      `${path} did not end within 300 ms, so it was ended. Run it by hand to see what it waits for.`,
+    );
     await expect.poll(isRunning).toBe(false);
   });
 
