@@ -152,7 +152,8 @@ export class PasswordFile {
    * @example console.log(await new PasswordFile('passwd').removeUser('bob'));
    */
   async removeUser(username: string, options?: WaitOptions): Promise<boolean> {
-    return (await this.removeUsers([username], options)).length > 0;
+    const names = new Set([checkedString(username)]);
+    return this.#edit({ names, signal: signalOf(options) }, draft => draft.delete(username));
   }
 
   /**
@@ -383,7 +384,7 @@ export class PasswordFile {
   /**
    * Closes the file, which reads leave open, for example to unmount its volume. It cancels nothing: what is under way goes
    * on, and a read closes the file at its end. The next read opens it again. `Symbol.dispose` does the same, where Node has
-   * it. A process keeps at most 32 files open.
+   * it. A process keeps at most 32 files open and in memory.
    *
    * @example
    * const file = new PasswordFile('passwd');

@@ -1,5 +1,6 @@
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import type { PasswordFile } from '../src/password-file.js';
+import { yieldToEventLoop } from '../src/util/event-loop.js';
 import { HASH, newFile } from './support/password-file.js';
 
 let file: PasswordFile;
@@ -23,4 +24,17 @@ test.each<[string, () => Promise<unknown>, unknown]>([
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());
   expect(await call()).toEqual(expected);
+});
+
+test('an edit stops its heartbeat although a test has replaced the timers by fake ones meanwhile', async () => {
+  const started = vi.spyOn(globalThis, 'setInterval');
+  const stopped = vi.spyOn(globalThis, 'clearInterval');
+  onTestFinished(() => void vi.restoreAllMocks());
+  const edit = file.setHash('alice', HASH);
+  while (started.mock.calls.length === 0) await yieldToEventLoop();
+  const heartbeat = started.mock.results[0]?.value;
+  vi.stubGlobal('clearInterval', () => undefined);
+  onTestFinished(() => void vi.unstubAllGlobals());
+  expect(await edit).toBe('added');
+  expect(stopped.mock.calls).toEqual([[heartbeat]]);
 });

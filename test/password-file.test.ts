@@ -382,6 +382,17 @@ describe('removeUser and removeUsers', () => {
     expect(await file.removeUser('alice')).toBe(false);
   });
 
+  test('may call each other in a subclass', async () => {
+    class Audited extends PasswordFile {
+      override async removeUsers(names: Iterable<string>): Promise<string[]> {
+        const removed: string[] = [];
+        for (const name of names) if (await this.removeUser(name)) removed.push(name);
+        return removed;
+      }
+    }
+    expect(await new Audited(path).removeUsers(['alice', 'nobody'])).toEqual(['alice']);
+  });
+
   test('return whom they removed', async () => {
     const commits = countCommits();
     expect(await file.removeUsers(new Set(['carol', 'nobody', 'alice']))).toEqual(['carol', 'alice']);

@@ -1,4 +1,5 @@
 /** Makes the broker reload after commits: soon, not too often, and only a file that it will load. */
+import { AsyncResource } from 'node:async_hooks';
 import { statSync } from 'node:fs';
 import { type Finding, PasswordFileError } from '../errors.js';
 import { pause } from '../util/abort.js';
@@ -41,7 +42,13 @@ export function readReloadOptions(options: ReloadOptions) {
   };
   const checked = readOptions<ReloadOptions>(options, checks, 'reload');
   const { minInterval, maxLoad = 0.5, onError, ...target } = checked;
-  return { target: targetOf(target as ReloadTarget), minInterval, maxLoad, onError };
+  return {
+    target: targetOf(target as ReloadTarget),
+    minInterval,
+    maxLoad,
+    // The commit may have been started by another caller, whose AsyncLocalStorage the function would see.
+    onError: onError && AsyncResource.bind(onError, 'PasswordFile.onError'),
+  };
 }
 
 const isShare: OptionCheck = value =>

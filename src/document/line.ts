@@ -40,10 +40,13 @@ export class LineReader {
     return Math.min(this.end + 1, this.bytes.length);
   }
 
-  /** Whether long work on one line after another yields after this one. To yield after each takes up to 20 % more time. */
-  isEndOfStep(): boolean {
-    if (this.end - this.#stepStart < BYTES_PER_STEP) return false;
-    this.#stepStart = this.end;
+  /**
+   * Whether long work on one line after another yields after this one, or at `position`. To yield after each line takes up
+   * to 20 % more time.
+   */
+  isEndOfStep(position = this.end): boolean {
+    if (position - this.#stepStart < BYTES_PER_STEP) return false;
+    this.#stepStart = position;
     return true;
   }
 

@@ -39,7 +39,7 @@ export async function* readEntries(
   const line = new LineReader(bytes);
   const turn = new Turn();
   for (let start = 0, number = 1; start < bytes.length; number++) {
-    if (turn.isOver()) await turn.yield();
+    if (line.isEndOfStep(start) && turn.isOver()) await turn.yield();
     signal?.throwIfAborted();
     // Where names come twice, each line has to be looked up.
     const end = index.hasDuplicates ? -1 : canonicalLineEnd(bytes, start, settings.hash.maxIterations);

@@ -86,8 +86,10 @@ export class Cache {
     this.drop();
     const place = openPlace(this.path);
     try {
-      this.#snapshot = await takeSnapshot(place, names);
-      return this.#snapshot;
+      const snapshot = await takeSnapshot(place, names);
+      this.#snapshot = snapshot;
+      if (snapshot?.file !== undefined) snapshot.file.cache = new WeakRef(this);
+      return snapshot;
     } finally {
       place.close();
     }

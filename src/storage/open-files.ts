@@ -12,13 +12,17 @@ const abandoned = /* @__PURE__ */ new FinalizationRegistry<OpenFile>(file => fil
 /** A file that stays open until it is closed, its owner is collected, or too many others are used after it. */
 export class OpenFile {
   readonly #fd: number;
+  /** What keeps the bytes of the file. It drops them when too many other files are used after this one. */
+  cache: WeakRef<{ drop(): void }> | undefined;
 
   constructor(fd: number, owner: object) {
     this.#fd = fd;
     openFiles.add(this);
     abandoned.register(owner, this);
     const [oldest] = openFiles;
-    if (openFiles.size > MAX_OPEN) oldest?.close();
+    if (openFiles.size <= MAX_OPEN) return;
+    oldest?.cache?.deref()?.drop();
+    oldest?.close();
   }
 
   /** Marks it as the most recently used one; `false`: it is closed. */

@@ -42,7 +42,9 @@ export function startHeartbeat(writer: { disk: Disk; temp: TempFile | undefined 
     attempt(() => disk.touch(temp.fd ?? `${temp.directory}/${temp.name}`));
   };
   const timer = setInterval(beat, HEARTBEAT);
-  return () => clearInterval(timer);
+  // Kept, because a test may replace the timers by fake ones meanwhile.
+  const stop = clearInterval;
+  return () => stop(timer);
 }
 
 /** Gives the temp file the owner, group and mode that the new file is to have. `old`: those of the file it replaces. */

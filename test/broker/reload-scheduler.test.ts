@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { chownSync, existsSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -71,6 +72,23 @@ describe('a reload that fails', () => {
       await expect.poll(() => warnings.length).toBe(2);
     },
   );
+});
+
+test('onError has the AsyncLocalStorage of the constructor, also after a commit with edits of others', async () => {
+  const caller = new AsyncLocalStorage<string>();
+  const path = join(testDirectory(), 'passwd');
+  const reported: unknown[] = [];
+  const edit = async (name: string) => {
+    const onError = () => reported.push([name, caller.getStore()]);
+    const file = new PasswordFile(path, { reload: { command: ['false'], onError } });
+    await file.setUser(name, 'pw');
+    await file.reloaded().catch(() => undefined);
+  };
+  await Promise.all(['alice', 'bob'].map(name => caller.run(name, () => edit(name))));
+  expect(reported.sort()).toEqual([
+    ['alice', 'alice'],
+    ['bob', 'bob'],
+  ]);
 });
 
 describe('a reload that fails while nobody waits for it', () => {

@@ -153,6 +153,21 @@ needs(descriptors).describe('open files', () => {
     expect((await caches[1]?.index()) === second).toBe(false);
   });
 
+  test('are the only ones of which the bytes stay in memory', async () => {
+    const caches = Array.from({ length: 40 }, (_, n) => new Cache(join(directory, `passwd${n}`), false));
+    await collectGarbage();
+    const before = process.memoryUsage().arrayBuffers;
+    for (const each of caches) {
+      await writeFile(each.path, Buffer.alloc(1_000_000));
+      await each.index();
+    }
+    await collectGarbage();
+    const kept = process.memoryUsage().arrayBuffers - before;
+    expect(kept).toBeGreaterThan(25_000_000);
+    expect(kept).toBeLessThan(35_000_000);
+    expect(caches).toHaveLength(40);
+  });
+
   test('are closed when the file is replaced', async () => {
     await writeFile(path, MANY);
     const before = await cache.index();
