@@ -66,6 +66,7 @@ export class Cache {
   /** Closes the file; one that is being read is closed after that. The next call reads it again. */
   close(): void {
     this.#snapshot?.file?.closeSync();
+    this.drop();
     void this.#lastLook.then(() => this.drop());
   }
 

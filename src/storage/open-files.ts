@@ -20,21 +20,23 @@ export class OpenFile {
     openFiles.add(this);
     abandoned.register(owner, this);
     const [oldest] = openFiles;
-    if (openFiles.size <= MAX_OPEN) return;
-    oldest?.cache?.deref()?.drop();
-    oldest?.close();
+    if (openFiles.size > MAX_OPEN) oldest?.evict();
   }
 
-  /** Marks it as the most recently used one; `false`: it is closed. */
-  use(): boolean {
-    if (!openFiles.delete(this)) return false;
-    openFiles.add(this);
-    return true;
+  /** Marks it as the most recently used one. */
+  use(): void {
+    if (openFiles.delete(this)) openFiles.add(this);
   }
 
   /** Closes it once, without waiting: it was only read, and dropping the pages of a large file is slow. */
   close(): void {
     if (openFiles.delete(this)) fs.close(this.#fd, () => undefined);
+  }
+
+  /** Closes it, and has its bytes dropped. */
+  evict(): void {
+    this.cache?.deref()?.drop();
+    this.close();
   }
 
   /** Closes it once, before this returns. */

@@ -19,8 +19,7 @@ const NOT_A_FILE = 'is not a regular file. Give the path of a file.';
 export class Snapshot {
   /**
    * @param readAt when it was read, in milliseconds since 1970
-   * @param file open, so that the inode number is not reused while the snapshot is compared with the file. Once closed,
-   *   the snapshot is never current.
+   * @param file open, so that the inode number is not reused while the snapshot is compared with the file
    */
   constructor(
     readonly index: NameIndex,
@@ -38,7 +37,7 @@ export class Snapshot {
     // A change in the tick in which the file was read would not show.
     const { ctimeNs } = this.stats;
     if (Math.abs(this.readAt - Number(ctimeNs / 1_000_000n)) <= tickOf(ctimeNs)) return false;
-    if (this.file?.use() === false) return false;
+    this.file?.use();
     const now = attempt(() => fs.statSync(path, { bigint: true }));
     const fields = ['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'] as const;
     return now !== undefined && fields.every(field => now[field] === this.stats[field]);

@@ -6,6 +6,8 @@ import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
 import { Cache } from '../../src/storage/cache.js';
 import { systemDisk } from '../../src/storage/disk.js';
+import { openPlace } from '../../src/storage/path.js';
+import { takeSnapshot } from '../../src/storage/snapshot.js';
 import { clockTick } from '../support/clock-tick.js';
 import { descriptors, openIn } from '../support/descriptors.js';
 import { diskCalls } from '../support/disk-calls.js';
@@ -154,7 +156,7 @@ needs(descriptors).describe('open files', () => {
   });
 
   test('are the only ones of which the bytes stay in memory', async () => {
-    const caches = Array.from({ length: 40 }, (_, n) => new Cache(join(directory, `passwd${n}`), false));
+    const caches = Array.from({ length: 100 }, (_, n) => new Cache(join(directory, `passwd${n}`), false));
     await collectGarbage();
     const before = process.memoryUsage().arrayBuffers;
     for (const each of caches) {
@@ -163,9 +165,22 @@ needs(descriptors).describe('open files', () => {
     }
     await collectGarbage();
     const kept = process.memoryUsage().arrayBuffers - before;
-    expect(kept).toBeGreaterThan(25_000_000);
-    expect(kept).toBeLessThan(35_000_000);
-    expect(caches).toHaveLength(40);
+    expect(kept).toBeGreaterThan(15_000_000);
+    expect(kept).toBeLessThan(60_000_000);
+    expect(caches).toHaveLength(100);
+  });
+
+  test('are at most 32 in a process, also those that no cache has read', async () => {
+    const snapshots: unknown[] = [];
+    for (let n = 0; n < 40; n++) {
+      path = join(directory, `passwd${n}`);
+      await writeFile(path, MANY);
+      const place = openPlace(path);
+      snapshots.push(await takeSnapshot(place, undefined));
+      place.close();
+    }
+    await expect.poll(() => openIn(directory)).toHaveLength(32);
+    expect(snapshots).toHaveLength(40);
   });
 
   test('are closed when the file is replaced', async () => {
