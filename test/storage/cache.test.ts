@@ -1,7 +1,9 @@
+import { pbkdf2 } from 'node:crypto';
 import { linkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { rename, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { PasswordFile } from '../../src/password-file.js';
 import { Cache } from '../../src/storage/cache.js';
@@ -119,12 +121,17 @@ describe('a cache', () => {
 });
 
 needs(descriptors).describe('open files', () => {
-  test('are closed by close(), after which the cache reads the file again', async () => {
+  test('are closed before close() returns, even if the thread pool is busy, and are read again after it', async () => {
     await writeFile(path, MANY);
+    await clockTick(path);
     await cache.index();
     expect(openIn(directory)).toEqual(['passwd']);
+    expect(cache.current(path, undefined)).toBeDefined();
+    const jobs = Array.from({ length: 8 }, () => promisify(pbkdf2)('pw', 'salt', 100_000, 64, 'sha512'));
     cache.close();
     expect(openIn(directory)).toEqual([]);
+    expect(cache.current(path, undefined)).toBeUndefined();
+    await Promise.all(jobs);
     expect([...(await cache.index()).lines('user1')]).toHaveLength(1);
     expect(openIn(directory)).toEqual(['passwd']);
   });
