@@ -31,6 +31,7 @@ export class LineReader {
   nameEnd = -1;
   /** Where the field of the name ends: at a `:` or NUL, or at the end of the line. */
   #fieldEnd = 0;
+  /** Where the work since the last yield began. */
   #stepStart = 0;
 
   constructor(readonly bytes: Buffer) {}
@@ -41,8 +42,8 @@ export class LineReader {
   }
 
   /**
-   * Whether long work on one line after another yields after this one, or at `position`. To yield after each line takes up
-   * to 20 % more time.
+   * Whether long work on one line after another yields after this one, or at `position`. If so, a new step begins there.
+   * To yield after each line takes up to 20 % more time.
    */
   isEndOfStep(position = this.end): boolean {
     if (position - this.#stepStart < BYTES_PER_STEP) return false;

@@ -42,7 +42,7 @@ export function startHeartbeat(writer: { disk: Disk; temp: TempFile | undefined 
     attempt(() => disk.touch(temp.fd ?? `${temp.directory}/${temp.name}`));
   };
   const timer = setInterval(beat, HEARTBEAT);
-  // Kept, because a test may replace the timers by fake ones meanwhile.
+  // A test may replace the timers by fake ones meanwhile, which would not stop this one.
   const stop = clearInterval;
   return () => stop(timer);
 }

@@ -1,4 +1,4 @@
-/** How many rows one array holds. A single array for all would have to grow, in long steps. */
+/** How many rows one array holds: few, as most files do. A single array for all would have to grow, in long steps. */
 const CHUNK_BITS = 8;
 const CHUNK = 1 << CHUNK_BITS;
 

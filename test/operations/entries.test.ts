@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { Finding } from '../../src/errors.js';
 import { formatHash } from '../../src/hash/encoding.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
@@ -263,8 +263,8 @@ describe('entries', () => {
       turns++;
       counting = setImmediate(count);
     });
+    onTestFinished(() => clearImmediate(counting));
     expect(await gather(file.entries())).toHaveLength(1_000);
-    clearImmediate(counting);
     expect(turns).toBeLessThan(900);
   });
 

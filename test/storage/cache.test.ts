@@ -1,7 +1,7 @@
 import { pbkdf2 } from 'node:crypto';
 import { linkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { rename, stat, utimes, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -175,6 +175,16 @@ needs(descriptors).describe('open files', () => {
     expect(kept).toBeGreaterThan(15_000_000);
     expect(kept).toBeLessThan(60_000_000);
     expect(caches).toHaveLength(100);
+  });
+
+  test('are the only ones that caches keep, also if many files are read at the same moment', async () => {
+    const caches = Array.from({ length: 40 }, (_, n) => new Cache(join(directory, `passwd${n}`), false));
+    for (const each of caches) await writeFile(each.path, `alice:${HASH}\n`);
+    await clockTick(join(directory, 'passwd39'));
+    await Promise.all(caches.map(each => each.index()));
+    await expect.poll(() => openIn(directory)).toHaveLength(32);
+    const kept = caches.filter(each => each.current(each.path, undefined) !== undefined);
+    expect(kept.map(({ path }) => basename(path)).sort()).toEqual(openIn(directory).sort());
   });
 
   test('are at most 32 in a process, also those that no cache has read', async () => {
