@@ -129,8 +129,6 @@ export interface PasswordFileErrorDetails {
   cause?: unknown;
   /** The file it is about. */
   path?: string | undefined;
-  /** The line in that file, counted from 1. */
-  line?: number | undefined;
   /** The user name it is about. */
   username?: string | undefined;
   /** With `ERR_RELOAD_REFUSED`: what the broker would refuse. */
@@ -159,20 +157,19 @@ export class PasswordFileError extends Error {
   override readonly name = 'PasswordFileError';
   readonly code: PasswordFileErrorCode;
   readonly path?: string;
-  readonly line?: number;
   readonly username?: string;
   readonly findings?: readonly Finding[];
   readonly committed?: boolean;
 
   constructor(code: PasswordFileErrorCode, message: string, details: PasswordFileErrorDetails = {}) {
-    const { cause, path, line, username, findings, committed } = details;
+    const { cause, path, username, findings, committed } = details;
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
-    Object.assign(this, { path, line, username, findings, committed });
+    Object.assign(this, { path, username, findings, committed });
   }
 }
 
-export function invalidArgument(message: string, path?: string | undefined): PasswordFileError {
+export function invalidArgument(message: string, path?: string): PasswordFileError {
   return new PasswordFileError('ERR_INVALID_ARGUMENT', message, { path });
 }
 

@@ -10,6 +10,7 @@ import { assertHash } from './hash/encoding.js';
 import { newHash } from './hash/hash.js';
 import { barrierOfFile, type CheckOptions, canRead, checkFile } from './operations/check-file.js';
 import { type EntriesOptions, type HashEntry, readEntries } from './operations/entries.js';
+import { removeUsers } from './operations/remove-users.js';
 import { type SetHashesOptions, setHashes } from './operations/set-hashes.js';
 import { type PasswordEntry, setUsers } from './operations/set-users.js';
 import { type UpgradeOptions, upgrade } from './operations/upgrade.js';
@@ -28,8 +29,8 @@ import { type Edit, type EditSource, submit } from './storage/group-commit.js';
 import { resolveTarget } from './storage/path.js';
 import { orAborted } from './util/abort.js';
 import { attempt } from './util/attempt.js';
-import { copied, type Entries } from './util/entries.js';
-import { runYielding, Turn } from './util/event-loop.js';
+import type { Entries } from './util/entries.js';
+import { runYielding } from './util/event-loop.js';
 import { isAnything, isBoolean, isFunction, isSignal, readOptions } from './util/read-options.js';
 
 /** How many generated names `provision` tries before it says that the options allow too few. */
@@ -182,30 +183,7 @@ export class PasswordFile {
    * @example await new PasswordFile('passwd').removeUsers(['device_1', 'nobody']); // ['device_1']
    */
   async removeUsers(usernames: Iterable<string>, options?: WaitOptions): Promise<string[]> {
-    const signal = signalOf(options);
-    if (typeof usernames === 'string' || typeof usernames?.[Symbol.iterator] !== 'function') {
-      throw invalidArgument('removeUsers takes user names in an array or iterable. Use removeUser for one.');
-    }
-    const names = new Set<string>();
-    const turn = new Turn();
-    for (const name of copied(usernames)) {
-      names.add(checkedString(name));
-      if (turn.isOver()) await turn.yield();
-      signal?.throwIfAborted();
-    }
-    return submit({
-      source: this.#source,
-      names,
-      signal,
-      *apply(draft) {
-        const removed: string[] = [];
-        for (const name of names) {
-          yield;
-          if (draft.delete(name)) removed.push(name);
-        }
-        return removed;
-      },
-    });
+    return removeUsers(this.#source, usernames, options);
   }
 
   /**

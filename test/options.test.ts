@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
   checkPasswordFile,
   confirmLogin,
+  exportDynamicSecurity,
   generateCredentials,
   generatePassword,
   generateUsername,
@@ -60,10 +61,13 @@ const CALLS: Array<[name: string, call: (options: never) => unknown]> = [
   ['users', options => file.users(options)],
   ['getHash', options => file.getHash('alice', options)],
   ['setHash', options => file.setHash('alice', HASH, options)],
+  ['setHashes', options => file.setHashes([], options)],
+  ['entries', options => file.entries(options)],
   ['update', options => file.update(() => undefined, options)],
   ['upgrade', options => file.upgrade(options)],
   ['check', options => file.check(options)],
   ['check: brokerUser', (user: object) => file.check({ brokerUser: { uid: 1, gid: 1, ...user } })],
+  ['exportDynamicSecurity', options => exportDynamicSecurity([], options)],
   ['reloaded', options => new PasswordFile(path, { reload: { command: ['true'] } }).reloaded(options)],
 ];
 
@@ -75,6 +79,12 @@ describe.each(CALLS)('%s', (_name, call) => {
       message: expect.stringMatching(/^There is no option "(\w+\.)*misspelt"\. The options here are \w+/),
     });
   });
+});
+
+test('the calls of these tests include each method of PasswordFile that takes options', () => {
+  const methods = Object.getOwnPropertyNames(PasswordFile.prototype);
+  const withOptions = methods.filter(name => !['constructor', 'close'].includes(name));
+  expect(CALLS.map(([name]) => name)).toEqual(expect.arrayContaining(withOptions));
 });
 
 test('confirmLogin passes any options in tls to node:tls', async () => {

@@ -66,8 +66,8 @@ export async function hangUp(
 }
 
 /**
- * Sends the signal, then looks at the broker until the reload is over. An abort does not end that, because others may
- * wait for the same reload, but it no longer keeps the process alive.
+ * Sends the signal, then looks at the broker until the reload is over. After an abort the looks go on, because others may
+ * wait for the same reload, but their timer no longer keeps the process alive.
  */
 async function signalAndWatch(
   broker: BrokerProcess,
@@ -114,7 +114,7 @@ async function signalAndWatch(
  * signal that was delivered between the look at the flag and the next wait has its effect only after that wait.
  */
 export class Reload {
-  /** Whether the broker waits for events with SIGHUP blocked, as 2.0 does. Then a sleep without that is no such wait. */
+  /** Whether the broker waits for events with SIGHUP blocked, as 2.0 does. Then any other sleep is not that wait. */
   #blocksInWait: boolean;
   /** The broker has reloaded when it has gone to sleep so many times, counted from its start. */
   #sleeps: number | undefined;

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
-import { assertPassword, assertUsername, ownCopy } from '../credentials/rules.js';
+import { assertPassword, assertUsername, MAX_BYTES, ownCopy } from '../credentials/rules.js';
 import { PasswordFileError, type PasswordFileErrorCode, systemCode } from '../errors.js';
 import { onAbort, pause } from '../util/abort.js';
 import {
@@ -112,7 +112,7 @@ function readLogin(options: LoginOptions): Login {
   return { ...login, password, timeout, clientId };
 }
 
-const isClientId = (id: unknown) => typeof id === 'string' && id !== '' && Buffer.byteLength(id) <= 65_535;
+const isClientId = (id: unknown) => typeof id === 'string' && id !== '' && Buffer.byteLength(id) <= MAX_BYTES;
 
 const LOGIN_CHECKS: { [K in keyof LoginOptions]-?: OptionCheck } = {
   host: host =>
@@ -205,23 +205,21 @@ function outcomeOf(answer: Uint8Array, login: Login): Failure | 'accepted' | und
     const problem = `failed: what answers there is no listener for MQTT over TCP. ${tlsHint(login)}`;
     return failed(login, 'ERR_LOGIN_FAILED', problem);
   }
-  const problem = `was refused with CONNACK ${code}, ${refusals()[code] ?? 'which MQTT 3.1.1 does not know.'}`;
+  const problem = `was refused with CONNACK ${code}, ${REFUSALS[code] ?? 'which MQTT 3.1.1 does not know.'}`;
   return failed(login, 'ERR_LOGIN_REFUSED', problem, [3, 4, 5].includes(code));
 }
 
 /** CONNACK return codes (MQTT 3.1.1 section 3.2.2.3), with what to do. */
-function refusals(): Readonly<Record<number, string>> {
-  const unknown =
-    'The file that the broker read last does not hold this user with this password. Has it reloaded, does ' +
-    'password_file in mosquitto.conf name the file that was edited, and may the user that the broker runs as read it?';
-  return {
-    1: 'unacceptable protocol version. The listener must accept MQTT 3.1.1 (accept_protocol_versions in mosquitto.conf).',
-    2: 'identifier rejected. Set clientId to an identifier that the broker accepts.',
-    3: 'server unavailable. The log of the broker may say why.',
-    4: `bad user name or password. ${unknown}`,
-    5: `not authorized. ${unknown} With clientid_prefixes there, set clientId.`,
-  };
-}
+const UNKNOWN =
+  'The file that the broker read last does not hold this user with this password. Has it reloaded, does ' +
+  'password_file in mosquitto.conf name the file that was edited, and may the user that the broker runs as read it?';
+const REFUSALS: Readonly<Record<number, string>> = {
+  1: 'unacceptable protocol version. The listener must accept MQTT 3.1.1 (accept_protocol_versions in mosquitto.conf).',
+  2: 'identifier rejected. Set clientId to an identifier that the broker accepts.',
+  3: 'server unavailable. The log of the broker may say why.',
+  4: `bad user name or password. ${UNKNOWN}`,
+  5: `not authorized. ${UNKNOWN} With clientid_prefixes there, set clientId.`,
+};
 
 function timedOut(login: Login, isConnected: boolean): Failure {
   const within = `within ${login.timeout} ms`;

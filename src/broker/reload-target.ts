@@ -1,4 +1,4 @@
-import { invalidOption, type OptionCheck, pathOf, whole } from '../util/read-options.js';
+import { invalidOption, isId, type OptionCheck, pathOf, whole } from '../util/read-options.js';
 import {
   type BrokerProcess,
   brokerCalled,
@@ -39,7 +39,7 @@ export const TARGET_CHECKS: { [K in keyof ReloadTarget]-?: OptionCheck } = {
     typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= MAX_NAME_BYTES
       ? undefined
       : `a string of 1 to ${MAX_NAME_BYTES} bytes, all that Linux keeps of a name`,
-  uid: /* @__PURE__ */ whole(0, 0xffff_fffe),
+  uid: isId,
   command: value => (isCommand(value) ? undefined : 'an array of strings: a program and its arguments'),
 };
 

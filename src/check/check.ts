@@ -93,7 +93,7 @@ class Check {
   readonly #names: NameIndex;
   /** The names of the lines by which a client can log in. */
   readonly #users: string[] = [];
-  /** Names that a further line has of which it is uncertain whether the broker reads it. */
+  /** Names with a further line that the broker may or may not read. */
   readonly #unsure = new Set<string>();
   readonly #findings: FindingList;
   #number = 0;
@@ -170,7 +170,7 @@ class Check {
     if (name !== undefined && isLogin && fate === 'read') this.#users.push(name);
   }
 
-  /** Whether there is nothing to report of the fields of a line, which saves {@link #checkFields} for usual ones. */
+  /** Whether {@link #checkFields}, which is slower, would report nothing: so with usual lines. Excludes all that it reports. */
   #isCanonical(name = ''): boolean {
     const { bytes, start, end } = this.#line;
     if (canonicalLineEnd(bytes, start, DEFAULT_MAX_ITERATIONS) !== end) return false;

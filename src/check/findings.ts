@@ -90,7 +90,7 @@ export function verdictOf(kind: FindingKind, release: BrokerRelease): 'refused' 
   return kind in ERRORS ? 'error' : 'warning';
 }
 
-/** What brokers do, which follows the text of a finding over which 2.1 refuses the file. */
+/** What brokers do: the last sentence of each finding over which 2.1 refuses the file. */
 function effect(kind: FindingKind): string {
   const on20 = ON_2_0[kind] ?? 'drops this user';
   return ` Mosquitto 2.0 ${on20}, 2.1 refuses the whole file: it does not start, and a running one exits on reload.`;

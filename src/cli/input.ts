@@ -8,19 +8,17 @@ import { isatty } from 'node:tty';
 import { getSystemErrorMap } from 'node:util';
 import { assertPassword, assertUsername, generatePassword, PasswordFileError, parseHash } from '../index.js';
 import type { Command } from './arguments.js';
-import { CliError, complain, print, STATUS } from './output.js';
+import { CliError, complain, print, STATUS, STDERR, STDOUT } from './output.js';
 
 const STDIN = 0;
-const STDOUT = 1;
-const STDERR = 2;
 const BYTE_ORDER_MARK = Buffer.from('\ufeff');
 
 let interrupted: AbortSignal | undefined;
 
 /**
  * Aborts at SIGHUP, SIGINT and SIGTERM, which then end prompts and edits that wait or hash. An edit that is being
- * written settles by its commit. A second signal of the same kind ends the program at once. Both have to wait while the
- * reader of standard output blocks the program.
+ * written settles by its commit. A second signal of the same kind ends the program at once. Neither has an effect while
+ * a slow reader of standard output blocks the program.
  *
  * Before the first call, signals end the program at once. So it is not called before all input has been read, except at
  * prompts of a terminal, nor in modes that change nothing.
@@ -35,7 +33,7 @@ export function interruption(): AbortSignal {
   return interrupted;
 }
 
-/** Milliseconds in which a signal arrives that was sent when a pipe ended. */
+/** How many milliseconds a signal that was sent when a pipe ended may take to arrive. */
 const SIGNAL_DELAY = 20;
 
 /** The bytes of a file or, for `-`, of standard input. */
@@ -176,7 +174,7 @@ function openEditor(signal: AbortSignal): Interface {
   return editor;
 }
 
-/** -b takes such text for a password. In a list of passwords it is a mistake. */
+/** What looks like a hash. -b accepts it as a password; in a list of passwords it is a mistake. */
 const LIKE_A_HASH = /^\$(?:[67]|argon2id?)\$/;
 
 /** Reads the `name:password` lines of a list, each name once. */

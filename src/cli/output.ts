@@ -3,8 +3,8 @@ import { fstatSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type Finding, PasswordFileError } from '../index.js';
 
-const STDOUT = 1;
-const STDERR = 2;
+export const STDOUT = 1;
+export const STDERR = 2;
 
 /** The exit statuses; `--help` says what they mean. */
 export const STATUS = {
@@ -36,7 +36,7 @@ export function print(text: string): number {
   return STATUS.DONE;
 }
 
-/** Prints to standard output what the user may miss. */
+/** Prints to standard output what the user can do without. */
 export function inform(text: string, isQuiet: boolean): void {
   if (!isQuiet) tryWrite(STDOUT, text);
 }
@@ -53,7 +53,7 @@ function tryWrite(descriptor: number, text: string): void {
   } catch {}
 }
 
-/** Prints passwords of these users that were just set, and that are kept nowhere else. */
+/** Prints the passwords that were just set for these users. They are kept nowhere else. */
 export function printSecret(text: string, usernames: readonly string[], isQuiet: boolean): void {
   const stats = fstatSync(STDOUT);
   if (!isQuiet && stats.isFile() && (stats.mode & 0o044) !== 0) {

@@ -90,8 +90,7 @@ export function generateCredentials(options?: CredentialsOptions | undefined): C
  * ```
  */
 export function generateUsername(options?: UsernameOptions | undefined): string {
-  const given = readOptions(options, USERNAME_CHECKS);
-  const { prefix = 'device_', length = 8, alphabet = NAME_ALPHABET } = given;
+  const { prefix = 'device_', length = 8, alphabet = NAME_ALPHABET } = readOptions(options, USERNAME_CHECKS);
   const characters = [...alphabet];
   // Any character may be drawn for the last place, and for the first where there is no prefix. All are checked, so that
   // an alphabet fails each time or never.

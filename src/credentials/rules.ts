@@ -126,8 +126,8 @@ export function isBytes(value: unknown): value is Uint8Array {
 }
 
 /**
- * A copy of bytes, because a caller may wipe or reuse them before they are hashed. Detached bytes, of length 0, cannot be
- * copied.
+ * A copy of bytes, because a caller may wipe or reuse them before they are hashed. Returns everything else as it is, also
+ * detached bytes, which cannot be copied.
  */
 export function ownCopy<T>(password: T): T | Uint8Array {
   const canBeUsed = isBytes(password) && password.length > 0 && password.length <= MAX_BYTES;
@@ -145,6 +145,6 @@ export function comparedPassword(password: unknown): string | Uint8Array | undef
   return compared.length === 0 ? undefined : compared;
 }
 
-function typeName(value: unknown): string {
+export function typeName(value: unknown): string {
   return value === null ? 'null' : typeof value;
 }

@@ -34,6 +34,7 @@ export class Draft {
     return edit === undefined ? this.index.firstLine(name) !== undefined : edit !== null;
   }
 
+  /** The hash of a name, each byte a character: not fit for {@link set} unless `assertHash` accepts it. */
   get(name: string): string | undefined {
     const edit = this.#edits.get(name);
     return edit === undefined ? this.#lastLine(name)?.hash() : (edit ?? undefined);
@@ -44,6 +45,7 @@ export class Draft {
     return this.#edits.has(name) ? undefined : this.#lastLine(name)?.rest();
   }
 
+  /** Sets a hash. Checks nothing: the caller has checked name and hash. */
   set(name: string, hash: string): SetOutcome {
     const edit = this.#edits.get(name);
     if (edit === undefined ? this.#isInFile(name, hash) : edit === hash) return 'unchanged';
@@ -176,7 +178,7 @@ export class Draft {
     return yield* this.#withAdditions(changes, added);
   }
 
-  /** Ends a last line that has no line feed, and adds new lines after it; before it if it must stay as it is. */
+  /** Ends a last line that has no line feed, and adds new lines after it, or before it where it must stay as it is. */
   *#withAdditions(changes: Change[], added: ReadonlyArray<string | Uint8Array>): Generator<void, Change[]> {
     if (changes.length + added.length === 0) return [];
     const { bytes } = this.index;

@@ -4,10 +4,10 @@ import { LineReader, skipBlanks } from './line.js';
 import { MAX_SOUGHT_BYTES } from './name-index.js';
 
 /**
- * Whether a write may append a line feed to a last line that has none. It may if each release reads the line alike with
- * and without one, as it reads a user, a comment and a blank line. Some broker ignores other lines only as long as no
- * line feed follows: one of nothing but `:`, or one with a NUL. After an earlier NUL, 2.0 reads the line of that NUL in
- * place of the last one, and that too only as long as no line feed follows.
+ * Whether a write may append a line feed to a last line that has none. It may where every release reads the line alike
+ * with and without it: a user, a comment, a blank line. It may not where a release ignores a line only because no line
+ * feed follows: a line of nothing but `:`, or one with a NUL. Nor after an earlier NUL: without a line feed at the end,
+ * 2.0 reads the line of that NUL instead of the last one.
  *
  * A user whose line fills the buffer (2.0.11 lib/misc_mosq.c `fgets_extending`, 2.1.2 libcommon/file_common.c
  * `mosquitto_fgets`) can log in only after a longer line, which the write may remove. Such a line is ended too, unless

@@ -42,8 +42,8 @@ export class LineReader {
   }
 
   /**
-   * Whether long work on one line after another yields after this one, or at `position`. If so, a new step begins there.
-   * To yield after each line takes up to 20 % more time.
+   * Whether work that goes from line to line should yield now, at the end of this line or at `position`. If so, a new step
+   * begins there. To yield after each line takes up to 20 % more time.
    */
   isEndOfStep(position = this.end): boolean {
     if (position - this.#stepStart < BYTES_PER_STEP) return false;
@@ -100,7 +100,7 @@ export class LineReader {
     return this.bytes.toString('latin1', hashStart, Math.min(hashEnd, hashStart + MAX_BYTES + 1));
   }
 
-  /** Whether the line has the hash in these bytes, and brokers of all releases read it. */
+  /** Whether the line holds exactly the hash in these bytes, and every release reads it. */
   hasHash(hash: Buffer, from = 0, to = hash.length): boolean {
     const { hashStart, hashEnd } = this.fields();
     if (this.bytes.compare(hash, from, to, hashStart, hashEnd) !== 0 || this.isLost) return false;

@@ -63,7 +63,7 @@ export class NameIndex {
   }
 
   /** Whether these names can be looked up; without them, whether all can. */
-  covers(names?: ReadonlySet<string> | undefined): boolean {
+  covers(names?: ReadonlySet<string>): boolean {
     const wanted = this.#wanted;
     if (wanted === undefined || names === undefined) return wanted === undefined;
     return Array.from(names).every(name => wanted.has(name));

@@ -31,9 +31,9 @@ export interface PasswordDraft {
 
 /** Runs a caller's function on a draft. */
 export function runUpdate<T>(draft: Draft, edit: (draft: PasswordDraft) => T, maxIterations: number): T {
-  let open: Draft | undefined = draft;
+  let isOpen = true;
   const opened = (): Draft => {
-    if (open !== undefined) return open;
+    if (isOpen) return draft;
     throw invalidArgument(
       'This draft is closed: it can be used only until the function given to update() returns.',
     );
@@ -49,7 +49,7 @@ export function runUpdate<T>(draft: Draft, edit: (draft: PasswordDraft) => T, ma
     }
     return result;
   } finally {
-    open = undefined;
+    isOpen = false;
   }
 }
 

@@ -1,4 +1,4 @@
-import { isBytes } from '../credentials/rules.js';
+import { isBytes, typeName } from '../credentials/rules.js';
 import { PasswordFileError, type PasswordFileErrorDetails } from '../errors.js';
 import { DOLLAR, EQUALS, SEVEN, ZERO } from '../util/ascii.js';
 
@@ -105,8 +105,7 @@ export function parseHash(hash: string): ParsedHash {
 }
 
 function parse(hash: string, details?: PasswordFileErrorDetails): ParsedHash {
-  if (typeof hash !== 'string')
-    throw invalid(`is ${hash === null ? 'null' : typeof hash}, not a string`, details);
+  if (typeof hash !== 'string') throw invalid(`is ${typeName(hash)}, not a string`, details);
   const parsed = tryParseHash(hash);
   if (parsed !== undefined) return parsed;
   throw invalid(`has none of the forms ${FORMS}`, details);
@@ -181,8 +180,8 @@ const BASE64 = /* @__PURE__ */ Uint8Array.from({ length: 256 }, (_, byte) => {
 });
 
 /**
- * Where a canonical `$7$` hash with at most `maxIterations` ends that starts at `start`; -1: none starts there. Takes a
- * tenth of the time of a regular expression: a million hashes are read twice as fast.
+ * The end of the canonical `$7$` hash at `start` with at most `maxIterations`; -1: there is none. Takes a tenth of the time
+ * of a regular expression: a million hashes are read twice as fast.
  */
 export function canonicalHashEnd(bytes: Uint8Array, start: number, maxIterations: number): number {
   if (bytes[start] !== DOLLAR || bytes[start + 1] !== SEVEN || bytes[start + 2] !== DOLLAR) return -1;
@@ -220,7 +219,7 @@ function areBase64(bytes: Uint8Array, start: number, count: number): boolean {
 export function assertCost(
   params: KeyParams,
   maxIterations: number,
-  details?: PasswordFileErrorDetails | undefined,
+  details?: PasswordFileErrorDetails,
 ): void {
   let problem: string | undefined;
   if (params.algorithm === 'pbkdf2-sha512' && params.iterations > maxIterations) {

@@ -95,11 +95,11 @@ export async function hashPassword(
   return newHash(own, hashSettings(readOptions(options, HASH_CHECKS)));
 }
 
-/** {@link hashPassword} with checked arguments that no caller can change. An abort rejects until the computation starts. */
+/** {@link hashPassword} with checked arguments that no caller can change. An abort before the computation starts rejects. */
 export async function newHash(
   password: string | Uint8Array,
   settings: HashSettings,
-  signal?: AbortSignal | undefined,
+  signal?: AbortSignal,
 ): Promise<string> {
   const params = newKeyParams(settings);
   const key = await limited<Uint8Array>(done => {
@@ -184,7 +184,7 @@ function parseAffordable(hash: string, options: VerifyOptions | undefined): Pars
   return parsed;
 }
 
-/** Fills in the defaults of options that are checked, each for itself. */
+/** Fills in defaults, and checks what concerns two options. Each value has been checked before. */
 export function hashSettings(given: HashOptions): HashSettings {
   const { algorithm = 'pbkdf2-sha512', iterations = 101, saltBytes = 12, salt } = given;
   const { maxIterations = DEFAULT_MAX_ITERATIONS } = given;

@@ -63,17 +63,14 @@ export async function* readEntries(
 }
 
 /** Why `setHashes` does not accept the name and hash of a line; `undefined`: it does. */
-function obstacleIn(
-  line: LineReader,
-  number: number,
-  { broker, hash: limits }: Settings,
-): Finding | undefined {
+function obstacleIn(line: LineReader, number: number, settings: Settings): Finding | undefined {
+  const { broker } = settings;
   const about = (kind: FindingKind) => finding(kind, broker, number, shownName(line));
   const inName = nameObstacle(line);
   if (inName !== undefined) return about(inName);
   const hash = line.hash();
   try {
-    assertHash(hash, limits.maxIterations);
+    assertHash(hash, settings.hash.maxIterations);
     return undefined;
   } catch (error) {
     if (systemCode(error) !== 'ERR_COST_LIMIT')

@@ -40,7 +40,7 @@ export async function upgrade(
   const { signal, onProgress, onSkipped } = readOptions<UpgradeOptions>(options, checks);
   const view = await source.cache.view(signal);
   const skipped = new FindingList(settings.broker);
-  const plain = await runYielding(plainLines(view, settings.broker, skipped), signal);
+  const plain = await runYielding(plainLines(view, skipped), signal);
   for (const finding of skipped.all()) onSkipped?.(finding);
   if (plain.length === 0) return [];
   const line = new LineReader(view.index.bytes);
@@ -72,16 +72,14 @@ export async function upgrade(
 }
 
 /** The offsets of the lines to hash. Those that are neither hashes nor passwords that can be hashed are `skipped`. */
-function* plainLines(view: Draft, broker: BrokerRelease, skipped: FindingList): Generator<void, number[]> {
+function* plainLines(view: Draft, skipped: FindingList): Generator<void, number[]> {
   const plain: number[] = [];
   let number = 0;
   for (const line of view.lines()) {
     yield;
     number++;
-    if (line.nameStart < 0) continue;
-    const hash = line.hash();
-    if (isReadable(hash)) continue;
-    const obstacle = obstacleTo(view, line, hash, broker);
+    if (line.nameStart < 0 || isReadable(line.hash())) continue;
+    const obstacle = obstacleTo(view, line, skipped.release);
     if (obstacle === undefined) plain.push(line.start);
     else skipped.add(obstacle, number, shownName(line));
   }
@@ -94,12 +92,7 @@ function isReadable(hash: string): boolean {
 }
 
 /** Why a line cannot be upgraded; `undefined`: it can. */
-function obstacleTo(
-  view: Draft,
-  line: LineReader,
-  hash: string,
-  broker: BrokerRelease,
-): FindingKind | undefined {
+function obstacleTo(view: Draft, line: LineReader, broker: BrokerRelease): FindingKind | undefined {
   if (line.nameEnd - line.nameStart > MAX_BYTES) return 'LONG_NAME';
   const name = line.name();
   // mosquitto_passwd trims blanks around passwords too (C `isspace`).
@@ -110,6 +103,7 @@ function obstacleTo(
   if (name.startsWith('#')) return 'HASH_SIGN_NAME';
   if (password.length === 0) return 'MISSING_HASH';
   if (password.length > MAX_BYTES) return 'LONG_HASH';
+  const hash = line.hash();
   if (looksLikeHash(hash) || looksLikeHash(password.toString('latin1'))) {
     const { fault = 'PLAIN_TEXT' } = readBrokerHash(hash, broker);
     // A hash follows a further `:`.

@@ -1,6 +1,6 @@
 /** Whether a broker would let a user in. */
 import { hashOfUser } from '../check/users.js';
-import { checkedString, comparedPassword, ownCopy } from '../credentials/rules.js';
+import { checkedString, comparedPassword } from '../credentials/rules.js';
 import { assertCost } from '../hash/encoding.js';
 import { compareKey } from '../hash/hash.js';
 import { type Settings, signalOf, type WaitOptions } from '../options.js';
@@ -21,11 +21,10 @@ export async function verify(
 ): Promise<boolean> {
   const signal = signalOf(options);
   const name = checkedString(username);
-  const own = ownCopy(password);
+  const compared = comparedPassword(password);
   const index = await cache.index(signal);
   const verified = limited<boolean>(done => {
     signal?.throwIfAborted();
-    const compared = comparedPassword(own);
     const stored = hashOfUser(index, name, broker);
     if (compared === undefined || stored === undefined) {
       inNextTurn(done, null, false);

@@ -27,12 +27,12 @@ export class Cache {
   ) {}
 
   /** The file's users, to look at. With `names`, only these can be looked up. */
-  async view(signal?: AbortSignal | undefined, names?: ReadonlySet<string> | undefined): Promise<Draft> {
+  async view(signal?: AbortSignal, names?: ReadonlySet<string>): Promise<Draft> {
     return new Draft(await this.index(signal, names));
   }
 
   /** The names that the file holds. With `names`, only these can be looked up. */
-  async index(signal?: AbortSignal | undefined, names?: ReadonlySet<string> | undefined): Promise<NameIndex> {
+  async index(signal?: AbortSignal, names?: ReadonlySet<string>): Promise<NameIndex> {
     const snapshot = await this.snapshot(signal, names);
     if (snapshot === undefined && this.fileMustExist) throw fileMissing(this.path);
     return snapshot?.index ?? new NameIndex(Buffer.alloc(0));
@@ -43,10 +43,7 @@ export class Cache {
    * loop share a look at the file, and all who call during a look share the next one. An abort ends the wait at once, but
    * not a look that others may wait for.
    */
-  snapshot(
-    signal?: AbortSignal | undefined,
-    names?: ReadonlySet<string> | undefined,
-  ): Promise<Snapshot | undefined> {
+  snapshot(signal?: AbortSignal, names?: ReadonlySet<string>): Promise<Snapshot | undefined> {
     this.#wanted.push(names);
     this.#nextLook ??= this.#lookAfterLast();
     return orAborted(this.#nextLook, signal);

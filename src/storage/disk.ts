@@ -21,7 +21,7 @@ export function ownershipOf({ uid, gid, mode }: fs.BigIntStats): Ownership {
 /** Opens a directory only to reach files in it (Linux, include/uapi/asm-generic/fcntl.h). Node has no name for it. */
 export const O_PATH = 0o10000000;
 
-/** The most bytes of one write. A longer one would keep the heartbeat and the event loop waiting: all lock the inode. */
+/** The most bytes of one write. A longer one would delay the heartbeat, and with it the event loop: both lock the inode. */
 export const BLOCK = 1_048_576;
 
 /** See {@link systemDisk}. All functions throw or reject with system errors (`code`). */
@@ -74,7 +74,8 @@ export const systemDisk = {
  * as root the owner too, so that writers who may write there can clean up in it.
  *
  * Other users of the parent directory may have put a link or another directory in the place of the one that was made.
- * So nothing is done by its path, and it has to be an empty directory of ours: opening that to others exposes nothing.
+ * So it is opened once and reached only by that descriptor. It has to be ours and empty: giving that to others exposes
+ * nothing.
  */
 function create(directory: string, name: string, owner: Ownership): Answer<number> {
   const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DIRECTORY, O_NOFOLLOW } = constants;

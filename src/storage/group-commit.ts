@@ -12,7 +12,7 @@ import { type Snapshot, takeSnapshot } from './snapshot.js';
 import { type CreateOptions, copyOwnership, type TempFile, writeAndSync } from './temp-file.js';
 import { type LockSettings, replaceFile } from './writer.js';
 
-/** How many times at most the edits of a commit are made, which is repeated when one of them is cancelled. */
+/** How often at most the edits of a commit are made: again each time one of them is cancelled. */
 const ATTEMPTS = 10;
 
 /** How a file is written. Edits with equal policies can share a commit. */

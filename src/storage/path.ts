@@ -22,7 +22,7 @@ export interface Place {
 
 const MAX_LINKS = 40;
 
-/** The resolution of a file system's timestamps in milliseconds, at worst: where it keeps fractions of seconds, and else. */
+/** The coarsest timestamps, in milliseconds, of file systems that keep fractions of a second; of the others. */
 export const CLOCK_TICK = 20;
 const SECONDS_TICK = 2_000 + CLOCK_TICK;
 
@@ -156,11 +156,8 @@ function explained<T>(path: string, run: () => T): T {
 }
 
 /** Where a link leads; `undefined`: it has changed, and has to be read again. */
-function readLink(
-  directory: Directory,
-  name: string,
-  { dev, uid, ctimeNs }: fs.BigIntStats,
-): string | undefined {
+function readLink(directory: Directory, name: string, stats: fs.BigIntStats): string | undefined {
+  const { dev, uid, ctimeNs } = stats;
   const link = join(directory.path, name);
   const user = process.geteuid?.();
   if (uid !== 0n && Number(uid) !== user) {
@@ -171,7 +168,7 @@ function readLink(
     const problem = 'is a link of /proc, which may lead elsewhere than it says, as into a container';
     throw notReplaceable(link, `${problem}. Pass the path of the file itself.`);
   }
-  // Others may put a link of theirs here and this one back. That changes its ctime, unless all happens in one tick.
+  // Others may put a link of theirs here, and this one back later. That changes its ctime, unless all is in one tick.
   const tick = tickOf(ctimeNs);
   if (!isClosed(directory.ownership()) && Math.abs(Date.now() - Number(ctimeNs / 1_000_000n)) < tick) {
     if (tick === SECONDS_TICK) {

@@ -1,4 +1,4 @@
-/** Waits that a timer or an abort ends. */
+/** Functions that wait until a timer runs out or a signal aborts. */
 
 /** The functions that each signal calls when it aborts. */
 const actsOf = new WeakMap<AbortSignal, Set<() => void>>();

@@ -20,16 +20,16 @@ export type Entries<V> =
 export async function forEachEntry(
   entries: Entries<unknown>,
   visit: (username: unknown, value: unknown, number: number) => void,
-  signal?: AbortSignal | undefined,
+  signal?: AbortSignal,
 ): Promise<void> {
   const iterator = iteratorOf(entries);
   const readAll = async (): Promise<void> => {
     const turn = new Turn();
     for (let number = 1; ; number++) {
       signal?.throwIfAborted();
-      // What is no object has no value, and so is no pair.
+      // A result that is no object has no value, so its entry is refused below.
       const result = Object(iterator.next());
-      // Not awaited otherwise: bytes of a password are copied before the call returns.
+      // Only promises are awaited: of a source that does not wait, passwords are copied before the call returns.
       const { done, value } = 'then' in result ? Object(await result) : result;
       signal?.throwIfAborted();
       if (done) return;
@@ -62,7 +62,7 @@ function iteratorOf(entries: Entries<unknown>): AnyIterator {
   throw invalidArgument('The entries must be an iterable or async iterable of pairs, such as a Map.');
 }
 
-/** Calls `return()` without awaiting it, because it may never settle: a query before it may hang. */
+/** Calls `return()`, and does not await it: it may never settle, as in a generator whose query hangs. */
 function close(iterator: AnyIterator): void {
   Promise.resolve()
     .then(() => iterator.return?.())

@@ -16,11 +16,8 @@ export class Turn {
   }
 }
 
-/** Runs long work of many steps, and yields to the event loop after each {@link LONGEST_TURN}. An abort ends it then. */
-export async function runYielding<T>(
-  work: Generator<unknown, T>,
-  signal?: AbortSignal | undefined,
-): Promise<T> {
+/** Runs long work of many steps. Whenever it has run for {@link LONGEST_TURN}, yields, and notices an abort. */
+export async function runYielding<T>(work: Generator<unknown, T>, signal?: AbortSignal): Promise<T> {
   const turn = new Turn();
   for (;;) {
     const { done, value } = work.next();

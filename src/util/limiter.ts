@@ -1,6 +1,6 @@
 /**
  * Hashes share Node's thread pool with fsync, large reads and writes, and DNS, and a job in the pool cannot be cancelled.
- * So most hashes wait here and only a few in the pool, where a system call never waits long for them.
+ * So most hashes wait here. Only a few are in the pool at a time, and a system call never waits long behind them.
  */
 import { orAborted } from './abort.js';
 
@@ -12,7 +12,7 @@ interface Job {
   next: Job | undefined;
 }
 
-/** The cost in flight from which on jobs wait, in iterations of PBKDF2. A core computes about a million a second. */
+/** Jobs wait while those in flight cost this much, in iterations of PBKDF2. A core computes about a million a second. */
 const MAX_COST_IN_FLIGHT = 16_000;
 
 let inFlight = 0;
@@ -55,7 +55,7 @@ export function limited<T>(begin: (done: Done<T>) => number): Promise<T> {
 }
 
 /**
- * Starts as many jobs as leave one thread of the pool free, and unless a system call needs that, more until those in flight
+ * Starts jobs until one thread of the pool is left. Unless a system call needs that one, starts more, until those in flight
  * cost {@link MAX_COST_IN_FLIGHT}.
  */
 function startJobs(): void {
@@ -92,17 +92,17 @@ export async function withPriority<T>(call: (done: Done<T>) => void): Promise<T>
 const MOST_LANES = 256;
 
 /**
- * Calls `run` for each of `count` items. Twice as many calls are made at once as there can be jobs of this cost in flight:
- * enough to keep the pool busy, and no more for which jobs of others have to wait. The first failure or an abort ends it.
+ * Calls `run` for each of `count` items. Makes twice as many calls at once as jobs of this cost can be in flight. That keeps
+ * the pool busy; more would only delay the jobs of others. The first failure or an abort ends it.
  */
 export function inParallel<T>(
   count: number,
   jobCost: number,
   items: Iterable<T>,
   run: (item: T) => Promise<void>,
-  signal?: AbortSignal | undefined,
+  signal?: AbortSignal,
 ): Promise<unknown> {
-  // All lanes take items from one generator, which the first lane that fails closes. One lane takes them all.
+  // All lanes take their items from this generator. A lane that fails closes it, which stops the others.
   const shared = (function* () {
     yield* items;
   })();

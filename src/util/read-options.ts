@@ -13,7 +13,7 @@ export type OptionChecks<T> = {
  * Copies the options that a caller gave, so that a later change of the caller's object has no effect. Only own properties
  * count, and the copy has no prototype: a polluted `Object.prototype` sets no option.
  *
- * @param checks `undefined` passes each, so the caller checks which options are required
+ * @param checks `undefined` passes each of them: the caller checks which options are required
  * @param name of the option that holds them (`'hash'`), for messages; `''`: they are the options of a function
  * @throws PasswordFileError `ERR_INVALID_ARGUMENT` for an unknown option, or an invalid value
  */

@@ -1,4 +1,4 @@
-/** How many rows one array holds: few, as most files do. A single array for all would have to grow, in long steps. */
+/** An array holds 2^8 rows: few, as most files do. A single array would be copied as it grows, in long steps. */
 const CHUNK_BITS = 8;
 const CHUNK = 1 << CHUNK_BITS;
 

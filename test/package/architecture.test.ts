@@ -85,3 +85,20 @@ test('hash, credentials, document and check import no module for input and outpu
 test('src imports only its own files and modules of Node, by their node: names', () => {
   expect(arrows((_, to) => !to.startsWith('node:') && !files.includes(to))).toEqual([]);
 });
+
+test('no file of src has over 420 lines, and no function over 50', () => {
+  const tooLong: string[] = [];
+  for (const file of files) {
+    const text = readFileSync(join(SRC, file), 'utf8');
+    const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest);
+    const lineAt = (position: number) => source.getLineAndCharacterOfPosition(position).line;
+    if (lineAt(text.length) > 420) tooLong.push(file);
+    const visit = (node: ts.Node): void => {
+      const first = lineAt(node.getStart(source));
+      if (ts.isFunctionLike(node) && lineAt(node.end) - first >= 50) tooLong.push(`${file}:${first + 1}`);
+      ts.forEachChild(node, visit);
+    };
+    visit(source);
+  }
+  expect(tooLong).toEqual([]);
+});

@@ -47,7 +47,11 @@ export async function hold(path: string): Promise<void> {
   await writeFile(join(`${path}.writer`, OTHER_WRITER), '');
 }
 
-/** A call of each method that may wait, and whether it writes. */
+async function readAll(source: AsyncIterable<unknown>): Promise<void> {
+  for await (const _ of source);
+}
+
+/** A call of each method that may wait, and whether it writes; upgrade and check have tests of their own. */
 export const CALLS: Array<
   [name: string, writes: boolean, call: (file: PasswordFile, signal?: AbortSignal) => Promise<unknown>]
 > = [
@@ -59,11 +63,13 @@ export const CALLS: Array<
   ['removeUsers', true, (file, signal) => file.removeUsers(['alice'], { signal })],
   ['provision', true, (file, signal) => file.provision({ signal })],
   ['setHash', true, (file, signal) => file.setHash('zoe', HASH, { signal })],
+  ['setHashes', true, (file, signal) => file.setHashes([['zoe', HASH]], { signal })],
   ['update', true, (file, signal) => file.update(draft => draft.delete('alice'), { signal })],
   ['verify', false, (file, signal) => file.verify('alice', 'secret', { signal })],
   ['hasUser', false, (file, signal) => file.hasUser('alice', { signal })],
   ['users', false, (file, signal) => file.users({ signal })],
   ['getHash', false, (file, signal) => file.getHash('alice', { signal })],
+  ['entries', false, (file, signal) => readAll(file.entries({ signal }))],
 ];
 export const WRITES = CALLS.filter(([, writes]) => writes);
 export const READS = CALLS.filter(([, writes]) => !writes);

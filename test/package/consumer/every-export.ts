@@ -114,7 +114,6 @@ const unset = {
   details: {
     cause: undefined,
     path: undefined,
-    line: undefined,
     username: undefined,
     findings: undefined,
     committed: undefined,
@@ -283,7 +282,7 @@ export function nameOf(username: unknown): string {
 
 export function told(error: unknown): string {
   const wait: WaitOptions = { signal: undefined };
-  const details: PasswordFileErrorDetails = { cause: error, path: '/passwd', line: 1, committed: true };
+  const details: PasswordFileErrorDetails = { cause: error, path: '/passwd', committed: true };
   const made = new PasswordFileError('ERR_USER_EXISTS', `not ${wait.signal}`, details);
   new PasswordFileError('ERR_USER_EXISTS', 'nothing more', unset.details);
   const thrown: Error = made;
@@ -293,5 +292,5 @@ export function told(error: unknown): string {
   const finding = findings.map(
     ({ line, severity, username }) => `${line} ${severity} ${username?.length ?? 0}`,
   );
-  return [thrown.message, code === 'ERR_LOCK_TIMEOUT', made.path, made.line, ...codes, ...finding].join();
+  return [thrown.message, code === 'ERR_LOCK_TIMEOUT', made.path, ...codes, ...finding].join();
 }
