@@ -21,6 +21,8 @@ export interface Writer {
   readonly directory: Ownership;
   /** The temp file of this attempt. */
   temp: TempFile | undefined;
+  /** How often in a row {@link mayBeOwned} has found the lock directory empty. */
+  failures: number;
   newNonce(): string;
   /** Whether a name in the lock directory, or in a candidate directory, is that of a temp file whose writer is dead. */
   isStale(directory: string, name: string): Answer<boolean>;
@@ -36,6 +38,8 @@ const ATTEMPTS = 16;
 const MOST_NAMES = 1024;
 const MOST_TEMP_FILES = 16;
 const MOST_CANDIDATES = 16;
+/** How often in a row a rename to the lock directory may fail without a reason. */
+const MOST_FAILURES = 10;
 
 /**
  * Replaces the password file as its only writer.
@@ -104,10 +108,22 @@ async function tryToAcquire(writer: Writer): Promise<TempFile | undefined> {
     const isRefusal = isRefused(disk, error);
     // A refusal after the rename: another writer has removed the temp file, which therefore cannot be opened.
     if (code === 'ENOENT' || (isRefusal && temp.directory === lock)) await release(writer);
-    else if (code === 'ENOTEMPTY' || code === 'EEXIST' || isRefusal) await breakIfStale(writer);
+    else if (code === 'ENOTEMPTY' || code === 'EEXIST' || isRefusal || (await mayBeOwned(writer, code)))
+      await breakIfStale(writer);
     else throw error;
     return undefined;
   }
+}
+
+/**
+ * Whether the rename to the lock directory may have failed because that is not empty, which sshfs answers with EPERM and
+ * mergerfs with EXDEV. If it is empty, its owner may have just left: so it may, but not many times in a row.
+ */
+async function mayBeOwned(writer: Writer, code: string | undefined): Promise<boolean> {
+  if (code !== 'EPERM' && code !== 'EXDEV') return false;
+  const names = await tryTo(() => writer.disk.list(lockDirectory(writer.file), 1));
+  writer.failures = names?.length ? 0 : writer.failures + 1;
+  return writer.failures <= MOST_FAILURES;
 }
 
 /**
@@ -152,10 +168,10 @@ export async function commit(writer: Writer, temp: TempFile): Promise<Outcome> {
       await disk.rename(`${temp.directory}/${temp.name}`, file);
       return 'committed';
     } catch (error) {
-      if (systemCode(error) === 'ENOENT') {
-        // NFS may repeat a rename that has succeeded already.
-        return temp.fd !== undefined && (await disk.isSame(file, temp.fd)) ? 'committed' : 'fenced';
-      }
+      const { fd } = temp;
+      // A file system of another host may fail, or repeat a rename, that has succeeded already.
+      if (fd !== undefined && (await tryTo(() => disk.isSame(file, fd)))) return 'committed';
+      if (systemCode(error) === 'ENOENT') return 'fenced';
       if (!isRefused(disk, error)) throw error;
     }
     await writer.pause();

@@ -13,6 +13,8 @@ import { notReplaceable, OPENED, type Place, tickOf } from './path.js';
 
 const CHUNK = 4_194_304;
 const ATTEMPTS = 10;
+/** FUSE, NFS, SMB, 9P and Ceph, as statfs(2) names them: what stat says there may be seconds old. */
+const REMOTE = [0x65735546, 0x6969, 0xff534d42, 0xfe534d42, 0x517b, 0x01021997, 0x00c36400];
 const NOT_A_FILE = 'is not a regular file. Give the path of a file.';
 
 /** The bytes of a file with an index of their names. */
@@ -20,12 +22,14 @@ export class Snapshot {
   /**
    * @param readAt when it was read, in milliseconds since 1970
    * @param file open, so that the inode number is not reused while the snapshot is compared with the file
+   * @param isRemote another host may change the file without a change of what stat says here
    */
   constructor(
     readonly index: NameIndex,
     readonly stats: fs.BigIntStats,
     readonly readAt: number,
     readonly file: OpenFile | undefined,
+    readonly isRemote: boolean,
   ) {}
 
   close(): void {
@@ -36,7 +40,8 @@ export class Snapshot {
   isCurrent(path: string): boolean {
     // A change in the tick in which the file was read would not show.
     const { ctimeNs } = this.stats;
-    if (Math.abs(this.readAt - Number(ctimeNs / 1_000_000n)) <= tickOf(ctimeNs)) return false;
+    if (this.isRemote || Math.abs(this.readAt - Number(ctimeNs / 1_000_000n)) <= tickOf(ctimeNs))
+      return false;
     this.file?.use();
     const now = attempt(() => fs.statSync(path, { bigint: true }));
     const fields = ['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'] as const;
@@ -71,7 +76,8 @@ export async function takeSnapshot(
       // On Windows an open file cannot be replaced.
       const kept = systemDisk.windows ? undefined : new OpenFile(fd, index);
       if (kept !== undefined) fd = undefined;
-      return new Snapshot(index, stats, readAt, kept);
+      const isRemote = attempt(() => REMOTE.includes(fs.statfsSync(file).type)) ?? false;
+      return new Snapshot(index, stats, readAt, kept, isRemote);
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined;
       throw readError(error, path);

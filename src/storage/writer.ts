@@ -81,6 +81,7 @@ function newWriter(
     file,
     directory,
     temp: undefined,
+    failures: 0,
     newNonce,
 
     async isStale(parent, name) {

@@ -229,7 +229,7 @@ function changeBy({ name, text }: Call): string | undefined {
   if (name === 'fsync') return isDirectory ? 'syncDirectory' : 'sync';
   if (name === 'pwrite64') return 'write';
   if (
-    /^(statx|newfstatat|fstat|stat|lstat|readlink|access|openat|close|pread64|getdents64|utimensat)$/.test(
+    /^(statx|statfs|newfstatat|fstat|stat|lstat|readlink|access|openat|close|pread64|getdents64|utimensat)$/.test(
       name,
     )
   )

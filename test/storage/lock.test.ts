@@ -130,7 +130,9 @@ describe.each([false, true])('an edit, with the rules of NTFS: %s,', windows => 
   ];
 
   test.each<Row>([
-    ...inUse('rename to the lock directory', 'ERR_NOT_REPLACEABLE'),
+    ...inUse('rename to the lock directory', 'ERR_NOT_REPLACEABLE').slice(1),
+    ['rename to the lock directory', 'EPERM', 'added'],
+    ['rename to the lock directory', 'EXDEV', 'added'],
     ['rename to the lock directory', 'EEXIST', 'added'],
     ['rename to the lock directory', 'ENOTEMPTY', 'added'],
     ['rename to the lock directory', 'ENOENT', 'added'],
@@ -146,6 +148,16 @@ describe.each([false, true])('an edit, with the rules of NTFS: %s,', windows => 
     expect(await edit()).toBe(expected);
     if (expected !== 'added') expect(failures).toBe(1);
     expectOnly(directory, ...(expected === 'added' ? ['passwd'] : []));
+  });
+
+  test('whose rename to an empty lock directory fails each time with EXDEV is given up', async () => {
+    Object.assign(systemDisk, { windows });
+    let failures = 0;
+    diskCalls.fail = (name, args) =>
+      CALLS['rename to the lock directory'](name, args) && ++failures ? 'EXDEV' : undefined;
+    expect(await edit()).toBe('ERR_WRITE_FAILED');
+    expect(failures).toBe(11);
+    expectOnly(directory);
   });
 
   test('closes each descriptor once', async () => {

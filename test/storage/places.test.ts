@@ -1,7 +1,19 @@
 /** Edits of unusual files and in unusual places succeed, or fail with the right code and leave everything unchanged. */
 import { once } from 'node:events';
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { chmod, chown, link, mkdir, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  link,
+  mkdir,
+  rename,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -11,7 +23,8 @@ import { PasswordFile } from '../../src/password-file.js';
 import { callAs, NOBODY, ORDINARY } from '../support/as-user.js';
 import { expectOnly, mount, run, testDirectory } from '../support/directory.js';
 import { freezableDisks } from '../support/disk.js';
-import { linux, mounting, needs, program, root } from '../support/require.js';
+import { fuse, linux, mounting, needs, program, root } from '../support/require.js';
+import { deadName } from '../support/temp-files.js';
 
 const HASH = hashPasswordSync('secret', { iterations: 1 });
 const OTHER = hashPasswordSync('other secret', { iterations: 1 });
@@ -462,5 +475,40 @@ needs(freezableDisks).describe('on a file system that keeps only whole seconds',
       return users.then(String, ({ code }) => code);
     };
     await expect.poll(usersByNewLink).toBe(expected);
+  });
+});
+
+needs(root, fuse, program('sshfs')).describe('on a mount that caches what stat says', () => {
+  let served: string;
+  let there: string;
+  beforeEach(async () => {
+    served = join(directory, 'served');
+    const mounted = join(directory, 'mounted');
+    const server = join(directory, 'server');
+    await mkdir(served);
+    await mkdir(mounted);
+    await writeFile(server, '#!/bin/sh\nexec /usr/lib/openssh/sftp-server\n', { mode: 0o755 });
+    // sshfs caches what it knows of paths, the kernel caches nothing.
+    const options = `ssh_command=${server},attr_timeout=0,entry_timeout=0`;
+    mount('-t', 'fuse.sshfs', '-o', options, `nowhere:${served}`, mounted);
+    path = join(mounted, 'passwd');
+    there = join(served, 'passwd');
+  });
+
+  test('a read sees what another host has added since the last one', async () => {
+    await writeFile(there, ALICE);
+    await utimes(there, 1, 1);
+    file = new PasswordFile(path);
+    expect(await file.users()).toEqual(['alice']);
+    expect(await new PasswordFile(there).setHash('bob', HASH)).toBe('added');
+    expect(await file.users()).toEqual(['alice', 'bob']);
+  });
+
+  test('a lock of a dead writer is broken, although the rename to it fails with EPERM', async () => {
+    await mkdir(`${there}.writer`);
+    await writeFile(join(`${there}.writer`, deadName(7)), '');
+    file = new PasswordFile(path);
+    expect(await file.setHash('alice', HASH)).toBe('added');
+    expectOnly(served, 'passwd');
   });
 });

@@ -326,19 +326,22 @@ describe('an edit whose lock is broken', () => {
   });
 });
 
-test('a rename that fails with ENOENT although it happened, as over NFS, is a commit', async () => {
-  let renames = 0;
-  diskCalls.fail = (name, [from, to]) => {
-    if (name !== 'rename' || String(to).endsWith('.writer')) return undefined;
-    renames++;
-    renameSync(String(from), String(to));
-    return 'ENOENT';
-  };
-  expect(await file.setHash('alice', HASH)).toBe('added');
-  expect(renames).toBe(1);
-  expect(readFileSync(path, 'utf8')).toBe(`alice:${HASH}\n`);
-  expectOnly(directory, 'passwd');
-});
+test.each(['ENOENT', 'EIO', 'ETIMEDOUT'])(
+  'a rename that fails with %s although it happened, as over NFS, is a commit',
+  async code => {
+    let renames = 0;
+    diskCalls.fail = (name, [from, to]) => {
+      if (name !== 'rename' || String(to).endsWith('.writer')) return undefined;
+      renames++;
+      renameSync(String(from), String(to));
+      return code;
+    };
+    expect(await file.setHash('alice', HASH)).toBe('added');
+    expect(renames).toBe(1);
+    expect(readFileSync(path, 'utf8')).toBe(`alice:${HASH}\n`);
+    expectOnly(directory, 'passwd');
+  },
+);
 
 test.each([
   ['syncDirectory', 'EINVAL', '', false],

@@ -376,6 +376,7 @@ function runUntilUnanswered(
       file: FILE,
       directory: { uid: 0, gid: 0, mode: 0o755 },
       temp: undefined,
+      failures: 0,
       // The nonce, and so the name of the temp file, begins with the id of the writer.
       newNonce: () => `${id}${String(nonces++).padStart(15, '0')}`,
       isStale: (directory, name) => ask('isStale', directory, name),

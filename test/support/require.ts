@@ -1,6 +1,6 @@
 /** What a test needs of the machine. A test whose needs are not met is skipped or fails. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestFunction, test } from 'vitest';
@@ -36,6 +36,9 @@ export const mounting: Need = need('to be allowed to mount', () => {
   rmdirSync(directory);
   return mounted;
 });
+
+/** A FUSE file system can be mounted. */
+export const fuse: Need = need('the device /dev/fuse', () => existsSync('/dev/fuse'));
 
 /** A process can be started in a pid namespace with a /proc of its own. */
 export const namespaces: Need = need('to be allowed to unshare namespaces', () =>
