@@ -126,6 +126,10 @@ function unknown(flag: string): CliError {
     return new CliError('There is no -n. To print the line instead, use -c with - for the file.');
   // What follows a letter may be a password: -psecret.
   const name = flag.startsWith('--') ? flag : flag.slice(0, 2);
+  if (name !== flag && KNOWN.some(known => known.flag === name)) {
+    const rule = 'write each option, and its value, as an argument of its own';
+    return new CliError(`${name} stands alone: ${rule}.`, { showsUsage: true });
+  }
   return new CliError(`Unknown option '${name}'.`, { showsUsage: true });
 }
 

@@ -70,6 +70,10 @@ test.each([
   [[], ''],
   [['--password-stdni', 'passwd', 'a'], "Unknown option '--password-stdni'."],
   [['-psecret', 'passwd', 'a'], "Unknown option '-p'."],
+  ...['-bsecret', '-I5', '-H=sha512'].map((argument): [string[], string] => [
+    [argument, 'passwd', 'a'],
+    `${argument.slice(0, 2)} stands alone: write each option, and its value, as an argument of its own.`,
+  ]),
   [['--quiet=yes', 'passwd', 'a'], "Unknown option '--quiet'."],
   [['--generate', 'passwd'], '--generate argument given but password file or username missing.'],
   [['-U', 'passwd', 'alice'], 'Too many arguments. Options go before the password file.'],
