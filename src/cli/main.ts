@@ -29,6 +29,14 @@ function failure(given: Given): number {
   return given.has('--verify') || given.has('--check') ? STATUS.NO_ANSWER : STATUS.FAILED;
 }
 
+// A process that ends by itself removes its listeners of signals first. A signal would then still end it, with a status
+// that says that nothing was changed.
+process.once('beforeExit', () => {
+  // Node 20 aborts if it is to restore a terminal that has gone. The listener of SIGHUP has been removed by its call.
+  if (process.exitCode === 129) process.kill(process.pid, 'SIGHUP');
+  process.exit();
+});
+
 void main(process.argv.slice(2)).then(status => {
   process.exitCode = status;
   // After an interruption the library would still wait for the broker to reload. The edits are over.

@@ -1,5 +1,5 @@
 /** The program is ended by signals, as by ctrl-C, while it reads, waits or writes. */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,9 +8,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { hashPasswordSync } from 'mosquitto-passwd-ts';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { tempFileName } from '../../src/storage/lock-owner.js';
-import { type CallOptions, call, type Ended } from '../support/cli.js';
+import { type CallOptions, call, type Ended, PROGRAM } from '../support/cli.js';
 import { testDirectory } from '../support/directory.js';
 import { needs, program } from '../support/require.js';
+import { tracing } from '../support/strace.js';
 
 const HASH = hashPasswordSync('one', { salt: Buffer.alloc(12, 1) });
 const ALICE = `alice:${HASH}\n`;
@@ -131,5 +132,21 @@ test.each([
     });
     expect(ended).toEqual({ status, signal: null, stdout: '', stderr: '' });
     expect(readdirSync(directory).sort()).toEqual(['passwd', 'passwd.writer']);
+  },
+);
+
+needs(...tracing).test(
+  'from its message of success to its end, the program does not let signals end it',
+  () => {
+    const log = join(directory, 'log');
+    const traced = ['-f', '-s', '99', '-o', log, '-e', 'trace=write,rt_sigaction,exit_group'];
+    const argv = [PROGRAM, '-b', path, 'bob', 'two'];
+    expect(spawnSync('strace', [...traced, process.execPath, ...argv]).status).toBe(0);
+    const [before, after] = readFileSync(log, 'latin1').split('Adding password for user bob');
+    for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM']) {
+      expect(before).toContain(`rt_sigaction(${signal}, {sa_handler=0x`);
+      expect(after).not.toContain(`rt_sigaction(${signal}, {sa_handler=SIG_DFL`);
+    }
+    expect(after).toContain('exit_group(0)');
   },
 );
