@@ -8,7 +8,7 @@ import { isatty } from 'node:tty';
 import { getSystemErrorMap } from 'node:util';
 import { assertPassword, assertUsername, generatePassword, PasswordFileError, parseHash } from '../index.js';
 import type { Command } from './arguments.js';
-import { CliError, complain, print, STATUS, STDERR, STDOUT } from './output.js';
+import { CliError, complain, inform, STATUS, STDERR, STDOUT } from './output.js';
 
 const STDIN = 0;
 const BYTE_ORDER_MARK = Buffer.from('\ufeff');
@@ -33,7 +33,7 @@ export function interruption(): AbortSignal {
   return interrupted;
 }
 
-/** How many milliseconds a signal that was sent when a pipe ended may take to arrive. */
+/** How many milliseconds a signal that was sent when a pipe ended or a terminal has gone may take to arrive. */
 const SIGNAL_DELAY = 20;
 
 /** The bytes of a file or, for `-`, of standard input. */
@@ -135,7 +135,8 @@ async function promptForPassword(isNew: boolean, isOutputTaken: boolean): Promis
   const editor = signal && openEditor(signal);
   // The iterator keeps lines that are typed before they are asked for.
   const lines = editor?.[Symbol.asyncIterator]() ?? passwordLines('-');
-  const say = isOutputTaken || (onTerminal && !isatty(STDOUT)) ? complain : print;
+  const say =
+    isOutputTaken || (onTerminal && !isatty(STDOUT)) ? complain : (text: string) => inform(text, false);
 
   const ask = async (prompt: string): Promise<string> => {
     say(prompt);
@@ -154,6 +155,12 @@ async function promptForPassword(isNew: boolean, isOutputTaken: boolean): Promis
       throw new CliError('Passwords do not match.', { status: STATUS.NO_ANSWER });
     }
     return Buffer.from(password, onTerminal ? 'utf8' : 'latin1');
+  } catch (error) {
+    if (onTerminal) await pause(SIGNAL_DELAY);
+    signal?.throwIfAborted();
+    throw error instanceof CliError
+      ? error
+      : new CliError(`Unable to read standard input. ${describe(error)}.`);
   } finally {
     editor?.close();
     await lines.return?.();
@@ -167,9 +174,18 @@ function openEditor(signal: AbortSignal): Interface {
   const output = new Writable({ write: (_chunk, _encoding, done) => done() });
   const editor = createInterface({ input: process.stdin, output, terminal: true, historySize: 0 });
   // The terminal is in raw mode: ctrl-C is a key, and the program must not end before `close` restores the terminal.
-  editor.once('SIGINT', () => process.emit('SIGINT'));
+  const quit = () => process.emit('SIGINT');
+  editor.once('SIGINT', quit);
   // So is ctrl-Z. Without a listener, the editor would stop the program and have the terminal echo what is typed.
   editor.on('SIGTSTP', () => undefined);
+  // Ctrl-backslash is a key that the editor would take for a character of the password.
+  process.stdin.on('keypress', key => key === '\u001c' && quit());
+  // The shell that continues a stopped program may have the terminal echo again. Node knows only what it has set itself.
+  const hide = () => process.stdin.setRawMode(false).setRawMode(true);
+  process.on('SIGCONT', hide);
+  editor.once('close', () => process.off('SIGCONT', hide));
+  // The terminal may have gone, so that `close` cannot restore it.
+  editor.on('error', () => undefined);
   signal.addEventListener('abort', () => editor.close());
   return editor;
 }

@@ -1,11 +1,12 @@
 /** The program on a pseudo-terminal: prompts, signals, and what the screen shows. */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { beforeEach, expect, test } from 'vitest';
 import { PROGRAM } from '../support/cli.js';
 import { testDirectory } from '../support/directory.js';
-import { needs } from '../support/require.js';
+import { linux, needs, program } from '../support/require.js';
 import { onTerminal, pseudoTerminal, quoted } from '../support/terminal.js';
 
 const SECRET = 'correct horse';
@@ -13,6 +14,7 @@ const ALICE = `alice:$7$101$AQIDBAUGBwgJCgsM$${'A'.repeat(86)}==\n`;
 const ENTER = '\r';
 const CTRL_C = '\u0003';
 const CTRL_D = '\u0004';
+const CTRL_BACKSLASH = '\u001c';
 const CTRL_Z = '\u001a';
 const BACKSPACE = '\u007f';
 
@@ -59,11 +61,12 @@ needs(pseudoTerminal).describe('on a terminal', () => {
   );
 
   test.each([
-    ['at the first prompt', ['Password: ']],
-    ['at the second prompt', ['Password: ', 'Reenter password: ']],
-  ])('ctrl-C %s leaves the terminal sane and the file as it was', async (_title, prompts) => {
+    ['ctrl-C at the first prompt', CTRL_C, ['Password: ']],
+    ['ctrl-C at the second prompt', CTRL_C, ['Password: ', 'Reenter password: ']],
+    ['ctrl-\\ at a prompt', CTRL_BACKSLASH, ['Password: ']],
+  ])('%s leaves the terminal sane and the file as it was', async (_title, key, prompts) => {
     const typed = prompts.map(
-      (prompt, i) => [prompt, SECRET + (i === prompts.length - 1 ? CTRL_C : ENTER)] as [string, string],
+      (prompt, i) => [prompt, SECRET + (i === prompts.length - 1 ? key : ENTER)] as [string, string],
     );
     const { screen } = await onTerminal(`${command(path, 'bob')}; echo "status $?"; ${STATE}`, typed);
     expect(screen).toBe(`${prompts.join('\n')}\nstatus 130\n${SANE}`);
@@ -104,8 +107,52 @@ needs(pseudoTerminal).describe('on a terminal', () => {
       const program = `sh -c ${quoted(`echo $$ > ${quoted(pidFile)}; exec ${command(path, 'bob')}`)}`;
       const kill = () => process.kill(Number(readFileSync(pidFile, 'utf8')), signal);
       const { screen } = await onTerminal(`${program}; echo "status $?"; ${STATE}`, [['Password: ', kill]]);
-      expect(screen).toBe(`Password: \nstatus ${status}\n${SANE}`);
+      // Bash reports a hangup.
+      expect(screen.replace(/^.* Hangup .*\n/m, '')).toBe(`Password: \nstatus ${status}\n${SANE}`);
       expect(readFileSync(path, 'utf8')).toBe(ALICE);
+    },
+  );
+
+  needs(program('mkfifo')).test(
+    'a prompt whose terminal goes away ends by SIGHUP, without a message',
+    async () => {
+      const preload = join(directory, 'exit.cjs');
+      writeFileSync(preload, "process.on('exit', code => console.error('exit', code));");
+      const errors = join(directory, 'errors');
+      execFileSync('mkfifo', [errors]);
+      const reader = spawn('cat', [errors]);
+      const text = reader.stdout.setEncoding('utf8').toArray();
+      const pidFile = join(directory, 'pid');
+      const program = quoted(process.execPath, '--require', preload, PROGRAM, path, 'bob');
+      const line = `echo $PPID >${quoted(pidFile)}; exec ${program} 2>${quoted(errors)}`;
+      const close = () => process.kill(Number(readFileSync(pidFile, 'utf8')), 'SIGKILL');
+      await onTerminal(line, [['Password: ', close]]);
+      expect((await text).join('')).toBe('');
+      expect(readFileSync(path, 'utf8')).toBe(ALICE);
+    },
+  );
+
+  needs(linux).test(
+    'a prompt hides the password again after the shell has continued the program',
+    async () => {
+      const preload = join(directory, 'continued.cjs');
+      const script = "process.on('SIGCONT', () => setImmediate(() => process.stdout.write('continued')));";
+      writeFileSync(
+        preload,
+        `require('node:fs').writeFileSync('${directory}/pid', String(process.pid)); ${script}`,
+      );
+      const resume = () => {
+        const pid = Number(readFileSync(join(directory, 'pid'), 'utf8'));
+        execFileSync('stty', ['-F', readlinkSync(`/proc/${pid}/fd/0`), 'sane']);
+        process.kill(pid, 'SIGCONT');
+      };
+      const program = quoted(process.execPath, '--require', preload, PROGRAM, path, 'bob');
+      const { screen } = await onTerminal(`${program}; ${STATE}`, [
+        ['Password: ', resume],
+        ['continued', SECRET + ENTER],
+        ['Reenter password: ', SECRET + ENTER],
+      ]);
+      expect(screen).toBe(`Password: continued\nReenter password: \nAdding password for user bob\n${SANE}`);
     },
   );
 
