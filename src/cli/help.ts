@@ -58,7 +58,7 @@ const MEANINGS: Record<Flag, string> = {
   '--cafile': 'With --confirm: connect by TLS. FILE holds the certificates of the CA, in PEM.',
   '--force':
     'With -c and one user: if the file exists, remove all others in the same step. With --dynsec: replace passwords and roles of clients of the same name, but not of administrators: clients that have the role admin or may publish below $CONTROL.',
-  '--quiet': 'Print errors only.',
+  '--quiet': 'Print no notes and no progress. With --check: only errors. With --verify: nothing.',
   '--help': 'Print this text. Also -h.',
   '--version': 'Print the version.',
 };

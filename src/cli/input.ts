@@ -156,11 +156,11 @@ async function promptForPassword(isNew: boolean, isOutputTaken: boolean): Promis
     }
     return Buffer.from(password, onTerminal ? 'utf8' : 'latin1');
   } catch (error) {
-    if (onTerminal) await pause(SIGNAL_DELAY);
+    if (!onTerminal) throw error;
+    await pause(SIGNAL_DELAY);
     signal?.throwIfAborted();
-    throw error instanceof CliError
-      ? error
-      : new CliError(`Unable to read standard input. ${describe(error)}.`);
+    const isClear = error instanceof CliError || error instanceof PasswordFileError;
+    throw isClear ? error : new CliError(`Unable to read standard input. ${describe(error)}.`);
   } finally {
     editor?.close();
     await lines.return?.();
