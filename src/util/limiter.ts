@@ -1,6 +1,6 @@
 /**
  * Hashes share Node's thread pool with fsync, large reads and writes, and DNS, and a job in the pool cannot be cancelled.
- * So most hashes wait here. Only a few are in the pool at a time, and a system call never waits long behind them.
+ * So most hashes wait here. Only a few are in the pool at a time, and a system call waits there only for these.
  */
 import { orAborted } from './abort.js';
 
