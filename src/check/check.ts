@@ -170,7 +170,7 @@ class Check {
     if (name !== undefined && isLogin && fate === 'read') this.#users.push(name);
   }
 
-  /** Whether {@link #checkFields}, which is slower, would report nothing: so with usual lines. Excludes all that it reports. */
+  /** Whether {@link #checkFields}, which is slower, need not run, as for usual lines. Whatever that may report, this excludes. */
   #isCanonical(name = ''): boolean {
     const { bytes, start, end } = this.#line;
     if (canonicalLineEnd(bytes, start, DEFAULT_MAX_ITERATIONS) !== end) return false;

@@ -85,7 +85,7 @@ export class Cache {
     const place = openPlace(this.path);
     try {
       const snapshot = await takeSnapshot(place, names);
-      this.#snapshot = snapshot;
+      if (!snapshot?.isRemote) this.#snapshot = snapshot;
       if (snapshot?.file !== undefined) snapshot.file.cache = new WeakRef(this);
       return snapshot;
     } finally {

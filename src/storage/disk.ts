@@ -21,7 +21,7 @@ export function ownershipOf({ uid, gid, mode }: fs.BigIntStats): Ownership {
 /** Opens a directory only to reach files in it (Linux, include/uapi/asm-generic/fcntl.h). Node has no name for it. */
 export const O_PATH = 0o10000000;
 
-/** The most bytes of one write. A longer one would delay the heartbeat, and with it the event loop: both lock the inode. */
+/** The most bytes of one write. A write locks the inode: a longer one would delay the heartbeat, and with it the event loop. */
 export const BLOCK = 1_048_576;
 
 /** See {@link systemDisk}. All functions throw or reject with system errors (`code`). */

@@ -22,8 +22,9 @@ export interface Place {
 
 const MAX_LINKS = 40;
 
-/** The coarsest timestamps, in milliseconds, of file systems that keep fractions of a second; of the others. */
+/** The coarsest timestamps of file systems that keep fractions of a second, in milliseconds. */
 export const CLOCK_TICK = 20;
+/** The same of those that keep whole seconds. */
 const SECONDS_TICK = 2_000 + CLOCK_TICK;
 
 /** For how many milliseconds after a change a further one may have the same time. FAT, HFS+ and some ext4 keep seconds. */

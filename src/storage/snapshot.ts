@@ -22,7 +22,7 @@ export class Snapshot {
   /**
    * @param readAt when it was read, in milliseconds since 1970
    * @param file open, so that the inode number is not reused while the snapshot is compared with the file
-   * @param isRemote another host may change the file without a change of what stat says here
+   * @param isRemote another host may change the file without a change of what stat says here: no cache may keep it
    */
   constructor(
     readonly index: NameIndex,
@@ -40,8 +40,7 @@ export class Snapshot {
   isCurrent(path: string): boolean {
     // A change in the tick in which the file was read would not show.
     const { ctimeNs } = this.stats;
-    if (this.isRemote || Math.abs(this.readAt - Number(ctimeNs / 1_000_000n)) <= tickOf(ctimeNs))
-      return false;
+    if (Math.abs(this.readAt - Number(ctimeNs / 1_000_000n)) <= tickOf(ctimeNs)) return false;
     this.file?.use();
     const now = attempt(() => fs.statSync(path, { bigint: true }));
     const fields = ['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'] as const;
@@ -73,10 +72,10 @@ export async function takeSnapshot(
       }
       const index = await readIndexed(fd, Number(stats.size), names);
       if (index === undefined) continue;
-      // On Windows an open file cannot be replaced.
-      const kept = systemDisk.windows ? undefined : new OpenFile(fd, index);
-      if (kept !== undefined) fd = undefined;
       const isRemote = attempt(() => REMOTE.includes(fs.statfsSync(file).type)) ?? false;
+      // On Windows an open file cannot be replaced.
+      const kept = systemDisk.windows || isRemote ? undefined : new OpenFile(fd, index);
+      if (kept !== undefined) fd = undefined;
       return new Snapshot(index, stats, readAt, kept, isRemote);
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined;

@@ -21,6 +21,7 @@ import { hashPasswordSync } from '../../src/hash/hash.js';
 import type { PasswordFileOptions } from '../../src/options.js';
 import { PasswordFile } from '../../src/password-file.js';
 import { callAs, NOBODY, ORDINARY } from '../support/as-user.js';
+import { openIn } from '../support/descriptors.js';
 import { expectOnly, mount, run, testDirectory } from '../support/directory.js';
 import { freezableDisks } from '../support/disk.js';
 import { fuse, linux, mounting, needs, program, root } from '../support/require.js';
@@ -478,7 +479,7 @@ needs(freezableDisks).describe('on a file system that keeps only whole seconds',
   });
 });
 
-needs(root, fuse, program('sshfs')).describe('on a mount that caches what stat says', () => {
+needs(mounting, fuse, program('sshfs')).describe('on a mount that caches what stat says', () => {
   let served: string;
   let there: string;
   beforeEach(async () => {
@@ -502,6 +503,7 @@ needs(root, fuse, program('sshfs')).describe('on a mount that caches what stat s
     expect(await file.users()).toEqual(['alice']);
     expect(await new PasswordFile(there).setHash('bob', HASH)).toBe('added');
     expect(await file.users()).toEqual(['alice', 'bob']);
+    expect(openIn(join(directory, 'mounted'))).toEqual([]);
   });
 
   test('a lock of a dead writer is broken, although the rename to it fails with EPERM', async () => {
