@@ -16,7 +16,9 @@ export async function onTerminal(
   steps: readonly Step[] = [],
 ): Promise<{ screen: string; status: number }> {
   const args = ['--quiet', '--return', '--flush', '--echo', 'always', '--command', command, '/dev/null'];
-  const child = spawn('script', args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  // `script` would take the shell of whoever runs the tests.
+  const env = { ...process.env, SHELL: '/bin/sh' };
+  const child = spawn('script', args, { stdio: ['pipe', 'pipe', 'inherit'], env });
   using _killed = undoing(() => child.kill('SIGKILL'));
   const left = [...steps];
   let screen = '';
