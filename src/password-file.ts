@@ -164,7 +164,7 @@ export class PasswordFile {
    * @param entries an invalid one or an abort closes the iterator
    * @example
    * const devices = new Map([['device_1', 'first password'], ['device_2', 'second password']]);
-   * console.log(await new PasswordFile('passwd').setUsers(devices)); // { added: 2, … }
+   * console.log(await new PasswordFile('passwd').setUsers(devices)); // { added: 2, ... }
    */
   async setUsers(
     entries: Iterable<PasswordEntry> | AsyncIterable<PasswordEntry>,
@@ -245,7 +245,7 @@ export class PasswordFile {
   /**
    * A user's hash as it is in the file, or `undefined` if there is no such user.
    *
-   * @example console.log(await new PasswordFile('passwd').getHash('alice')); // $7$101$…
+   * @example console.log(await new PasswordFile('passwd').getHash('alice')); // $7$101$...
    */
   async getHash(username: string, options?: WaitOptions): Promise<string | undefined> {
     return (await this.#source.cache.view(signalOf(options))).get(checkedString(username));
@@ -288,7 +288,7 @@ export class PasswordFile {
    *   yields nothing. The message has the number of the entry.
    * @example
    * const rows = [['alice', await hashPassword('secret')] as const];
-   * await new PasswordFile('passwd').setHashes(rows, { removeOthers: true }); // { added: 1, …, removed: 3 }
+   * await new PasswordFile('passwd').setHashes(rows, { removeOthers: true }); // { added: 1, ..., removed: 3 }
    */
   async setHashes(
     entries: Entries<string>,

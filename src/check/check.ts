@@ -215,7 +215,7 @@ class Check {
     return reading.hash !== undefined;
   }
 
-  /** Whether the name seems to contain a `:`, as in `service:alice:$7$…`. */
+  /** Whether the name seems to contain a `:`, as in `service:alice:$7$...`. */
   #isColonInName(fault: HashFault, hashEnd: number): boolean {
     const { bytes, end } = this.#line;
     return fault === 'PLAIN_TEXT' && /:\s*\$[67]\$/.test(textAt(bytes, hashEnd, end));

@@ -63,6 +63,11 @@ test('dist is not minified', () => {
   expect(text.match(/;\n/g)?.length).toBeGreaterThan(500);
 });
 
+test.each(['index.js', 'index.cjs', 'cli.cjs'])('dist/%s is ASCII, which Node parses faster', name => {
+  const text = readFileSync(join(packed.installed, 'dist', name), 'latin1');
+  expect(text.match(/.*[\x80-\xff].*/g)).toBeNull();
+});
+
 test('the source maps hold the sources, with paths inside the project', () => {
   const dist = join(packed.installed, 'dist');
   const maps = readdirSync(dist).filter(name => name.endsWith('.map'));
