@@ -160,6 +160,20 @@ describe.each([false, true])('an edit, with the rules of NTFS: %s,', windows => 
     expectOnly(directory);
   });
 
+  test('waits for a lock that is held, however often the rename to it fails with EXDEV', async () => {
+    Object.assign(systemDisk, { windows });
+    lockAs(livingName(7));
+    let failures = 0;
+    diskCalls.fail = (name, args) => {
+      if (!CALLS['rename to the lock directory'](name, args) || failures === 15) return undefined;
+      if (++failures === 15) rmSync(lock, { recursive: true });
+      return 'EXDEV';
+    };
+    expect(await edit()).toBe('added');
+    expect(failures).toBe(15);
+    expectOnly(directory, 'passwd');
+  });
+
   test('closes each descriptor once', async () => {
     Object.assign(systemDisk, { windows });
     let open = 0;
