@@ -23,8 +23,7 @@ import { PasswordFile } from '../../src/password-file.js';
 import { callAs, NOBODY, ORDINARY } from '../support/as-user.js';
 import { openIn } from '../support/descriptors.js';
 import { expectOnly, mount, run, testDirectory } from '../support/directory.js';
-import { freezableDisks } from '../support/disk.js';
-import { fuse, linux, mounting, needs, program, root } from '../support/require.js';
+import { fuse, linux, loopDevices, mounting, needs, program, root } from '../support/require.js';
 import { deadName } from '../support/temp-files.js';
 
 const HASH = hashPasswordSync('secret', { iterations: 1 });
@@ -447,7 +446,7 @@ needs(root, mounting).describe('an edit on a file system', () => {
   });
 });
 
-needs(freezableDisks).describe('on a file system that keeps only whole seconds', () => {
+needs(mounting, loopDevices, program('mkfs.ext4')).describe('on a disk with times of whole seconds', () => {
   beforeEach(() => {
     const image = join(testDirectory(), 'image');
     // Inodes of 128 bytes have no room for fractions of a second.

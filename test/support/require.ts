@@ -37,6 +37,9 @@ export const mounting: Need = need('to be allowed to mount', () => {
   return mounted;
 });
 
+/** Files can be mounted as disks. */
+export const loopDevices: Need = need('loop devices', () => existsSync('/dev/loop-control'));
+
 /** A FUSE file system can be mounted. */
 export const fuse: Need = need('the device /dev/fuse', () => existsSync('/dev/fuse'));
 
