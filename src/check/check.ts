@@ -10,6 +10,7 @@ import { NameIndex } from '../document/name-index.js';
 import { type Finding, invalidArgument } from '../errors.js';
 import { DEFAULT_MAX_ITERATIONS, tryParseHash } from '../hash/encoding.js';
 import { DOLLAR, HASH_SIGN, LF } from '../util/ascii.js';
+import { List } from '../util/list.js';
 import { invalidOption, oneOf, readOptions } from '../util/read-options.js';
 import { type FindingKind, FindingList, shownName } from './findings.js';
 import { type BrokerRelease, type HashFault, type LoadedHash, readBrokerHash } from './stored-hash.js';
@@ -27,7 +28,7 @@ const SHORT_SALT_AT = -106;
 export interface CheckReport {
   /** The broker starts with this file, and keeps running on reload. */
   loads: boolean;
-  /** The names that can log in, each once, in the order of the file. Empty where the broker does not load the file. */
+  /** The names that can log in, each once, in the order of their first lines. Empty where the broker does not load the file. */
   users: string[];
   /** What is wrong or odd, in the order of the lines; after 100,000, a last one (`MORE_FINDINGS`) counts the others. */
   findings: Finding[];
@@ -84,17 +85,15 @@ export function* checkLines(
     start = check.readLine(start);
     if (line.isEndOfStep()) yield;
   }
-  return check.report();
+  return yield* check.report();
 }
 
 class Check {
   readonly #release: BrokerRelease;
   readonly #line: LineReader;
   readonly #names: NameIndex;
-  /** The names of the lines by which a client can log in. */
-  readonly #users: string[] = [];
-  /** Names with a further line that the broker may or may not read. */
-  readonly #unsure = new Set<string>();
+  /** The names that can log in, by their numbers; `null`: it is uncertain for this name. */
+  readonly #users = new List<string | null>();
   readonly #findings: FindingList;
   #number = 0;
   #hasLongSalt = false;
@@ -107,14 +106,11 @@ class Check {
     this.#names = new NameIndex(line.bytes);
   }
 
-  report(): CheckReport {
+  *report(): Generator<void, CheckReport> {
     const { bytes } = this.#line;
     if (bytes.length > 0 && bytes.at(-1) !== LF) this.#add('NO_FINAL_NEWLINE');
     const loads = !this.#findings.isRefused;
-    let users = loads ? this.#users : [];
-    if (this.#names.hasDuplicates) users = [...new Set(users)];
-    if (this.#unsure.size > 0) users = users.filter(name => !this.#unsure.has(name));
-    return { loads, users, findings: this.#findings.all() };
+    return { loads, users: loads ? yield* this.#users.values() : [], findings: this.#findings.all() };
   }
 
   #add(kind: FindingKind, username?: string): void {
@@ -133,8 +129,8 @@ class Check {
     const line = this.#line;
     const { bytes, start, end, nameStart, nameEnd } = line;
     const { firstNul } = this.#names;
-    if (fate === 'unsure' && nameStart >= 0 && this.#names.numberOf(line) > 0)
-      this.#unsure.add(line.name() ?? '');
+    // Names are numbered from 1. One that no earlier line has is 0.
+    if (fate === 'unsure' && nameStart >= 0) this.#users.set(this.#names.numberOf(line), null);
     if (this.#release === '2.0' && firstNul >= 0 && start > firstNul) return;
     if (bytes[start] === 0xef && bytes[start + 1] === 0xbb && bytes[start + 2] === 0xbf)
       this.#add('BYTE_ORDER_MARK');
@@ -164,10 +160,13 @@ class Check {
 
   #checkEntry(fate: LineFate): void {
     const line = this.#line;
-    if (!this.#names.add(line)) this.#add('DUPLICATE_NAME', shownName(line));
+    const isNew = this.#names.add(line);
+    if (!isNew) this.#add('DUPLICATE_NAME', shownName(line));
     const name = line.name();
     const isLogin = this.#isCanonical(name) || this.#checkFields(name);
-    if (name !== undefined && isLogin && fate === 'read') this.#users.push(name);
+    if (name === undefined || !isLogin || fate !== 'read') return;
+    const number = isNew ? this.#names.count : this.#names.numberOf(line);
+    if (this.#users.get(number) !== null) this.#users.set(number, name);
   }
 
   /** Whether {@link #checkFields}, which is slower, need not run, as for usual lines. Whatever that may report, this excludes. */

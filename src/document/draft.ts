@@ -1,4 +1,5 @@
 import { LF } from '../util/ascii.js';
+import { List } from '../util/list.js';
 import { canBeEnded } from './last-line.js';
 import { LineReader } from './line.js';
 import { addChange, type Change, lineEnding, type MergeCounts, mergeLines } from './merge.js';
@@ -82,12 +83,13 @@ export class Draft {
 
   /** All {@link keys}; yields after each line. */
   *names(): Generator<void, string[]> {
-    const names: string[] = [];
+    const names = new List<string>();
+    let count = 0;
     for (const name of this.#namesByLine()) {
-      if (name !== undefined) names.push(name);
+      if (name !== undefined) names.set(count++, name);
       yield;
     }
-    return names;
+    return yield* names.values();
   }
 
   *#namesByLine(): Generator<string | undefined> {

@@ -373,7 +373,7 @@ describe('a report', () => {
 
   test('of a duplicate name for 2.0 has the user if 2.0 can read any of the lines', () => {
     const { users, findings } = check(`bob:bad\nalice:${GOOD}\nbob:${GOOD}\nalice:bad\nbob:${GOOD}\n`, '2.0');
-    expect(users).toEqual(['alice', 'bob']);
+    expect(users).toEqual(['bob', 'alice']);
     expect(findings.filter(({ code }) => code === 'DUPLICATE_NAME').map(({ line }) => line)).toEqual([
       3, 4, 5,
     ]);

@@ -1,0 +1,29 @@
+/** An array holds 2^8 values. A single array would be copied as it grows, in long steps. */
+const CHUNK_BITS = 8;
+const CHUNK = 1 << CHUNK_BITS;
+
+/** A long list, numbered from 0. Values may be missing: `undefined`, or `null`. */
+export class List<T> {
+  readonly #chunks: (T | undefined)[][] = [];
+
+  get(index: number): T | undefined {
+    return this.#chunks[index >>> CHUNK_BITS]?.[index % CHUNK];
+  }
+
+  set(index: number, value: T | undefined): void {
+    while (this.#chunks.length <= index >>> CHUNK_BITS) this.#chunks.push([]);
+    (this.#chunks[index >>> CHUNK_BITS] as (T | undefined)[])[index % CHUNK] = value;
+  }
+
+  /** All values that are not missing, in an array. Yields now and then. */
+  *values(): Generator<void, NonNullable<T>[]> {
+    const values = new Array<NonNullable<T>>(this.#chunks.length * CHUNK);
+    let count = 0;
+    for (const chunk of this.#chunks) {
+      for (const value of chunk) if (value != null) values[count++] = value;
+      yield;
+    }
+    values.length = count;
+    return values;
+  }
+}
