@@ -92,8 +92,8 @@ class Check {
   readonly #release: BrokerRelease;
   readonly #line: LineReader;
   readonly #names: NameIndex;
-  /** The names that can log in, by their numbers; `null`: it is uncertain for this name. */
-  readonly #users = new List<string | null>();
+  /** The names that can log in, by their numbers. */
+  readonly #users = new List<string>();
   readonly #findings: FindingList;
   #number = 0;
   #hasLongSalt = false;
@@ -129,8 +129,9 @@ class Check {
     const line = this.#line;
     const { bytes, start, end, nameStart, nameEnd } = line;
     const { firstNul } = this.#names;
-    // Names are numbered from 1. One that no earlier line has is 0.
-    if (fate === 'unsure' && nameStart >= 0) this.#users.set(this.#names.numberOf(line), null);
+    // Whether its name can log in is uncertain then. No later line adds the name again: 2.0 is sure to read none, and 2.1
+    // refuses a file with a duplicate name. A new name has the number 0, which no user has.
+    if (fate === 'unsure' && nameStart >= 0) this.#users.set(this.#names.numberOf(line), undefined);
     if (this.#release === '2.0' && firstNul >= 0 && start > firstNul) return;
     if (bytes[start] === 0xef && bytes[start + 1] === 0xbb && bytes[start + 2] === 0xbf)
       this.#add('BYTE_ORDER_MARK');
@@ -165,8 +166,7 @@ class Check {
     const name = line.name();
     const isLogin = this.#isCanonical(name) || this.#checkFields(name);
     if (name === undefined || !isLogin || fate !== 'read') return;
-    const number = isNew ? this.#names.count : this.#names.numberOf(line);
-    if (this.#users.get(number) !== null) this.#users.set(number, name);
+    this.#users.set(isNew ? this.#names.count : this.#names.numberOf(line), name);
   }
 
   /** Whether {@link #checkFields}, which is slower, need not run, as for usual lines. Whatever that may report, this excludes. */

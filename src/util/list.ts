@@ -2,13 +2,9 @@
 const CHUNK_BITS = 8;
 const CHUNK = 1 << CHUNK_BITS;
 
-/** A long list, numbered from 0. Values may be missing: `undefined`, or `null`. */
-export class List<T> {
+/** A long list, numbered from 0, in which values may be missing. */
+export class List<T extends {}> {
   readonly #chunks: (T | undefined)[][] = [];
-
-  get(index: number): T | undefined {
-    return this.#chunks[index >>> CHUNK_BITS]?.[index % CHUNK];
-  }
 
   set(index: number, value: T | undefined): void {
     while (this.#chunks.length <= index >>> CHUNK_BITS) this.#chunks.push([]);
@@ -16,11 +12,11 @@ export class List<T> {
   }
 
   /** All values that are not missing, in an array. Yields now and then. */
-  *values(): Generator<void, NonNullable<T>[]> {
-    const values = new Array<NonNullable<T>>(this.#chunks.length * CHUNK);
+  *values(): Generator<void, T[]> {
+    const values = new Array<T>(this.#chunks.length * CHUNK);
     let count = 0;
     for (const chunk of this.#chunks) {
-      for (const value of chunk) if (value != null) values[count++] = value;
+      for (const value of chunk) if (value !== undefined) values[count++] = value;
       yield;
     }
     values.length = count;
