@@ -13,7 +13,13 @@ import { DOLLAR, HASH_SIGN, LF } from '../util/ascii.js';
 import { List } from '../util/list.js';
 import { invalidOption, oneOf, readOptions } from '../util/read-options.js';
 import { type FindingKind, FindingList, shownName } from './findings.js';
-import { type BrokerRelease, type HashFault, type LoadedHash, readBrokerHash } from './stored-hash.js';
+import {
+  type BrokerRelease,
+  type HashFault,
+  type LoadedHash,
+  mayBeRead,
+  readBrokerHash,
+} from './stored-hash.js';
 import { fateOf, type LineFate } from './users.js';
 
 /** The position of the `$` before a salt of 12 bytes, from the end of a canonical hash. */
@@ -207,11 +213,12 @@ class Check {
   /** Reports the findings of a hash. Returns whether the broker can read it. */
   #checkHash({ hashEnd }: LineFields, shown: string | undefined): boolean {
     const field = this.#line.hash();
-    const reading = readBrokerHash(field, this.#release);
-    if (reading.hash === undefined)
-      this.#add(this.#isColonInName(reading.fault, hashEnd) ? 'COLON_IN_NAME' : reading.fault, shown);
-    else this.#checkReadable(field, reading.hash, shown);
-    return reading.hash !== undefined;
+    const { hash, fault } = readBrokerHash(field, this.#release);
+    if (hash !== undefined) this.#checkReadable(field, hash, shown);
+    else this.#add(this.#isColonInName(fault, hashEnd) ? 'COLON_IN_NAME' : fault, shown);
+    // The broker may use this line, and not an earlier one of the name.
+    if (fault !== undefined && mayBeRead(fault)) this.#users.set(this.#names.numberOf(this.#line), undefined);
+    return hash !== undefined;
   }
 
   /** Whether the name seems to contain a `:`, as in `service:alice:$7$...`. */

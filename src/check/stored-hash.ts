@@ -66,6 +66,11 @@ function decodeBase64(text: string): Uint8Array | undefined {
   return BASE64.test(text) ? new Uint8Array(Buffer.from(text, 'base64')) : undefined;
 }
 
+/** Whether a broker may read a hash with this fault all the same, if its OpenSSL ignores the damage. */
+export function mayBeRead(fault: HashFault): boolean {
+  return fault === 'MALFORMED_HASH.salt' || fault === 'MALFORMED_HASH.key';
+}
+
 /**
  * C `atoi`: skips blanks and a plus sign, reads digits up to the first other character, and keeps 32 bits. Returns 0 for
  * another sign, and for over 18 digits: these may exceed a 64-bit integer, of which C makes -1.

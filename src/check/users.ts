@@ -2,7 +2,7 @@ import { canBeSent } from '../credentials/rules.js';
 import { FIRST_READ, LineReader } from '../document/line.js';
 import type { NameIndex } from '../document/name-index.js';
 import { LF } from '../util/ascii.js';
-import { type BrokerRelease, type LoadedHash, readBrokerHash } from './stored-hash.js';
+import { type BrokerRelease, type LoadedHash, mayBeRead, readBrokerHash } from './stored-hash.js';
 
 /** A name in more lines than this lets nobody in: reading all of them would take too long. */
 const MAX_LINES = 1000;
@@ -59,7 +59,10 @@ export function hashOfUser(index: NameIndex, name: string, release: BrokerReleas
     // 2.1.2 plugins/password-file/password_parse.c refuses a file with a duplicate name.
     if (fate === 'unsure' || (++read > 1 && release === '2.1')) return undefined;
     // 2.0 uses the last line that it can read (2.0.11 src/security_default.c `pwfile__parse`).
-    found ??= readBrokerHash(line.hash(), release).hash;
+    if (found !== undefined) continue;
+    const { hash, fault } = readBrokerHash(line.hash(), release);
+    if (fault !== undefined && mayBeRead(fault)) return undefined;
+    found = hash;
   }
   return found;
 }

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import verdicts from '../../fixtures/broker-verdicts.json' with { type: 'json' };
 import { type CheckReport, checkLines, checkPasswordFile } from '../../src/check/check.js';
-import type { BrokerRelease, LoadedHash } from '../../src/check/stored-hash.js';
+import { type BrokerRelease, type LoadedHash, readBrokerHash } from '../../src/check/stored-hash.js';
 import { Draft, edited } from '../../src/document/draft.js';
 import type { Finding } from '../../src/errors.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
@@ -187,6 +187,9 @@ describe('check and verify agree with what real brokers did with other files', (
     ['with a NUL, in a file without a final line feed', `alice:${GOOD}\nalice:${LAST}\0\nbob:${GOOD}`],
     ['after a NUL that is a line', `alice:${GOOD}\n\0\nalice:${LAST}\n`],
     ['that is the last one and may be lost', `alice:${GOOD}\n${`alice:${LAST}:`.padEnd(255, 'x')}`],
+    // OpenSSL 1.1.1 reads them.
+    ['with a byte after the key', `alice:${GOOD}\nalice:${LAST}7\n`],
+    ['with a byte after the salt', `alice:${GOOD}\nalice:${LAST.replace(/\$(?=[^$]*$)/, '=$')}\n`],
   ])('2.0 is not sure to let in a name that has a further line %s', (_what, file) => {
     expect(check(file, '2.0').users).not.toContain('alice');
     expect(brokerUsers(Buffer.from(file), '2.0').hashOf('alice')).toBeUndefined();
@@ -377,6 +380,13 @@ describe('a report', () => {
     expect(findings.filter(({ code }) => code === 'DUPLICATE_NAME').map(({ line }) => line)).toEqual([
       3, 4, 5,
     ]);
+  });
+
+  test('of a duplicate name for 2.0 has the user if a line follows that it is sure to read', async () => {
+    const file = `alice:${GOOD}\nalice:${GOOD}7\nalice:${LAST}\n`;
+    expect(check(file, '2.0').users).toEqual(['alice']);
+    const users = brokerUsers(Buffer.from(file), '2.0');
+    expect(users.hashOf('alice')).toEqual(readBrokerHash(LAST, '2.0').hash);
   });
 
   test('of a duplicate name for 2.1 says that the file does not load, and verify lets nobody in', () => {
