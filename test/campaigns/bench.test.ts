@@ -22,7 +22,7 @@ needs(program('mosquitto'), program('mosquitto_passwd'), postgres).describe('the
     const out = testDirectory();
     const printed = await bench('run.ts', `--out=${out}`);
     const { rows, curves, calls } = JSON.parse(await readFile(join(out, 'results.json'), 'utf8'));
-    expect(rows).toHaveLength(59 + 10 * findBrokers().length);
+    expect(rows).toHaveLength(60 + 10 * findBrokers().length);
     for (const { what, ours } of rows) {
       expect(printed).toContain(what);
       expect(ours.median, what).toEqual(expect.any(Number));
