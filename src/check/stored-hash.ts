@@ -66,9 +66,12 @@ function decodeBase64(text: string): Uint8Array | undefined {
   return BASE64.test(text) ? new Uint8Array(Buffer.from(text, 'base64')) : undefined;
 }
 
-/** Whether a broker may read a hash with this fault all the same, if its OpenSSL ignores the damage. */
+/**
+ * Whether a broker may read a hash with this fault all the same: its OpenSSL may ignore damaged base64, and its `atoi` may
+ * make a positive number of iterations for which {@link atoi} returns 0.
+ */
 export function mayBeRead(fault: HashFault): boolean {
-  return fault === 'MALFORMED_HASH.salt' || fault === 'MALFORMED_HASH.key';
+  return fault.startsWith('MALFORMED_HASH') && fault !== 'MALFORMED_HASH.fields';
 }
 
 /**

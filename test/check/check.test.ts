@@ -187,6 +187,8 @@ describe('check and verify agree with what real brokers did with other files', (
     ['with a NUL, in a file without a final line feed', `alice:${GOOD}\nalice:${LAST}\0\nbob:${GOOD}`],
     ['after a NUL that is a line', `alice:${GOOD}\n\0\nalice:${LAST}\n`],
     ['that is the last one and may be lost', `alice:${GOOD}\n${`alice:${LAST}:`.padEnd(255, 'x')}`],
+    // 2.0 reads 101 iterations.
+    ['with negative iterations', `alice:${GOOD}\nalice:${LAST.replace('$101$', '$-4294967195$')}\n`],
     // OpenSSL 1.1.1 reads them.
     ['with a byte after the key', `alice:${GOOD}\nalice:${LAST}7\n`],
     ['with a byte after the salt', `alice:${GOOD}\nalice:${LAST.replace(/\$(?=[^$]*$)/, '=$')}\n`],
@@ -382,8 +384,8 @@ describe('a report', () => {
     ]);
   });
 
-  test('of a duplicate name for 2.0 has the user if a line follows that it is sure to read', async () => {
-    const file = `alice:${GOOD}\nalice:${GOOD}7\nalice:${LAST}\n`;
+  test('of a duplicate name for 2.0 has the user if a line follows that it is sure to read', () => {
+    const file = `alice:${GOOD}\nalice:${GOOD}7\nalice:${LAST}\nalice:$7$101\n`;
     expect(check(file, '2.0').users).toEqual(['alice']);
     const users = brokerUsers(Buffer.from(file), '2.0');
     expect(users.hashOf('alice')).toEqual(readBrokerHash(LAST, '2.0').hash);
