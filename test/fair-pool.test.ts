@@ -7,30 +7,39 @@ import { spyOnBuiltin } from './support/builtins.js';
 import { HASH, newFile } from './support/password-file.js';
 
 /** The hashes that are in the thread pool, the most that were at once, and the order of hashes and fsyncs. */
-const pool = { hashes: 0, most: 0, events: [] as string[], onHash: () => {}, beforeFsync: async () => {} };
+const newPool = () => ({
+  hashes: 0,
+  most: 0,
+  events: [] as string[],
+  onHash: () => {},
+  beforeFsync: async () => {},
+});
+let pool: ReturnType<typeof newPool>;
 
 beforeEach(() => {
-  Object.assign(pool, { hashes: 0, most: 0, events: [], onHash: () => {}, beforeFsync: async () => {} });
+  // Hashes of an earlier test may still end: after an abort, nobody waits for those in the thread pool.
+  const own = newPool();
+  pool = own;
   const { pbkdf2 } = crypto;
   spyOnBuiltin(crypto, 'pbkdf2').mockImplementation((password, salt, iterations, length, digest, done) => {
-    pool.most = Math.max(pool.most, ++pool.hashes);
-    pool.events.push(`hash starts, ${pool.hashes}`);
+    own.most = Math.max(own.most, ++own.hashes);
+    own.events.push(`hash starts, ${own.hashes}`);
     pbkdf2(password, salt, iterations, length, digest, (error, key) => {
-      pool.hashes--;
-      pool.onHash();
+      own.hashes--;
+      own.onHash();
       done(error, key);
     });
   });
   const { fsync } = fs;
   spyOnBuiltin(fs as { fsync(fd: number, done: fs.NoParamCallback): void }, 'fsync').mockImplementation(
     (fd, done) => {
-      pool.events.push(`fsync waits behind ${pool.hashes} hashes`);
+      own.events.push(`fsync waits behind ${own.hashes} hashes`);
       const call = () =>
         fsync(fd, error => {
-          pool.events.push('fsync ends');
+          own.events.push('fsync ends');
           done(error);
         });
-      void pool.beforeFsync().then(call);
+      void own.beforeFsync().then(call);
     },
   );
 });
