@@ -11,13 +11,16 @@ const project = (name: string, directories: string[]) => ({
   },
 });
 
+/** Real brokers, other processes, mounts, whole packages: slower than the library alone. */
+const SYSTEM = ['broker', 'live', 'processes', 'faults', 'package', 'program', 'mutants'];
+
 /** Most unit tests take less time than a process takes to start, so the files of a worker share one. */
 const unit = {
   extends: true as const,
   test: {
     name: 'unit',
     include: ['test/**/*.test.ts'],
-    exclude: ['test/{live,processes,faults,package,program,mutants,campaigns}/**'],
+    exclude: [...SYSTEM, 'campaigns'].map(directory => `test/${directory}/**`),
     isolate: false,
   },
 };
@@ -25,11 +28,7 @@ const unit = {
 export default defineConfig({
   resolve: { alias: { 'mosquitto-passwd-ts': fileURLToPath(new URL('./src/index.ts', import.meta.url)) } },
   test: {
-    projects: [
-      unit,
-      project('system', ['live', 'processes', 'faults', 'package', 'program', 'mutants']),
-      project('campaigns', ['campaigns']),
-    ],
+    projects: [unit, project('system', SYSTEM), project('campaigns', ['campaigns'])],
     reporters: ['default', './test/support/skipped.ts'],
     // Tests of brokers wait more than they compute.
     maxWorkers: 2 * availableParallelism(),

@@ -1,4 +1,4 @@
-/** Runs the unit tests on sources with mutants in them. */
+/** Runs the tests that load the library themselves, on sources with mutants in them. */
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
@@ -45,7 +45,7 @@ const LIMIT = 4_000;
 /** Tests with a shorter usual duration, in milliseconds, are run first. */
 const FAST = 100;
 
-export class UnitTests {
+export class LibraryTests {
   readonly #vitest: Vitest;
   readonly #count: number;
   readonly #temporary: string;
@@ -69,16 +69,19 @@ export class UnitTests {
     count: number,
     workers: number,
     transform: (path: string) => string | undefined,
-  ): Promise<UnitTests> {
+  ): Promise<LibraryTests> {
     // Tests with mutants may leave files behind.
     const temporary = mkdtempSync(join(tmpdir(), 'mutants-'));
     chmodSync(temporary, 0o1777);
-    const { projects = [], ...shared } = config.test ?? {};
-    const unit = projects.find(
-      project => typeof project === 'object' && 'test' in project && project.test?.name === 'unit',
-    );
+    const { projects: _, ...shared } = config.test ?? {};
     const options = {
-      ...{ ...shared, ...(unit as { test?: object }).test },
+      ...shared,
+      include: ['test/**/*.test.ts'],
+      // These run the library in processes of their own, without mutants.
+      exclude: [
+        'test/{live,faults,package,program,mutants,campaigns}/**',
+        'test/processes/{reload,storage}.test.ts',
+      ],
       ...{ config: false as const, watch: false, maxWorkers: workers, reporters: [{}], silent: true },
       // With a mutant, a process may not be fit for further tests.
       ...{ isolate: true, sequence: { shuffle: false } },
@@ -92,7 +95,7 @@ export class UnitTests {
       transform: (_: string, id: string) => transform(id),
     };
     const vitest = await createVitest('test', options, { resolve: config.resolve ?? {}, plugins: [plugin] });
-    return new UnitTests(vitest, count, temporary);
+    return new LibraryTests(vitest, count, temporary);
   }
 
   /** The test files, fast and slow tests of each apart, fast ones first. Tests that fail without a mutant are left out. */

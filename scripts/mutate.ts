@@ -1,6 +1,6 @@
 /**
- * Mutation tests: changes the sources in one place at a time, and runs the unit tests that reach it. CONTRIBUTING.md
- * says how to read the output.
+ * Mutation tests: changes the sources in one place at a time, and runs the tests that reach it. CONTRIBUTING.md says how
+ * to read the output.
  *
  * `--files GLOB`, any number: only these sources. `--sample N`: N mutants of each, chosen by `--seed`. `--all`: also
  * mutants that have a result already. `--workers N`: N processes at a time.
@@ -12,7 +12,7 @@ import { dirname, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createFilter } from 'vite';
 import { codeOf, type Mutant, mutantsOf, withMutants } from './mutants.js';
-import { type Outcome, type TestFile, UnitTests } from './mutate-tests.js';
+import { LibraryTests, type Outcome, type TestFile } from './mutate-tests.js';
 
 const SOURCES = ['src/{hash,credentials,document,check,storage,operations}/*.ts', 'src/broker/reload*.ts'];
 const REPORT = 'test/mutants/report.json';
@@ -135,13 +135,13 @@ async function run(sources: Source[], all: Source[]): Promise<void> {
     write(source);
   };
   const lanes = Array.from({ length: workers }, () =>
-    UnitTests.start(count, workers, id => texts.get(relative(process.cwd(), id))),
+    LibraryTests.start(count, workers, id => texts.get(relative(process.cwd(), id))),
   );
   try {
     const files = (await (await lanes[0])?.findReaching()) ?? [];
     const pathOf = (number: number) => mutants.get(number)?.source.path ?? '';
     const work = workOn(files, open, settle, pathOf);
-    const runLane = async (lane: Promise<UnitTests>) => {
+    const runLane = async (lane: Promise<LibraryTests>) => {
       for (const runOn of work) await runOn(await lane);
     };
     await Promise.all(lanes.map(runLane));
@@ -159,7 +159,7 @@ function* workOn(
   open: Set<number>,
   settle: (number: number, outcome: Outcome) => void,
   pathOf: (number: number) => string,
-): Generator<(tests: UnitTests) => Promise<void>> {
+): Generator<(tests: LibraryTests) => Promise<void>> {
   const isNear = ({ path }: TestFile, number: number) =>
     dirname(relative('test', path)) === dirname(relative('src', pathOf(number)));
   /** The usual duration of the tests that a mutant has passed. */
