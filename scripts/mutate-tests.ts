@@ -102,7 +102,7 @@ export class LibraryTests {
   async findReaching(): Promise<TestFile[]> {
     const specifications = await this.#vitest.globTestSpecifications();
     const shared = filesIn('src', 'fixtures', 'test/support');
-    const key = `${hashOf([...shared, 'scripts/mutants.ts', 'scripts/mutate-runner.ts'])}-${this.#count}`;
+    const key = `${hashOf([...shared, ...filesIn('scripts')])}-${this.#count}`;
     const cached = (path: string) => join(CACHE, `${key}-${hashOf([path])}.json`);
     const unknown = specifications.filter(({ moduleId }) => !existsSync(cached(moduleId)));
     if (unknown.length > 0) {
