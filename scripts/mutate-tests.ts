@@ -77,7 +77,7 @@ export class LibraryTests {
     const options = {
       ...shared,
       include: ['test/**/*.test.ts'],
-      // These run the library in processes of their own, without mutants.
+      // Of the others, most are slow or run the library in processes of their own, without mutants.
       exclude: [
         'test/{live,faults,package,program,mutants,campaigns}/**',
         'test/processes/{reload,storage}.test.ts',
