@@ -1,5 +1,5 @@
 /** How long work may block the event loop, in milliseconds. */
-const LONGEST_TURN = 10;
+const LONGEST_TURN = 5;
 
 /** The time that long work has run without yielding to the event loop. */
 export class Turn {
