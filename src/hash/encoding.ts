@@ -69,9 +69,10 @@ export const KEY_BYTES = 64;
 export const MAX_ITERATIONS = 0x7fff_ffff;
 /** These take a thread about a second. */
 export const DEFAULT_MAX_ITERATIONS = 1_000_000;
-/** The limits for argon2id; the memory in KiB. */
+/** The limits for argon2id: memory in KiB; passes; lanes, each of which is a thread (RFC 9106 section 3.1). */
 const MAX_MEMORY = 1_048_576;
 const MAX_PASSES = 16;
+const MAX_LANES = 16;
 
 /**
  * The canonical forms. 64 bytes are 86 characters of base64 and padding, which PHC strings leave out. The last character
@@ -224,10 +225,13 @@ export function assertCost(
   let problem: string | undefined;
   if (params.algorithm === 'pbkdf2-sha512' && params.iterations > maxIterations) {
     problem = `${params.iterations} iterations, and maxIterations allows ${maxIterations}. Use fewer, or raise it (in the library)`;
-  } else if (params.algorithm === 'argon2id' && (params.memory > MAX_MEMORY || params.passes > MAX_PASSES)) {
-    problem =
-      `${params.passes} passes over ${params.memory} KiB, and ${MAX_PASSES} over ${MAX_MEMORY} are allowed. ` +
-      'Give the user a new password';
+  } else if (params.algorithm === 'argon2id') {
+    const { memory, passes, parallelism } = params;
+    if (memory > MAX_MEMORY || passes > MAX_PASSES || parallelism > MAX_LANES) {
+      problem =
+        `${passes} passes over ${memory} KiB in ${parallelism} lanes, and ${MAX_PASSES} over ${MAX_MEMORY} in ` +
+        `${MAX_LANES} are allowed. Give the user a new password`;
+    }
   }
   if (problem !== undefined)
     throw new PasswordFileError('ERR_COST_LIMIT', `The hash takes ${problem}.`, details);

@@ -24,7 +24,7 @@ import {
 export interface VerifyOptions {
   /**
    * The most iterations of PBKDF2 that are computed, 1 to 2^31 − 1; more are `ERR_COST_LIMIT`. Default 1,000,000, about a
-   * second of a thread. For argon2id the limit is 1 GiB and 16 passes.
+   * second of a thread. For argon2id the limit is 1 GiB, 16 passes and 16 lanes.
    */
   maxIterations?: number | undefined;
 }

@@ -20,8 +20,8 @@ beforeEach(() => {
 const key = new Uint8Array(64);
 const salt = new Uint8Array(12);
 const pbkdf2 = (iterations: number) => formatHash({ algorithm: 'pbkdf2-sha512', iterations, salt, key });
-const argon2id = (memory: number, passes: number) =>
-  formatHash({ algorithm: 'argon2id', memory, passes, parallelism: 1, salt, key });
+const argon2id = (memory: number, passes: number, parallelism = 1) =>
+  formatHash({ algorithm: 'argon2id', memory, passes, parallelism, salt, key });
 
 const COSTLY = pbkdf2(2 ** 31 - 1);
 const costLimit = (message: RegExp) => ({ code: 'ERR_COST_LIMIT', message: expect.stringMatching(message) });
@@ -43,9 +43,10 @@ describe('a hash over the cost limit', () => {
     [
       'more than 1 GiB',
       argon2id(2 ** 20 + 1, 1),
-      /^The hash takes 1 passes over 1048577 KiB, and 16 over 1048576 are/,
+      /^The hash takes 1 passes over 1048577 KiB in 1 lanes, and 16 over 1048576 in 16 are allowed\. Give /,
     ],
     ['17 passes', argon2id(8, 17), /^The hash takes 17 passes over 8 KiB/],
+    ['17 lanes', argon2id(136, 1, 17), /^The hash takes 1 passes over 136 KiB in 17 lanes/],
   ])('is not verified and takes no thread: %s', async (_what, hash, message) => {
     await expect(verifyPassword('secret', hash)).rejects.toMatchObject(costLimit(message));
     expect(() => verifyPasswordSync('secret', hash)).toThrow(expect.objectContaining(costLimit(message)));
@@ -151,9 +152,9 @@ describe('a line with a hash over the cost limit', () => {
     expect(await file.users()).toEqual([]);
   });
 
-  test('is written if its 1 GiB and 16 passes of argon2id just reach the limit', async () => {
+  test('is written if its 1 GiB, 16 passes and 16 lanes of argon2id just reach the limit', async () => {
     const { file } = newFile();
-    expect(await file.setHash('alice', argon2id(2 ** 20, 16))).toBe('added');
+    expect(await file.setHash('alice', argon2id(2 ** 20, 16, 16))).toBe('added');
   });
 
   test('is written if hash.maxIterations allows it', async () => {
