@@ -71,10 +71,11 @@ class PendingEdit {
     });
   }
 
-  /** @param failure why the whole commit failed, if it did */
-  settle(failure?: { error: unknown }): void {
-    const { outcome } = this;
+  /** @param failure why the whole commit failed, if it did; the file may have been replaced before that */
+  settle(isCommitted: boolean, failure?: { error: unknown }): void {
     this.stopListening?.();
+    // What an edit found in a draft, such as a user that another edit had added, is true only if that was committed.
+    const outcome = failure === undefined || isCommitted ? this.outcome : undefined;
     if (outcome !== undefined && 'error' in outcome) this.reject(outcome.error);
     else if (failure !== undefined) this.reject(failure.error);
     else this.resolve(outcome?.value);
@@ -138,7 +139,7 @@ class Commit {
     }
     const sources = new Set([...this.#edits].map(({ edit }) => edit.source));
     if (isCommitted) for (const source of sources) source.committed();
-    for (const pending of this.#edits) pending.settle(failure);
+    for (const pending of this.#edits) pending.settle(isCommitted, failure);
     this.#old?.close();
   }
 
@@ -189,7 +190,7 @@ class Commit {
   *#makeEdits(index: NameIndex, existed: boolean): Generator<unknown, Change[] | undefined> {
     for (let attempt = 1; ; attempt++) {
       const edits = [...this.#edits];
-      // Edits that are cancelled one after another could otherwise keep the others waiting for ever.
+      // Edits that are cancelled one after another could otherwise keep the others waiting for long.
       if (attempt === ATTEMPTS) for (const pending of edits) pending.stopListening?.();
       const draft = new Draft(index);
       let fileExists = existed;

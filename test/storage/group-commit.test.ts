@@ -1,7 +1,8 @@
 /** Edits that share a commit, and edits that do not. */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { PasswordDraft } from '../../src/document/update-draft.js';
 import { PasswordFile } from '../../src/password-file.js';
 import { diskCalls } from '../support/disk-calls.js';
 import { countCommits, HASH, hold, newFile, OTHER_WRITER, quick } from '../support/password-file.js';
@@ -42,6 +43,33 @@ test.each([
   await Promise.all(files.map((each, n) => each.setHash(`user${n}`, HASH)));
   expect(commits.count).toBe(2);
   expect((await file.users()).sort()).toEqual(NAMES.slice(0, 5));
+});
+
+describe('an edit that fails because of another one of its commit', () => {
+  const TAKEN = Object.assign(new Error('bob is taken'), { code: 'TAKEN' });
+  const add = (draft: PasswordDraft): void => {
+    if (draft.has('bob')) throw TAKEN;
+    draft.set('bob', HASH);
+  };
+  const addTwice = () => Promise.allSettled([file.update(add), file.update(add)]);
+  const codes = (results: PromiseSettledResult<void>[]) =>
+    results.map(result => (result.status === 'rejected' ? result.reason.code : result.status));
+
+  test('fails as the commit does if the file cannot be written', async () => {
+    diskCalls.fail = name => (name === 'sync' ? 'EIO' : undefined);
+    expect(codes(await addTwice())).toEqual(['ERR_WRITE_FAILED', 'ERR_WRITE_FAILED']);
+    expect(await file.hasUser('bob')).toBe(false);
+  });
+
+  test('fails for itself if the file was written, though its directory could not be synced', async () => {
+    diskCalls.fail = name => (name === 'syncDirectory' ? 'EIO' : undefined);
+    expect(codes(await addTwice())).toEqual(['ERR_NOT_DURABLE', 'TAKEN']);
+    expect(await file.hasUser('bob')).toBe(true);
+  });
+
+  test('fails for itself if the commit succeeds', async () => {
+    expect(codes(await addTwice())).toEqual(['fulfilled', 'TAKEN']);
+  });
 });
 
 test('the event loop turns between two edits of a commit, the first of which takes long', async () => {
