@@ -175,7 +175,7 @@ export class Draft {
     const changes: Change[] = [];
     for (const block of blocks) {
       yield;
-      if (block !== undefined) changes.push(...block.sort((a, b) => a.start - b.start));
+      for (const change of block?.sort((a, b) => a.start - b.start) ?? []) addChange(changes, change);
     }
     return yield* this.#withAdditions(changes, added);
   }

@@ -15,6 +15,18 @@ function remove(text: string, name: string): string {
   return edit(Buffer.from(text, 'latin1'), draft => draft.delete(name)).toString('latin1');
 }
 
+test('removals of adjacent lines become one change, in whatever order they come', () => {
+  // Over 64 KiB, so that they are sorted in several blocks.
+  const names = Array.from({ length: 1_000 }, (_, n) => `user${n}`);
+  const text = names.map(name => `${name}:${GOOD}\n`).join('');
+  const draft = draftOf(Buffer.from(`#\n${text}#\n`));
+  for (const [i] of names.entries()) draft.delete(names[(i * 7) % 1_000] as string);
+  const work = draft.changes();
+  let step = work.next();
+  while (!step.done) step = work.next();
+  expect(step.value).toEqual([{ start: 2, end: 2 + text.length, text: '' }]);
+});
+
 describe('set', () => {
   test.each<[string, string, string]>([
     ['adds to an empty file', '', 'bob:new\n'],
