@@ -13,8 +13,13 @@ import { notReplaceable, OPENED, type Place, tickOf } from './path.js';
 
 const CHUNK = 4_194_304;
 const ATTEMPTS = 10;
-/** FUSE, NFS, SMB, 9P and Ceph, as statfs(2) names them: what stat says there may be seconds old. */
-const REMOTE = [0x65735546, 0x6969, 0xff534d42, 0xfe534d42, 0x517b, 0x01021997, 0x00c36400];
+/**
+ * FUSE, NFS, SMB, 9P, Ceph, the mounts of Docker Desktop (fakeowner) and VirtualBox, as statfs(2) names them: what stat
+ * says there may be seconds old.
+ */
+const REMOTE = [
+  0x65735546, 0x6969, 0xff534d42, 0xfe534d42, 0x517b, 0x01021997, 0x00c36400, 0x6a656a63, 0x786f4256,
+];
 const NOT_A_FILE = 'is not a regular file. Give the path of a file.';
 
 /** The bytes of a file with an index of their names. */
@@ -72,7 +77,9 @@ export async function takeSnapshot(
       }
       const index = await readIndexed(fd, Number(stats.size), names);
       if (index === undefined) continue;
-      const isRemote = attempt(() => REMOTE.includes(fs.statfsSync(file).type)) ?? false;
+      const { type = 0n } = attempt(() => fs.statfsSync(file, { bigint: true })) ?? {};
+      // Where the system has 32 bits, the sign of the type is extended to 64.
+      const isRemote = REMOTE.includes(Number(BigInt.asUintN(32, type)));
       // On Windows an open file cannot be replaced.
       const kept = systemDisk.windows || isRemote ? undefined : new OpenFile(fd, index);
       if (kept !== undefined) fd = undefined;
