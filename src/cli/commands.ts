@@ -12,6 +12,7 @@ import {
   type LoginOptions,
   type PasswordDraft,
   PasswordFile,
+  PasswordFileError,
   type PasswordFileOptions,
   type ReloadTarget,
 } from '../index.js';
@@ -51,17 +52,32 @@ async function set(command: Command): Promise<number> {
   const confirm = await confirmation(command);
   const password = await input.readPassword(command);
   const signal = input.interruption();
-  let outcome: 'added' | 'updated' | 'unchanged';
-  if (given.has('--force')) {
+  const edit = async () => {
+    if (!given.has('--force')) return file.setUser(username, password, { signal });
     const hash = await hashPassword(password, hashOptions(command));
     const { added } = await file.setHashes([[username, hash]], { removeOthers: true, signal });
-    outcome = added > 0 ? 'added' : 'updated';
-  } else outcome = await file.setUser(username, password, { signal });
+    return added > 0 ? 'added' : 'updated';
+  };
   const isQuiet = given.has('--quiet');
-  if (given.has('--generate')) output.printSecret(`${password}\n`, [username], isQuiet);
-  else
-    output.inform(`${outcome === 'added' ? 'Adding' : 'Updating'} password for user ${username}\n`, isQuiet);
+  const isGenerated = given.has('--generate');
+  const print = () => isGenerated && output.printSecret(`${password}\n`, [username], isQuiet);
+  const outcome = await committed(edit(), print);
+  const verb = outcome === 'added' ? 'Adding' : 'Updating';
+  if (!isGenerated) output.inform(`${verb} password for user ${username}\n`, isQuiet);
   return reload(command, file, outcome !== 'unchanged', () => confirm?.({ username, password }));
+}
+
+/** Awaits an edit, then prints the passwords it made: also where it fails after the file holds them. */
+async function committed<T>(edit: Promise<T>, print: () => void): Promise<T> {
+  let isCommitted = true;
+  try {
+    return await edit;
+  } catch (error) {
+    isCommitted = error instanceof PasswordFileError && error.committed === true;
+    throw error;
+  } finally {
+    if (isCommitted) print();
+  }
 }
 
 async function remove(command: Command): Promise<number> {
@@ -127,11 +143,13 @@ async function provision(command: Command): Promise<number> {
       draft.set(login.username, hashes[i] as string);
     }
   };
-  await file.update(addAll, { signal: input.interruption() });
-  const lines = logins.map(({ username, password }) => `${username}:${password}\n`);
-  const text = given.has('--json') ? `${JSON.stringify(logins)}\n` : lines.join('');
-  const names = logins.map(({ username }) => username);
-  output.printSecret(text, names, given.has('--quiet'));
+  const print = () => {
+    const lines = logins.map(({ username, password }) => `${username}:${password}\n`);
+    const text = given.has('--json') ? output.json(logins) : lines.join('');
+    const names = logins.map(({ username }) => username);
+    output.printSecret(text, names, given.has('--quiet'));
+  };
+  await committed(file.update(addAll, { signal: input.interruption() }), print);
   return reload(command, file, true, () => logins[0] && confirm?.(logins[0]));
 }
 
@@ -153,7 +171,7 @@ async function verify(command: Command): Promise<number> {
 async function list(command: Command): Promise<number> {
   const names = await open(command).users();
   const lines = names.map(name => `${output.shown(name)}\n`).join('');
-  return output.print(command.given.has('--json') ? `${JSON.stringify(names)}\n` : lines);
+  return output.print(command.given.has('--json') ? output.json(names) : lines);
 }
 
 async function exportHashes(command: Command): Promise<number> {
@@ -176,7 +194,7 @@ async function check({ path, given }: Command): Promise<number> {
   const isFaulty = findings.some(({ severity }) => severity === 'error');
   const reported = findings.filter(({ severity }) => !given.has('--quiet') || severity === 'error');
   const lines = reported.map(finding => output.findingLine(path, finding)).join('');
-  output.print(given.has('--json') ? `${JSON.stringify(report)}\n` : lines);
+  output.print(given.has('--json') ? output.json(report) : lines);
   return isFaulty ? STATUS.FAILED : STATUS.DONE;
 }
 

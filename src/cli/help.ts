@@ -68,7 +68,7 @@ const STATUSES = {
   1: 'Failed, and nothing was changed. For --verify: no. For --check: errors. For -D: a name was not in the file; the others are deleted. For -U: a line could not be read or hashed; the others are hashed. For --export and --dynsec: a user was left out.',
   2: 'The two passwords that were typed differ. For --verify and --check: failed.',
   3: 'The file was changed, or needed no change, but not all was done: the reload, the confirmed login, the sync to disk, or printing.',
-  '129, 130, 143': 'Ended by SIGHUP, ctrl-C, SIGTERM. Nothing was changed.',
+  '129, 130, 143': 'Ended by SIGHUP, ctrl-C, SIGTERM. Nothing was changed, unless the signal came twice.',
 };
 
 export function usage(): string {

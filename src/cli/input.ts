@@ -103,11 +103,13 @@ export async function readPassword({ mode, path, password, given }: Command): Pr
     if (!given.has('--quiet') && isatty(STDERR)) complain(BATCH_WARNING);
     return password;
   }
-  if (file !== undefined) return onlyLine(file);
+  if (file !== undefined && file !== '-') return onlyLine(file);
   if (given.has('--generate')) return generatePassword();
-  if (!given.has('--password-stdin')) return promptForPassword(mode === 'set', path === '-');
+  if (file === undefined && !given.has('--password-stdin'))
+    return promptForPassword(mode === 'set', path === '-');
   if (!isatty(STDIN)) return onlyLine('-');
-  throw new CliError('--password-stdin is for a pipe or file. Leave it out to be asked.');
+  const option = file === undefined ? '--password-stdin' : '--password-file -';
+  throw new CliError(`${option} is for a pipe or file. Leave it out to be asked.`);
 }
 
 /** Without the line end that editors and `echo` write. */

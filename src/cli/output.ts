@@ -104,6 +104,12 @@ export function shown(name: string): string {
   return isatty(STDOUT) ? printable(text) : text;
 }
 
+/** A line of JSON without control characters: `JSON.stringify` escapes only those below U+0020. */
+export function json(value: unknown): string {
+  const escaped = (control: string) => `\\u00${control.charCodeAt(0).toString(16)}`;
+  return `${JSON.stringify(value).replace(/[\u007f-\u009f]/g, escaped)}\n`;
+}
+
 /** A text without control characters other than line feeds, because a terminal may obey them. */
 function printable(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for

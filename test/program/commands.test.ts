@@ -16,6 +16,7 @@ import { type CallOptions, call, type Ended, PROGRAM } from '../support/cli.js';
 import { testDirectory } from '../support/directory.js';
 import { linux, needs, program, root } from '../support/require.js';
 import { perl, standIn, uniqueName } from '../support/stand-in.js';
+import { tracing } from '../support/strace.js';
 import { quoted } from '../support/terminal.js';
 
 let directory: string;
@@ -371,6 +372,15 @@ describe('--list and --check', () => {
     );
   });
 
+  test('--json escapes control characters, which a terminal may obey', async () => {
+    const name = 'a\u009b31mb\u007f\u0001';
+    writeFileSync(path, `${name}:${HASH}\n`);
+    expect(await done(['--list', '--json', 'passwd'])).toBe('["a\\u009b31mb\\u007f\\u0001"]\n');
+    const { stdout } = await run(['--check', '--json', 'passwd']);
+    expect(JSON.parse(stdout).findings).toMatchObject([{ code: 'UNSENDABLE_NAME', username: name }]);
+    expect(stdout).toMatch(/^[ -~]*\n$/);
+  });
+
   test('--check prints nothing for a good file', async () => {
     expect(await done(['--check', 'passwd'])).toBe('');
   });
@@ -692,6 +702,20 @@ describe('standard output', () => {
       status: 1,
       stderr: 'Error: Cannot write the output: ENOSPC.\n',
     });
+  });
+});
+
+needs(linux, ...tracing).describe('where the directory cannot be synced', () => {
+  test.each([
+    ['--generate', ['passwd', 'alice']],
+    ['--provision', ['passwd']],
+  ])('%s prints the password, because the file holds it', async (option, operands) => {
+    const inject = ['-f', '-qq', '-o', '/dev/null', '-P', directory, '-e', 'inject=fsync:error=EIO'];
+    const argv = [...inject, process.execPath, PROGRAM, option, ...operands];
+    const { status, stdout, stderr } = spawnSync('strace', argv, { cwd: directory, encoding: 'utf8' });
+    expect({ status, stderr }).toEqual({ status: 3, stderr: expect.stringContaining('could not be synced') });
+    const [, name = 'alice', password = ''] = /^(?:(.*):)?([\w-]{32})\n$/.exec(stdout) ?? [];
+    expect(await file.verify(name, password)).toBe(true);
   });
 });
 

@@ -212,11 +212,14 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     expect(readFileSync(errors, 'utf8')).toBe('');
   });
 
-  test('--password-stdin is refused on a terminal', async () => {
-    const { screen, status } = await onTerminal(command('--password-stdin', path, 'bob'));
-    expect(screen).toMatch(/^Error: --password-stdin is for a pipe or file\./);
-    expect(status).toBe(1);
-  });
+  test.each([[['--password-stdin']], [['--password-file', '-']]])(
+    '%j is refused on a terminal, which would show the password',
+    async options => {
+      const { screen, status } = await onTerminal(command(...options, path, 'bob'));
+      expect(screen).toBe(`Error: ${options.join(' ')} is for a pipe or file. Leave it out to be asked.\n`);
+      expect(status).toBe(1);
+    },
+  );
 
   test('hashing many users shows its progress, which is erased at the end', async () => {
     writeFileSync(path, plainLines(3_000));
