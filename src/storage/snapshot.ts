@@ -79,7 +79,7 @@ export async function takeSnapshot(
       if (index === undefined) continue;
       const { type = 0n } = attempt(() => fs.statfsSync(file, { bigint: true })) ?? {};
       // Where the system has 32 bits, the sign of the type is extended to 64.
-      const isRemote = REMOTE.includes(Number(BigInt.asUintN(32, type)));
+      const isRemote = REMOTE.includes(Number(type & 0xffff_ffffn));
       // On Windows an open file cannot be replaced.
       const kept = systemDisk.windows || isRemote ? undefined : new OpenFile(fd, index);
       if (kept !== undefined) fd = undefined;

@@ -165,7 +165,7 @@ describe('entries', () => {
       [
         {
           ...{ line: 3, severity: 'error', code: 'SLOW_HASH', username: 'carol' },
-          message: expect.stringMatching(/^The hash takes 17 passes over 47104 KiB, and 16 over /),
+          message: expect.stringMatching(/^The hash takes 17 passes over 47104 KiB in 1 lanes, and 16 over /),
         },
       ],
     ]);
