@@ -299,8 +299,9 @@ export class PasswordFile {
 
   /**
    * Any number of edits in one atomic commit. The function is synchronous (a returned promise is an error), gets the
-   * file as it is while no one else can write, and may run again on a newer one. Where it throws, nothing is changed
-   * and the promise rejects with what it threw; otherwise it resolves with what it returned.
+   * file as it is while no one else can write, and may run again on a newer one. Where it throws, it changes nothing and
+   * the promise rejects with what it threw; otherwise it resolves with what it returned. If the file cannot be replaced,
+   * the promise rejects with that error in any case.
    *
    * @throws PasswordFileError also what the draft's `set` throws
    * @example await new PasswordFile('passwd').update(draft => draft.delete('bob'));
