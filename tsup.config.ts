@@ -8,6 +8,10 @@ export const library: Options = {
   entry: { index: 'src/index.ts' },
   format: ['esm', 'cjs'],
   splitting: false,
+  esbuildOptions(options, { format }) {
+    // Jest loads CommonJS in a context where `import()` fails. This makes it a `require()`, which is as late.
+    if (format === 'cjs') options.supported = { 'dynamic-import': false };
+  },
 };
 
 /**

@@ -65,7 +65,7 @@ let devices = await readState();
 
 await file.create();
 if (MQTT_SERVICE_USERNAME) await file.setUser(MQTT_SERVICE_USERNAME, MQTT_SERVICE_PASSWORD);
-// The last run may have ended between a change and its reload. A broker that is not up yet reads the file when it is.
+// The last run may have ended between a change and its reload. A broker that does not run yet reads the file when it starts.
 if (reload !== undefined) await file.reloaded({ force: true }).catch(failure);
 
 const server = createServer((request, response) => void answer(request, response));
@@ -94,7 +94,7 @@ async function route(request: IncomingMessage): Promise<Reply> {
   if (request.method === 'POST' && path === '/devices') return register(await readMac(request));
   if (request.method === 'GET' && path === '/devices') return list(new URLSearchParams(query));
   if (request.method === 'DELETE' && id !== undefined) return remove(id);
-  throw new HttpError(404, 'There is no such thing here.');
+  throw new HttpError(404, 'There is no such device or path.');
 }
 
 /** Errors of the system and of mosquitto-passwd-ts have a code; their messages hold no password and no hash. */
@@ -206,7 +206,7 @@ async function readState(): Promise<Map<string, Device>> {
     return new Map(stored.map(device => [device.id, device]));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return new Map();
-    throw new Error(`${STATE_FILE} cannot be read as a list of devices. Mend it or remove it.`, {
+    throw new Error(`${STATE_FILE} cannot be read as a list of devices. Fix it or remove it.`, {
       cause: error,
     });
   }

@@ -15,7 +15,7 @@
  * | `ERR_DIRECTORY_MISSING` | the directory of the file does not exist |
  * | `ERR_READ_FAILED` | the system refused to read the file (see `cause`), or it has 2 GiB or more |
  * | `ERR_WRITE_FAILED` | the system refused a step of writing; nothing changed; see `cause` |
- * | `ERR_NOT_REPLACEABLE` | what is at the path cannot be replaced atomically: a mount point, a read-only directory, a FIFO, … |
+ * | `ERR_NOT_REPLACEABLE` | what is at the path cannot be replaced atomically: a mount point, a read-only directory, a FIFO, … Or the path has a symbolic link of another user; reads refuse that too |
  * | `ERR_OWNERSHIP` | the new file could not keep its owner and group |
  * | `ERR_LOCK_TIMEOUT` | another writer held the file for longer than `lock.timeout` |
  * | `ERR_RELOAD_REFUSED` | the broker was not signalled, because it would not load the file; see `findings` |
@@ -127,9 +127,9 @@ export interface Finding {
 export interface PasswordFileErrorDetails {
   /** The system's error, where one is the reason. */
   cause?: unknown;
-  /** The file it is about. */
+  /** The path it is about: the password file, or a directory, link or pid file. */
   path?: string | undefined;
-  /** The user name it is about. */
+  /** The user name it is about. A refused one is cut before the first `:` or control character: a password may follow. */
   username?: string | undefined;
   /** With `ERR_RELOAD_REFUSED`: what the broker would refuse. */
   findings?: readonly Finding[] | undefined;
@@ -156,16 +156,17 @@ export interface PasswordFileErrorDetails {
 export class PasswordFileError extends Error {
   override readonly name = 'PasswordFileError';
   readonly code: PasswordFileErrorCode;
-  readonly path?: string;
-  readonly username?: string;
-  readonly findings?: readonly Finding[];
-  readonly committed?: boolean;
+  declare readonly path?: string;
+  declare readonly username?: string;
+  declare readonly findings?: readonly Finding[];
+  declare readonly committed?: boolean;
 
   constructor(code: PasswordFileErrorCode, message: string, details: PasswordFileErrorDetails = {}) {
     const { cause, path, username, findings, committed } = details;
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
-    Object.assign(this, { path, username, findings, committed });
+    for (const [field, value] of Object.entries({ path, username, findings, committed }))
+      if (value !== undefined) Object.assign(this, { [field]: value });
   }
 }
 

@@ -132,6 +132,7 @@ function filePathOf(value: string | URL): string {
   const path = pathOf(value);
   if (path !== undefined && path !== '' && !path.endsWith('/') && !path.endsWith(sep))
     return absolutePath(path);
-  const problem = 'path must be a file: URL or a non-empty string without a NUL, or a slash at its end.';
+  const problem =
+    'path must be a file: URL or a string that is not empty, has no NUL and does not end with a slash.';
   throw invalidArgument(`${problem} Is the variable that should hold it set?`);
 }

@@ -115,8 +115,10 @@ export class PasswordFile {
     password: string | Uint8Array | undefined,
     options?: WaitOptions,
   ): Promise<SetOutcome> {
-    const entries = new Map([[username, password]]);
-    const outcomes = await setUsers(this.#source, this.#settings, entries, options);
+    const own = ownCopy(password);
+    assertUsername(username);
+    assertPassword(own, username);
+    const outcomes = await setUsers(this.#source, this.#settings, [[username, own]], options);
     return outcomes.get(username) as SetOutcome;
   }
 
@@ -161,7 +163,7 @@ export class PasswordFile {
    * Sets the passwords of many users in one commit: all or, if anything fails, none. If a name comes twice, its last
    * password counts. Hashing uses all threads of the pool.
    *
-   * @param entries an invalid one or an abort closes the iterator
+   * @param entries an invalid one or an abort closes the iterator. The message has the number of the entry.
    * @example
    * const devices = new Map([['device_1', 'first password'], ['device_2', 'second password']]);
    * console.log(await new PasswordFile('passwd').setUsers(devices)); // { added: 2, ... }
@@ -209,7 +211,8 @@ export class PasswordFile {
 
   /**
    * Whether the broker would let this user in, by the lines of this name in the file as it is now; `check` reports whether
-   * it loads the file at all. A file that has not changed since the last call is not read again.
+   * it loads the file at all. A file that has not changed since the last call is not read again. `false` for a user with
+   * an `$argon2id$` hash, which a stock broker does not read.
    *
    * @throws PasswordFileError also `ERR_COST_LIMIT`: the user's hash costs more than `hash.maxIterations` allows
    * @example console.log(await new PasswordFile('passwd').verify('alice', 'correct horse'));
@@ -243,7 +246,8 @@ export class PasswordFile {
   }
 
   /**
-   * A user's hash as it is in the file, or `undefined` if there is no such user.
+   * What the file has in the place of a user's hash, also a plain-text password or `''`. `undefined`: there is no such
+   * user. `entries` yields only hashes.
    *
    * @example console.log(await new PasswordFile('passwd').getHash('alice')); // $7$101$...
    */
@@ -363,7 +367,7 @@ export class PasswordFile {
   /**
    * Closes the file, which reads leave open, for example to unmount its volume. It cancels nothing: what is under way goes
    * on, and a read closes the file at its end. The next read opens it again. `Symbol.dispose` does the same, where Node has
-   * it. A process keeps at most 32 files open and in memory.
+   * it; the declarations do not mention it. A process keeps at most 32 files open and in memory.
    *
    * @example
    * const file = new PasswordFile('passwd');

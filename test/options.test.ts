@@ -191,6 +191,7 @@ describe('arguments', () => {
       file.verify('alice', password),
       hashPassword(password),
       verifyPassword(password, HASH),
+      confirmLogin({ host: '127.0.0.1', port: 1, username: 'alice', password }),
     ];
     for (const outcome of await Promise.allSettled(calls)) {
       expect(outcome).toMatchObject({

@@ -102,7 +102,7 @@ describe('new PasswordFile', () => {
     ['a URL with a NUL', new URL('file:///tmp/pass%00wd')],
   ])('refuses %s', (_what, wrong) => {
     const message =
-      'path must be a file: URL or a non-empty string without a NUL, or a slash at its end. Is the variable that should hold it set?';
+      'path must be a file: URL or a string that is not empty, has no NUL and does not end with a slash. Is the variable that should hold it set?';
     const refusal = { code: 'ERR_INVALID_ARGUMENT', message };
     expect(() => new PasswordFile(wrong as string)).toThrow(expect.objectContaining(refusal));
   });
@@ -227,7 +227,8 @@ describe('invalid names and passwords', () => {
   const password = { code: 'ERR_INVALID_PASSWORD' };
 
   test('are refused without any change in the directory', async () => {
-    await expect(file.setUser('a:b', 'secret')).rejects.toMatchObject(name);
+    const onItsOwn = { ...name, message: expect.stringMatching(/^The user name contains/) };
+    await expect(file.setUser('a:b', 'secret')).rejects.toMatchObject(onItsOwn);
     await expect(file.addUser('a:b', 'secret')).rejects.toMatchObject(name);
     await expect(file.setUsers([['a:b', 'secret']])).rejects.toMatchObject(name);
     await expect(file.setHash('a:b', HASH)).rejects.toMatchObject(name);
@@ -238,6 +239,11 @@ describe('invalid names and passwords', () => {
     await expect(file.addUser('alice', detached())).rejects.toMatchObject(password);
     await expect(file.setHash('alice', 'secret')).rejects.toMatchObject({ code: 'ERR_INVALID_HASH' });
     expectOnly(directory);
+  });
+
+  test('are refused with an error that has no other fields than those with a value', async () => {
+    const error = await file.setUser('alice', '').catch((thrown: object) => thrown);
+    expect(Object.keys(error).sort()).toEqual(['code', 'name', 'username']);
   });
 
   test('are refused with the user in the error', async () => {

@@ -28,10 +28,10 @@ export interface LoginOptions {
   port: number;
   /** `true`, or options of `tls.connect` such as `ca`: the listener speaks TLS. Default `false`. */
   tls?: boolean | ConnectionOptions | undefined;
-  /** The user who shall be let in. */
+  /** The user name to log in with. */
   username: string;
-  /** The user's password. */
-  password: string | Uint8Array;
+  /** The user's password; `undefined`, an unset variable, is `ERR_INVALID_PASSWORD`. */
+  password: string | Uint8Array | undefined;
   /** Milliseconds for all attempts together, until the broker must have let the user in. Default 10,000. */
   timeout?: number | undefined;
   /** Cancels: closes the connection and rejects with `signal.reason`. */
@@ -100,7 +100,7 @@ export async function confirmLogin(options: LoginOptions): Promise<void> {
 }
 
 /** {@link LoginOptions}, checked and copied. */
-type Login = LoginOptions & { timeout: number; clientId: string };
+type Login = LoginOptions & { password: string | Uint8Array; timeout: number; clientId: string };
 
 function readLogin(options: LoginOptions): Login {
   const login = readOptions(options, LOGIN_CHECKS);

@@ -173,7 +173,7 @@ function refused(path: string, findings: readonly Finding[]): PasswordFileError 
   return new PasswordFileError(
     'ERR_RELOAD_REFUSED',
     `The broker was not made to reload ${path}, which it would not load: ${line > 0 ? `line ${line}: ` : ''}` +
-      `${message} The file holds all edits. Mend it, then edit it again or call reloaded() ` +
+      `${message} The file holds all edits. Fix it, then edit it again or call reloaded() ` +
       '(on the command line, run the command again).',
     { path, findings },
   );

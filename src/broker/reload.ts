@@ -38,8 +38,9 @@ const STARTING_PAUSE = 20;
  *
  * Signals need Linux with /proc, which shows what process has a pid. Elsewhere only `command` works.
  *
- * @throws PasswordFileError `ERR_RELOAD_FAILED`: there is no such broker, and the message says what to do; or it ended
- *   before it had read the file. `ERR_INVALID_ARGUMENT`
+ * @throws PasswordFileError `ERR_RELOAD_FAILED`: there is no such broker, this process may not signal it, it ended or
+ *   stopped before it had read the file, or the command failed or took too long; the message says what to do.
+ *   `ERR_INVALID_ARGUMENT`
  * @example
  * ```ts
  * import { reloadBroker } from 'mosquitto-passwd-ts';
@@ -107,8 +108,8 @@ async function listening(
     if (broker.catchesHangup) return broker;
     if (performance.now() >= deadline) {
       throw reloadFailed(
-        `${broker.label} is ${broker.name}, but does not listen for SIGHUP, which would end it. If it is a broker that ` +
-          `takes longer than ${timeout} ms to start, raise the timeout; if not, name the broker's own process.`,
+        `${broker.label} is ${broker.name}, but has not listened for SIGHUP within ${timeout} ms, and would be ended by ` +
+          "it. If it is a broker that is still starting, repeat this later; if not, name the broker's own process.",
       );
     }
     await pause(STARTING_PAUSE, signal);

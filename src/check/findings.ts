@@ -144,7 +144,7 @@ export class FindingList {
     if (line === 0) return this.#listed;
     const message =
       `There are more findings from this line on, which are not listed: ${error} errors and ${warning} warnings. ` +
-      'Mend what is listed, then check the file again.';
+      'Fix what is listed, then check the file again.';
     return [
       ...this.#listed,
       { line, severity: error > 0 ? 'error' : 'warning', code: 'MORE_FINDINGS', message },

@@ -23,7 +23,7 @@ export interface UsernameOptions {
  * @example generatePassword({ length: 40, alphabet: '0123456789abcdef' });
  */
 export interface PasswordOptions {
-  /** How many characters, 1 to 1024. Default 32. */
+  /** How many characters, up to 1024; at least 128 bits, which are 22 characters of the default alphabet. Default 32. */
   length?: number | undefined;
   /** The characters to draw from, at least two different ones. Default the 64 URL-safe ones of base64url. */
   alphabet?: string | undefined;

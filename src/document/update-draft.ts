@@ -16,7 +16,7 @@ import type { Draft } from './draft.js';
 export interface PasswordDraft {
   /** Whether the file has the name. */
   has(name: string): boolean;
-  /** The user's hash as the file has it; of a duplicate name the last one. */
+  /** What the file has in the place of the user's hash, also a plain-text password; of a duplicate name the last one. */
   get(name: string): string | undefined;
   /** Gives the user this hash. Throws `ERR_INVALID_USERNAME`, `ERR_INVALID_HASH` or `ERR_COST_LIMIT`. */
   set(name: string, hash: string): this;

@@ -37,7 +37,7 @@ export interface VerifyOptions {
 export interface FileHashOptions extends VerifyOptions {
   /** Default `'pbkdf2-sha512'`. `'sha512'` is for Mosquitto 1.x brokers only: it is one fast SHA-512. */
   algorithm?: 'pbkdf2-sha512' | 'sha512' | undefined;
-  /** Iterations of PBKDF2, up to `maxIterations`. Default 101, as Mosquitto 2.0 writes; 2.1 writes 1000. */
+  /** Iterations of PBKDF2, up to `maxIterations`. Default 101, as Mosquitto 2.0 writes; 2.1 writes 1000. Not for `'sha512'`. */
   iterations?: number | undefined;
   /** 12, which every 2.x broker reads (default), or 64, as 2.1 writes and 2.0 cannot read. */
   saltBytes?: 12 | 64 | undefined;
@@ -49,7 +49,7 @@ export interface FileHashOptions extends VerifyOptions {
  * @example hashPasswordSync('secret', { salt: new Uint8Array(12) }); // the same hash each time
  */
 export interface HashOptions extends FileHashOptions {
-  /** 12 or 64 bytes, to reproduce a hash. Default: `saltBytes` random bytes. */
+  /** 12 or 64 bytes, to reproduce a hash, instead of `saltBytes`. Default: `saltBytes` random bytes. */
   salt?: Uint8Array | undefined;
 }
 

@@ -2,6 +2,7 @@
 
 import { assertPassword, assertUsername, ownCopy } from '../credentials/rules.js';
 import type { SetOutcome } from '../document/draft.js';
+import { PasswordFileError } from '../errors.js';
 import { tryParseHash } from '../hash/encoding.js';
 import { compareKey, type HashSettings, newHash } from '../hash/hash.js';
 import type { ProgressOptions, Settings } from '../options.js';
@@ -27,10 +28,15 @@ export async function setUsers(
   const checks = { signal: isSignal, onProgress: isFunction };
   const { signal, onProgress } = readOptions<ProgressOptions>(options, checks);
   const passwords = new Map<string, string | Uint8Array>();
-  const addPassword = (username: unknown, password: unknown): void => {
-    assertUsername(username);
+  const addPassword = (username: unknown, password: unknown, number: number): void => {
     const own = ownCopy(password);
-    assertPassword(own, username);
+    try {
+      assertUsername(username);
+      assertPassword(own, username);
+    } catch (error) {
+      const { code, message, username: shown } = error as PasswordFileError;
+      throw new PasswordFileError(code, `Entry ${number}: ${message}`, { username: shown });
+    }
     passwords.set(username, own);
   };
   await forEachEntry(entries, addPassword, signal);

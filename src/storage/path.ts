@@ -219,10 +219,10 @@ function directoryError(cause: unknown, path: string): PasswordFileError {
   }
   const remedies: { [code: string]: string } = {
     ENAMETOOLONG: 'A name in the path is too long. Give a shorter one.',
-    EACCES: 'Mend the permissions of its directories.',
-    ENOTDIR: 'It is no directory. Mend the path.',
+    EACCES: 'Fix the permissions of its directories.',
+    ENOTDIR: 'It is no directory. Correct the path.',
   };
-  const remedy = remedies[code ?? ''] ?? 'Mend that, then repeat the call.';
+  const remedy = remedies[code ?? ''] ?? 'Fix that, then repeat the call.';
   const message = `The directory ${path} cannot be reached (${code ?? (cause as Error).message}). ${remedy}`;
   return new PasswordFileError('ERR_READ_FAILED', message, { path, cause });
 }
@@ -242,7 +242,7 @@ export function writeError(cause: unknown, path: string): unknown {
   // Node has no name for this error.
   const reason = errno === -constants.errno.EDQUOT ? 'EDQUOT: the disk quota is exhausted' : message;
   const problem = `${path} was not changed: ${reason.replaceAll(OPENED, directory).replace(/\.$/, '')}`;
-  const text = `${problem}. Mend that, then repeat the call.`;
+  const text = `${problem}. Fix that, then repeat the call.`;
   return new PasswordFileError('ERR_WRITE_FAILED', text, { path, cause });
 }
 
@@ -258,7 +258,7 @@ function refusalOf(code: string, path: string): string | undefined {
     case 'EBUSY':
       return 'is itself a mount point, as a single-file bind mount is. Mount the directory that holds it instead.';
     case 'EACCES':
-      return 'cannot be replaced, because this user may not read its directory, or not make files there. Give it both permissions, and a umask that leaves it its own.';
+      return 'cannot be replaced, because this user may not read its directory, or may not make files there. Give the user both permissions. The umask must not take those of the owner.';
     case 'EPERM':
       return 'cannot be replaced: the system forbids this user a step of it. If the file or its directory is immutable or append-only (lsattr shows that), change it.';
     case 'EROFS':

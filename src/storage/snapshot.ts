@@ -125,7 +125,11 @@ export function readError(error: unknown, path: string): unknown {
   // ENXIO: a socket. ELOOP: a symbolic link that was not there before.
   if (code === 'ENXIO' || code === 'ELOOP') return notReplaceable(path, NOT_A_FILE);
   const reason = (error as Error).message.replace(OPENED, dirname(path));
-  return unreadable(path, `cannot be read: ${reason}. Mend that (${code}), then repeat the call.`, error);
+  const remedy =
+    code === 'EACCES'
+      ? "Run as its owner or as root, or let this user's group read it."
+      : `Fix that (${code}), then repeat the call.`;
+  return unreadable(path, `cannot be read: ${reason}. ${remedy}`, error);
 }
 
 function unreadable(path: string, problem: string, cause?: unknown): PasswordFileError {

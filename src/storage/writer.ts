@@ -20,7 +20,10 @@ export interface LockOptions {
    * while a commit waits join it. If it times out, they are for the next one, whose time begins then.
    */
   timeout?: number | undefined;
-  /** How long a writer whose process cannot be looked at may have no heartbeat before its lock is broken. Default 5,000. */
+  /**
+   * How long a writer whose process cannot be looked at may have no heartbeat before its lock is broken, at least 1,000.
+   * Default 5,000.
+   */
   stale?: number | undefined;
 }
 

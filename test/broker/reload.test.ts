@@ -133,7 +133,7 @@ needs(linux, perl).describe('reloadBroker({ pid })', () => {
   test('fails, and sends nothing, if the process does not listen for SIGHUP within the timeout', async () => {
     const broker = await standIn({ listening: false });
     const message = await failure({ pid: broker.pid }, { timeout: 50 });
-    expect(message).toContain(`pid ${broker.pid} is mosquitto, but does not listen for SIGHUP`);
+    expect(message).toContain(`pid ${broker.pid} is mosquitto, but has not listened for SIGHUP within 50 ms`);
     expect(await broker.hangups()).toBe(0);
   });
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { MAX_FILE_BYTES } from '../../src/document/line.js';
 import { NewLines } from '../../src/document/new-lines.js';
+import type { PasswordFileError } from '../../src/errors.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 
 const HASH = hashPasswordSync('secret', { salt: Buffer.alloc(12, 1) });
@@ -82,8 +83,9 @@ describe('new lines', () => {
     ['the first 100 characters of a long name', `${'x-'.repeat(60)}:`, 'x-'.repeat(50)],
   ])('report of an entry that is refused %s', (_what, name, username) => {
     const entry = username === undefined ? 'Entry 2: ' : `Entry 2 (${JSON.stringify(username)}): `;
-    const refusal = { username, message: expect.stringMatching(entry.replace(/[$+()]/g, '\\$&')) };
-    expect(() => linesOf(['a', HASH], [name, 'x']).flush()).toThrow(expect.objectContaining(refusal));
+    const isRight = (error: PasswordFileError) =>
+      error.username === username && error.message.startsWith(entry);
+    expect(() => linesOf(['a', HASH], [name, 'x']).flush()).toThrow(expect.toSatisfy(isRight));
   });
 
   test('refuse more bytes than a file can hold', () => {

@@ -103,7 +103,7 @@ describe('check', () => {
     });
     await expect(new PasswordFile(path).check()).rejects.toMatchObject({
       code: 'ERR_READ_FAILED',
-      message: `${path} cannot be read: EACCES: permission denied. Mend that (EACCES), then repeat the call.`,
+      message: `${path} cannot be read: EACCES: permission denied. Run as its owner or as root, or let this user's group read it.`,
       cause: refusal,
     });
   });

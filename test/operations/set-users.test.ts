@@ -201,16 +201,28 @@ describe('setUsers', () => {
     expect(await identity()).toEqual(before);
   });
 
-  test('changes nothing if one name or password is invalid', async () => {
-    const before = await identity();
-    await expect(file.setUsers([...entries(), ['dave', '']])).rejects.toMatchObject({
-      code: 'ERR_INVALID_PASSWORD',
-    });
-    await expect(file.setUsers([...entries(), ['#', 'x']])).rejects.toMatchObject({
-      code: 'ERR_INVALID_USERNAME',
-    });
-    expect(await identity()).toEqual(before);
-  });
+  test.each([
+    [
+      'password',
+      ['dave', ''],
+      { code: 'ERR_INVALID_PASSWORD', username: 'dave' },
+      'Entry 4: The password is',
+    ],
+    [
+      'name',
+      ['a:secret', 'x'],
+      { code: 'ERR_INVALID_USERNAME', username: 'a' },
+      'Entry 4: The user name contains',
+    ],
+  ] as const)(
+    'changes nothing if one %s is invalid, and reports its entry',
+    async (_what, entry, error, message) => {
+      const before = await identity();
+      const call = file.setUsers([...entries(), entry]);
+      await expect(call).rejects.toMatchObject({ ...error, message: expect.stringContaining(message) });
+      expect(await identity()).toEqual(before);
+    },
+  );
 
   test('sets an unchanged password again if another writer changes it before the lock is taken', async () => {
     diskCalls.before = call => {

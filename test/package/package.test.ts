@@ -1,7 +1,9 @@
 /** The content of the tarball, and its references. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { compileFunction } from 'node:vm';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -54,6 +56,18 @@ test('dist refers only to modules of Node and to its own files', () => {
     expect(reference?.startsWith('node:') || names.includes(reference?.slice(2) as string), reference).toBe(
       true,
     );
+  }
+});
+
+test('dist/index.cjs works where its loader gives it no import(), as Jest', async () => {
+  const path = join(packed.installed, 'dist/index.cjs');
+  const module = { exports: {} as typeof import('../../src/index.js') };
+  compileFunction(readFileSync(path, 'utf8'), ['module', 'require'])(module, createRequire(path));
+  const { confirmLogin, reloadBroker } = module.exports;
+  await reloadBroker({ command: [process.execPath, '--version'] });
+  for (const tls of [false, true]) {
+    const login = { host: '127.0.0.1', port: 1, username: 'alice', password: 'secret', tls, timeout: 1 };
+    await expect(confirmLogin(login)).rejects.toMatchObject({ code: 'ERR_LOGIN_FAILED' });
   }
 });
 

@@ -172,7 +172,7 @@ describe('the file at the path', () => {
     await writeFile(path, ALICE);
     const through = new PasswordFile(join(path, 'passwd'));
     const message =
-      /The directory .*passwd cannot be reached \(ENOTDIR\)\. It is no directory\. Mend the path\.$/;
+      /The directory .*passwd cannot be reached \(ENOTDIR\)\. It is no directory\. Correct the path\.$/;
     await expectRefusal(() => through.setHash('bob', HASH), 'ERR_READ_FAILED', message);
     await expectRefusal(() => through.users(), 'ERR_READ_FAILED', message);
   });
@@ -233,7 +233,7 @@ describe('an edit by an ordinary user', () => {
   test('in a read-only directory fails with ERR_NOT_REPLACEABLE, and verify works', async () => {
     await chmod(directory, 0o555);
     const message =
-      /passwd cannot be replaced, because this user may not read its directory, or not make files there\. Give it both permissions, and a umask that leaves it its own\.$/;
+      /passwd cannot be replaced, because this user may not read its directory, or may not make files there\. Give the user both permissions\. The umask must not take those of the owner\.$/;
     await expectRefusal(
       () => callAs(ORDINARY, path, {}, 'setHash', 'bob', HASH),
       'ERR_NOT_REPLACEABLE',
@@ -258,7 +258,7 @@ describe('an edit by an ordinary user', () => {
     const call = () => callAs(ORDINARY, join(inner, 'passwd'), {}, 'setHash', 'bob', HASH);
     const refusal = {
       code: 'ERR_READ_FAILED',
-      message: `The directory ${inner} cannot be reached (EACCES). Mend the permissions of its directories.`,
+      message: `The directory ${inner} cannot be reached (EACCES). Fix the permissions of its directories.`,
     };
     await expect(call()).rejects.toMatchObject(refusal);
     await chmod(inner, 0o755);
@@ -272,7 +272,7 @@ describe('an edit by an ordinary user', () => {
     await expect(call()).rejects.toMatchObject({
       code: 'ERR_READ_FAILED',
       message: expect.stringMatching(
-        /passwd cannot be read: .*Mend that \(EACCES\), then repeat the call\.$/,
+        /passwd cannot be read: EACCES: .*\. Run as its owner or as root, or let this user's group read it\.$/,
       ),
     });
     await chmod(path, 0o600);
@@ -387,7 +387,7 @@ needs(root, mounting).describe('an edit on a file system', () => {
     tmpfs('size=160k');
     const many = Array.from({ length: 1000 }, (_, n) => `user${n}:${HASH}\n`).join('');
     await writeFile(path, many);
-    const message = /passwd was not changed: ENOSPC: .* Mend that, then repeat the call\.$/;
+    const message = /passwd was not changed: ENOSPC: .* Fix that, then repeat the call\.$/;
     await expectRefusal(() => file.setHash('zoe', HASH), 'ERR_WRITE_FAILED', message);
     await expectRefusal(() => file.setUser('user7', 'new'), 'ERR_WRITE_FAILED', message);
     // Once the file has half its size, there is space for another one.

@@ -313,7 +313,7 @@ needs(linux).describe('an edit whose directory is exchanged while the path is fo
     });
     await expect(edit()).rejects.toMatchObject({
       code: 'ERR_READ_FAILED',
-      message: `The directory ${data} cannot be reached (ENOTDIR). It is no directory. Mend the path.`,
+      message: `The directory ${data} cannot be reached (ENOTDIR). It is no directory. Correct the path.`,
     });
     expectOnly(vault);
     await expect.poll(() => descriptorsIn(directory)).toEqual([]);
@@ -394,14 +394,14 @@ describe('a system error', () => {
       "EIO: i/o error, rename '/proc/self/fd/23/passwd.writer/temp' -> '/proc/self/fd/23/passwd'";
     const [from, to] = [join(directory, 'passwd.writer/temp'), path];
     expect(explain('EIO', message)).toBe(
-      `${path} was not changed: EIO: i/o error, rename '${from}' -> '${to}'. Mend that, then repeat the call.`,
+      `${path} was not changed: EIO: i/o error, rename '${from}' -> '${to}'. Fix that, then repeat the call.`,
     );
   });
 
   test('of an exhausted disk quota, for which Node has no name, is reported as EDQUOT', () => {
     const message = 'Unknown system error -122: Unknown system error -122, write';
     expect(explain('Unknown system error -122', message, -122)).toBe(
-      `${path} was not changed: EDQUOT: the disk quota is exhausted. Mend that, then repeat the call.`,
+      `${path} was not changed: EDQUOT: the disk quota is exhausted. Fix that, then repeat the call.`,
     );
   });
 
@@ -423,7 +423,7 @@ needs(linux).test('a read without a free descriptor fails with ERR_READ_FAILED, 
   });
   await expect(file.users()).rejects.toMatchObject({
     code: 'ERR_READ_FAILED',
-    message: `The directory ${directory} cannot be reached (EMFILE). Mend that, then repeat the call.`,
+    message: `The directory ${directory} cannot be reached (EMFILE). Fix that, then repeat the call.`,
     cause,
   });
 });

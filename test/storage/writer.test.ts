@@ -383,7 +383,7 @@ test.each([
   [
     'EACCES',
     'ERR_NOT_REPLACEABLE',
-    / because this user may not read its directory, or not make files there\. Give it both permissions, and a umask that leaves it its own\.$/,
+    / because this user may not read its directory, or may not make files there\. Give the user both permissions\. The umask must not take those of the owner\.$/,
   ],
   ['EIO', 'ERR_WRITE_FAILED', / was not changed: EIO: /],
 ])(
