@@ -1,11 +1,14 @@
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
-import type { PasswordFile } from '../src/password-file.js';
+import { PasswordFile } from '../src/password-file.js';
 import { yieldToEventLoop } from '../src/util/event-loop.js';
 import { HASH, newFile } from './support/password-file.js';
 
 let file: PasswordFile;
+let reloading: PasswordFile;
 beforeEach(() => {
-  ({ file } = newFile());
+  const { path, file: made } = newFile();
+  file = made;
+  reloading = new PasswordFile(path, { reload: { command: ['true'] } });
 });
 
 test.each<[string, () => Promise<unknown>, unknown]>([
@@ -14,6 +17,7 @@ test.each<[string, () => Promise<unknown>, unknown]>([
   ['verify of an unknown user', () => file.verify('bob', 'secret'), false],
   ['users', () => file.users(), ['alice']],
   ['check', async () => (await file.check()).loads, true],
+  ['reloaded', () => reloading.reloaded({ force: true }), undefined],
   [
     'provision',
     async () => (await file.provision({ username: { prefix: 'd_' } })).username.slice(0, 2),

@@ -35,7 +35,7 @@ export async function runCommand(
     const ended = await pause(timeout, signal, exit);
     if (ended === undefined)
       throw reloadFailed(
-        `${program} did not end within ${timeout} ms, so it was ended. ${BY_HAND} what it waits for.`,
+        `${program} did not end within ${timeout} ms, so it was killed. What it had started may still run. ${BY_HAND} what it waits for.`,
       );
     const [status, killedBy] = ended;
     if (status === 0) return;

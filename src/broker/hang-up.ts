@@ -1,23 +1,26 @@
 /** Sends SIGHUP to a broker and finds out from the kernel when it has reloaded. */
 import { systemCode } from '../errors.js';
-import { orAborted, pause } from '../util/abort.js';
+import { pause } from '../util/abort.js';
 import { type BrokerProcess, reloadFailed } from './process.js';
 import { type ProcessState, ProcessView } from './process-view.js';
 
-/** Limits, in milliseconds, of the pause between two looks at the broker: an eighth of the time since the signal. */
+/**
+ * Limits, in milliseconds, of the pause between two looks at the broker: an eighth of the time since the signal, and a
+ * hundredth of it if a reload takes long.
+ */
 const SHORTEST_PAUSE = 1;
 const LONGEST_PAUSE = 25;
 /** Milliseconds: too short for a broker that was asleep to wake, handle what woke it and look for signals. */
 const WAKING_TIME = 0.02;
 
 /**
- * The milliseconds of CPU time that a broker took to reload; `undefined`: the kernel does not say when it was over;
- * `'ended'`: it ended before that.
+ * The milliseconds of CPU time that a broker took to reload; `'unknown'`: the kernel does not say when it is over, or it
+ * is not over within the timeout; `'ended'`: the broker ended before that.
  */
-type Outcome = number | 'ended' | undefined;
+type Outcome = number | 'unknown' | 'ended';
 
 /**
- * The reloads that this process has begun and that are not over, by the pid of the broker. None rejects. All copies of
+ * The reloads that this thread has begun and that are not over, by the pid of the broker. None rejects. All copies of
  * this module share them: a program that imports and requires the package loads it twice.
  */
 function reloadsUnderWay(): Map<number, Promise<Outcome>> {
@@ -44,18 +47,13 @@ export async function hangUp(
   let first: Promise<Outcome> | undefined;
   for (;;) {
     const broker = await find();
-    const { pid } = broker;
-    const other = underWay.get(pid);
-    if (other === undefined || left <= 0) {
-      const reload = signalAndWatch(broker, timeout, signal);
-      const over = reload
-        .catch(() => undefined)
-        .finally(() => {
-          if (underWay.get(pid) === over) underWay.delete(pid);
-        });
-      underWay.set(pid, over);
-      return { broker, outcome: await orAborted(reload, signal) };
+    const other = underWay.get(broker.pid);
+    const isLate = left <= 0;
+    if (other === undefined || (isLate && other === first)) {
+      const outcome = await pause(timeout, signal, begin(broker, isLate));
+      return { broker, outcome: outcome ?? notOver(broker, timeout) };
     }
+    if (isLate) return { broker, outcome: notOver(broker, timeout) };
     // The first one may have begun before the file was changed. Any later one has its signal after that.
     first ??= other;
     const start = performance.now();
@@ -66,46 +64,62 @@ export async function hangUp(
 }
 
 /**
- * Sends the signal, then looks at the broker until the reload is over. After an abort the looks go on, because others may
- * wait for the same reload, but their timer no longer keeps the process alive.
+ * Makes the broker reload, and watches it until that is over, also when nobody waits for it any more.
+ *
+ * @param isBusy another reload may be under way, so that this signal is lost. Then there is a further one after it.
  */
-async function signalAndWatch(
-  broker: BrokerProcess,
-  timeout: number,
-  signal: AbortSignal | undefined,
-): Promise<Outcome> {
-  const { pid, label, name } = broker;
+function begin(broker: BrokerProcess, isBusy: boolean): Promise<Outcome> {
+  const underWay = reloadsUnderWay();
+  const { pid } = broker;
   const view = new ProcessView(pid);
-  try {
-    const [cpuTime, timeslices] = view.schedule();
-    const before = view.state();
-    const lookedAt = performance.now();
-    const wasAsleep = before?.isAsleep === true && view.schedule()[1] === timeslices;
-    const at = performance.now();
-    if (!sendHangup(broker)) return 'ended';
-    if (before === undefined || !(cpuTime > 0)) return undefined;
-    const reload = new Reload(before, wasAsleep && at - lookedAt < WAKING_TIME);
-
-    for (;;) {
-      const now = view.state();
-      if (now === undefined) return 'ended';
-      if (reload.isOver(now)) return view.schedule()[0] - cpuTime;
-      const elapsed = performance.now() - at;
-      if (elapsed >= timeout) {
-        if (!now.isPending && !now.isStopped) return undefined;
-        throw reloadFailed(
-          `${label} is ${name}, but has not reloaded within ${timeout} ms. Is it stopped? It reloads when it goes on.`,
-        );
-      }
-      const wait = Math.min(Math.max(elapsed / 8, SHORTEST_PAUSE), LONGEST_PAUSE, timeout - elapsed);
-      await new Promise(resolve => {
-        const timer = setTimeout(resolve, wait);
-        if (signal?.aborted) timer.unref();
-      });
+  const watch = async (): Promise<Outcome> => {
+    try {
+      const outcome = await signalAndWatch(broker, view);
+      return isBusy && typeof outcome === 'number' ? await signalAndWatch(broker, view) : outcome;
+    } finally {
+      view.close();
     }
-  } finally {
-    view.close();
+  };
+  const reload = watch();
+  const over = reload
+    .catch(() => 'unknown' as const)
+    .finally(() => {
+      if (underWay.get(pid) === over) underWay.delete(pid);
+    });
+  underWay.set(pid, over);
+  return reload;
+}
+
+/** Sends the signal, then looks at the broker until the reload is over. Does not keep the process alive. */
+async function signalAndWatch(broker: BrokerProcess, view: ProcessView): Promise<Outcome> {
+  const [cpuTime, timeslices] = view.schedule();
+  const before = view.state();
+  const lookedAt = performance.now();
+  const wasAsleep = before?.isAsleep === true && view.schedule()[1] === timeslices;
+  const at = performance.now();
+  if (!sendHangup(broker)) return 'ended';
+  if (before === undefined || !(cpuTime > 0)) return 'unknown';
+  const reload = new Reload(before, wasAsleep && at - lookedAt < WAKING_TIME);
+  for (;;) {
+    const now = view.state();
+    if (now === undefined) return 'ended';
+    if (reload.isOver(now)) return view.schedule()[0] - cpuTime;
+    const elapsed = performance.now() - at;
+    const longest = Math.max(LONGEST_PAUSE, elapsed / 100);
+    const wait = Math.min(Math.max(elapsed / 8, SHORTEST_PAUSE), longest);
+    await new Promise(resolve => setTimeout(resolve, wait).unref());
   }
+}
+
+/** What it means that a reload is not over within the timeout. Throws where the broker has not even begun it. */
+function notOver({ pid, label, name }: BrokerProcess, timeout: number): Outcome {
+  const view = new ProcessView(pid);
+  const now = view.state();
+  view.close();
+  if (!now?.isPending && !now?.isStopped) return 'unknown';
+  throw reloadFailed(
+    `${label} is ${name}, but has not reloaded within ${timeout} ms. Is it stopped? It reloads when it goes on.`,
+  );
 }
 
 /**

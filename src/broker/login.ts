@@ -115,10 +115,11 @@ function readLogin(options: LoginOptions): Login {
 const isClientId = (id: unknown) => typeof id === 'string' && id !== '' && Buffer.byteLength(id) <= MAX_BYTES;
 
 const LOGIN_CHECKS: { [K in keyof LoginOptions]-?: OptionCheck } = {
+  // A URL may hold a password, which the system's error would show.
   host: host =>
-    typeof host === 'string' && host !== '' && !host.includes('\0')
+    typeof host === 'string' && /^[^\0\s/@[\]]+$/.test(host)
       ? undefined
-      : 'a host name or an IP address',
+      : 'a host name or an IP address, not a URL and without brackets',
   port: /* @__PURE__ */ whole(1, 65_535),
   tls: tls =>
     tls !== null && ['boolean', 'object'].includes(typeof tls)
@@ -146,7 +147,7 @@ function tryLogin(
     let isConnected = false;
     let answer = Buffer.alloc(0);
     const destroy = () => socket.destroy();
-    const timer = setTimeout(() => {
+    let timer = setTimeout(() => {
       // The failure of the attempt before says more than a timeout, unless only this attempt has got a connection.
       const isFirst = last === undefined || (isConnected && !last.isConnected);
       outcome ??= isFirst ? timedOut(login, isConnected) : last;
@@ -163,8 +164,11 @@ function tryLogin(
         if (outcome !== undefined) return;
         answer = Buffer.concat([answer, chunk]);
         outcome = outcomeOf(answer, login);
-        if (outcome === 'accepted') socket.end(DISCONNECT).setTimeout(LONGEST_CLOSE, destroy);
-        else if (outcome !== undefined) destroy();
+        if (outcome === 'accepted') {
+          socket.end(DISCONNECT);
+          clearTimeout(timer);
+          timer = setTimeout(destroy, LONGEST_CLOSE);
+        } else if (outcome !== undefined) destroy();
       })
       .on('error', cause => {
         outcome ??= connectionFailed(login, cause);

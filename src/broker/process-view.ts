@@ -7,6 +7,7 @@ export interface ProcessState {
   isPending: boolean;
   /** It blocks SIGHUP at the moment. */
   isBlocked: boolean;
+  /** It waits for events or, where the kernel does not show what it waits for, for anything. */
   isAsleep: boolean;
   /** By a signal or a debugger. */
   isStopped: boolean;
@@ -19,13 +20,16 @@ export interface ProcessState {
  * become that of another one.
  */
 export class ProcessView {
-  /** `status` and `schedstat`. */
+  /** `status`, `schedstat` and `wchan`. */
   readonly #files: number[] = [];
-  readonly #buffer = Buffer.alloc(4096);
+  readonly #buffer = Buffer.alloc(65_536);
+  /** Whether this user may see what it waits for: root with CAP_SYS_PTRACE may, and the user who started it. */
+  #showsWait = false;
 
   constructor(pid: number) {
     try {
-      for (const name of ['status', 'schedstat']) this.#files.push(openSync(`/proc/${pid}/${name}`, 'r'));
+      for (const name of ['status', 'schedstat', 'wchan'])
+        this.#files.push(openSync(`/proc/${pid}/${name}`, 'r'));
     } catch {
       // It has ended, or is hidden, or the kernel was built without these files.
     }
@@ -41,7 +45,7 @@ export class ProcessView {
     return {
       isPending: hasHangup(pending),
       isBlocked: hasHangup(statusField(status, 'SigBlk') ?? ''),
-      isAsleep: state.startsWith('S'),
+      isAsleep: state.startsWith('S') && this.#waitsForEvents(),
       isStopped: /^T/i.test(state),
       sleeps: Number(sleeps),
     };
@@ -53,12 +57,23 @@ export class ProcessView {
     return [nanoseconds / 1e6, timeslices];
   }
 
+  /**
+   * Whether it sleeps in the kernel's functions for poll(2), select(2) or epoll_wait(2). A broker that reloads may sleep
+   * elsewhere: a file system in user space is slow to answer, or the pipe of its log is full. `0`: not shown, or awake.
+   */
+  #waitsForEvents(): boolean {
+    const place = this.#read(2);
+    const isShown = place !== '' && place !== '0';
+    this.#showsWait ||= isShown;
+    return isShown ? /poll|select/.test(place) : !this.#showsWait;
+  }
+
   close(): void {
     for (const file of this.#files) closeSync(file);
   }
 
   /** `''`: its process has ended. */
-  #read(which: 0 | 1): string {
+  #read(which: 0 | 1 | 2): string {
     const length = attempt(() =>
       readSync(this.#files[which] as number, this.#buffer, 0, this.#buffer.length, 0),
     );

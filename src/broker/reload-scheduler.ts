@@ -4,6 +4,7 @@ import { statSync } from 'node:fs';
 import { type Finding, PasswordFileError } from '../errors.js';
 import { pause } from '../util/abort.js';
 import { attempt } from '../util/attempt.js';
+import { yieldToEventLoop } from '../util/event-loop.js';
 import { isFunction, MAX_TIMER, type OptionCheck, readOptions, whole } from '../util/read-options.js';
 import type { Eligible, ProcessOwner } from './process.js';
 import { DEFAULT_TIMEOUT, sendReload } from './reload.js';
@@ -108,7 +109,7 @@ export class ReloadScheduler {
   async #reload(): Promise<void> {
     await this.#current.catch(() => undefined);
     const wait = Math.max(0, this.#notBefore - performance.now());
-    await pause(Math.min(wait, MAX_TIMER), undefined);
+    await (wait > 0 ? pause(Math.min(wait, MAX_TIMER), undefined) : yieldToEventLoop());
     this.#current = this.#next as Promise<void>;
     this.#next = undefined;
     let cost: number | undefined;

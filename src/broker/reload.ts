@@ -82,7 +82,7 @@ export async function sendReload(
   };
   const find = () => listening(findReader, timeout, signal);
   const { broker, outcome } = await hangUp(find, timeout, signal);
-  if (outcome !== 'ended') return outcome;
+  if (outcome !== 'ended') return cpuTimeOf(outcome);
   const fail = (cause?: unknown): never => {
     signal?.throwIfAborted();
     const remedy = 'and its log may say why. Start it again; it reads the file then.';
@@ -90,7 +90,11 @@ export async function sendReload(
   };
   // A broker that has taken its place may have read the file before it was changed.
   const next = await hangUp(() => find().catch(fail), timeout, signal);
-  return next.outcome === 'ended' ? fail() : next.outcome;
+  return next.outcome === 'ended' ? fail() : cpuTimeOf(next.outcome);
+}
+
+function cpuTimeOf(outcome: number | 'unknown'): number | undefined {
+  return outcome === 'unknown' ? undefined : outcome;
 }
 
 /**

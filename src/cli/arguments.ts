@@ -90,7 +90,7 @@ export function parseArguments(argv: readonly string[], given: Given = new Map()
   }
   for (const [flag, value] of given) {
     const [wanted, isValid] = VALUES[flag] ?? [];
-    if (isValid?.(value) === false) throw new CliError(`${flag} takes ${wanted}, not '${value}'.`);
+    if (isValid?.(value) === false) throw new CliError(`${flag} takes ${wanted}.`);
   }
   // The last one in the list, so that --help and --version win over the others.
   const mode = KNOWN.findLast(({ flag, selects }) => selects && given.has(flag))?.selects ?? 'set';
@@ -149,7 +149,7 @@ function isWhole(value: string, max: number): boolean {
 }
 
 /** An IPv6 address is in brackets. */
-export const HOST_AND_PORT = /^(?:\[([^\]]*)\]|([^\s:/]+))(?::(\d{1,5}))?$/;
+export const HOST_AND_PORT = /^(?:\[([^\]]*)\]|([^\s:/@[\]]+))(?::(\d{1,5}))?$/;
 
 function isHostAndPort(value: string): boolean {
   const [match, address, , port = '1'] = HOST_AND_PORT.exec(value) ?? [];

@@ -14,6 +14,7 @@ import { confirmLogin, type LoginOptions } from '../../src/broker/login.js';
 import { readConnack } from '../../src/broker/mqtt.js';
 import { detached } from '../support/detached.js';
 import { needs, program } from '../support/require.js';
+import { leftBy } from '../support/resources.js';
 
 const host = '127.0.0.1';
 /** Milliseconds of a timeout that is awaited; a server in this process answers sooner. */
@@ -216,6 +217,26 @@ describe('confirmLogin', () => {
     await confirmLogin({ ...ALICE, port: await listen(server), timeout: 3_600_000 });
     expect(sockets.map(socket => socket.destroyed)).toEqual([true]);
     expect(open.map(socket => socket.writable)).toEqual([true]);
+  });
+
+  test('closes the connection itself if the broker leaves it open and goes on sending', async () => {
+    const { serve } = await broker(socket => {
+      accept(socket);
+      const sending = setInterval(() => socket.write('more'), 50);
+      socket.on('close', () => clearInterval(sending));
+    });
+    const port = await listen(createServer({ allowHalfOpen: true }, serve));
+    await confirmLogin({ ...ALICE, port, timeout: 3_600_000 });
+    expect(sockets.map(socket => socket.destroyed)).toEqual([true]);
+  });
+
+  test('leaves nothing that keeps the process alive', async () => {
+    const { port, events } = await broker(accept);
+    const call = async () => {
+      await confirmLogin({ ...ALICE, port, timeout: 3_600_000 });
+      await expect.poll(() => events).toContain('close');
+    };
+    expect(await leftBy(call)).toEqual([]);
   });
 
   test.each([3, 4, 5])('tries again after CONNACK %i until the user is let in', async code => {
@@ -617,6 +638,8 @@ test.each([
   ['ERR_INVALID_ARGUMENT', { host: '' }],
   ['ERR_INVALID_ARGUMENT', { host: undefined }],
   ['ERR_INVALID_ARGUMENT', { host: 'local\0host' }],
+  ['ERR_INVALID_ARGUMENT', { host: 'mqtt://alice:secret@localhost' }],
+  ['ERR_INVALID_ARGUMENT', { host: '[::1]' }],
   ['ERR_INVALID_ARGUMENT', { port: 0 }],
   ['ERR_INVALID_ARGUMENT', { port: 65_536 }],
   ['ERR_INVALID_ARGUMENT', { port: '1883' }],

@@ -9,10 +9,13 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { ProcessView } from '../../src/broker/process-view.js';
 import { reloadBroker } from '../../src/broker/reload.js';
 import type { ReloadTarget } from '../../src/broker/reload-target.js';
 import { PasswordFile } from '../../src/password-file.js';
-import { linux, needs, root } from '../support/require.js';
+import { yieldToEventLoop } from '../../src/util/event-loop.js';
+import { linux, need, needs, root } from '../support/require.js';
+import { leftBy } from '../support/resources.js';
 import { perl, standIn, uniqueName } from '../support/stand-in.js';
 
 let directory: string;
@@ -244,9 +247,10 @@ needs(linux, perl).describe('reloadBroker({ process })', () => {
   test('fails, and sends nothing, if two processes have the name', async () => {
     const name = uniqueName();
     const brokers = [await standIn({ name }), await standIn({ name })] as const;
-    const pids = brokers.map(({ pid }) => pid).sort((a, b) => a - b);
     const message = await failure({ process: name });
-    expect(message).toContain(`2 processes are called ${name} (${pids.join(', ')})`);
+    const [, shown, ...pids] = /^2 processes are called (.*) \((\d+), (\d+)\)/.exec(message) ?? [];
+    expect(shown).toBe(name);
+    expect(new Set(pids.map(Number))).toEqual(new Set(brokers.map(({ pid }) => pid)));
     expect(message).toContain(' (on the command line --reload PIDFILE or --reload PID)');
     for (const broker of brokers) expect(await broker.hangups()).toBe(0);
   });
@@ -397,6 +401,30 @@ needs(linux, perl).describe('reloadBroker, if the broker ends before it has read
   });
 });
 
+/** The kernel shows what a process waits for: here a shell, for its child. */
+const waits = need('/proc/PID/wchan', () =>
+  /wait/.test(String(spawnSync('sh', ['-c', 'sh -c \'cat "/proc/$PPID/wchan"\'; true']).stdout)),
+);
+
+needs(linux, perl, waits).test(
+  'reloadBroker waits for a broker that sleeps while it reloads, as for a file system in user space',
+  async () => {
+    const broker = await standIn({ reads: true });
+    const look = vi.spyOn(ProcessView.prototype, 'state');
+    onTestFinished(() => look.mockRestore());
+    const settled = vi.fn();
+    const reload = reloadBroker({ pid: broker.pid }).then(settled);
+    await broker.hangup();
+    const asleep = async () => /^State:\s*S/m.test(await readFile(`/proc/${broker.pid}/status`, 'utf8'));
+    while (!(await asleep())) await yieldToEventLoop();
+    look.mockClear();
+    while (look.mock.calls.length < 3 && settled.mock.calls.length === 0) await yieldToEventLoop();
+    expect(settled).not.toHaveBeenCalled();
+    broker.write();
+    await reload;
+  },
+);
+
 needs(linux, perl).describe('reloads of one broker at the same time', () => {
   const timeout = 1e6;
   const WORK = 60;
@@ -427,8 +455,8 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
   }
 
   /** Expects two signals, the second after the first reload: during that it would be lost. */
-  function expectOneAfterTheOther([first, second, ...others]: number[]): void {
-    expect(Number(second) - Number(first)).toBeGreaterThan(WORK / 2);
+  function expectOneAfterTheOther([first, second, ...others]: number[], work = WORK): void {
+    expect(Number(second) - Number(first)).toBeGreaterThan(work / 2);
     expect(others).toEqual([]);
   }
 
@@ -461,6 +489,18 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
     expectOneAfterTheOther(used);
   });
 
+  test('do not keep the process alive after an abort', async () => {
+    const { target, used } = await stopped();
+    const controller = new AbortController();
+    const aborted = async () => {
+      const reload = reloadBroker(target, { timeout, signal: controller.signal });
+      while (used.length === 0) await yieldToEventLoop();
+      controller.abort();
+      await expect(reload).rejects.toThrow();
+    };
+    expect(await leftBy(aborted)).toEqual([]);
+  });
+
   test('are made although a call that waits is aborted', async () => {
     const { target, used } = await watched();
     const controller = new AbortController();
@@ -479,9 +519,34 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
     const first = failure(target, { timeout: 50 });
     const second = reloadBroker(target, { timeout });
     expect(await first).toMatch(/has not reloaded within 50 ms/);
-    await expect.poll(() => used.length).toBe(2);
     process.kill(broker.pid, 'SIGCONT');
     await second;
+    expectOneAfterTheOther(used);
+  });
+
+  test('come one after the other, although the broker is busy with the first one beyond its timeout', async () => {
+    const { target, used } = await watched(10 * WORK);
+    await reloadBroker(target, { timeout: 1 });
+    await reloadBroker(target, { timeout });
+    expectOneAfterTheOther(used, 10 * WORK);
+  });
+
+  test('are repeated after the one under way if their signal came during that, where it is lost', async () => {
+    const { broker, target, used } = await stopped();
+    const first = reloadBroker(target, { timeout });
+    await failure(target, { timeout: 1 });
+    expect(used).toHaveLength(2);
+    process.kill(broker.pid, 'SIGCONT');
+    await first;
+    await expect.poll(() => used).toHaveLength(3);
+    expectOneAfterTheOther(used.slice(1));
+  });
+
+  test('share a signal that comes during another reload, and all fail if the broker does not take it', async () => {
+    const { target, used } = await stopped();
+    const calls = Array.from({ length: 4 }, () => failure(target, { timeout: 50 }));
+    for (const message of await Promise.all(calls)) expect(message).toMatch(/has not reloaded within 50 ms/);
+    expect(used).toHaveLength(2);
   });
 
   test('wait for each other no longer than their own timeout', async () => {
@@ -606,7 +671,7 @@ describe('reloadBroker({ command })', () => {
     const { path, isRunning } = await endless();
     const message = await failure({ command: [path] }, { timeout: 300 });
     expect(message).toBe(
-      `${path} did not end within 300 ms, so it was ended. Run it by hand to see what it waits for.`,
+      `${path} did not end within 300 ms, so it was killed. What it had started may still run. Run it by hand to see what it waits for.`,
     );
     await expect.poll(isRunning).toBe(false);
   });
@@ -632,9 +697,10 @@ describe('reloadBroker({ command })', () => {
     await expect(reload).rejects.toBe(reason);
   });
 
-  test('does not wait for a background process that the program has started', async () => {
+  test('does not wait for a background process that the program has started, nor keeps the process alive for it', async () => {
     const file = join(directory, 'background');
-    await reloadBroker(shell('sleep 1000 & echo $! >"$1"', file), { timeout: 50_000 });
+    const call = () => reloadBroker(shell('sleep 1000 & echo $! >"$1"', file), { timeout: 50_000 });
+    expect(await leftBy(call)).toEqual([]);
     const pid = Number(await readFile(file, 'utf8'));
     expect(process.kill(pid, 'SIGKILL')).toBe(true);
   });

@@ -143,7 +143,7 @@ describe('--dynsec', () => {
 
   test.each([
     [['--role', 'pump'], 'Error: config.json has no role pump. Make it with '],
-    [['--role', ''], "Error: --role takes the name of a role, not ''."],
+    [['--role', ''], 'Error: --role takes the name of a role.'],
   ])('refuses a role that does not exist or is not valid: %j', async (argv, message) => {
     expect(await refused(...argv)).toContain(message);
   });

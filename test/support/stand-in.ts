@@ -8,10 +8,15 @@ import { type Need, program } from './require.js';
 
 /** Reports each SIGHUP and SIGUSR2. Input makes it listen for SIGHUP if it does not yet. In Perl, which starts quickly. */
 const STAND_IN = `
-  my ($name, $state, $work, $user, $groups, $setuid) = @ARGV;
+  my ($name, $state, $work, $reads, $user, $groups, $setuid) = @ARGV;
   $| = 1;
   sub used { my ($user, $system) = times; return 1000 * ($user + $system) }
-  sub hangup { print "SIGHUP\\n"; my $start = used(); 1 while used() - $start < $work; }
+  sub hangup {
+    print "SIGHUP\\n";
+    my $start = used();
+    1 while used() - $start < $work;
+    sysread STDIN, my $line, 100 if $reads;
+  }
   sub obey { $SIG{HUP} = \\&hangup; }
   if ($user ne "") { $) = "$user $groups"; $( = $user; $< = $user; $> = $user if !$setuid; }
   $0 = $name;
@@ -40,13 +45,15 @@ export interface StandInOptions {
   setuid?: boolean;
   /** Milliseconds of CPU time that SIGHUP costs it. */
   work?: number;
+  /** Whether SIGHUP makes it wait for input, in read(2) instead of poll(2) or select(2). */
+  reads?: boolean;
 }
 
 export async function standIn(options: StandInOptions = {}) {
-  const { name = 'mosquitto', listening = true, as, setuid = false, work = 0 } = options;
+  const { name = 'mosquitto', listening = true, as, setuid = false, work = 0, reads = false } = options;
   const groups = [as?.user, ...(as?.groups ?? [])].join(' ');
   const state = listening ? 'listening' : 'deaf';
-  const args = [name, state, work, as?.user ?? '', groups, setuid ? '1' : ''].map(String);
+  const args = [name, state, work, reads ? '1' : '', as?.user ?? '', groups, setuid ? '1' : ''].map(String);
   const child = spawn('perl', ['-e', STAND_IN, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
   onTestFinished(async () => {
     child.kill('SIGKILL');
@@ -66,6 +73,8 @@ export async function standIn(options: StandInOptions = {}) {
       child.stdin.write('listen');
       await says('listening');
     },
+    /** Writes a line to its standard input. */
+    write: () => void child.stdin.write('line\n'),
     /** Waits until it reports SIGHUP. */
     hangup: () => says('SIGHUP'),
     /** How many SIGHUPs it has received since the last call. SIGUSR2 is reported after all SIGHUPs sent before it. */
