@@ -162,10 +162,10 @@ export class PasswordFileError extends Error {
   declare readonly committed?: boolean;
 
   constructor(code: PasswordFileErrorCode, message: string, details: PasswordFileErrorDetails = {}) {
-    const { cause, path, username, findings, committed } = details;
+    const { cause, ...fields } = details;
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
-    for (const [field, value] of Object.entries({ path, username, findings, committed }))
+    for (const [field, value] of Object.entries(fields))
       if (value !== undefined) Object.assign(this, { [field]: value });
   }
 }

@@ -41,7 +41,7 @@ const ERRORS = {
   'LONG_SALT.refused':
     'The salt in the hash has 64 bytes. Mosquitto 2.0 reads only 12, and drops this user. Set a new password.',
   SLOW_HASH:
-    'The hash has over a million iterations: the broker stands still for a second or more at each login and ' +
+    'The hash has over a million iterations: the broker is blocked for a second or more at each login and ' +
     'reload. Set a new password for this user, with fewer iterations.',
   UNSENDABLE_NAME:
     'The user name has a control character, a Unicode noncharacter or bytes that are not UTF-8. The broker ' +

@@ -167,7 +167,7 @@ function isAnyOfItsLines(name: string, { users, findings }: CheckReport, release
 
 /**
  * Whether builds of a broker differ on a file or name, or details decide that the library does not simulate: NUL bytes,
- * a last line that may be lost, damaged base64 in a line of that name.
+ * a last line that may be lost, damaged base64 or iterations in a line of that name.
  */
 function isUnsure({ findings }: CheckReport, name?: string): boolean {
   return findings.some(
@@ -175,7 +175,7 @@ function isUnsure({ findings }: CheckReport, name?: string): boolean {
       code === 'NUL_BYTE' ||
       code === 'LOST_LAST_LINE' ||
       (code === 'MALFORMED_HASH' &&
-        message.includes('base64') &&
+        /base64|iterations/.test(message) &&
         // A finding without a name, which may be a hash, can be about any line.
         (name === undefined || username === undefined || name === username)),
   );

@@ -246,7 +246,7 @@ describe('an edit by an ordinary user', () => {
     await rm(path);
     await chmod(directory, 0o555);
     const message =
-      /passwd cannot be replaced, because this user may not read its directory, or not make files there\./;
+      /passwd cannot be replaced, because this user may not read its directory, or may not make files there\./;
     await expectRefusal(() => callAs(ORDINARY, path, {}, 'create'), 'ERR_NOT_REPLACEABLE', message);
   });
 
