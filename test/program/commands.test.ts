@@ -4,6 +4,7 @@ import {
   chmodSync,
   chownSync,
   existsSync,
+  linkSync,
   readdirSync,
   readFileSync,
   symlinkSync,
@@ -705,6 +706,23 @@ describe('standard output', () => {
   });
 });
 
+needs(linux, perl).test(
+  'all output reaches the reader of a pipe that another program has made non-blocking',
+  async () => {
+    const text = Array.from({ length: 2_000 }, (_, i) => `user${i}:${HASH}\n`).join('');
+    writeFileSync(path, text);
+    const unblock = 'use Fcntl; fcntl(STDOUT, F_SETFL, O_WRONLY | O_NONBLOCK)';
+    // It reads when the pipe is full (FIONREAD).
+    const read =
+      'do { ioctl STDIN, 0x541B, $n = pack "L", 0 } until unpack("L", $n) >= 65536; print while <STDIN>';
+    const exporting = quoted(process.execPath, PROGRAM, '--export', 'passwd');
+    const script = `(${quoted('perl', '-e', unblock)}; ${exporting}) | ${quoted('perl', '-e', read)}`;
+    const { stdout, stderr } = spawnSync('sh', ['-c', script], { cwd: directory, encoding: 'utf8' });
+    expect(stderr).toBe('');
+    expect(stdout === text).toBe(true);
+  },
+);
+
 needs(linux, ...tracing).describe('where the directory cannot be synced', () => {
   test.each([
     ['--generate', ['passwd', 'alice']],
@@ -717,6 +735,14 @@ needs(linux, ...tracing).describe('where the directory cannot be synced', () => 
     const [, name = 'alice', password = ''] = /^(?:(.*):)?([\w-]{32})\n$/.exec(stdout) ?? [];
     expect(await file.verify(name, password)).toBe(true);
   });
+});
+
+test.each([
+  ['--generate', ['passwd', 'bob']],
+  ['--provision', ['passwd']],
+])('%s prints no password if the file cannot be edited', async (option, operands) => {
+  linkSync(path, join(directory, 'second-name'));
+  expect(await refused([option, ...operands])).toContain('has 2 hard links');
 });
 
 describe('generated passwords in a file', () => {

@@ -1,5 +1,5 @@
 /** The program's --dynsec: what it prints, and how it replaces the plugin's file. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
@@ -9,6 +9,7 @@ import {
   renameSync,
   statSync,
   symlinkSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -16,9 +17,11 @@ import { formatHash, hashPasswordSync } from 'mosquitto-passwd-ts';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { read, replace } from '../../src/cli/dynamic-security.js';
 import { NOBODY } from '../support/as-user.js';
-import { call, type Ended } from '../support/cli.js';
+import { beforeCall } from '../support/builtins.js';
+import { call, type Ended, PROGRAM } from '../support/cli.js';
 import { expectOnly, testDirectory } from '../support/directory.js';
 import { linux, needs, program, root } from '../support/require.js';
+import { tracing } from '../support/strace.js';
 
 const SALT = Buffer.alloc(12, 1);
 const KEY = Buffer.alloc(64, 2);
@@ -202,10 +205,52 @@ describe('--dynsec, which replaces the file of the plugin,', () => {
     expect(await run()).toEqual({ status: 1, signal: null, stdout: '', stderr: `Error: ${message}\n` });
   });
 
+  test('refuses a symbolic link that takes the place of the file when it is opened', () => {
+    const workingDirectory = process.cwd();
+    onTestFinished(() => process.chdir(workingDirectory));
+    beforeCall('openSync', 'config.json', () => {
+      renameSync(config, `${config}.old`);
+      symlinkSync('config.json.old', config);
+    });
+    expect(() => read(config)).toThrow(/^Unable to open file .*config\.json\. /);
+  });
+
   needs(linux, program('mkfifo')).test('refuses a FIFO without waiting for it', async () => {
     renameSync(config, `${config}.old`);
     execFileSync('mkfifo', [config]);
     expect(await run()).toMatchObject({ status: 1, stderr: 'Error: config.json is not a file.\n' });
+  });
+});
+
+needs(linux, ...tracing).describe('--dynsec under strace', () => {
+  function traced(...options: string[]) {
+    const argv = ['-f', '-y', '-s', '0', '-qq', '-o', 'log', ...options, process.execPath, PROGRAM];
+    const { status, stderr } = spawnSync('strace', [...argv, '--dynsec', 'config.json', 'passwd'], {
+      cwd: directory,
+      encoding: 'utf8',
+    });
+    const log = readFileSync(join(directory, 'log'), 'utf8');
+    unlinkSync(join(directory, 'log'));
+    return { status, stderr, log };
+  }
+
+  test('writes a new private file, gives it owner and mode, and syncs it and, after the rename, its directory', () => {
+    const { status, log } = traced('-e', 'trace=openat,write,fchown,fchmod,fsync,rename');
+    expect(status).toBe(0);
+    expect(log).toMatch(/ openat\(.*"\.\w+\.tmp", O_WRONLY\|O_CREAT\|O_EXCL\|.*, 0600\)/);
+    const calls = log.split('\n').filter(line => /\.tmp\b|fsync/.test(line));
+    const names = calls.map(line => / (\w+)\(/.exec(line)?.[1]);
+    expect(names).toEqual(['openat', 'write', 'fchown', 'fchmod', 'fsync', 'rename', 'fsync']);
+  });
+
+  test.each([
+    ['file', 1, 1, 'config.json was not changed: '],
+    ['directory', 2, 3, 'config.json was changed, but may not be on disk yet: '],
+  ])('reports that the %s cannot be synced', (_what, when, status, message) => {
+    const ended = traced('-e', 'trace=fsync', '-e', `inject=fsync:error=EIO:when=${when}`);
+    expect(ended).toMatchObject({ status, stderr: expect.stringContaining(message) });
+    expectOnly(directory, 'config.json', 'passwd');
+    expect(readFileSync(config, 'utf8') === TEXT).toBe(status === 1);
   });
 });
 

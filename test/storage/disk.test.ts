@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { systemDisk } from '../../src/storage/disk.js';
 import { as } from '../support/as-user.js';
-import { spyOnBuiltin } from '../support/builtins.js';
+import { beforeCall, spyOnBuiltin } from '../support/builtins.js';
 import { run, testDirectory } from '../support/directory.js';
 import { linux, needs, program, root } from '../support/require.js';
 
@@ -82,6 +82,14 @@ describe('a temp file is not created', () => {
 
   test('in a directory that is not empty', () => expectNothing('other'));
 
+  needs(linux).test('where a link has its name, which is not followed', () => {
+    mkdirSync(join(directory, 'candidate'));
+    beforeCall('openSync', join(directory, 'candidate/new'), () =>
+      symlinkSync(join(directory, 'other/temp'), join(directory, 'candidate/new')),
+    );
+    expect(() => systemDisk.create(join(opened, 'candidate'), 'new', OWNER)).toThrow(/^EEXIST/);
+  });
+
   needs(root).test("in another user's directory", () => {
     mkdirSync(join(directory, 'candidate'));
     chownSync(join(directory, 'candidate'), 1883, 1883);
@@ -107,6 +115,23 @@ describe('a candidate directory', () => {
     expect(stateOf('candidate')).toEqual([1883, 1883, 0o040777, ['new']]);
     expect(stateOf('.').slice(0, 2)).toEqual([0, 0]);
   });
+
+  needs(root).test(
+    'gets these only when the temp file is in it, because nobody else could reach into it before',
+    () => {
+      const held: string[][] = [];
+      for (const name of ['fchownSync', 'fchmodSync'] as const) {
+        const real = fs[name] as (...args: number[]) => void;
+        spyOnBuiltin(fs as Record<typeof name, typeof real>, name).mockImplementation((...args) => {
+          held.push(readdirSync(join(directory, 'candidate')));
+          real(...args);
+        });
+      }
+      systemDisk.mkdir(join(opened, 'candidate'));
+      create();
+      expect(held).toEqual([['new'], ['new']]);
+    },
+  );
 
   needs(root).test('gets the group of its parent if it cannot get the owner', async () => {
     chmodSync(directory, 0o777);

@@ -167,6 +167,13 @@ describe('a temp file', () => {
     expect(isStale(name, undefined, 0, 0)).toBe(false);
   });
 
+  test('is not stale because the clock of the system is put forward', () => {
+    const name = tempFileName(newNonce());
+    expect(isStale(name, modified, 1000, Infinity)).toBe(false);
+    vi.setSystemTime(Date.now() + MONTH);
+    expect(isStale(name, modified, 1000, Infinity)).toBe(false);
+  });
+
   test('is stale at once if it is older than the orphan age, or abandoned', () => {
     const [old, given] = [tempFileName(newNonce()), tempFileName(newNonce())];
     expect(isStale(old, modified, 1000, 1000)).toBe(false);

@@ -119,6 +119,7 @@ describe('a symbolic link', () => {
 
   test.each([
     ['only after a clock tick, so that an exchange would show in its ctime', 'that all may write', 0o777, 1],
+    ['only after a clock tick', 'that its group may write', 0o775, 1],
     ['at once', 'that only its owner may write', 0o755, 0],
     ['at once', 'that is sticky', 0o1777, 0],
   ])('that is new is read %s, in a directory %s', async (_when, _where, mode, waits) => {
@@ -128,6 +129,16 @@ describe('a symbolic link', () => {
     await file.users();
     expect(wait.mock.calls.map(([, , , ms]) => ms)).toEqual(Array(waits).fill(CLOCK_TICK));
     expect(wait.mock.results.map(({ value }) => value)).toEqual(Array(waits).fill('timed-out'));
+  });
+
+  test('that takes the place of the file when it is opened is not followed', async () => {
+    await writeFile(data('secret'), `mallory:${HASH}\n`);
+    await writeFile(path, `alice:${HASH}\n`);
+    beforeCall('openSync', path, () => {
+      renameSync(path, data('aside'));
+      symlinkSync(data('secret'), path);
+    });
+    await expect(file.users()).rejects.toMatchObject({ code: 'ERR_NOT_REPLACEABLE' });
   });
 
   needs(root).test(

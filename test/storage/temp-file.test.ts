@@ -67,6 +67,20 @@ test('writeAndSync writes 1 MiB in each call, of small and of large pieces, so t
   expect(lengths).toEqual([MIB, MIB, MIB, 'smallpieces'.length]);
 });
 
+test('writeAndSync syncs once, after all bytes are written', async () => {
+  const calls: string[] = [];
+  const write = (fd: number, bytes: Uint8Array, position: number) => {
+    calls.push('write');
+    return systemDisk.write(fd, bytes, position);
+  };
+  const sync = (fd: number) => {
+    calls.push('sync');
+    return systemDisk.sync(fd);
+  };
+  await written({ ...systemDisk, write, sync }, [Buffer.alloc(MIB, 'x'), 'y']);
+  expect(calls).toEqual(['write', 'write', 'sync']);
+});
+
 describe('the owner of a temp file', () => {
   const temp: TempFile = { directory: '/data/passwd.writer', name: 'temp', fd: 7 };
   const ours = { uid: 1883, gid: 1883, mode: 0o100600 };
