@@ -15,6 +15,8 @@ const { MQTT_PASSWD_FILE = '/mosquitto/auth/passwd', MQTT_BROKER_PID_FILE, ALLOW
 const BEFORE_NEXT_CONNECTION = 1_000;
 /** Milliseconds without a change after which the connection is tried, and a reload that failed is repeated. */
 const HEARTBEAT = 5_000;
+/** With more changes at once, all rows are copied. */
+const MOST_CHANGES = 5_000;
 
 interface Row {
   username: string;
@@ -56,7 +58,7 @@ async function follow(): Promise<never> {
       }
       const usernames = [...changed];
       changed.clear();
-      if (usernames.includes('')) await copyAll(database);
+      if (usernames.includes('') || usernames.length > MOST_CHANGES) await copyAll(database);
       else await copy(database, usernames);
     }
   } finally {

