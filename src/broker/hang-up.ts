@@ -48,14 +48,13 @@ export async function hangUp(
   for (;;) {
     const broker = await find();
     const other = underWay.get(broker.pid);
-    const isLate = left <= 0;
-    if (other === undefined || (isLate && other === first)) {
-      const outcome = await pause(timeout, signal, begin(broker, isLate));
-      return { broker, outcome: outcome ?? notOver(broker, timeout) };
-    }
-    if (isLate) return { broker, outcome: notOver(broker, timeout) };
     // The first one may have begun before the file was changed. Any later one has its signal after that.
     first ??= other;
+    if (other === undefined || (left <= 0 && other === first)) {
+      const outcome = await pause(timeout, signal, begin(broker, other !== undefined));
+      return { broker, outcome: outcome ?? notOver(broker, timeout) };
+    }
+    if (left <= 0) return { broker, outcome: notOver(broker, timeout) };
     const start = performance.now();
     const outcome = await pause(left, signal, other);
     if (other !== first && typeof outcome === 'number') return { broker, outcome };

@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { chownSync, existsSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { DEFAULT_TIMEOUT } from '../../src/broker/reload.js';
+import { ProcessView } from '../../src/broker/process-view.js';
 import { type ReloadOptions, ReloadScheduler, readReloadOptions } from '../../src/broker/reload-scheduler.js';
 import type { Finding } from '../../src/errors.js';
 import type { PasswordFileOptions } from '../../src/options.js';
@@ -381,7 +381,7 @@ needs(linux, perl).describe('the time between the signals of a ReloadScheduler',
     const timers = vi.spyOn(globalThis, 'setTimeout');
     onTestFinished(() => timers.mockRestore());
     const delays = () => timers.mock.calls.map(([, delay]) => delay ?? 0);
-    return () => Math.max(...delays().filter(delay => delay !== DEFAULT_TIMEOUT));
+    return () => Math.max(...delays().filter(delay => delay !== 10_000));
   }
 
   test.each([
@@ -393,6 +393,14 @@ needs(linux, perl).describe('the time between the signals of a ReloadScheduler',
       least - 1,
     );
     expect(longestTimer()).toBeLessThanOrEqual(least);
+  });
+
+  test('is a second if the kernel does not show when the broker has reloaded', async () => {
+    const { pid } = await standIn();
+    // As in a kernel that was built without CONFIG_SCHED_INFO.
+    const schedule = vi.spyOn(ProcessView.prototype, 'schedule').mockReturnValue([0, undefined]);
+    onTestFinished(() => schedule.mockRestore());
+    expect(await interval({ pid })).toBeGreaterThanOrEqual(999);
   });
 
   test('is less than a second if the kernel shows when the broker has reloaded', async () => {

@@ -542,6 +542,19 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
     expectOneAfterTheOther(used.slice(1));
   });
 
+  test('are made once with the timeout 0, and also during another one', async () => {
+    const { broker, target, used } = await watched();
+    await reloadBroker(target, { timeout: 0 });
+    await reloadBroker(target, { timeout });
+    expectOneAfterTheOther(used);
+    process.kill(broker.pid, 'SIGSTOP');
+    const first = reloadBroker(target, { timeout });
+    await failure(target, { timeout: 0 });
+    expect(used).toHaveLength(4);
+    process.kill(broker.pid, 'SIGCONT');
+    await first;
+  });
+
   test('share a signal that comes during another reload, and all fail if the broker does not take it', async () => {
     const { target, used } = await stopped();
     const calls = Array.from({ length: 4 }, () => failure(target, { timeout: 50 }));

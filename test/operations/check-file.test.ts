@@ -96,14 +96,17 @@ describe('check', () => {
     expect(findings).toMatchObject([{ line: 0, severity: 'error', code: 'MISSING_FILE' }]);
   });
 
-  test('fails with ERR_READ_FAILED if lstat fails with EACCES', async () => {
-    const refusal = Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' });
+  test.each([
+    ['EACCES', "Run as its owner or as root, or let this user's group read it."],
+    ['EIO', 'Fix that (EIO), then repeat the call.'],
+  ])('fails with ERR_READ_FAILED if lstat fails with %s', async (code, remedy) => {
+    const refusal = Object.assign(new Error(`${code}: the reason`), { code });
     beforeCall('lstatSync', path, () => {
       throw refusal;
     });
     await expect(new PasswordFile(path).check()).rejects.toMatchObject({
       code: 'ERR_READ_FAILED',
-      message: `${path} cannot be read: EACCES: permission denied. Run as its owner or as root, or let this user's group read it.`,
+      message: `${path} cannot be read: ${code}: the reason. ${remedy}`,
       cause: refusal,
     });
   });
