@@ -401,10 +401,12 @@ needs(linux, perl).describe('reloadBroker, if the broker ends before it has read
   });
 });
 
-/** The kernel shows what a process waits for: here a shell, for its child. */
-const waits = need('/proc/PID/wchan', () =>
-  /wait/.test(String(spawnSync('sh', ['-c', 'sh -c \'cat "/proc/$PPID/wchan"\'; true']).stdout)),
-);
+/** The kernel shows what a process waits for. A process that has just been started may not wait yet. */
+const waits = need('/proc/PID/wchan', () => {
+  const look = 'for i in $(seq 200); do w=$(cat "/proc/$p/wchan"); [ "$w" = 0 ] || break; done';
+  const { stdout } = spawnSync('sh', ['-c', `sleep 60 & p=$!; ${look}; kill $p; echo "$w"`]);
+  return /[a-z]/.test(String(stdout));
+});
 
 needs(linux, perl, waits).test(
   'reloadBroker waits for a broker that sleeps while it reloads, as for a file system in user space',
