@@ -19,12 +19,20 @@ const WAKING_TIME = 0.02;
  */
 type Outcome = number | 'unknown' | 'ended';
 
+/** A reload that is not over. */
+interface UnderWay {
+  /** Resolves when it is over. Never rejects. */
+  over: Promise<Outcome>;
+  /** A signal came during it, and may be lost. So there is a further one after it, before it counts as over. */
+  isRepeated: boolean;
+}
+
 /**
- * The reloads that this thread has begun and that are not over, by the pid of the broker. None rejects. All copies of
- * this module share them: a program that imports and requires the package loads it twice.
+ * The reloads that this thread has begun and that are not over, by the pid of the broker. All copies of this module share
+ * them: a program that imports and requires the package loads it twice.
  */
-function reloadsUnderWay(): Map<number, Promise<Outcome>> {
-  const shared = globalThis as { [key: symbol]: Map<number, Promise<Outcome>> };
+function reloadsUnderWay(): Map<number, UnderWay> {
+  const shared = globalThis as { [key: symbol]: Map<number, UnderWay> };
   const key = Symbol.for('mosquitto-passwd-ts.reloads');
   shared[key] ??= new Map();
   return shared[key];
@@ -44,49 +52,52 @@ export async function hangUp(
 ): Promise<{ broker: BrokerProcess; outcome: Outcome }> {
   const underWay = reloadsUnderWay();
   let left = timeout;
-  let first: Promise<Outcome> | undefined;
+  let first: UnderWay | undefined;
   for (;;) {
     const broker = await find();
     const other = underWay.get(broker.pid);
     // The first one may have begun before the file was changed. Any later one has its signal after that.
     first ??= other;
-    if (other === undefined || (left <= 0 && other === first)) {
-      const outcome = await pause(timeout, signal, begin(broker, other !== undefined));
+    if (other === undefined || left <= 0) {
+      const reload = other === undefined ? begin(broker) : repeat(broker, other);
+      const outcome = await pause(timeout, signal, reload);
       return { broker, outcome: outcome ?? notOver(broker, timeout) };
     }
-    if (left <= 0) return { broker, outcome: notOver(broker, timeout) };
     const start = performance.now();
-    const outcome = await pause(left, signal, other);
+    const outcome = await pause(left, signal, other.over);
     if (other !== first && typeof outcome === 'number') return { broker, outcome };
     left -= performance.now() - start;
   }
 }
 
-/**
- * Makes the broker reload, and watches it until that is over, also when nobody waits for it any more.
- *
- * @param isBusy another reload may be under way, so that this signal is lost. Then there is a further one after it.
- */
-function begin(broker: BrokerProcess, isBusy: boolean): Promise<Outcome> {
+/** Makes the broker reload, and watches it until that is over, also when nobody waits for it any more. */
+function begin(broker: BrokerProcess): Promise<Outcome> {
   const underWay = reloadsUnderWay();
-  const { pid } = broker;
-  const view = new ProcessView(pid);
   const watch = async (): Promise<Outcome> => {
+    const view = new ProcessView(broker.pid);
     try {
-      const outcome = await signalAndWatch(broker, view);
-      return isBusy && typeof outcome === 'number' ? await signalAndWatch(broker, view) : outcome;
+      let outcome = await signalAndWatch(broker, view);
+      while (reload.isRepeated && typeof outcome === 'number') {
+        reload.isRepeated = false;
+        outcome = await signalAndWatch(broker, view);
+      }
+      return outcome;
     } finally {
       view.close();
+      underWay.delete(broker.pid);
     }
   };
-  const reload = watch();
-  const over = reload
-    .catch(() => 'unknown' as const)
-    .finally(() => {
-      if (underWay.get(pid) === over) underWay.delete(pid);
-    });
-  underWay.set(pid, over);
-  return reload;
+  const outcome = watch();
+  const reload: UnderWay = { over: outcome.catch(() => 'unknown'), isRepeated: false };
+  underWay.set(broker.pid, reload);
+  return outcome;
+}
+
+/** Sends a signal although a reload may be under way: the broker may be busy with something else all the time. */
+function repeat(broker: BrokerProcess, other: UnderWay): Promise<Outcome> {
+  other.isRepeated = true;
+  sendHangup(broker);
+  return other.over;
 }
 
 /** Sends the signal, then looks at the broker until the reload is over. Does not keep the process alive. */
