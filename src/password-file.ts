@@ -2,7 +2,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { ReloadScheduler } from './broker/reload-scheduler.js';
 import type { CheckReport } from './check/check.js';
 import { type Credentials, type CredentialsOptions, generateCredentials } from './credentials/generate.js';
-import { assertPassword, assertUsername, checkedString, ownCopy } from './credentials/rules.js';
+import { assertUsername, checkedLogin, checkedString } from './credentials/rules.js';
 import type { Draft, SetOutcome } from './document/draft.js';
 import { type PasswordDraft, runUpdate } from './document/update-draft.js';
 import { invalidArgument, PasswordFileError, systemCode } from './errors.js';
@@ -115,10 +115,8 @@ export class PasswordFile {
     password: string | Uint8Array | undefined,
     options?: WaitOptions,
   ): Promise<SetOutcome> {
-    const own = ownCopy(password);
-    assertUsername(username);
-    assertPassword(own, username);
-    const outcomes = await setUsers(this.#source, this.#settings, [[username, own]], options);
+    const login = checkedLogin(username, password);
+    const outcomes = await setUsers(this.#source, this.#settings, [login], options);
     return outcomes.get(username) as SetOutcome;
   }
 
@@ -133,9 +131,7 @@ export class PasswordFile {
     password: string | Uint8Array | undefined,
     options?: WaitOptions,
   ): Promise<void> {
-    const own = ownCopy(password);
-    assertUsername(username);
-    assertPassword(own, username);
+    const [, own] = checkedLogin(username, password);
     const signal = signalOf(options);
     signal?.throwIfAborted();
     const { hash: settings, path } = this.#settings;

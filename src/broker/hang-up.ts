@@ -5,8 +5,8 @@ import { type BrokerProcess, reloadFailed } from './process.js';
 import { type ProcessState, ProcessView } from './process-view.js';
 
 /**
- * Limits, in milliseconds, of the pause between two looks at the broker: an eighth of the time since the signal, and a
- * hundredth of it if a reload takes long.
+ * Milliseconds. The pause between two looks at the broker is an eighth of the time since the signal. It is not shorter than
+ * the first, and not longer than the second or a hundredth of that time, whichever is greater.
  */
 const SHORTEST_PAUSE = 1;
 const LONGEST_PAUSE = 25;

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
-import { assertPassword, assertUsername, MAX_BYTES, ownCopy } from '../credentials/rules.js';
+import { checkedLogin, MAX_BYTES } from '../credentials/rules.js';
 import { PasswordFileError, type PasswordFileErrorCode, systemCode } from '../errors.js';
 import { onAbort, pause } from '../util/abort.js';
 import {
@@ -106,9 +106,7 @@ function readLogin(options: LoginOptions): Login {
   const login = readOptions(options, LOGIN_CHECKS);
   const { timeout = DEFAULT_TIMEOUT, clientId = randomBytes(11).toString('hex') } = login;
   if (login.host === undefined || login.port === undefined) throw invalidOption('host and port', 'given');
-  const password = ownCopy(login.password);
-  assertUsername(login.username);
-  assertPassword(password);
+  const [, password] = checkedLogin(login.username, login.password);
   return { ...login, password, timeout, clientId };
 }
 

@@ -134,6 +134,17 @@ export function ownCopy<T>(password: T): T | Uint8Array {
   return canBeUsed ? new Uint8Array(password) : password;
 }
 
+/** A user name and its password, checked; the password is an {@link ownCopy}. */
+export function checkedLogin(
+  username: unknown,
+  password: unknown,
+): [username: string, password: string | Uint8Array] {
+  const own = ownCopy(password);
+  assertUsername(username);
+  assertPassword(own, username);
+  return [username, own];
+}
+
 /** The part of a client's password that the broker compares; `undefined`: no client can log in with it. */
 export function comparedPassword(password: unknown): string | Uint8Array | undefined {
   const own = ownCopy(password);

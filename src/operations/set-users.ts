@@ -1,6 +1,6 @@
 /** Sets the passwords of many users in one commit. They are hashed before that, in all threads of the pool. */
 
-import { assertPassword, assertUsername, ownCopy } from '../credentials/rules.js';
+import { checkedLogin } from '../credentials/rules.js';
 import type { SetOutcome } from '../document/draft.js';
 import { PasswordFileError } from '../errors.js';
 import { tryParseHash } from '../hash/encoding.js';
@@ -29,15 +29,12 @@ export async function setUsers(
   const { signal, onProgress } = readOptions<ProgressOptions>(options, checks);
   const passwords = new Map<string, string | Uint8Array>();
   const addPassword = (username: unknown, password: unknown, number: number): void => {
-    const own = ownCopy(password);
     try {
-      assertUsername(username);
-      assertPassword(own, username);
+      passwords.set(...checkedLogin(username, password));
     } catch (error) {
       const { code, message, username: shown } = error as PasswordFileError;
       throw new PasswordFileError(code, `Entry ${number}: ${message}`, { username: shown });
     }
-    passwords.set(username, own);
   };
   await forEachEntry(entries, addPassword, signal);
   const names = new Set(passwords.keys());

@@ -457,9 +457,13 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
 
   async function stopped() {
     const { broker, target, used } = await watched();
-    process.kill(broker.pid, 'SIGSTOP');
-    while (!/^State:\s*T/m.test(await readFile(`/proc/${broker.pid}/status`, 'utf8'))) await pause(5);
+    await stop(broker.pid);
     return { broker, target, used };
+  }
+
+  async function stop(pid: number): Promise<void> {
+    process.kill(pid, 'SIGSTOP');
+    while (!/^State:\s*T/m.test(await readFile(`/proc/${pid}/status`, 'utf8'))) await pause(5);
   }
 
   /** Expects two signals, the second after the first reload: during that it would be lost. */
@@ -555,7 +559,7 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
     await tooShort(target, 0);
     await reloadBroker(target, { timeout });
     expectOneAfterTheOther(used);
-    process.kill(broker.pid, 'SIGSTOP');
+    await stop(broker.pid);
     const first = reloadBroker(target, { timeout });
     await failure(target, { timeout: 0 });
     expect(used).toHaveLength(4);
