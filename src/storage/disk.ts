@@ -75,7 +75,7 @@ export const systemDisk = {
  *
  * Other users of the parent directory may have put a link or another directory in the place of the one that was made.
  * So it is opened once and reached only by that descriptor. It has to be ours and empty: giving that to others exposes
- * nothing.
+ * nothing. Or it belongs to the owner of the parent, whom some mounts report as the owner of whatever is in them.
  */
 function create(directory: string, name: string, owner: Ownership): Answer<number> {
   const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DIRECTORY, O_NOFOLLOW } = constants;
@@ -86,10 +86,18 @@ function create(directory: string, name: string, owner: Ownership): Answer<numbe
   const own = fs.openSync(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   try {
     const opened = isOpened(directory) ? `/proc/self/fd/${own}` : directory;
-    if (fs.fstatSync(own).uid !== user || firstNames(opened, 1).length > 0) {
+    const { uid } = fs.fstatSync(own);
+    if (uid !== user && uid !== owner.uid) {
+      const problem = `user ${user} has made ${directory}, but it belongs to user ${uid}`;
+      throw Object.assign(new Error(`ENOTSUP: ${problem}. Run as the owner of the directory`), {
+        code: 'ENOTSUP',
+      });
+    }
+    if (firstNames(opened, 1).length > 0) {
       throw Object.assign(new Error(`${directory} is not the directory that was made`), { code: 'ENOENT' });
     }
     const fd = createIn(opened);
+    if (uid !== user) return fd;
     // Not before the file exists: until then nobody else can reach into the directory. Where this fails, other writers
     // cannot clean up in it.
     attempt(() => fs.fchownSync(own, user === 0 ? owner.uid : -1, owner.gid));

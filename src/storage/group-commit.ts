@@ -164,7 +164,10 @@ class Commit {
     const old = await this.#read(place);
     if (old !== undefined && old.stats.nlink > 1n) {
       const problem = `has ${old.stats.nlink} hard links, and replacing it would part them.`;
-      throw notReplaceable(place.path, `${problem} Use a symbolic link instead.`);
+      throw notReplaceable(
+        place.path,
+        `${problem} Use a symbolic link in place of the name that the broker does not read.`,
+      );
     }
     const index = old?.index ?? new NameIndex(Buffer.alloc(0));
     const changes = await runYielding(this.#makeEdits(index, old !== undefined), this.#abandoned.signal);

@@ -40,6 +40,8 @@ const MOST_TEMP_FILES = 16;
 const MOST_CANDIDATES = 16;
 /** How often in a row a rename to the lock directory may fail without a reason. */
 const MOST_FAILURES = 10;
+/** What NFS and FUSE rename a removed file to while it is open. */
+const REMOVED = /^\.(nfs|fuse_hidden)[0-9a-f]+$/i;
 
 /**
  * Replaces the password file as its only writer.
@@ -56,13 +58,37 @@ export async function commitLocked(
     try {
       const temp = await acquire(writer);
       await sweep(writer);
-      if (await work(temp)) outcome = await commit(writer, temp);
+      outcome = await workAndCommit(writer, temp, work);
     } finally {
       await release(writer);
     }
     if (outcome !== 'fenced') return outcome;
   }
   return 'fenced';
+}
+
+async function workAndCommit(
+  writer: Writer,
+  temp: TempFile,
+  work: (temp: TempFile) => Answer<boolean>,
+): Promise<Outcome> {
+  try {
+    if (!(await work(temp))) return 'unchanged';
+  } catch (error) {
+    // Of a file that was removed, NFS and some FUSE file systems refuse the descriptor too.
+    if (await exists(writer.disk, temp)) throw error;
+    return 'fenced';
+  }
+  return commit(writer, temp);
+}
+
+async function exists(disk: Disk, { directory, name }: TempFile): Promise<boolean> {
+  try {
+    await disk.modified(directory, name);
+    return true;
+  } catch (error) {
+    return systemCode(error) !== 'ENOENT';
+  }
 }
 
 /** Becomes the owner of the lock. The caller releases it, also where this throws. */
@@ -139,12 +165,13 @@ async function breakIfStale(writer: Writer): Promise<void> {
 
 /**
  * Removes the temp files of dead writers from a directory, and the directory if it is empty then: NTFS and some network
- * file systems do not rename another one onto it. `false`: one of these files could not be removed.
+ * file systems do not rename another one onto it. `false`: one of these files could not be removed, or only in part.
  */
 async function clean(writer: Writer, directory: string): Promise<boolean> {
   const { disk } = writer;
   let isClean = true;
   for (const name of (await tryTo(() => disk.list(directory, MOST_TEMP_FILES))) ?? []) {
+    if (REMOVED.test(name)) isClean = false;
     if (!(await writer.isStale(directory, name))) continue;
     try {
       await disk.unlink(directory, name);

@@ -241,7 +241,7 @@ export function writeError(cause: unknown, path: string): unknown {
   const { errno, message } = cause as NodeJS.ErrnoException;
   // Node has no name for this error.
   const reason = errno === -constants.errno.EDQUOT ? 'EDQUOT: the disk quota is exhausted' : message;
-  const problem = `${path} was not changed: ${reason.replaceAll(OPENED, directory).replace(/\.$/, '')}`;
+  const problem = `${path} was not changed: ${reason.replaceAll(OPENED, () => directory).replace(/\.$/, '')}`;
   const text = `${problem}. Fix that, then repeat the call.`;
   return new PasswordFileError('ERR_WRITE_FAILED', text, { path, cause });
 }

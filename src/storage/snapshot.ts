@@ -1,5 +1,6 @@
 /** What a password file held at one moment, and whether it still does. */
 import * as fs from 'node:fs';
+import { constants } from 'node:os';
 import { dirname } from 'node:path';
 import { MAX_FILE_BYTES } from '../document/line.js';
 import { NameIndex } from '../document/name-index.js';
@@ -86,12 +87,13 @@ export async function takeSnapshot(
       return new Snapshot(index, stats, readAt, kept, isRemote);
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined;
-      throw readError(error, path);
+      // NFS: another host has replaced the open file.
+      if ((error as NodeJS.ErrnoException).errno !== -constants.errno.ESTALE) throw readError(error, path);
     } finally {
       if (fd !== undefined) fs.closeSync(fd);
     }
   }
-  throw unreadable(path, 'changes its size each time it is read. Find out who writes it in place.');
+  throw unreadable(path, 'changes each time it is read. Find out who writes it in place.');
 }
 
 /** The file's bytes, indexed; `undefined`: it has grown or shrunk meanwhile. */
@@ -124,7 +126,7 @@ export function readError(error: unknown, path: string): unknown {
   if (error instanceof PasswordFileError || code === undefined) return error;
   // ENXIO: a socket. ELOOP: a symbolic link that was not there before.
   if (code === 'ENXIO' || code === 'ELOOP') return notReplaceable(path, NOT_A_FILE);
-  const reason = (error as Error).message.replace(OPENED, dirname(path));
+  const reason = (error as Error).message.replace(OPENED, () => dirname(path));
   const remedy =
     code === 'EACCES'
       ? "Run as its owner or as root, or let this user's group read it."

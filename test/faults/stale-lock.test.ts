@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -68,6 +69,21 @@ needs(root, program('setpriv')).test(
       'passwords',
       expect.stringMatching(/^passwords\.[0-9a-f]{16}\.writer$/),
     ]);
+    await new PasswordFile(path).update(() => undefined);
+    expect(readdirSync(directory.path)).toEqual(['passwords']);
+  },
+);
+
+test.each(['.nfs00000000000b0c7e0000001a', '.fuse_hidden0000000400000001'])(
+  'the lock of a writer whose temp file was removed, but is still open and has the name %s, is broken',
+  async hidden => {
+    const left = leave(`${path}.writer`, hidden);
+    await new PasswordFile(path).setHash('new', stamp(1, 1));
+    expect(readFileSync(path, 'latin1')).toBe(NEW);
+    const [, aside = ''] = readdirSync(directory.path).toSorted();
+    expect(aside).toMatch(/^passwords\.[0-9a-f]{16}\.writer$/);
+    // The file system removes it when the writer closes it.
+    rmSync(left.replace('passwords.writer', aside));
     await new PasswordFile(path).update(() => undefined);
     expect(readdirSync(directory.path)).toEqual(['passwords']);
   },

@@ -90,11 +90,13 @@ describe('a temp file is not created', () => {
     expect(() => systemDisk.create(join(opened, 'candidate'), 'new', OWNER)).toThrow(/^EEXIST/);
   });
 
-  needs(root).test("in another user's directory", () => {
+  needs(root).test('in a directory that belongs neither to this user nor to the owner of its parent', () => {
     mkdirSync(join(directory, 'candidate'));
-    chownSync(join(directory, 'candidate'), 1883, 1883);
+    chownSync(join(directory, 'candidate'), 1234, 1883);
     const before = stateOf('candidate');
-    expectNothing('candidate');
+    expect(() => systemDisk.create(join(opened, 'candidate'), 'new', OWNER)).toThrow(
+      `user 0 has made ${opened}/candidate, but it belongs to user 1234.`,
+    );
     expect(stateOf('candidate')).toEqual(before);
   });
 });
@@ -132,6 +134,13 @@ describe('a candidate directory', () => {
       expect(held).toEqual([['new'], ['new']]);
     },
   );
+
+  needs(root).test('that belongs to the owner of its parent keeps its group and permissions', () => {
+    systemDisk.mkdir(join(opened, 'candidate'));
+    chownSync(join(directory, 'candidate'), 1883, 1234);
+    create();
+    expect(stateOf('candidate')).toEqual([1883, 1234, 0o040700, ['new']]);
+  });
 
   needs(root).test('gets the group of its parent if it cannot get the owner', async () => {
     chmodSync(directory, 0o777);

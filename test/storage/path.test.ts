@@ -409,6 +409,13 @@ describe('a system error', () => {
     );
   });
 
+  test('is reported with the path also where that contains the pattern of a replacement', () => {
+    path = '/data/$&/passwd';
+    expect(explain('EIO', "EIO: i/o error, open '/proc/self/fd/23/passwd'")).toBe(
+      "/data/$&/passwd was not changed: EIO: i/o error, open '/data/$&/passwd'. Fix that, then repeat the call.",
+    );
+  });
+
   test('of an exhausted disk quota, for which Node has no name, is reported as EDQUOT', () => {
     const message = 'Unknown system error -122: Unknown system error -122, write';
     expect(explain('Unknown system error -122', message, -122)).toBe(

@@ -1,5 +1,6 @@
 import fs, { appendFileSync, truncateSync } from 'node:fs';
 import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -48,6 +49,14 @@ describe('verify, hasUser, users and getHash', () => {
     }
     await rm(path);
     expect(await file.hasUser('alice')).toBe(false);
+  });
+
+  test('read a file again that another host replaces while it is read, which NFS reports as ESTALE', async () => {
+    await writeFile(path, `alice:${HASH}\n`);
+    spyOnBuiltin(fs, 'readSync').mockImplementationOnce(() => {
+      throw Object.assign(new Error('Unknown system error -116'), { errno: -constants.errno.ESTALE });
+    });
+    expect(await file.users()).toEqual(['alice']);
   });
 
   test('read a file again that grows or shrinks while it is read', async () => {

@@ -293,6 +293,19 @@ describe('an edit whose lock is broken', () => {
     expectOnly(directory, 'passwd');
   });
 
+  test('so that calls on its temp file fail, reads the file again, and succeeds', async () => {
+    await file.setHash('alice', HASH);
+    diskCalls.fail = name => {
+      if (name !== 'sync') return undefined;
+      diskCalls.fail = undefined;
+      fence();
+      return 'ESTALE';
+    };
+    expect(await file.setHash('bob', HASH)).toBe('added');
+    expect(await file.users()).toEqual(['alice', 'bob']);
+    expectOnly(directory, 'passwd');
+  });
+
   test('once reads the file again, and succeeds', async () => {
     await file.setHash('alice', HASH);
     diskCalls.before = name => {
