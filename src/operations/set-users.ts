@@ -44,9 +44,8 @@ export async function setUsers(
     const present = before.get(name);
     const isKept = present !== undefined && (await isUpToDate(present, password, settings, signal));
     hashes.set(name, isKept ? present : await newHash(password, settings, signal));
-    onProgress?.(hashes.size, names.size);
   };
-  await inParallel(names.size, settings.iterations, passwords, prepare, signal);
+  await inParallel(names.size, settings.iterations, passwords, prepare, signal, onProgress);
   return submit({
     source,
     names,

@@ -48,9 +48,8 @@ export async function upgrade(
   const hash = async (start: number): Promise<void> => {
     line.read(start);
     hashes.set(start, await newHash(line.rest() as Buffer, settings.hash, signal));
-    onProgress?.(hashes.size, plain.length);
   };
-  await inParallel(plain.length, settings.hash.iterations, plain, hash, signal);
+  await inParallel(plain.length, settings.hash.iterations, plain, hash, signal, onProgress);
   return submit({
     source,
     names: undefined,
@@ -109,6 +108,7 @@ function obstacleTo(view: Draft, line: LineReader, broker: BrokerRelease): Findi
     // A hash follows a further `:`.
     return fault === 'PLAIN_TEXT' ? 'COLON_IN_NAME' : fault;
   }
-  if (view.index.isDuplicate(line)) return 'DUPLICATE_NAME';
+  const [last] = view.index.lines(name);
+  if (last !== view.index.firstLine(name)) return 'DUPLICATE_NAME';
   return password.includes(NUL) ? 'NUL_BYTE' : undefined;
 }

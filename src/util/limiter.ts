@@ -94,14 +94,19 @@ const MOST_LANES = 256;
 /**
  * Calls `run` for each of `count` items. Makes twice as many calls at once as jobs of this cost can be in flight. That keeps
  * the pool busy; more would only delay the jobs of others. The first failure or an abort ends it.
+ *
+ * @param onProgress called after each item with the number of items that are done, until it ends
  */
-export function inParallel<T>(
+export async function inParallel<T>(
   count: number,
   jobCost: number,
   items: Iterable<T>,
   run: (item: T) => Promise<void>,
   signal?: AbortSignal,
-): Promise<unknown> {
+  onProgress?: (done: number, count: number) => void,
+): Promise<void> {
+  let done = 0;
+  let isOver = false;
   // All lanes take their items from this generator. A lane that fails closes it, which stops the others.
   const shared = (function* () {
     yield* items;
@@ -110,10 +115,15 @@ export function inParallel<T>(
     for (const item of shared) {
       signal?.throwIfAborted();
       await run(item);
+      if (!isOver) onProgress?.(++done, count);
     }
   };
   const lanes =
     2 * Math.max(mostSlowJobs(), Math.min(MOST_LANES / 2, Math.ceil(MAX_COST_IN_FLIGHT / jobCost)));
   const further = Array.from({ length: Math.min(count, lanes) - 1 }, lane);
-  return orAborted(Promise.all([lane(), ...further]), signal);
+  try {
+    await orAborted(Promise.all([lane(), ...further]), signal);
+  } finally {
+    isOver = true;
+  }
 }

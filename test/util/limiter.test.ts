@@ -223,4 +223,21 @@ describe('inParallel', () => {
     );
     await expect(aborted).rejects.toThrow('enough');
   });
+
+  test.each<[what: string, end: (abort: () => void) => void]>([
+    ['has thrown', () => expect.unreachable('the fifth')],
+    ['has caused an abort', abort => abort()],
+  ])('does not call onProgress again after it %s', async (_what, end) => {
+    const controller = new AbortController();
+    const reported: number[] = [];
+    const items = Array(1_000).keys();
+    const run = async () => void (await turn());
+    const ended = inParallel(1_000, 101, items, run, controller.signal, (done, count) => {
+      reported.push(done, count);
+      if (done === 5) end(() => controller.abort(new Error('the fifth')));
+    });
+    await expect(ended).rejects.toThrow('the fifth');
+    for (let turns = 0; turns < 3; turns++) await turn();
+    expect(reported).toEqual([1, 2, 3, 4, 5].flatMap(done => [done, 1_000]));
+  });
 });
