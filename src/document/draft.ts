@@ -98,7 +98,7 @@ export class Draft {
     const edited = [...this.#edits.keys()];
     for (const line of this.lines()) {
       const name = line.name();
-      const isNew = name && (!index.hasDuplicates || index.isFirst(line));
+      const isNew = name && (!index.hasDuplicates || index.firstLine(name) === line.start);
       yield isNew && this.#edits.get(name) !== null ? name : undefined;
     }
     for (const name of edited) {

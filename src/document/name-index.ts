@@ -134,21 +134,9 @@ export class NameIndex {
     return number === 0 ? undefined : this.#names.get(number, FIRST);
   }
 
-  /** Whether a line of the file is the first one of its name. */
-  isFirst(line: LineReader): boolean {
-    const number = this.numberOf(line);
-    return number !== 0 && this.#names.get(number, FIRST) === line.start;
-  }
-
   /** Whether any name is in several lines. */
   get hasDuplicates(): boolean {
     return this.#furtherLines.count > 0;
-  }
-
-  /** Whether another line of the file has the same name. */
-  isDuplicate(line: LineReader): boolean {
-    const number = this.numberOf(line);
-    return number !== 0 && this.#names.get(number, LAST) !== 0;
   }
 
   /** Where the last line of a name starts, by the name's number. */

@@ -20,7 +20,9 @@ export class OpenFile {
     openFiles.add(this);
     abandoned.register(owner, this);
     const [oldest] = openFiles;
-    if (openFiles.size > MAX_OPEN) oldest?.evict();
+    if (openFiles.size <= MAX_OPEN) return;
+    oldest?.cache?.deref()?.drop();
+    oldest?.close();
   }
 
   /** Marks it as the most recently used one. */
@@ -31,12 +33,6 @@ export class OpenFile {
   /** Closes it once, without waiting: it was only read, and dropping the pages of a large file is slow. */
   close(): void {
     if (openFiles.delete(this)) fs.close(this.#fd, () => undefined);
-  }
-
-  /** Closes it, and has its bytes dropped. */
-  evict(): void {
-    this.cache?.deref()?.drop();
-    this.close();
   }
 
   /** Closes it once, before this returns. */
