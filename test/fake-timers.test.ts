@@ -8,7 +8,7 @@ let reloading: PasswordFile;
 beforeEach(() => {
   const { path, file: made } = newFile();
   file = made;
-  reloading = new PasswordFile(path, { reload: { command: ['true'] } });
+  reloading = new PasswordFile(path, { reload: { command: ['true'], minInterval: 1 } });
 });
 
 test.each<[string, () => Promise<unknown>, unknown]>([
@@ -18,6 +18,14 @@ test.each<[string, () => Promise<unknown>, unknown]>([
   ['users', () => file.users(), ['alice']],
   ['check', async () => (await file.check()).loads, true],
   ['reloaded', () => reloading.reloaded({ force: true }), undefined],
+  [
+    'the second reloaded',
+    async () => {
+      await reloading.reloaded({ force: true });
+      await reloading.reloaded({ force: true });
+    },
+    undefined,
+  ],
   [
     'provision',
     async () => (await file.provision({ username: { prefix: 'd_' } })).username.slice(0, 2),

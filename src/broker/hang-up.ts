@@ -1,6 +1,7 @@
 /** Sends SIGHUP to a broker and finds out from the kernel when it has reloaded. */
 import { systemCode } from '../errors.js';
 import { pause } from '../util/abort.js';
+import { timers } from '../util/event-loop.js';
 import { type BrokerProcess, reloadFailed } from './process.js';
 import { type ProcessState, ProcessView } from './process-view.js';
 
@@ -10,6 +11,8 @@ import { type ProcessState, ProcessView } from './process-view.js';
  */
 const SHORTEST_PAUSE = 1;
 const LONGEST_PAUSE = 25;
+/** Milliseconds: the last pause in which a broker that is awake may fall asleep. The pauses before it are shorter. */
+const LAST_PAUSE = 64;
 /** Milliseconds: too short for a broker that was asleep to wake, handle what woke it and look for signals. */
 const WAKING_TIME = 0.02;
 
@@ -43,7 +46,9 @@ function reloadsUnderWay(): Map<number, UnderWay> {
  * timeout, or at once where the kernel does not say what it does.
  *
  * A signal that comes during a reload is lost, so this waits until the one that is under way is over, but no longer than
- * the timeout. One signal is enough for all who waited.
+ * the timeout. One signal is enough for all who waited. Another process or thread may have begun a reload too: this waits
+ * a little for a broker that is awake to fall asleep, and if it does not, sends a further signal after the reload. A reload
+ * that begins after the broker was asleep reads the changed file, whoever has caused it.
  */
 export async function hangUp(
   find: () => Promise<BrokerProcess>,
@@ -53,13 +58,18 @@ export async function hangUp(
   const underWay = reloadsUnderWay();
   let left = timeout;
   let first: UnderWay | undefined;
-  for (;;) {
+  for (let wait = SHORTEST_PAUSE; ; wait *= 2) {
     const broker = await find();
     const other = underWay.get(broker.pid);
     // The first one may have begun before the file was changed. Any later one has its signal after that.
     first ??= other;
     if (other === undefined || left <= 0) {
-      const reload = other === undefined ? begin(broker) : repeat(broker, other);
+      const isBusy = other === undefined && isAwake(broker);
+      if (isBusy && wait <= LAST_PAUSE && left > 0) {
+        await pause(wait, signal);
+        continue;
+      }
+      const reload = other === undefined ? begin(broker, isBusy) : repeat(broker, other);
       const outcome = await pause(timeout, signal, reload);
       return { broker, outcome: outcome ?? notOver(broker, timeout) };
     }
@@ -70,8 +80,20 @@ export async function hangUp(
   }
 }
 
-/** Makes the broker reload, and watches it until that is over, also when nobody waits for it any more. */
-function begin(broker: BrokerProcess): Promise<Outcome> {
+/** Whether a broker is seen awake. Then it may be reloading because of another process or thread. */
+function isAwake({ pid }: BrokerProcess): boolean {
+  const view = new ProcessView(pid);
+  const state = view.state();
+  view.close();
+  return state?.isAsleep === false && !state.isStopped;
+}
+
+/**
+ * Makes the broker reload, and watches it until that is over, also when nobody waits for it any more.
+ *
+ * @param isRepeated whether the signal may be lost
+ */
+function begin(broker: BrokerProcess, isRepeated: boolean): Promise<Outcome> {
   const underWay = reloadsUnderWay();
   const watch = async (): Promise<Outcome> => {
     const view = new ProcessView(broker.pid);
@@ -88,7 +110,7 @@ function begin(broker: BrokerProcess): Promise<Outcome> {
     }
   };
   const outcome = watch();
-  const reload: UnderWay = { over: outcome.catch(() => 'unknown'), isRepeated: false };
+  const reload: UnderWay = { over: outcome.catch(() => 'unknown'), isRepeated };
   underWay.set(broker.pid, reload);
   return outcome;
 }
@@ -117,7 +139,7 @@ async function signalAndWatch(broker: BrokerProcess, view: ProcessView): Promise
     const elapsed = performance.now() - at;
     const longest = Math.max(LONGEST_PAUSE, elapsed / 100);
     const wait = Math.min(Math.max(elapsed / 8, SHORTEST_PAUSE), longest);
-    await new Promise(resolve => setTimeout(resolve, wait).unref());
+    await new Promise(resolve => timers.setTimeout(resolve, wait).unref());
   }
 }
 

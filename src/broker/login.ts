@@ -4,6 +4,7 @@ import type { ConnectionOptions } from 'node:tls';
 import { checkedLogin, MAX_BYTES } from '../credentials/rules.js';
 import { PasswordFileError, type PasswordFileErrorCode, systemCode } from '../errors.js';
 import { onAbort, pause } from '../util/abort.js';
+import { timers } from '../util/event-loop.js';
 import {
   invalidOption,
   isAnything,
@@ -145,7 +146,7 @@ function tryLogin(
     let isConnected = false;
     let answer = Buffer.alloc(0);
     const destroy = () => socket.destroy();
-    let timer = setTimeout(() => {
+    let timer = timers.setTimeout(() => {
       // The failure of the attempt before says more than a timeout, unless only this attempt has got a connection.
       const isFirst = last === undefined || (isConnected && !last.isConnected);
       outcome ??= isFirst ? timedOut(login, isConnected) : last;
@@ -164,15 +165,15 @@ function tryLogin(
         outcome = outcomeOf(answer, login);
         if (outcome === 'accepted') {
           socket.end(DISCONNECT);
-          clearTimeout(timer);
-          timer = setTimeout(destroy, LONGEST_CLOSE);
+          timers.clearTimeout(timer);
+          timer = timers.setTimeout(destroy, LONGEST_CLOSE);
         } else if (outcome !== undefined) destroy();
       })
       .on('error', cause => {
         outcome ??= connectionFailed(login, cause);
       })
       .on('close', () => {
-        clearTimeout(timer);
+        timers.clearTimeout(timer);
         stopListening?.();
         const dropped = `failed: the connection was dropped without an answer. ${tlsHint(login)}`;
         outcome ??= failed(login, 'ERR_LOGIN_FAILED', dropped, true);

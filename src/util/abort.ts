@@ -1,4 +1,5 @@
 /** Functions that wait until a timer runs out or a signal aborts. */
+import { timers } from './event-loop.js';
 
 /** The functions that each signal calls when it aborts. */
 const actsOf = new WeakMap<AbortSignal, Set<() => void>>();
@@ -39,8 +40,8 @@ export function pause<T = undefined>(
 ): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined;
   const passed = new Promise<undefined>(resolve => {
-    timer = setTimeout(resolve, ms, undefined);
+    timer = timers.setTimeout(resolve, ms, undefined);
   });
   const over = early === undefined ? passed : Promise.race([passed, early]);
-  return orAborted(over, signal).finally(() => clearTimeout(timer));
+  return orAborted(over, signal).finally(() => timers.clearTimeout(timer));
 }

@@ -30,6 +30,8 @@ export async function runYielding<T>(work: Generator<unknown, T>, signal?: Abort
 
 /** Calls a function in the event loop's next turn. Kept here, because fake timers of a test replace the global one. */
 export const inNextTurn: typeof setImmediate = setImmediate;
+/** The same of timers. */
+export const timers = { setTimeout, clearTimeout };
 
 /** Resolves in the event loop's next turn. */
 export function yieldToEventLoop(): Promise<void> {

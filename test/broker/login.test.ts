@@ -12,6 +12,7 @@ import { type IConnectPacket, parser } from 'mqtt-packet';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { confirmLogin, type LoginOptions } from '../../src/broker/login.js';
 import { readConnack } from '../../src/broker/mqtt.js';
+import { timers } from '../../src/util/event-loop.js';
 import { detached } from '../support/detached.js';
 import { needs, program } from '../support/require.js';
 import { leftBy } from '../support/resources.js';
@@ -455,14 +456,14 @@ describe.concurrent('confirmLogin of a user who is not let in', () => {
 });
 
 test('confirmLogin sets no timer to a negative time, of which Node warns, if the timeout has passed', async () => {
-  const timers = vi.spyOn(globalThis, 'setTimeout');
-  onTestFinished(() => void timers.mockRestore());
+  const started = vi.spyOn(timers, 'setTimeout');
+  onTestFinished(() => void started.mockRestore());
   const port = await deadPort();
   const start = performance.now();
   const login = failure({ ...ALICE, port, timeout: 1 });
   while (performance.now() - start < 50);
   await login;
-  const delays = timers.mock.calls.map(([, delay]) => delay ?? 0);
+  const delays = started.mock.calls.map(([, delay]) => delay ?? 0);
   expect(Math.min(...delays)).toBe(0);
 });
 

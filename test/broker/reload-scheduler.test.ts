@@ -7,7 +7,7 @@ import { type ReloadOptions, ReloadScheduler, readReloadOptions } from '../../sr
 import type { Finding } from '../../src/errors.js';
 import type { PasswordFileOptions } from '../../src/options.js';
 import { PasswordFile } from '../../src/password-file.js';
-import { yieldToEventLoop } from '../../src/util/event-loop.js';
+import { timers, yieldToEventLoop } from '../../src/util/event-loop.js';
 import { testDirectory } from '../support/directory.js';
 import { linux, needs, root } from '../support/require.js';
 import { perl, standIn, uniqueName } from '../support/stand-in.js';
@@ -378,9 +378,9 @@ needs(linux, perl).describe('the time between the signals of a ReloadScheduler',
    * timeout of a reload.
    */
   function watchTimers(): () => number {
-    const timers = vi.spyOn(globalThis, 'setTimeout');
-    onTestFinished(() => timers.mockRestore());
-    const delays = () => timers.mock.calls.map(([, delay]) => delay ?? 0);
+    const started = vi.spyOn(timers, 'setTimeout');
+    onTestFinished(() => started.mockRestore());
+    const delays = () => started.mock.calls.map(([, delay]) => delay ?? 0);
     return () => Math.max(...delays().filter(delay => delay !== 10_000));
   }
 
@@ -418,7 +418,7 @@ needs(linux, perl).describe('the time between the signals of a ReloadScheduler',
     await reloads.reloaded();
     reloads.committed();
     await expect.poll(longestTimer).toBeGreaterThan(1e9);
-    for (const { value } of vi.mocked(setTimeout).mock.results) clearTimeout(value);
+    for (const { value } of vi.mocked(timers.setTimeout).mock.results) clearTimeout(value);
     expect(longestTimer()).toBe(2 ** 31 - 1);
   });
 

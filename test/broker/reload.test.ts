@@ -543,6 +543,14 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
     expectOneAfterTheOther(used, 10 * WORK);
   });
 
+  test('are repeated after one of another process, during which the signal is lost', async () => {
+    const { broker, target, used } = await watched(10 * WORK);
+    spawnSync('kill', ['-HUP', String(broker.pid)]);
+    await broker.hangup();
+    await reloadBroker(target, { timeout });
+    expectOneAfterTheOther(used, 10 * WORK);
+  });
+
   test('are repeated after the one under way if their signal came during that, where it is lost', async () => {
     const { broker, target, used } = await stopped();
     const first = reloadBroker(target, { timeout });

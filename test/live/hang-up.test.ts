@@ -1,10 +1,10 @@
 /** When a reload of a real broker is over, as the kernel shows it. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
-import { expect, onTestFinished, test } from 'vitest';
+import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { reloadBroker } from '../../src/broker/reload.js';
 import { hashPasswordSync } from '../../src/hash/hash.js';
 import { PasswordFile } from '../../src/password-file.js';
@@ -22,6 +22,18 @@ async function untilSent({ pid }: { pid: number }): Promise<void> {
 async function stop({ pid }: { pid: number }): Promise<void> {
   process.kill(pid, 'SIGSTOP');
   while (!/^State:\s*T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))) await pause(5);
+}
+
+/** Whether a process has a file open. */
+function isOpenIn({ pid }: { pid: number }, path: string): boolean {
+  return readdirSync(`/proc/${pid}/fd`).some(fd => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`) === path;
+    } catch {
+      // It has been closed since.
+      return false;
+    }
+  });
 }
 
 /** A shell that is called mosquitto: the kernel names a process after the file it starts. */
@@ -68,6 +80,28 @@ describeBrokers('a reload', program => {
     await Promise.all([reloadBroker({ pid: broker.pid }), reloadBroker({ pid: broker.pid })]);
     expect(await broker.reloaded(2)).toBe(true);
     expect(broker.reloads).toBe(2);
+  });
+
+  test('reads a change that was made while the broker reloaded because of another program', async () => {
+    const { passwordFile, broker } = await start();
+    const hash = hashPasswordSync('pw');
+    const old = Array.from({ length: 100_000 }, (_, i) => `user-${i}:${hash}\n`).join('');
+    writeFileSync(passwordFile, old);
+    writeFileSync(`${passwordFile}.new`, `${old}alice:${hash}\n`, { mode: 0o600 });
+    process.kill(broker.pid, 'SIGHUP');
+    while (!isOpenIn(broker, passwordFile)) await turn();
+    renameSync(`${passwordFile}.new`, passwordFile);
+    await reloadBroker({ pid: broker.pid });
+    expect(await login(broker.port, 'alice', 'pw')).toBe(0);
+  });
+
+  test('is over at some time while a test has replaced the timers by fake ones', async () => {
+    const { broker } = await start();
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    await reloadBroker({ pid: broker.pid });
+    vi.useRealTimers();
+    expect(await broker.reloaded(1)).toBe(true);
   });
 
   test('fails with ERR_RELOAD_FAILED if the broker is stopped and does not take the signal', async () => {

@@ -2,7 +2,9 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
 import { expect, onTestFinished } from 'vitest';
 import { type Need, program } from './require.js';
 
@@ -63,6 +65,8 @@ export async function standIn(options: StandInOptions = {}) {
   const next = async () => (await lines.next()).value;
   const says = async (line: string) => expect(await next()).toBe(line);
   await says('ready');
+  // It may be awake for some time after that.
+  while (!/^State:\s*S/m.test(await readFile(`/proc/${child.pid}/status`, 'utf8'))) await pause(1);
   return {
     pid: child.pid as number,
     async kill() {
