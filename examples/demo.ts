@@ -2,13 +2,14 @@
  * Provisions a service account and some devices into a new password file, and has a real broker let them in.
  * Run it with `npm run demo`.
  */
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Credentials, generateCredentials, PasswordFile } from 'mosquitto-passwd-ts';
 import { findBrokers, login, startBroker } from '../test/support/broker.js';
 
-const path = join(await mkdtemp(join(tmpdir(), 'mosquitto-passwd-ts-')), 'passwd');
+const directory = await mkdtemp(join(tmpdir(), 'mosquitto-passwd-ts-'));
+const path = join(directory, 'passwd');
 const file = new PasswordFile(path);
 
 const service = generateCredentials({ username: { prefix: 'service-' } });
@@ -31,6 +32,7 @@ if (broker === undefined) {
 } else {
   await askBroker(accounts, removed);
 }
+await rm(directory, { recursive: true });
 
 async function askBroker(known: Credentials[], unknown: Credentials): Promise<void> {
   const running = await startBroker(broker as NonNullable<typeof broker>, { passwordFile: path });

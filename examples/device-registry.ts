@@ -8,6 +8,10 @@
  * A device that was answered 201 can log in. What could not be done is answered with 503, and a repeated request
  * does it. A client that lost the answer with its password deletes the device and registers it again.
  *
+ * Run it in an ES module package (`npm pkg set type=module`):
+ *
+ *   MQTT_PASSWD_FILE=/mosquitto/passwd MQTT_BROKER_PROCESS=mosquitto npx tsx device-registry.ts
+ *
  * It asks nobody who they are: let only those in who may register devices. Run one process of it for a state file.
  */
 import { once } from 'node:events';

@@ -14,6 +14,7 @@ import {
   isSignal,
   MAX_TIMER,
   NO_OPTIONS,
+  type OptionCheck,
   oneOf,
   pathOf,
   readOptions,
@@ -102,7 +103,7 @@ export function settingsOf(path: string | URL, options: PasswordFileOptions | un
     broker: oneOf('2.0', '2.1'),
     brokerFollowsLinks: isBoolean,
     hash: FILE_HASH_CHECKS,
-    create: { uid: isId, gid: isId, mode: whole(0, 0o7777) },
+    create: { uid: isId, gid: isId, mode: isMode },
     missing: oneOf('empty', 'error'),
     allowOwnerChange: isBoolean,
     lock: { timeout: whole(0, MAX_TIMER), stale: whole(1_000, MAX_TIMER) },
@@ -123,6 +124,12 @@ export function settingsOf(path: string | URL, options: PasswordFileOptions | un
     reload: given.reload === undefined ? undefined : readReloadOptions(given.reload),
   };
 }
+
+/** Refuses the decimal 640 and 600, which a missing `0o` makes of a usual mode: with these the owner could not read the file. */
+const isMode: OptionCheck = value =>
+  whole(0, 0o7777)(value) === undefined && (Number(value) & 0o400) !== 0
+    ? undefined
+    : 'permission bits by which the owner may read, such as 0o640';
 
 export function signalOf(options: WaitOptions | undefined): AbortSignal | undefined {
   return readOptions<WaitOptions>(options, { signal: isSignal }).signal;

@@ -109,6 +109,14 @@ describe('options of a PasswordFile', () => {
     expect(await readFile(path, 'utf8')).toMatch(/^alice:\$7\$1\$/);
   });
 
+  test.each([640, 600, 644, 660, 0o240, 0o10600, 0.5])(
+    'may not ask for a file of mode %d, which its owner could not read',
+    mode => {
+      const message = 'create.mode must be permission bits by which the owner may read, such as 0o640.';
+      expect(() => new PasswordFile('/nowhere/passwd', { create: { mode } })).toThrow(message);
+    },
+  );
+
   test('may not ask for hashes that its broker cannot read', () => {
     const hash = { saltBytes: 64 } as const;
     expect(() => new PasswordFile('/nowhere/passwd', { broker: '2.0', hash })).toThrow(

@@ -28,7 +28,6 @@ export interface BrokerProcess {
 const MOSQUITTO = 'mosquitto';
 /** The greatest id that a process can have (pid_t). */
 export const MAX_PID = 0x7fff_ffff;
-const PKILL = 'pkill -HUP -x mosquitto';
 const OTHER_CONTAINER =
   'Each container counts pids on its own. For a broker in another container share its pid namespace (compose: ' +
   'pid: "service:mosquitto"; Kubernetes: shareProcessNamespace: true) and name its process, mosquitto, or use a ' +
@@ -72,7 +71,7 @@ function whyUnseen(pid: number): string {
   } catch (error) {
     if (systemCode(error) !== 'EPERM') return `is not running: the broker has ended. ${OTHER_CONTAINER}`;
   }
-  return `is hidden by /proc (mounted with hidepid). Run as root, or use a command such as ${PKILL}.`;
+  return `is hidden by /proc (mounted with hidepid). Run as root, or use the command kill -HUP ${pid}.`;
 }
 
 /** Whose process counts as the broker if only its name is known: any user can start a process of any name. */
@@ -117,7 +116,8 @@ export function brokerCalled(name: string, eligible: Eligible): BrokerProcess {
   }
   throw reloadFailed(
     `None of the ${all.length} processes here is called ${shown}. Is the broker running? Zombies and ancestors of this ` +
-      `process do not count. ${OTHER_CONTAINER}`,
+      'process do not count, nor do processes that /proc hides (hidepid, ProtectProc of systemd): for these use a ' +
+      `command. ${OTHER_CONTAINER}`,
   );
 }
 
@@ -129,7 +129,9 @@ function assertOwnProc(): void {
     self === undefined
       ? 'There is no /proc here (as on Linux) to say what a pid stands for. Mount it'
       : "/proc shows another pid namespace than this process's own, whose pids mean nothing here. Mount one of its own";
-  throw reloadFailed(`${problem}, or use a command, for example ${PKILL}. Nothing was signalled.`);
+  throw reloadFailed(
+    `${problem}, or use a command, for example kill -HUP with the pid of the broker. Nothing was signalled.`,
+  );
 }
 
 /** This process, its parent, and so on. */

@@ -112,20 +112,17 @@ export class ReloadScheduler {
     await (wait > 0 ? pause(Math.min(wait, MAX_TIMER), undefined) : yieldToEventLoop());
     this.#current = this.#next as Promise<void>;
     this.#next = undefined;
-    let cost: number | undefined;
     try {
       this.#hasFailed = false;
-      cost = await this.#send();
+      await this.#send();
     } catch (error) {
       this.#hasFailed = true;
       void this.#callOnError(error);
       throw error;
-    } finally {
-      this.#notBefore = performance.now() + this.#interval(cost);
     }
   }
 
-  async #send(): Promise<number | undefined> {
+  async #send(): Promise<void> {
     const { path, check, isReadableBy, barrierTo } = this.file;
     const { loads, findings } = await check();
     if (!loads) throw refused(path, findings);
@@ -138,7 +135,12 @@ export class ReloadScheduler {
         if (barrier !== undefined) throw refused(path, [barrier]);
       },
     };
-    return sendReload(this.settings.target, eligible, { timeout: this.#duration(DEFAULT_TIMEOUT) });
+    let cost: number | undefined;
+    try {
+      cost = await sendReload(this.settings.target, eligible, { timeout: this.#duration(DEFAULT_TIMEOUT) });
+    } finally {
+      this.#notBefore = performance.now() + this.#interval(cost);
+    }
   }
 
   /** Never rejects. */

@@ -14,7 +14,7 @@ export interface CreateOptions {
   uid?: number | undefined;
   /** Group id. Default: the directory's group if root makes the file, else the system's choice. */
   gid?: number | undefined;
-  /** Permission bits. Default `0o600`. */
+  /** Permission bits, by which the owner must be allowed to read. Default `0o600`. */
   mode?: number | undefined;
 }
 

@@ -34,7 +34,7 @@ export async function forEachEntry(
       signal?.throwIfAborted();
       if (done) return;
       if (!Array.isArray(value) || value.length !== 2)
-        throw invalidArgument(`Entry ${number} is not an array of user name and value.`);
+        throw invalidArgument(`Entry ${number} is not an array of exactly two, user name and value.`);
       visit(value[0], value[1], number);
       // A source that never waits would block the event loop. To look at the clock at each entry takes 8 % more time.
       if (number % 64 === 0 && turn.isOver()) await turn.yield();

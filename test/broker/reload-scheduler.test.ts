@@ -395,6 +395,16 @@ needs(linux, perl).describe('the time between the signals of a ReloadScheduler',
     expect(longestTimer()).toBeLessThanOrEqual(least);
   });
 
+  test('is not waited for after a refusal, which sends no signal', async () => {
+    const longestTimer = watchTimers();
+    const reloads = scheduler({ command: ['true'] }, () => {}, { loads: false, findings: [] });
+    for (let call = 0; call < 2; call++) {
+      reloads.committed();
+      await expect(reloads.reloaded()).rejects.toMatchObject({ code: 'ERR_RELOAD_REFUSED' });
+    }
+    expect(longestTimer()).toBeLessThan(900);
+  });
+
   test('is a second if the kernel does not show when the broker has reloaded', async () => {
     const { pid } = await standIn();
     // As in a kernel that was built without CONFIG_SCHED_INFO.
@@ -441,9 +451,9 @@ needs(linux, root, perl).describe('a PasswordFile with the option reload.process
 
   test.each([
     ['its owner', 54_321, 0, 0o400],
-    ['its group', 0, 54_321, 0o040],
-    ['a supplementary group of the process', 0, 54_322, 0o040],
-    ['everybody', 0, 0, 0o004],
+    ['its group', 0, 54_321, 0o440],
+    ['a supplementary group of the process', 0, 54_322, 0o440],
+    ['everybody', 0, 0, 0o404],
   ])('signals a process of another user if the file may be read by %s', async (_, uid, gid, mode) => {
     const name = uniqueName();
     const broker = await standIn({ name, as: member });

@@ -70,7 +70,7 @@ needs(linux, perl).describe('reloadBroker({ process })', () => {
     `,
       { args: uniqueName() },
     );
-    expect(message).toMatch(/^None of .* Zombies and ancestors of this process do not count\. /);
+    expect(message).toMatch(/^None of .* Zombies and ancestors of this process do not count, /);
   });
 });
 
@@ -130,7 +130,7 @@ describe('reloadBroker in another pid namespace', () => {
           args: process.pid,
         },
       );
-      expect(messages).toMatch(/^There is no \/proc here .* pkill -HUP -x mosquitto/);
+      expect(messages).toMatch(/^There is no \/proc here .* kill -HUP with the pid of the broker/);
     },
   );
 
@@ -152,7 +152,9 @@ describe('reloadBroker in another pid namespace', () => {
         ],
       },
     );
-    expect(messages).toMatch(/^pid \d+ is hidden by \/proc \(mounted with hidepid\)\. Run as root/);
+    expect(messages).toMatch(
+      /^pid \d+ is hidden by \/proc \(mounted with hidepid\)\. Run as root, or use the command kill -HUP \d+\./,
+    );
   });
 });
 

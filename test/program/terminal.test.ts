@@ -1,12 +1,12 @@
 /** The program on a pseudo-terminal: prompts, signals, and what the screen shows. */
 import { execFileSync, spawn } from 'node:child_process';
-import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { chownSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PasswordFile } from 'mosquitto-passwd-ts';
 import { beforeEach, expect, test } from 'vitest';
 import { PROGRAM } from '../support/cli.js';
 import { testDirectory } from '../support/directory.js';
-import { linux, needs, program } from '../support/require.js';
+import { linux, needs, program, root } from '../support/require.js';
 import { onTerminal, pseudoTerminal, quoted } from '../support/terminal.js';
 
 const SECRET = 'correct horse';
@@ -200,6 +200,23 @@ needs(pseudoTerminal).describe('on a terminal', () => {
     const present = await onTerminal(command('-c', path, 'bob'));
     expect(present.screen).toMatch(/^Error: Unable to open file .* for writing\. File exists\.\n$/);
   });
+
+  needs(root).test(
+    '-c warns that only root can read the file, only if that is so, and not with --quiet',
+    async () => {
+      const create = (name: string, ...options: string[]) =>
+        onTerminal(command('-c', ...options, join(directory, name), 'bob'), [
+          ['Password: ', SECRET + ENTER],
+          ['Reenter password: ', SECRET + ENTER],
+        ]);
+      expect((await create('of-root')).screen).toMatch(
+        /\nAdding password for user bob\nWarning: Only root can read .*of-root\. .* for example: chown mosquitto /,
+      );
+      expect((await create('quietly', '--quiet')).screen).not.toContain('Warning');
+      chownSync(directory, 1883, 1883);
+      expect((await create('of-broker')).screen).not.toContain('Warning');
+    },
+  );
 
   test('-b prints one warning, and only on a terminal', async () => {
     const { screen } = await onTerminal(command('-b', path, 'bob', SECRET));

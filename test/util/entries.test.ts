@@ -136,7 +136,7 @@ describe('forEachEntry', () => {
     async result => {
       const refusal = {
         code: 'ERR_INVALID_ARGUMENT',
-        message: 'Entry 1 is not an array of user name and value.',
+        message: 'Entry 1 is not an array of exactly two, user name and value.',
       };
       await expect(gather(source(() => result).entries)).rejects.toMatchObject(refusal);
       await expect(gather(source(async () => result).entries)).rejects.toMatchObject(refusal);
