@@ -129,7 +129,7 @@ export function readError(error: unknown, path: string): unknown {
   const reason = (error as Error).message.replace(OPENED, () => dirname(path));
   const remedy =
     code === 'EACCES'
-      ? "Run as its owner or as root, or let this user's group read it."
+      ? "Run as its owner or as root (with CAP_DAC_OVERRIDE), or let this user's group read it."
       : `Fix that (${code}), then repeat the call.`;
   return unreadable(path, `cannot be read: ${reason}. ${remedy}`, error);
 }

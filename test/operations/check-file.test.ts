@@ -97,7 +97,7 @@ describe('check', () => {
   });
 
   test.each([
-    ['EACCES', "Run as its owner or as root, or let this user's group read it."],
+    ['EACCES', "Run as its owner or as root (with CAP_DAC_OVERRIDE), or let this user's group read it."],
     ['EIO', 'Fix that (EIO), then repeat the call.'],
   ])('fails with ERR_READ_FAILED if lstat fails with %s', async (code, remedy) => {
     const refusal = Object.assign(new Error(`${code}: the reason`), { code });

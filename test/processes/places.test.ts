@@ -273,7 +273,7 @@ describe('an edit by an ordinary user', () => {
     await expect(call()).rejects.toMatchObject({
       code: 'ERR_READ_FAILED',
       message: expect.stringMatching(
-        /passwd cannot be read: EACCES: .*\. Run as its owner or as root, or let this user's group read it\.$/,
+        /passwd cannot be read: EACCES: .*\. Run as its owner or as root \(with CAP_DAC_OVERRIDE\), or let this user's group read it\.$/,
       ),
     });
     await chmod(path, 0o600);
