@@ -127,9 +127,8 @@ export function settingsOf(path: string | URL, options: PasswordFileOptions | un
 
 /** Refuses the decimal 640 and 600, which a missing `0o` makes of a usual mode: with these the owner could not read the file. */
 const isMode: OptionCheck = value =>
-  whole(0, 0o7777)(value) === undefined && (Number(value) & 0o400) !== 0
-    ? undefined
-    : 'permission bits by which the owner may read, such as 0o640';
+  whole(0, 0o7777)(value) ??
+  ((Number(value) & 0o400) === 0 ? 'permission bits by which the owner may read, such as 0o640' : undefined);
 
 export function signalOf(options: WaitOptions | undefined): AbortSignal | undefined {
   return readOptions<WaitOptions>(options, { signal: isSignal }).signal;
