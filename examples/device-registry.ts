@@ -63,7 +63,8 @@ class HttpError extends Error {
 }
 
 const reload = brokerToTell();
-const file = new PasswordFile(MQTT_PASSWD_FILE, { reload });
+// If the file is lost, registering a device must not make one that holds only that device.
+const file = new PasswordFile(MQTT_PASSWD_FILE, { reload, missing: 'error' });
 const turns = new Map<string, Promise<unknown>>();
 let devices = await readState();
 

@@ -165,6 +165,8 @@ export class PasswordFileError extends Error {
     const { cause, ...fields } = details;
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
+    // Where a hash is passed as the name by mistake.
+    if (/^\$\w+\$/.test(fields.username ?? '')) delete fields.username;
     for (const [field, value] of Object.entries(fields))
       if (value !== undefined) Object.assign(this, { [field]: value });
   }

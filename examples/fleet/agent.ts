@@ -24,12 +24,11 @@ interface Row {
 }
 
 const broker = MQTT_BROKER_PID_FILE ? { pidFile: MQTT_BROKER_PID_FILE } : { process: 'mosquitto' };
-const file = new PasswordFile(MQTT_PASSWD_FILE, { reload: broker });
+// If the file is lost, a change must not make one that holds only that user: then all rows are copied.
+const file = new PasswordFile(MQTT_PASSWD_FILE, { reload: broker, missing: 'error' });
 /** An agent that ended between a commit and its reload left the broker with an older file. */
 let force = true;
 
-// A broker does not start without its file.
-await file.create();
 for (;;) {
   await follow().catch(report);
   await pause(BEFORE_NEXT_CONNECTION);
@@ -45,6 +44,8 @@ async function follow(): Promise<never> {
     isLost = true;
   });
   try {
+    // A broker does not start without its file.
+    await file.create();
     await database.connect();
     // In this order: what changes while all is copied is notified, and waits in `changed`.
     await database.query('LISTEN device');
@@ -70,6 +71,10 @@ async function follow(): Promise<never> {
 async function copy(database: pg.Client, usernames: string[]): Promise<void> {
   const select = 'SELECT username, hash FROM device WHERE username = ANY ($1)';
   const { rows } = await database.query<Row>(select, [usernames]);
+  if (rows.length === 0 && usernames.length > 1) {
+    const { rowCount } = await database.query('SELECT 1 FROM device LIMIT 1');
+    if (rowCount === 0) return copyAll(database);
+  }
   const hashes = new Map(rows.map(({ username, hash }) => [username, hash]));
   const apply = (username: string): Promise<unknown> => {
     const hash = hashes.get(username);

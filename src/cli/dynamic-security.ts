@@ -28,11 +28,7 @@ export async function exportClients({ path, given }: Command, file: PasswordFile
   );
   const { bytes, stats } = read(configPath);
   const config = parse(configPath, bytes);
-  if (role !== undefined && !hasRole(config, role)) {
-    throw new CliError(
-      `${configPath} has no role ${role}. Make it with mosquitto_ctrl dynsec createRole, or name another one.`,
-    );
-  }
+  if (role !== undefined) assertRole(configPath, config, role);
   const merged = merge(configPath, config, clients, given.has('--force'));
   for (const { username, reason } of skipped) leaveOut(username, reason);
   for (const name of merged.admins) {
@@ -46,6 +42,16 @@ export async function exportClients({ path, given }: Command, file: PasswordFile
   if (isChanged) inform(NOTES, isQuiet);
   if (!isQuiet) warnOfMany(merged.config, role);
   return leftOut.status;
+}
+
+/** A file that has just been made has only the role of the administrator, which no device must have. */
+function assertRole(path: string, { roles }: Config, role: string): void {
+  const found = objects(roles).find(({ rolename }) => rolename === role);
+  const remedy = 'with mosquitto_ctrl dynsec createRole';
+  if (found === undefined) throw new CliError(`${path} has no role ${role}. Make it ${remedy}.`);
+  if (isAdminRole(found)) {
+    throw new CliError(`The role ${role} in ${path} is for administrators. Make another one ${remedy}.`);
+  }
 }
 
 const NOTES = `\

@@ -84,7 +84,7 @@ export class NewLines {
 
 function entryError(error: PasswordFileError, number: number): PasswordFileError {
   // In an entry whose name and hash are swapped, this is a hash, which no message may show.
-  const isShown = error.username !== undefined && !/^\$|[A-Za-z0-9+/]{60}/.test(error.username);
+  const isShown = error.username !== undefined && !/[A-Za-z0-9+/]{60}/.test(error.username);
   const username = isShown ? error.username.slice(0, 100) : undefined;
   const entry = username === undefined ? `Entry ${number}` : `Entry ${number} (${JSON.stringify(username)})`;
   return new PasswordFileError(error.code, `${entry}: ${error.message}`, { username });

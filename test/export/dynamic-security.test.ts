@@ -144,6 +144,7 @@ describe('exportDynamicSecurity', () => {
   test.each<[string, unknown, unknown]>([
     ['an unknown release', [], { broker: '2.2' }],
     ['a string in place of a list of roles', [], { roles: 'device' }],
+    ['null in place of a list of roles', [], { roles: null }],
     ['a role with an empty name', [], { roles: ['device', ''] }],
     ['a role that is no string', [], { roles: [1] }],
     ['an unknown option', [], { role: ['device'] }],

@@ -1,5 +1,5 @@
 /** examples/fleet: PostgreSQL is the source of all users, and an agent beside each broker keeps its file up to date. */
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { register, remove } from '../../examples/fleet/register.js';
 import { hashPassword } from '../../src/index.js';
@@ -210,8 +210,32 @@ needs(postgres, broker('2.0'), broker('2.1')).describe('examples/fleet', () => {
     await expectEqualFiles();
   });
 
-  test('the last devices can be deleted, and an agent then starts with an empty table', async () => {
-    await insert('device_17');
+  test('a DELETE of all devices removes no users from the files', async () => {
+    await insert('device_11');
+    await expectEqualFiles();
+    const lines = site.lines();
+    await makesCopy(async () => {
+      Object.assign(site.agent ?? {}, { errors: '' });
+      await fleet.database.query('DELETE FROM device');
+      await site.agent?.complained('The source yielded no entries');
+      expect(site.lines()).toEqual(lines);
+      await insert('device_12');
+    });
+    await expectEqualFiles();
+  });
+
+  test('a password file that is lost gets all devices at the next change', async () => {
+    await insert('device_19');
+    await expectEqualFiles();
+    await makesCopy(async () => {
+      rmSync(site.path);
+      await insert('device_20');
+    }, [site]);
+    await expectEqualFiles();
+  });
+
+  test('the last device can be deleted, and an agent then starts with an empty table', async () => {
+    await fleet.database.query("DELETE FROM device WHERE username <> 'always'");
     await expectEqualFiles();
     await fleet.database.query('DELETE FROM device');
     await expectEqualFiles();

@@ -146,10 +146,14 @@ describe('--dynsec', () => {
 
   test.each([
     [['--role', 'pump'], 'Error: config.json has no role pump. Make it with '],
+    [['--role', 'admin'], 'Error: The role admin in config.json is for administrators. Make another one '],
     [['--role', ''], 'Error: --role takes the name of a role.'],
-  ])('refuses a role that does not exist or is not valid: %j', async (argv, message) => {
-    expect(await refused(...argv)).toContain(message);
-  });
+  ])(
+    'refuses a role that does not exist, is not valid or is for administrators: %j',
+    async (argv, message) => {
+      expect(await refused(...argv)).toContain(message);
+    },
+  );
 
   test('refuses a file that is not one of the plugin, and does not quote it', async () => {
     const problem =
