@@ -3,7 +3,7 @@ import { systemCode } from '../errors.js';
 import { pause } from '../util/abort.js';
 import { timers } from '../util/event-loop.js';
 import { type BrokerProcess, reloadFailed } from './process.js';
-import { type ProcessState, ProcessView } from './process-view.js';
+import { type ProcessState, ProcessView, stateOf } from './process-view.js';
 
 /**
  * Milliseconds. The pause between two looks at the broker is an eighth of the time since the signal. It is not shorter than
@@ -11,8 +11,8 @@ import { type ProcessState, ProcessView } from './process-view.js';
  */
 const SHORTEST_PAUSE = 1;
 const LONGEST_PAUSE = 25;
-/** Milliseconds: the last pause in which a broker that is awake may fall asleep. The pauses before it are shorter. */
-const LAST_PAUSE = 64;
+/** How often a broker that is awake is looked at again before the signal, after pauses of 1, 2, 4 … ms. */
+const LOOKS = 7;
 /** Milliseconds: too short for a broker that was asleep to wake, handle what woke it and look for signals. */
 const WAKING_TIME = 0.02;
 
@@ -58,33 +58,33 @@ export async function hangUp(
   const underWay = reloadsUnderWay();
   let left = timeout;
   let first: UnderWay | undefined;
-  for (let wait = SHORTEST_PAUSE; ; wait *= 2) {
+  for (let look = 0; ; look++) {
     const broker = await find();
     const other = underWay.get(broker.pid);
-    // The first one may have begun before the file was changed. Any later one has its signal after that.
-    first ??= other;
-    if (other === undefined || left <= 0) {
-      const isBusy = other === undefined && isAwake(broker);
-      if (isBusy && wait <= LAST_PAUSE && left > 0) {
-        await pause(wait, signal);
-        continue;
-      }
-      const reload = other === undefined ? begin(broker, isBusy) : repeat(broker, other);
-      const outcome = await pause(timeout, signal, reload);
-      return { broker, outcome: outcome ?? notOver(broker, timeout) };
+    // One that is under way at first may have begun before the file was changed. Any later one has begun after that.
+    if (look === 0) first = other;
+    const isBusy = timeout > 0 && other === undefined && isAwake(broker);
+    if (left > 0 && (other !== undefined || (isBusy && look < LOOKS))) {
+      const start = performance.now();
+      const outcome = await pause(other ? left : Math.min(2 ** look, left), signal, other?.over);
+      if (other !== first && typeof outcome === 'number') return { broker, outcome };
+      left -= performance.now() - start;
+      continue;
     }
-    const start = performance.now();
-    const outcome = await pause(left, signal, other.over);
-    if (other !== first && typeof outcome === 'number') return { broker, outcome };
-    left -= performance.now() - start;
+    const reload = other === undefined ? begin(broker, isBusy) : repeat(broker, other);
+    const outcome = await pause(timeout, signal, reload);
+    if (outcome !== undefined) return { broker, outcome };
+    assertTaken(broker, timeout);
+    // It was awake all the time, so the signal was not repeated. The reload that was under way at that time is over by now.
+    if (isBusy && underWay.get(broker.pid)?.isRepeated && (await find()).pid === broker.pid)
+      sendHangup(broker);
+    return { broker, outcome: 'unknown' };
   }
 }
 
 /** Whether a broker is seen awake. Then it may be reloading because of another process or thread. */
 function isAwake({ pid }: BrokerProcess): boolean {
-  const view = new ProcessView(pid);
-  const state = view.state();
-  view.close();
+  const state = stateOf(pid);
   return state?.isAsleep === false && !state.isStopped;
 }
 
@@ -98,12 +98,14 @@ function begin(broker: BrokerProcess, isRepeated: boolean): Promise<Outcome> {
   const watch = async (): Promise<Outcome> => {
     const view = new ProcessView(broker.pid);
     try {
-      let outcome = await signalAndWatch(broker, view);
-      while (reload.isRepeated && typeof outcome === 'number') {
+      let total = 0;
+      for (;;) {
+        const outcome = await signalAndWatch(broker, view);
+        if (typeof outcome !== 'number') return outcome;
+        total += outcome;
+        if (!reload.isRepeated) return total;
         reload.isRepeated = false;
-        outcome = await signalAndWatch(broker, view);
       }
-      return outcome;
     } finally {
       view.close();
       underWay.delete(broker.pid);
@@ -143,12 +145,10 @@ async function signalAndWatch(broker: BrokerProcess, view: ProcessView): Promise
   }
 }
 
-/** What it means that a reload is not over within the timeout. Throws where the broker has not even begun it. */
-function notOver({ pid, label, name }: BrokerProcess, timeout: number): Outcome {
-  const view = new ProcessView(pid);
-  const now = view.state();
-  view.close();
-  if (!now?.isPending && !now?.isStopped) return 'unknown';
+/** Throws where the broker has not even taken the signal within the timeout. */
+function assertTaken({ pid, label, name }: BrokerProcess, timeout: number): void {
+  const now = stateOf(pid);
+  if (!now?.isPending && !now?.isStopped) return;
   throw reloadFailed(
     `${label} is ${name}, but has not reloaded within ${timeout} ms. Is it stopped? It reloads when it goes on.`,
   );

@@ -81,6 +81,14 @@ export class ProcessView {
   }
 }
 
+/** One look at a process. */
+export function stateOf(pid: number): ProcessState | undefined {
+  const view = new ProcessView(pid);
+  const state = view.state();
+  view.close();
+  return state;
+}
+
 /** A field of /proc/PID/status; `''` where it is empty, as the groups of a process can be. */
 export function statusField(status: string, name: string): string | undefined {
   return new RegExp(`^${name}:[ \\t]*(.*)$`, 'm').exec(status)?.[1];

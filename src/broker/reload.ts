@@ -13,8 +13,7 @@ import { type ReloadTarget, TARGET_CHECKS, type Target, targetOf } from './reloa
 export interface ReloadBrokerOptions {
   /**
    * Milliseconds to wait for a command to end, or for each of these: that a broker which is starting listens for SIGHUP,
-   * that a reload which this process has begun before is over, and that the broker is idle after the signal. Default
-   * 10,000.
+   * that a reload which is under way is over, and that the broker is idle after the signal. Default 10,000.
    */
   timeout?: number | undefined;
   /** Cancels: ends a command that runs, and rejects with `signal.reason`. */

@@ -88,7 +88,8 @@ export async function takeSnapshot(
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined;
       // NFS: another host has replaced the open file.
-      if ((error as NodeJS.ErrnoException).errno !== -constants.errno.ESTALE) throw readError(error, path);
+      const isReplaced = (error as NodeJS.ErrnoException).errno === -constants.errno.ESTALE;
+      if (!isReplaced || attempts === ATTEMPTS - 1) throw readError(error, path);
     } finally {
       if (fd !== undefined) fs.closeSync(fd);
     }

@@ -13,7 +13,7 @@ import { ProcessView } from '../../src/broker/process-view.js';
 import { reloadBroker } from '../../src/broker/reload.js';
 import type { ReloadTarget } from '../../src/broker/reload-target.js';
 import { PasswordFile } from '../../src/password-file.js';
-import { yieldToEventLoop } from '../../src/util/event-loop.js';
+import { timers, yieldToEventLoop } from '../../src/util/event-loop.js';
 import { openIn } from '../support/descriptors.js';
 import { linux, need, needs, root } from '../support/require.js';
 import { leftBy } from '../support/resources.js';
@@ -545,9 +545,34 @@ needs(linux, perl).describe('reloads of one broker at the same time', () => {
 
   test('are repeated after one of another process, during which the signal is lost', async () => {
     const { broker, target, used } = await watched(10 * WORK);
+    const pauses = vi.spyOn(timers, 'setTimeout');
+    onTestFinished(() => pauses.mockRestore());
     spawnSync('kill', ['-HUP', String(broker.pid)]);
     await broker.hangup();
+    const [reload, waits] = [reloadBroker(target, { timeout }), pauses.mock.calls];
+    while (used.length === 0) await yieldToEventLoop();
+    // Had it fallen asleep meanwhile, one signal would have been enough.
+    expect(waits.slice(0, 7).map(([, wait]) => wait)).toEqual([1, 2, 4, 8, 16, 32, 64]);
+    await reload;
+    expectOneAfterTheOther(used, 10 * WORK);
+  });
+
+  test('are not repeated with the timeout 0, also if the broker is awake', async () => {
+    const { broker, target, used } = await watched(10 * WORK);
+    spawnSync('kill', ['-HUP', String(broker.pid)]);
+    await broker.hangup();
+    await tooShort(target, 0);
+    expect(used).toHaveLength(1);
+    // It waits until the other one is not watched any more.
     await reloadBroker(target, { timeout });
+    expect(used).toHaveLength(2);
+  });
+
+  test('of several calls that find the broker awake share a signal', async () => {
+    const { broker, target, used } = await watched(10 * WORK);
+    spawnSync('kill', ['-HUP', String(broker.pid)]);
+    await broker.hangup();
+    await Promise.all(Array.from({ length: 4 }, () => reloadBroker(target, { timeout })));
     expectOneAfterTheOther(used, 10 * WORK);
   });
 

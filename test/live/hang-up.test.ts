@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { reloadBroker } from '../../src/broker/reload.js';
@@ -211,7 +212,7 @@ describeBrokers('a reload', program => {
 });
 
 needs(linux).describe('a reload of a broker that is never asleep', () => {
-  test('is waited for until the timeout', async () => {
+  test('is waited for until the timeout, and a further signal is sent then', async () => {
     const busy = spawn(namedMosquitto(), ['-c', 'trap "echo SIGHUP" HUP; echo ready; while :; do :; done'], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -219,12 +220,12 @@ needs(linux).describe('a reload of a broker that is never asleep', () => {
       busy.kill('SIGKILL');
       await once(busy, 'exit');
     });
-    const lines = busy.stdout.setEncoding('utf8')[Symbol.asyncIterator]();
-    expect((await lines.next()).value).toBe('ready\n');
+    const lines = createInterface({ input: busy.stdout })[Symbol.asyncIterator]();
+    expect((await lines.next()).value).toBe('ready');
     const start = performance.now();
     await reloadBroker({ pid: busy.pid as number }, { timeout: 300 });
     expect(performance.now() - start).toBeGreaterThanOrEqual(299);
-    expect((await lines.next()).value).toBe('SIGHUP\n');
+    for (let signals = 0; signals < 2; signals++) expect((await lines.next()).value).toBe('SIGHUP');
   });
 });
 

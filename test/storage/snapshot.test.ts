@@ -53,10 +53,15 @@ describe('verify, hasUser, users and getHash', () => {
 
   test('read a file again that another host replaces while it is read, which NFS reports as ESTALE', async () => {
     await writeFile(path, `alice:${HASH}\n`);
-    spyOnBuiltin(fs, 'readSync').mockImplementationOnce(() => {
-      throw Object.assign(new Error('Unknown system error -116'), { errno: -constants.errno.ESTALE });
+    const cause = Object.assign(new Error('no such file'), { code: '', errno: -constants.errno.ESTALE });
+    const read = spyOnBuiltin(fs, 'readSync').mockImplementationOnce(() => {
+      throw cause;
     });
     expect(await file.users()).toEqual(['alice']);
+    read.mockImplementation(() => {
+      throw cause;
+    });
+    await expect(new PasswordFile(path).users()).rejects.toMatchObject({ code: 'ERR_READ_FAILED', cause });
   });
 
   test('read a file again that grows or shrinks while it is read', async () => {
