@@ -1,6 +1,7 @@
 /** examples/device-registry.ts as a running service, called over HTTP. */
 import { type ChildProcessByStdio, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { link, mkdir, mkdtemp, readFile, rm, unlink, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -238,6 +239,18 @@ describe('examples/device-registry.ts, if the password file cannot be written,',
       execFileSync('umount', ['-l', auth]);
     }
     expect((await registry.register(MAC)).status).toBe(201);
+  });
+
+  test('registers and deletes nothing (the file is lost, and no new one is made)', async () => {
+    const registry = await start();
+    await registry.register(macs(1)[0]);
+    const [device = ''] = await registry.ids();
+    await unlink(path);
+    expect((await registry.register(MAC)).status).toBe(503);
+    expect((await registry.remove(device)).status).toBe(503);
+    expect(await registry.ids()).toEqual([device]);
+    expect(existsSync(path)).toBe(false);
+    expect(registry.output).toContain('ERR_FILE_MISSING: ');
   });
 
   async function expectRefused(registry: Registry): Promise<void> {
