@@ -41,7 +41,7 @@ const MOST_CANDIDATES = 16;
 /** How often in a row a rename to the lock directory may fail without a reason. */
 const MOST_FAILURES = 10;
 /** What NFS and FUSE rename a removed file to while it is open. */
-const REMOVED = /^\.(nfs|fuse_hidden)[0-9a-f]+$/i;
+const REMOVED = /^\.(nfs|fuse_hidden)/;
 
 /**
  * Replaces the password file as its only writer.
