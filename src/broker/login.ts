@@ -208,21 +208,31 @@ function outcomeOf(answer: Uint8Array, login: Login): Failure | 'accepted' | und
     const problem = `failed: what answers there is no listener for MQTT over TCP. ${tlsHint(login)}`;
     return failed(login, 'ERR_LOGIN_FAILED', problem);
   }
-  const problem = `was refused with CONNACK ${code}, ${REFUSALS[code] ?? 'which MQTT 3.1.1 does not know.'}`;
+  const problem = `was refused with CONNACK ${code}, ${refusal(code)}`;
   return failed(login, 'ERR_LOGIN_REFUSED', problem, [3, 4, 5].includes(code));
 }
 
-/** CONNACK return codes (MQTT 3.1.1 section 3.2.2.3), with what to do. */
 const UNKNOWN =
   'The file that the broker read last does not hold this user with this password. Has it reloaded, does ' +
   'password_file in mosquitto.conf name the file that was edited, and may the user that the broker runs as read it?';
-const REFUSALS: Readonly<Record<number, string>> = {
-  1: 'unacceptable protocol version. The listener must accept MQTT 3.1.1 (accept_protocol_versions in mosquitto.conf).',
-  2: 'identifier rejected. Set clientId to an identifier that the broker accepts.',
-  3: 'server unavailable. The log of the broker may say why.',
-  4: `bad user name or password. ${UNKNOWN}`,
-  5: `not authorized. ${UNKNOWN} With clientid_prefixes there, set clientId.`,
-};
+
+/** A CONNACK return code (MQTT 3.1.1 section 3.2.2.3) in words, with what to do. */
+function refusal(code: number): string {
+  switch (code) {
+    case 1:
+      return 'unacceptable protocol version. The listener must accept MQTT 3.1.1 (accept_protocol_versions in mosquitto.conf).';
+    case 2:
+      return 'identifier rejected. Set clientId to an identifier that the broker accepts.';
+    case 3:
+      return 'server unavailable. The log of the broker may say why.';
+    case 4:
+      return `bad user name or password. ${UNKNOWN}`;
+    case 5:
+      return `not authorized. ${UNKNOWN} With clientid_prefixes there, set clientId.`;
+    default:
+      return 'which MQTT 3.1.1 does not know.';
+  }
+}
 
 function timedOut(login: Login, isConnected: boolean): Failure {
   const within = `within ${login.timeout} ms`;
