@@ -97,33 +97,34 @@ const MOST_LANES = 256;
  *
  * @param onProgress called after each item with the number of items that are done, until it ends
  */
-export async function inParallel<T>(
+export function inParallel<T>(
   count: number,
   jobCost: number,
   items: Iterable<T>,
   run: (item: T) => Promise<void>,
   signal?: AbortSignal,
   onProgress?: (done: number, count: number) => void,
-): Promise<void> {
+): Promise<unknown> {
   let done = 0;
-  let isOver = false;
+  let hasFailed = false;
   // All lanes take their items from this generator. A lane that fails closes it, which stops the others.
   const shared = (function* () {
     yield* items;
   })();
   const lane = async (): Promise<void> => {
-    for (const item of shared) {
-      signal?.throwIfAborted();
-      await run(item);
-      if (!isOver) onProgress?.(++done, count);
+    try {
+      for (const item of shared) {
+        signal?.throwIfAborted();
+        await run(item);
+        if (!hasFailed && !signal?.aborted) onProgress?.(++done, count);
+      }
+    } catch (error) {
+      hasFailed = true;
+      throw error;
     }
   };
   const lanes =
     2 * Math.max(mostSlowJobs(), Math.min(MOST_LANES / 2, Math.ceil(MAX_COST_IN_FLIGHT / jobCost)));
   const further = Array.from({ length: Math.min(count, lanes) - 1 }, lane);
-  try {
-    await orAborted(Promise.all([lane(), ...further]), signal);
-  } finally {
-    isOver = true;
-  }
+  return orAborted(Promise.all([lane(), ...further]), signal);
 }
