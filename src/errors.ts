@@ -129,7 +129,10 @@ export interface PasswordFileErrorDetails {
   cause?: unknown;
   /** The path it is about: the password file, or a directory, link or pid file. */
   path?: string | undefined;
-  /** The user name it is about. A refused one is cut before the first `:` or control character: a password may follow. */
+  /**
+   * The user name it is about. A refused one is cut before the first `:` or control character: a password may follow. One
+   * that looks like a hash is left out.
+   */
   username?: string | undefined;
   /** With `ERR_RELOAD_REFUSED`: what the broker would refuse. */
   findings?: readonly Finding[] | undefined;

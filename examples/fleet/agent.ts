@@ -24,7 +24,7 @@ interface Row {
 }
 
 const broker = MQTT_BROKER_PID_FILE ? { pidFile: MQTT_BROKER_PID_FILE } : { process: 'mosquitto' };
-// If the file is lost, a change must not make one that holds only that user: then all rows are copied.
+// If the file is lost, a change must not make one that holds only that user. It fails instead, and all rows are copied.
 const file = new PasswordFile(MQTT_PASSWD_FILE, { reload: broker, missing: 'error' });
 /** An agent that ended between a commit and its reload left the broker with an older file. */
 let force = true;
@@ -71,6 +71,7 @@ async function follow(): Promise<never> {
 async function copy(database: pg.Client, usernames: string[]): Promise<void> {
   const select = 'SELECT username, hash FROM device WHERE username = ANY ($1)';
   const { rows } = await database.query<Row>(select, [usernames]);
+  // If no row is left in the table, copyAll refuses to remove all users.
   if (rows.length === 0 && usernames.length > 1) {
     const { rowCount } = await database.query('SELECT 1 FROM device LIMIT 1');
     if (rowCount === 0) return copyAll(database);

@@ -63,6 +63,7 @@ export async function hangUp(
     const other = underWay.get(broker.pid);
     // One that is under way at first may have begun before the file was changed. Any later one has begun after that.
     if (look === 0) first = other;
+    // The timeout 0 allows neither a wait nor a further signal.
     const isBusy = timeout > 0 && other === undefined && isAwake(broker);
     if (left > 0 && (other !== undefined || (isBusy && look < LOOKS))) {
       const start = performance.now();
@@ -75,7 +76,7 @@ export async function hangUp(
     const outcome = await pause(timeout, signal, reload);
     if (outcome !== undefined) return { broker, outcome };
     assertTaken(broker, timeout);
-    // It was awake all the time, so the signal was not repeated. The reload that was under way at that time is over by now.
+    // The broker was awake all the time, so no further signal was sent yet. A reload that the first one met is over by now.
     if (isBusy && underWay.get(broker.pid)?.isRepeated && (await find()).pid === broker.pid)
       sendHangup(broker);
     return { broker, outcome: 'unknown' };

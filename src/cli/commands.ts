@@ -2,7 +2,6 @@
 import { X509Certificate } from 'node:crypto';
 import { realpathSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { isatty } from 'node:tty';
 import {
   assertUsername,
   confirmLogin,
@@ -252,7 +251,7 @@ async function reload(
   isChanged: boolean,
   confirm?: () => Promise<void> | undefined,
 ): Promise<number> {
-  warnOfOwner(command);
+  if (command.given.has('-c')) output.warnOfOwner(command.path, command.given.has('--quiet'));
   if (!command.given.has('--reload')) return STATUS.DONE;
   let problem = 'The broker has not read the file.';
   try {
@@ -265,15 +264,6 @@ async function reload(
     output.complain(`${output.errorLine(error)}${change}${problem}\n`);
     return STATUS.CHANGED_BUT;
   }
-}
-
-/** Root makes a file that only root can read where the directory is root's too. Then a broker does not even start. */
-function warnOfOwner({ path, given }: Command): void {
-  if (!given.has('-c') || given.has('--quiet') || !isatty(output.STDERR)) return;
-  const { uid, mode } = statSync(path);
-  if (uid !== 0 || process.geteuid?.() !== 0 || (mode & 0o077) !== 0) return;
-  const remedy = `Give it to the user that the broker runs as, for example: chown mosquitto ${path}`;
-  output.complain(`Warning: Only root can read ${path}. ${remedy}\n`);
 }
 
 /** What confirms a login at the broker that --confirm names. Reads the certificates: without them nothing is edited. */

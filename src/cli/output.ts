@@ -1,5 +1,5 @@
 /** Standard output, standard error and the exit status. */
-import { fstatSync, writeSync } from 'node:fs';
+import { fstatSync, statSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type Finding, PasswordFileError } from '../index.js';
 
@@ -69,6 +69,15 @@ export function printSecret(text: string, usernames: readonly string[], isQuiet:
     const problem = `Passwords were set, but could not be printed. Set others for ${usernames.join(', ')}.`;
     throw new CliError(problem, { status: STATUS.CHANGED_BUT });
   }
+}
+
+/** Warns of a new file that root made in a directory of root. A broker, which runs as its own user, does not start with it. */
+export function warnOfOwner(path: string, isQuiet: boolean): void {
+  if (isQuiet || !isatty(STDERR)) return;
+  const { uid, mode } = statSync(path);
+  if (uid !== 0 || process.geteuid?.() !== 0 || (mode & 0o077) !== 0) return;
+  const remedy = `Give it to the user that the broker runs as, for example: chown mosquitto ${path}`;
+  complain(`Warning: Only root can read ${path}. ${remedy}\n`);
 }
 
 type Reported = Pick<Finding, 'line' | 'severity' | 'message'>;

@@ -165,7 +165,8 @@ async function breakIfStale(writer: Writer): Promise<void> {
 
 /**
  * Removes the temp files of dead writers from a directory, and the directory if it is empty then: NTFS and some network
- * file systems do not rename another one onto it. `false`: one of these files could not be removed, or only in part.
+ * file systems do not rename another one onto it. `false`: one of these files is
+ * still there, because it could not be removed or another process has it open.
  */
 async function clean(writer: Writer, directory: string): Promise<boolean> {
   const { disk } = writer;

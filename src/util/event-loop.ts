@@ -30,7 +30,7 @@ export async function runYielding<T>(work: Generator<unknown, T>, signal?: Abort
 
 /** Calls a function in the event loop's next turn. Kept here, because fake timers of a test replace the global one. */
 export const inNextTurn: typeof setImmediate = setImmediate;
-/** The same of timers. */
+/** Starts and stops timers. Kept here for the same reason. */
 export const timers = { setTimeout, clearTimeout };
 
 /** Resolves in the event loop's next turn. */

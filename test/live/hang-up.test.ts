@@ -96,7 +96,7 @@ describeBrokers('a reload', program => {
     expect(await login(broker.port, 'alice', 'pw')).toBe(0);
   });
 
-  test('is over at some time while a test has replaced the timers by fake ones', async () => {
+  test('ends although a test has replaced the timers by fake ones', async () => {
     const { broker } = await start();
     vi.useFakeTimers();
     onTestFinished(() => void vi.useRealTimers());
