@@ -74,8 +74,8 @@ export function printSecret(text: string, usernames: readonly string[], isQuiet:
 /** Warns of a new file that root made in a directory of root. A broker, which runs as its own user, does not start with it. */
 export function warnOfOwner(path: string, isQuiet: boolean): void {
   if (isQuiet || !isatty(STDERR)) return;
-  const { uid, mode } = statSync(path);
-  if (uid !== 0 || process.geteuid?.() !== 0 || (mode & 0o077) !== 0) return;
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats?.uid !== 0 || process.geteuid?.() !== 0 || (stats.mode & 0o077) !== 0) return;
   const remedy = `Give it to the user that the broker runs as, for example: chown mosquitto ${path}`;
   complain(`Warning: Only root can read ${path}. ${remedy}\n`);
 }
